@@ -1,0 +1,46 @@
+# One word each, from nothing but Python 3.11 or 3.12: the first call makes .venv from the hashed requirements.lock.
+PY  ?= $(shell for p in python3.11 python3.12 python3 python; do \
+         $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+ARGS ?=
+
+# Nothing is sent anywhere.
+export DO_NOT_TRACK := 1
+export KEDRO_DISABLE_TELEMETRY := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint viz mlflow bench notebook
+
+help: ## show these lines
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+run: .venv/.stamp ## train on clear streets and pseudo weather, score in unseen weather, write the report (ARGS="--params seed=1")
+	$(BIN)/kedro run --pipeline=drsf $(ARGS)
+
+test: .venv/.stamp ## run every test
+	$(BIN)/python -m pytest -q $(ARGS)
+
+lint: .venv/.stamp ## check style, types and the arrows between the layers
+	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+viz: .venv/.stamp ## draw the pipelines with previews of all artifacts, in the browser
+	$(BIN)/kedro viz run $(ARGS)
+
+mlflow: .venv/.stamp ## show and compare tracked runs, in the browser
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db $(ARGS)
+
+bench: .venv/.stamp ## methods x seeds to one table; stop it any time, it resumes
+	$(BIN)/kedro run --pipeline=benchmark $(ARGS)
+
+notebook: .venv/.stamp ## open the tours in notebooks/
+	$(BIN)/jupyter lab notebooks $(ARGS)
+
+.venv/.stamp: requirements.lock pyproject.toml
+	@test -n "$(PY)" || { echo "Python 3.11 or 3.12 is needed; say where: make PY=/path/to/python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PY) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check uv
+	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@

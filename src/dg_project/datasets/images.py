@@ -1,0 +1,49 @@
+"""A versioned folder of images, shown as a contact sheet in Kedro-Viz."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+from kedro_datasets._typing import ImagePreview
+
+from dg_project.datasets.folder import FolderDataset
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+class ImageFolderDataset(FolderDataset):
+    """A folder of images in any sub-folders; everything else is a :class:`FolderDataset`."""
+
+    def preview(self, images: int = 12, columns: int = 4, width: int = 160) -> ImagePreview:
+        """Return a contact sheet of images taken evenly from the folder.
+
+        Args:
+            images: how many at most.
+            columns: images in one row.
+            width: of one image, pixels.
+        """
+        sheet = contact_sheet(self.load(), images, columns, width)
+        return ImagePreview(base64.b64encode(sheet).decode())
+
+
+def contact_sheet(folder: Path, images: int, columns: int, width: int) -> bytes:
+    """Return a PNG with images of the folder side by side; all cells have the shape of the first image."""
+    from PIL import Image
+
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
+    paths = paths[:: max(1, len(paths) // images)][:images]
+    cells = []
+    height = width
+    for path in paths:
+        with Image.open(path) as image:
+            height = round(width * image.height / image.width) if not cells else height
+            cells.append(image.convert("RGB").resize((width, height)))
+    rows = -(-len(cells) // columns)
+    sheet = Image.new("RGB", (columns * width, max(1, rows) * height), "white")
+    for index, cell in enumerate(cells):
+        sheet.paste(cell, (index % columns * width, index // columns * height))
+    stream = io.BytesIO()
+    sheet.save(stream, "PNG")
+    return stream.getvalue()

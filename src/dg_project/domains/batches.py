@@ -1,0 +1,216 @@
+"""Batches as a pure function of (seed, step): a resumed run sees exactly the images it would have seen."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dg_project.domains.loading import ManifestDataset
+from dg_project.errors import DataError, ParameterError
+
+Batching = Literal["source", "mixed", "paired"]
+Item = tuple[int, int]
+"""(0 for the source data set or 1 for the pseudo one, index in it)."""
+
+
+@dataclass
+class Batch:
+    """N images of several domains.
+
+    Attributes:
+        images: N float32 tensors (3, H, W), 0..1; sizes may differ.
+        targets: N dicts: ``boxes`` (n, 4) float32 xyxy, ``labels`` (n,) int64, ``difficult`` (n,) bool, ``image_id``.
+        domain_id: (N,) int64; 0 is the source, 1..K the pseudo domains.
+        pair_id: (N,) int64; index of the source image that a row came from. Equal ids share their geometry,
+            flip included.
+        weight: (N,) float32; weight of the image in the losses, 0..1.
+    """
+
+    images: list[Tensor]
+    targets: list[dict[str, Any]]
+    domain_id: Tensor
+    pair_id: Tensor
+    weight: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the batch with every tensor on ``device``."""
+        targets = [{key: value.to(device) if isinstance(value, Tensor) else value for key, value in target.items()}
+                   for target in self.targets]
+        return type(self)([image.to(device) for image in self.images], targets, self.domain_id.to(device),
+                          self.pair_id.to(device), self.weight.to(device))
+
+    def rows(self, which: Tensor) -> Self:
+        """Return some rows: ``which`` is a bool mask (N,) or int64 indices (n,)."""
+        index = which.nonzero().flatten() if which.dtype == torch.bool else which
+        return type(self)([self.images[i] for i in index.tolist()], [self.targets[i] for i in index.tolist()],
+                          self.domain_id[index], self.pair_id[index], self.weight[index])
+
+
+class BatchStream:
+    """Endless batches of ``images_per_step`` images.
+
+    ``source`` draws source images; ``mixed`` draws from source and kept pseudo images, each equally likely; ``paired``
+    draws source images together with up to m of their own kept pseudo images. Images come in random epochs (every
+    image once), and the domains of a pair rotate at random. A flip is shared by all rows of one ``pair_id``.
+
+    Args:
+        source: source training images.
+        pseudo: pseudo images; rows with ``kept`` False are never opened. None with ``source`` batching.
+        domains: domain names by id, the source first.
+        batching: see above.
+        images_per_step: rows of every batch.
+        seed: the only source of randomness, beside the step.
+        flip: probability of a horizontal flip.
+
+    Raises:
+        DataError: no images, or pseudo images that belong to no domain or source image.
+        ParameterError: ``batching`` is unknown.
+    """
+
+    def __init__(self, source: ManifestDataset, pseudo: ManifestDataset | None, domains: list[str],
+                 batching: Batching, images_per_step: int, seed: int, flip: float) -> None:
+        if batching not in ("source", "mixed", "paired"):
+            raise ParameterError(f"unknown batching '{batching}'; use source, mixed or paired")
+        if not len(source):
+            raise DataError("there is no source training image; check the training split and the data root")
+        self.source, self.pseudo, self.domains = source, pseudo, list(domains)
+        self.batching, self.images_per_step, self.seed, self.flip = batching, images_per_step, seed, flip
+        self._domain_ids, self._pair_ids = self._ids()
+        self._partners = self._kept_partners()
+        self._pool: list[Item] = [(0, i) for i in range(len(source))]
+        if batching == "mixed":
+            self._pool += [(1, i) for partners in self._partners for i in partners]
+        paired = [i for i, partners in enumerate(self._partners) if partners]
+        self._fillers = paired or list(range(len(source)))
+        self._epoch_order = lru_cache(maxsize=4)(self._shuffle)
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of one step, the same whenever and wherever it is asked for."""
+        rng = np.random.default_rng([self.seed, 1, step])
+        items = self._paired_items(step, rng) if self.batching == "paired" else self._draw(step, self.images_per_step)
+        pairs = [self._pair_ids[kind][index] for kind, index in items]
+        flipped = {pair: rng.random() < self.flip for pair in dict.fromkeys(pairs)}
+        images, targets = [], []
+        for (kind, index), pair in zip(items, pairs, strict=True):
+            image, target = self._dataset(kind)[index]
+            image, target = flip_horizontally(image, target) if flipped[pair] else (image, dict(target))
+            images.append(image.to(torch.float32).div_(255))
+            targets.append(target)
+        return Batch(images, targets, torch.tensor([self._domain_ids[kind][index] for kind, index in items]),
+                     torch.tensor(pairs), torch.tensor([self._dataset(kind).weights[index] for kind, index in items]))
+
+    def iterate(self, first: int, last: int, ahead: int = 3) -> Iterator[tuple[int, Batch]]:
+        """Yield ``(step, batch)`` for ``first <= step < last``; a thread prepares up to ``ahead`` batches."""
+        ready: queue.Queue[tuple[int, Batch | BaseException]] = queue.Queue(maxsize=ahead)
+        stop = threading.Event()
+
+        def offer(step: int, value: Batch | BaseException) -> None:
+            while not stop.is_set():
+                with suppress(queue.Full):
+                    ready.put((step, value), timeout=0.1)
+                    return
+
+        def produce() -> None:
+            for step in range(first, last):
+                if stop.is_set():
+                    return
+                try:
+                    offer(step, self.batch(step))
+                except BaseException as error:  # raised again where the batch is used
+                    offer(step, error)
+                    return
+
+        thread = threading.Thread(target=produce, name="batches", daemon=True)
+        thread.start()
+        try:
+            for _ in range(first, last):
+                step, value = ready.get()
+                if isinstance(value, BaseException):
+                    raise value
+                yield step, value
+        finally:
+            stop.set()
+            thread.join()
+
+    def _dataset(self, kind: int) -> ManifestDataset:
+        return self.pseudo if kind and self.pseudo is not None else self.source
+
+    def _ids(self) -> tuple[list[list[int]], list[list[int]]]:
+        """Domain id and pair id of every source and pseudo row."""
+        position = {name: i for i, name in enumerate(self.source.image_ids)}
+        domain_ids: list[list[int]] = [[0] * len(self.source), []]
+        pair_ids: list[list[int]] = [list(range(len(self.source))), []]
+        if strangers := set(self.source.domains) - {self.domains[0]}:
+            raise DataError(f"source images of the domain {sorted(strangers)}, but domains[0] is '{self.domains[0]}'")
+        if self.pseudo is None:
+            return domain_ids, pair_ids
+        origins = [str(name) for name in self.pseudo.manifest["source_image_id"]]
+        for domain, origin in zip(self.pseudo.domains, origins, strict=True):
+            if domain not in self.domains[1:]:
+                raise DataError(f"the pseudo domain '{domain}' is not one of {self.domains[1:]}; run synthesis and "
+                                "sampling again with the present parameters")
+            if origin not in position:
+                raise DataError(f"a pseudo image was made from '{origin}', which is no source training image; run "
+                                "synthesis and sampling again with the present data")
+            domain_ids[1].append(self.domains.index(domain))
+            pair_ids[1].append(position[origin])
+        return domain_ids, pair_ids
+
+    def _kept_partners(self) -> list[list[int]]:
+        """Indices of the kept pseudo images of every source image."""
+        partners: list[list[int]] = [[] for _ in range(len(self.source))]
+        if self.pseudo is None:
+            return partners
+        kept = self.pseudo.manifest["kept"] if "kept" in self.pseudo.manifest else [True] * len(self.pseudo)
+        for index, (pair, keep) in enumerate(zip(self._pair_ids[1], kept, strict=True)):
+            if keep:
+                partners[pair].append(index)
+        return partners
+
+    def _shuffle(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self._pool))
+
+    def _draw(self, step: int, count: int) -> list[Item]:
+        """Items number step*count .. step*count + count - 1 of the endless sequence of shuffled epochs."""
+        places = (divmod(step * count + i, len(self._pool)) for i in range(count))
+        return [self._pool[self._epoch_order(epoch)[offset]] for epoch, offset in places]
+
+    def _paired_items(self, step: int, rng: np.random.Generator) -> list[Item]:
+        """Groups of one source image and m of its kept pseudo images, ``images_per_step`` items in all.
+
+        A group of which the gate left fewer than m pseudo images is shorter; further groups fill the batch up.
+        """
+        groups = max(1, self.images_per_step // (1 + min(len(self.domains) - 1, 2)))
+        partners_each = max(1, min(len(self.domains) - 1, self.images_per_step // groups - 1))
+        anchors = [index for _, index in self._draw(step, groups)]
+        items: list[Item] = []
+        while len(items) < self.images_per_step:
+            anchor = anchors.pop(0) if anchors else self._filler({i for kind, i in items if kind == 0}, rng)
+            room = self.images_per_step - len(items) - 1 - len(anchors)
+            partners = rng.permutation(self._partners[anchor])[: min(room, partners_each)]
+            items += [(0, anchor), *((1, int(index)) for index in partners)]
+        return items
+
+    def _filler(self, used: set[int], rng: np.random.Generator) -> int:
+        """A random source image, one with pseudo images and not yet in the batch where there is any."""
+        fresh = [i for i in self._fillers if i not in used] or [i for i in range(len(self.source)) if i not in used]
+        return int(rng.choice(fresh or self._fillers))
+
+
+def flip_horizontally(image: Tensor, target: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+    """Mirror an image (3, H, W) and its boxes left to right; nothing is changed in place."""
+    boxes = target["boxes"].clone()
+    boxes[:, [0, 2]] = image.shape[-1] - boxes[:, [2, 0]]
+    return image.flip(-1), {**target, "boxes": boxes}

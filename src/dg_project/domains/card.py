@@ -1,0 +1,72 @@
+"""The data card: what was ingested, counted, so that a wrong path or class map is seen before it is trained on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from dg_project.domains.manifest import manifest_fingerprint
+
+
+def data_card(manifest: pd.DataFrame, classes: list[str], skipped: list[str]) -> dict[str, Any]:
+    """Count images and boxes per domain and split.
+
+    Args:
+        manifest: rows of any number of domains.
+        classes: class names; label i is ``classes[i - 1]``.
+        skipped: messages of the samples that were left out.
+
+    Returns:
+        A JSON-able dict: ``classes``, ``skipped``, ``fingerprint`` and ``splits``, a list with one entry per domain and
+        split: domain, role, split, images, images_without_boxes, boxes, difficult, boxes_per_class (difficult ones
+        counted), sizes ("WxH" -> images), box_side (5th, 50th and 95th percentile of the square root of the area,
+        pixels), masks, fingerprint (of images, boxes and classes).
+    """
+    splits = [_entry(rows, classes, domain, split)
+              for (domain, split), rows in manifest.groupby(["domain", "split"], sort=False)]
+    return {"classes": list(classes), "skipped": list(skipped), "fingerprint": manifest_fingerprint(manifest),
+            "splits": splits}
+
+
+def _entry(rows: pd.DataFrame, classes: list[str], domain: Any, split: Any) -> dict[str, Any]:
+    labels = Counter(int(label) for row in rows["labels"] for label in row)
+    sides = pd.Series([((x1 - x0) * (y1 - y0)) ** 0.5 for row in rows["boxes"] for x0, y0, x1, y1 in row], dtype=float)
+    sizes = Counter(f"{width}x{height}" for width, height in zip(rows["width"], rows["height"], strict=True))
+    return {
+        "domain": str(domain), "role": str(rows["role"].iloc[0]), "split": str(split), "images": len(rows),
+        "images_without_boxes": sum(len(row) == 0 for row in rows["boxes"]), "boxes": sum(labels.values()),
+        "difficult": sum(bool(flag) for row in rows["difficult"] for flag in row),
+        "boxes_per_class": {name: labels[index] for index, name in enumerate(classes, start=1)},
+        "sizes": dict(sizes.most_common()),
+        "box_side": [round(float(q), 1) for q in sides.quantile([0.05, 0.5, 0.95])] if len(sides) else [],
+        "masks": sum(bool(path) for path in rows["mask"]), "fingerprint": manifest_fingerprint(rows),
+    }
+
+
+def format_card(card: dict[str, Any]) -> str:
+    """Return the card as a table of plain text, then the classes that a split lacks and the skipped samples."""
+    head = ["domain", "split", "images", "boxes", "difficult", *card["classes"], "size", "box side 5/50/95 %"]
+    rows = [[entry["domain"], entry["split"], entry["images"], entry["boxes"], entry["difficult"],
+             *entry["boxes_per_class"].values(), _sizes(entry["sizes"]),
+             "/".join(f"{q:.0f}" for q in entry["box_side"])]
+            for entry in card["splits"]]
+    table = [[str(cell) for cell in row] for row in [head, *rows]]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(f"{cell:<{w}}" if i < 2 else f"{cell:>{w}}" for i, (cell, w) in
+                       enumerate(zip(row, widths, strict=True))) for row in table]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    for entry in card["splits"]:
+        if absent := [name for name, count in entry["boxes_per_class"].items() if not count]:
+            lines.append(f"no box of {', '.join(absent)} in {entry['domain']}/{entry['split']}")
+    if card["skipped"]:
+        lines += [f"{len(card['skipped'])} sample(s) skipped:", *(f"  {reason}" for reason in card["skipped"][:10])]
+        lines += ["  …"] if len(card["skipped"]) > 10 else []
+    return "\n".join(lines)
+
+
+def _sizes(sizes: dict[str, int]) -> str:
+    """The most common size, and how many others there are."""
+    first, *others = sizes
+    return f"{first} (+{len(others)})" if others else first

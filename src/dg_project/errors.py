@@ -1,0 +1,37 @@
+"""The errors that a user can mend: each message names the file or key and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DGError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class DataError(DGError):
+    """A dataset, image or label cannot be used as it is."""
+
+
+class CheckpointError(DGError):
+    """A model or diffusion checkpoint cannot be opened."""
+
+
+class ParameterError(DGError):
+    """A parameter is unknown or has a value outside its range."""
+
+
+class TrainingError(DGError):
+    """Training cannot go on (a loss is not finite, say)."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the known name closest to ``name``, or all names.
+
+    >>> nearest("drfs", ["erm", "drsf"])
+    " Did you mean 'drsf'?"
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(names)}."

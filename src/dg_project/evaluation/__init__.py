@@ -1,0 +1,1 @@
+"""How well a model does on every domain: predictions, scores, intervals, records, feature shift."""

@@ -1,0 +1,124 @@
+"""Intervals for a single run: the test scenes are drawn again, with replacement, and the score is computed anew.
+
+The detections are matched once; a resample only re-weights the images. Domains that show the same scenes (the same
+image ids, as the five weathers of one benchmark do) and all models get the same draws, so differences are paired.
+The interval speaks of the choice of test scenes, not of the seed of the training: for that, run the benchmark.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dg_project.evaluation.detection import (
+    METRICS,
+    average_precision,
+    check_predictions,
+    check_same_images,
+    present_mean,
+)
+from dg_project.evaluation.matching import match_domain
+from dg_project.evaluation.records import UNSEEN_MEAN
+
+Key = tuple[str, str, str]
+"""Method, domain, metric."""
+KEY_COLUMNS = ["method", "domain", "metric"]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """One score: on the scenes as they are, and on B resamples."""
+
+    value: float
+    resampled: NDArray[np.float64]
+    n_images: int
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Scores of several models on resampled test scenes.
+
+    Attributes:
+        scores: per method, domain (``unseen_mean`` after the domains) and metric.
+        confidence: share of the resamples that an interval covers.
+    """
+
+    scores: dict[Key, Draws]
+    confidence: float
+
+    def intervals(self) -> pd.DataFrame:
+        """Return ``method, domain, metric, value, low, high, n_images``: scores with percentile intervals."""
+        rows = [(*key, d.value, *self._bounds(d.resampled), d.n_images) for key, d in self.scores.items()]
+        return pd.DataFrame(rows, columns=[*KEY_COLUMNS, "value", "low", "high", "n_images"])
+
+    def differences(self, baseline: str) -> pd.DataFrame:
+        """Return ``method, domain, metric, difference, low, high, n_images``: paired gains over ``baseline``."""
+        rows = []
+        for (method, domain, metric), mine in self.scores.items():
+            if method != baseline:
+                base = self.scores[baseline, domain, metric]
+                bounds = self._bounds(mine.resampled - base.resampled)
+                rows.append((method, domain, metric, mine.value - base.value, *bounds, mine.n_images))
+        return pd.DataFrame(rows, columns=[*KEY_COLUMNS, "difference", "low", "high", "n_images"])
+
+    def _bounds(self, values: NDArray[np.float64]) -> tuple[float, float]:
+        values = values[~np.isnan(values)]
+        if not len(values):
+            return float("nan"), float("nan")
+        tail = (1 - self.confidence) / 2
+        low, high = np.quantile(values, [tail, 1 - tail])
+        return float(low), float(high)
+
+
+def bootstrap(predictions: Mapping[str, pd.DataFrame], manifest: pd.DataFrame, classes: list[str], *,
+              metrics: tuple[str, ...] = ("mAP@50",), resamples: int = 200, confidence: float = 0.95,
+              seed: int = 0) -> Bootstrap:
+    """Score every model on ``resamples`` draws of the test scenes.
+
+    Args:
+        predictions: predictions table of each model, by method name.
+        manifest: the images that all of them predicted; its ``role`` says which domains make the unseen mean.
+        classes: names of labels 1..C.
+        metrics: names in ``METRICS``.
+        resamples: number of draws B.
+        confidence: of the intervals.
+        seed: of the draws.
+    """
+    scores: dict[Key, Draws] = {}
+    targets = [str(name) for name in dict.fromkeys(manifest.loc[manifest["role"] == "target", "domain"])]
+    for method, table in predictions.items():
+        check_same_images(check_predictions(table), manifest)
+        for metric in metrics:
+            for domain, truth in manifest.groupby("domain", sort=False):
+                found = table[table["domain"] == domain]
+                scores[method, str(domain), metric] = _score(found, truth, len(classes), metric, resamples, seed)
+            if targets:
+                scores[method, UNSEEN_MEAN, metric] = _mean([scores[method, name, metric] for name in targets])
+    return Bootstrap(scores, confidence)
+
+
+def _score(found: pd.DataFrame, truth: pd.DataFrame, n_classes: int, metric: str, resamples: int, seed: int) -> Draws:
+    weights = _weights(sorted(map(str, truth["image_id"])), resamples, seed)
+    levels = METRICS[metric].levels
+    per_class = [average_precision(matches, levels, weights)
+                 for matches in match_domain(found, truth, n_classes, METRICS[metric].rule)]
+    values = present_mean(np.stack(per_class))
+    return Draws(float(values[0]), values[1:], len(truth))
+
+
+def _mean(parts: list[Draws]) -> Draws:
+    return Draws(float(np.mean([p.value for p in parts])), np.mean([p.resampled for p in parts], axis=0),
+                 sum(p.n_images for p in parts))
+
+
+def _weights(image_ids: list[str], resamples: int, seed: int) -> NDArray[np.float64]:
+    """Return (1 + B, N): each image once, then B draws of N images; the same ids give the same draws."""
+    n = len(image_ids)
+    generator = np.random.default_rng([seed, zlib.crc32("\n".join(image_ids).encode())])
+    drawn = generator.multinomial(n, np.full(n, 1 / n), size=resamples)
+    return np.concatenate([np.ones((1, n)), drawn])

@@ -1,0 +1,103 @@
+"""The results table: one row per method, domain, seed and metric, in the columns that users build on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from dg_project.errors import DataError
+from dg_project.evaluation.detection import ALL
+
+UNSEEN_MEAN = "unseen_mean"
+"""Name of the ``domain`` of the rows that hold the mean over the target domains."""
+
+RECORD_COLUMNS: dict[str, str] = {
+    "method": "name of the method",
+    "task": "name of the task",
+    "source": "the labelled domain that the model was trained on",
+    "domain": "the domain that was scored, or unseen_mean",
+    "role": "source | target",
+    "seed": "seed of the training",
+    "selection": "rule that chose the checkpoint",
+    "metric": "mAP@50 | mAP",
+    "value": "0 to 1",
+    "n_images": "images scored",
+    "seconds_per_step": "of the training",
+    "kedro_version_id": "the run that wrote the row",
+}
+COST_COLUMNS: dict[str, str] = {
+    "images_generated": "images that the diffusion model made for this method",
+    "peak_memory_mb": "highest memory of the training, MB",
+}
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a record says of the run, beside the scores."""
+
+    method: str
+    source: str
+    seed: int
+    selection: str
+    seconds_per_step: float
+    kedro_version_id: str
+    task: str = "detection"
+    images_generated: int = 0
+    peak_memory_mb: float = float("nan")
+
+
+def result_records(scores: pd.DataFrame, facts: RunFacts) -> pd.DataFrame:
+    """Return the records of one trained model.
+
+    Args:
+        scores: from ``score_detections``; the source domain must be among its domains.
+        facts: of the run.
+
+    Returns:
+        Columns ``RECORD_COLUMNS`` then ``COST_COLUMNS``; per metric the source, each target, then ``unseen_mean``.
+        The unseen mean is NaN when a target has no score, never a mean over fewer domains.
+
+    Raises:
+        DataError: the source was not scored, or nothing else was.
+    """
+    totals = scores[scores["class"] == ALL]
+    domains = list(dict.fromkeys(totals["domain"]))
+    if facts.source not in domains or len(domains) < 2:
+        raise DataError(f"results: scored {domains or 'nothing'}, but a record needs the source '{facts.source}' and "
+                        "at least one target; check data.source and data.targets")
+    rows = []
+    for metric, part in totals.groupby("metric", sort=False):
+        targets = part[part["domain"] != facts.source]
+        unseen = {"domain": UNSEEN_MEAN, "metric": metric, "value": targets["value"].mean(skipna=False),
+                  "n_images": targets["n_images"].sum()}
+        source = part[part["domain"] == facts.source]
+        rows += [*source.to_dict("records"), *targets.to_dict("records"), unseen]
+    records = pd.DataFrame(rows)[["domain", "metric", "value", "n_images"]]
+    records["role"] = np.where(records["domain"] == facts.source, "source", "target")
+    constant = {key: getattr(facts, key) for key in [*RECORD_COLUMNS, *COST_COLUMNS] if hasattr(facts, key)}
+    return records.assign(**constant)[[*RECORD_COLUMNS, *COST_COLUMNS]]
+
+
+def check_records(records: pd.DataFrame, name: str = "results") -> pd.DataFrame:
+    """Return the records unchanged when the contract columns are there and no row comes twice.
+
+    Raises:
+        DataError: a column is missing, or a method was scored twice with one seed.
+    """
+    if missing := [c for c in RECORD_COLUMNS if c not in records.columns]:
+        raise DataError(f"{name}: column(s) {missing} are missing; write it again with "
+                        "`kedro run --pipeline=evaluation`")
+    key = ["method", "task", "source", "domain", "seed", "selection", "metric"]
+    if (twice := records.duplicated(key)).any():
+        row = records.loc[twice].iloc[0]
+        raise DataError(f"{name}: method '{row['method']}' comes twice with seed {row['seed']} on '{row['domain']}'; "
+                        "keep the records of one run per method and seed")
+    return records
+
+
+def with_intervals(records: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:
+    """Return the records with ``low`` and ``high`` from ``Bootstrap.intervals()``; NaN where there is none."""
+    bounds = intervals[["method", "domain", "metric", "low", "high"]]
+    return records.merge(bounds, on=["method", "domain", "metric"], how="left")

@@ -1,0 +1,174 @@
+"""One experiment: a method trained with one seed, kept in the workspace, and scored. Pipelines call nothing deeper."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from dg_project.domains.batches import BatchStream
+from dg_project.domains.loading import ManifestDataset
+from dg_project.domains.manifest import manifest_fingerprint, select
+from dg_project.errors import DataError, ParameterError, nearest
+from dg_project.evaluation.detection import ALL, score_detections
+from dg_project.evaluation.predict import predict_manifest
+from dg_project.evaluation.records import RunFacts, result_records
+from dg_project.files import atomic_folder
+from dg_project.methods import Method, method_classes
+from dg_project.methods.artifact import ModelSpec, build_method, load_model, read_card, save_model
+from dg_project.parameters import Parameters
+from dg_project.training.device import resolve_device
+from dg_project.training.loop import CHECKPOINT, NOT_SETTINGS, TrainResult, train
+from dg_project.workspace import code_hash, place
+
+logger = logging.getLogger(__name__)
+
+HISTORY = "history.parquet"
+SELECTION_METRIC = "mAP@50"
+_CODE = ("backbones", "tasks", "training", "domains/batches.py", "domains/loading.py", "evaluation/detection.py",
+         "evaluation/matching.py", "methods/base.py")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that a training may open: no target among it.
+
+    Attributes:
+        source: manifest of the source domain, train and val.
+        source_root: folder that its paths are relative to.
+        pseudo: manifest of the pseudo domains, or None.
+        pseudo_root: folder that its paths are relative to.
+    """
+
+    source: pd.DataFrame
+    source_root: Path
+    pseudo: pd.DataFrame | None = None
+    pseudo_root: Path | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: the model's folder in the workspace, and one row of losses per step."""
+
+    folder: Path
+    history: pd.DataFrame
+
+
+def train_method(name: str, settings: Parameters, data: TrainingData, workspace: Path) -> Trained:
+    """Train a method, go on with an interrupted training of it, or return the finished one of the same inputs.
+
+    Args:
+        name: of the method.
+        settings: all parameters; ``settings.seed`` is the seed.
+        data: source and pseudo images; methods that train on the source alone never open the pseudo images.
+        workspace: unfinished and finished trainings lie below it, addressed by everything that determines them.
+
+    Raises:
+        ParameterError: there is no such method.
+        DataError: the method needs pseudo images and there are none.
+    """
+    kind = _method(name)
+    pseudo = data.pseudo if kind.batching != "source" else None
+    if pseudo is None and kind.batching != "source":
+        raise DataError(f"the method '{name}' trains on pseudo domains; run `kedro run --pipeline=drsf`")
+    spec = _spec(kind, settings, [settings.data.source, *(dict.fromkeys(pseudo["domain"]) if pseudo is not None else ())])
+    folder = place(workspace, "training", *_inputs(kind, spec, settings, data.source, pseudo))
+    finished = folder / "model"
+    if finished.is_dir():
+        logger.info("'%s' with seed %d was trained before on the same inputs; its model is used again", name, settings.seed)
+    else:
+        logger.info("training '%s' with seed %d", name, settings.seed)
+        _train(spec, settings, data, pseudo, folder, finished)
+    return Trained(finished, pd.read_parquet(finished / HISTORY))
+
+
+def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, device: str) -> pd.DataFrame:
+    """Return what a trained model detects in the images of a manifest (``PREDICTION_COLUMNS``)."""
+    where = resolve_device(device)
+    method = load_model(model, where)
+    return predict_manifest(method.predict, images, root, batch_size=batch_size, device=where, name=method.name)
+
+
+def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, run_id: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the scores of a trained model by class, and its records (``RECORD_COLUMNS``)."""
+    spec, meta = read_card(model)
+    by_class = score_detections(predictions, images, spec.classes)
+    facts = RunFacts(method=spec.method, task=spec.task, source=meta["source"], seed=meta["seed"],
+                     selection=meta["selection"], seconds_per_step=meta["seconds_per_step"], kedro_version_id=run_id,
+                     images_generated=meta["images_generated"], peak_memory_mb=meta["peak_memory_mb"])
+    return by_class, result_records(by_class, facts)
+
+
+def _method(name: str) -> type[Method]:
+    classes = method_classes()
+    if name not in classes:
+        raise ParameterError(f"unknown method '{name}'.{nearest(name, classes)}")
+    return classes[name]
+
+
+def _spec(kind: type[Method], settings: Parameters, domains: list[str]) -> ModelSpec:
+    own = kind.Params.model_validate((settings.model_extra or {}).get(kind.name, {}))
+    return ModelSpec(method=kind.name, method_params=own.model_dump(mode="json"), task=settings.task,
+                     backbone=settings.backbone, detection=settings.detection, classes=settings.data.classes,
+                     domains=domains)
+
+
+def _inputs(kind: type[Method], spec: ModelSpec, settings: Parameters, source: pd.DataFrame,
+            pseudo: pd.DataFrame | None) -> list[Any]:
+    """Return everything that determines the trained model: parameters, images, labels and code."""
+    used = source[source["split"].isin(["train", "val"])]
+    difficult = [[bool(flag) for flag in row] for row in used["difficult"]]
+    pairs = [] if pseudo is None else [manifest_fingerprint(pseudo), pseudo["source_image_id"].tolist()]
+    modules = [parent.__module__ for parent in kind.__mro__ if parent.__module__.startswith("dg_project.methods.")]
+    own_code = sorted({"methods/" + module.split(".")[2] for module in modules if module.split(".")[2] != "base"})
+    files = [name if (Path(__file__).parent / name).is_dir() else f"{name}.py" for name in own_code]
+    return [spec, settings.seed, settings.training.model_dump(mode="json", exclude=NOT_SETTINGS),
+            manifest_fingerprint(used), used["split"].tolist(), difficult, pairs, code_hash(*_CODE, *files)]
+
+
+def _train(spec: ModelSpec, settings: Parameters, data: TrainingData, pseudo: pd.DataFrame | None, folder: Path,
+           finished: Path) -> None:
+    """Train in ``folder`` and leave model and history in ``finished``; the checkpoint goes when they are there."""
+    params = settings.training
+    method = build_method(spec, settings.seed)
+    source = ManifestDataset(select(data.source, split="train"), data.source_root)
+    others = None if pseudo is None or data.pseudo_root is None else ManifestDataset(pseudo, data.pseudo_root)
+    stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, settings.seed, params.flip)
+    held_out = _Validation(select(data.source, split="val"), data.source_root, settings)
+    result = train(method, stream, params, folder, seed=settings.seed, validate=held_out if len(held_out) else None)
+    with atomic_folder(finished) as new:
+        save_model(method, spec, new, _meta(settings, pseudo, result))
+        result.history.to_parquet(new / HISTORY)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _meta(settings: Parameters, pseudo: pd.DataFrame | None, result: TrainResult) -> dict[str, Any]:
+    return {
+        "source": settings.data.source, "seed": settings.seed, "selection": settings.training.selection,
+        "step": result.best_step, "score": result.best_score, "max_steps": settings.training.max_steps,
+        "images_per_step": settings.training.images_per_step, "seconds_per_step": result.seconds_per_step,
+        "peak_memory_mb": result.peak_memory_mb,
+        "images_generated": 0 if pseudo is None else int(pseudo["candidates"].sum()),
+    }
+
+
+class _Validation:
+    """Scores a method on the source's validation split."""
+
+    def __init__(self, images: pd.DataFrame, root: Path, settings: Parameters) -> None:
+        self.images, self.root = images, root
+        self.classes, self.batch_size = settings.data.classes, settings.evaluation.batch_size
+        self.device: torch.device = resolve_device(settings.training.device)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __call__(self, method: Method) -> float:
+        found = predict_manifest(method.eval().predict, self.images, self.root, batch_size=self.batch_size,
+                                 device=self.device, name="validation")
+        scores = score_detections(found, self.images, self.classes, (SELECTION_METRIC,))
+        return float(scores.loc[scores["class"] == ALL, "value"].iloc[0])

@@ -1,0 +1,46 @@
+"""Everything a run needs is looked for before its first node starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+
+from dg_project.errors import DataError
+
+
+class PreflightHook:
+    """Free inputs must have been made by an earlier run, and the diffusion checkpoint must be there."""
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
+        """Look for the free inputs of the pipeline.
+
+        Raises:
+            DataError: an input was never made; the message names the pipeline that makes it.
+            CheckpointError: the diffusion checkpoint is missing or is no diffusers pipeline.
+        """
+        missing = [name for name in sorted(pipeline.inputs()) if not _available(catalog, name)]
+        if missing:
+            makers = list(dict.fromkeys(_maker(catalog, name) for name in missing))
+            commands = " && ".join(f"kedro run --pipeline={maker}" for maker in makers)
+            raise DataError(f"{', '.join(repr(name) for name in missing)} was never made in this project; "
+                            f"run this first: {commands}")
+        if "params:ldm" in pipeline.inputs() and "params:synthesis" in pipeline.inputs():
+            _check_checkpoint(catalog.load("params:ldm"))
+
+
+def _available(catalog: Any, name: str) -> bool:
+    return name.startswith("params:") or name == "parameters" or catalog.exists(name)
+
+
+def _maker(catalog: Any, name: str) -> str:
+    dataset = catalog.get(name)
+    return (getattr(dataset, "metadata", None) or {}).get("made_by", "drsf")
+
+
+def _check_checkpoint(params: Any) -> None:
+    from dg_project.diffusion.generator import check_checkpoint
+    from dg_project.pipelines.paths import locate_checkpoint
+
+    check_checkpoint(locate_checkpoint(params.checkpoint))

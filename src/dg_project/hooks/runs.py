@@ -1,0 +1,131 @@
+"""One MLflow run: opening, parameters, closing.
+
+The state that worker processes need travels in the environment, and every call names its run: MLflow's own "active
+run" belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dg_project.hooks.lineage import commit, is_dirty
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+STATE_VARIABLE = "DG_PROJECT_MLFLOW"
+_LONGEST_PARAMETER = 6000
+
+
+def current() -> dict[str, Any] | None:
+    """Return the state of the open MLflow run: uri, run, name, experiment, kinds."""
+    raw = os.environ.get(STATE_VARIABLE)
+    return json.loads(raw) if raw else None
+
+
+def client(state: dict[str, Any]) -> MlflowClient:
+    """Return a client of the tracking server that ``state`` belongs to."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=state["uri"])
+
+
+def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
+    """Create the MLflow run of a Kedro run and put its state into the environment.
+
+    Args:
+        root: the project folder; the embedded store lies in it.
+        config: ``mlflow.yml``. ``MLFLOW_TRACKING_URI`` overrides its store with a server.
+        run_params: Kedro's description of the run.
+        kinds: dataset name -> how to log it.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / config['store']}"
+    pipeline = "+".join(run_params.get("pipeline_names") or ["drsf"])
+    state = {"uri": uri, "experiment": config["experiment"], "kinds": kinds, "name": f"{pipeline} {run_params['run_id']}"}
+    _quiet_database()
+    api = client(state)
+    tags = {
+        "kedro.run_id": run_params["run_id"],
+        "kedro.pipeline": pipeline,
+        "kedro.env": run_params.get("env") or "local",
+        "kedro.version": run_params["kedro_version"],
+        "kedro.runner": _runner_name(run_params.get("runner")),
+        "mlflow.source.git.commit": commit(root),
+        "git.dirty": str(is_dirty(root)),
+    }
+    if parent := os.environ.get("MLFLOW_PARENT_RUN_ID"):
+        tags["mlflow.parentRunId"] = parent
+    experiment = _experiment(api, root, config, uri)
+    state["run"] = api.create_run(experiment, tags=tags, run_name=state["name"]).info.run_id
+    os.environ[STATE_VARIABLE] = json.dumps(state)
+    return state
+
+
+def log_parameters(state: dict[str, Any], parameters: dict[str, Any]) -> None:
+    """Log every parameter under its dotted path, as one would give it to ``--params``."""
+    from mlflow.entities import Param
+
+    flat = flatten(parameters)
+    client(state).log_batch(state["run"], params=[Param(k, str(v)[:_LONGEST_PARAMETER]) for k, v in flat.items()])
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings and pydantic models as one mapping of dotted paths.
+
+    >>> flatten({"training": {"lr": 0.1}, "seed": 0})
+    {'training.lr': 0.1, 'seed': 0}
+    """
+    if hasattr(tree, "model_dump"):
+        tree = tree.model_dump(mode="json")
+    if not isinstance(tree, dict) or not tree:
+        return {prefix: tree}
+    return {path: leaf for key, value in tree.items()
+            for path, leaf in flatten(value, f"{prefix}.{key}" if prefix else str(key)).items()}
+
+
+def monitor(state: dict[str, Any], interval: float) -> Any:
+    """Start sampling CPU, memory and GPU use into the run every ``interval`` seconds."""
+    import mlflow
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    mlflow.set_tracking_uri(state["uri"])
+    thread = SystemMetricsMonitor(state["run"], sampling_interval=interval)
+    thread.start()
+    return thread
+
+
+def finish(state: dict[str, Any], status: str, seconds: float) -> None:
+    """Close the run as ``FINISHED`` or ``FAILED``."""
+    api = client(state)
+    api.log_metric(state["run"], "run/seconds", seconds)
+    api.set_terminated(state["run"], status)
+    os.environ.pop(STATE_VARIABLE, None)
+
+
+def _experiment(api: MlflowClient, root: Path, config: dict[str, Any], uri: str) -> str:
+    found = api.get_experiment_by_name(config["experiment"])
+    if found:
+        return found.experiment_id
+    embedded = not uri.startswith(("http://", "https://"))
+    return api.create_experiment(
+        config["experiment"],
+        artifact_location=(root / config["artifacts"]).as_uri() if embedded else None,
+        tags={"mlflow.experimentKind": "custom_model_development"},  # else the UI opens in its GenAI mode
+    )
+
+
+def _runner_name(runner: Any) -> str:
+    match = re.search(r"(\w+)(?: object at|$)", str(runner))
+    return match.group(1) if match else str(runner)
+
+
+def _quiet_database() -> None:
+    """A new database announces each of its migrations; nobody needs to read those."""
+    import logging
+
+    for name in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,24 @@
+"""Methods of domain generalisation: one file each, found by looking into this package."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from functools import cache
+
+from dg_project.methods.base import Method
+
+__all__ = ["Method", "method_classes"]
+
+
+@cache
+def method_classes() -> dict[str, type[Method]]:
+    """Return every method by name: each concrete subclass of ``Method`` defined in a module of this package."""
+    found = {}
+    for info in pkgutil.walk_packages(__path__, f"{__name__}."):
+        module = importlib.import_module(info.name)
+        for _, member in inspect.getmembers(module, inspect.isclass):
+            if issubclass(member, Method) and not inspect.isabstract(member) and member.__module__ == module.__name__:
+                found[member.name] = member
+    return dict(sorted(found.items()))

@@ -1,0 +1,99 @@
+"""A trained method as a folder: weights without code, and everything needed to build it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from dg_project.errors import CheckpointError, ParameterError, nearest
+from dg_project.files import atomic_file
+from dg_project.methods import method_classes
+from dg_project.methods.base import Method
+from dg_project.parameters import BackboneParams, DetectionParams, Params
+from dg_project.tasks import build_task
+
+WEIGHTS, CARD = "model.safetensors", "model.json"
+
+
+class ModelSpec(Params):
+    """What a method is built from; with the weights, all there is to a trained model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    method_params: dict[str, Any] = Field(default_factory=dict, description="the parameters under the method's name")
+    task: str = "detection"
+    backbone: BackboneParams
+    detection: DetectionParams
+    classes: list[str] = Field(min_length=1)
+    domains: list[str] = Field(min_length=1, description="by domain_id: the source, then the pseudo domains")
+
+
+def build_method(spec: ModelSpec, seed: int = 0) -> Method:
+    """Build an untrained method; the seed determines its initial weights.
+
+    Raises:
+        ParameterError: there is no such method or task, or the parameters do not fit together.
+        CheckpointError: the backbone's weights cannot be loaded.
+    """
+    classes = method_classes()
+    if spec.method not in classes:
+        raise ParameterError(f"there is no method '{spec.method}'.{nearest(spec.method, classes)}")
+    method = classes[spec.method]
+    try:
+        params = method.Params.model_validate(spec.method_params)
+    except ValidationError as error:
+        raise ParameterError(f"the parameters of the method '{spec.method}' are wrong: {error}") from error
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return method(build_task(spec.task, spec.backbone, spec.detection, spec.classes), params, spec.domains)
+
+
+def save_model(method: Method, spec: ModelSpec, folder: Path, meta: Mapping[str, Any] | None = None) -> None:
+    """Write ``model.safetensors`` (what predicts) and ``model.json`` (spec and ``meta``: step, score ...)."""
+    state = {name: value.detach().cpu().contiguous() for name, value in method.inference_state().items()}
+    with atomic_file(folder / WEIGHTS) as aside:
+        save_file(state, aside)
+    with atomic_file(folder / CARD) as aside:
+        aside.write_text(json.dumps({"spec": spec.model_dump(mode="json"), "meta": dict(meta or {})}, indent=2) + "\n")
+
+
+def read_card(folder: Path) -> tuple[ModelSpec, dict[str, Any]]:
+    """Return the spec and the meta data of a model folder.
+
+    Raises:
+        CheckpointError: the folder holds no model, or one that this version cannot read.
+    """
+    try:
+        card = json.loads((folder / CARD).read_text())
+        return ModelSpec.model_validate(card["spec"]), card["meta"]
+    except FileNotFoundError as error:
+        raise CheckpointError(f"'{folder}' holds no '{CARD}', so it is no trained model; give the folder that the "
+                              "training pipeline wrote") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"'{folder / CARD}' cannot be read ({error}); train the model again") from error
+
+
+def load_model(folder: Path, device: torch.device | str = "cpu") -> Method:
+    """Build the method of a model folder with its weights, in evaluation mode on ``device``.
+
+    Raises:
+        CheckpointError: the folder holds no model, or its files are broken or do not belong together.
+    """
+    spec, _ = read_card(folder)
+    # The weights come from the folder: the backbone's own pretrained ones would be read in vain.
+    bare = spec.model_copy(update={"backbone": spec.backbone.model_copy(update={"weights": None})})
+    method = build_method(bare)
+    try:
+        state = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"'{folder / WEIGHTS}' cannot be read ({error}); train the model again") from error
+    method.load_inference_state(state)
+    return method.to(device, memory_format=torch.channels_last).eval()

@@ -1,0 +1,77 @@
+"""The contract of a method: a task model, a loss on a batch, and what of it predicts."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from dg_project.domains.batches import Batch, Batching
+from dg_project.errors import CheckpointError
+from dg_project.parameters import Params
+from dg_project.tasks.base import Prediction, TaskModel
+from dg_project.training.learner import Learner
+
+
+class Method(Learner):
+    """A way to train a task model. A new one is a file in this package with a subclass.
+
+    Attributes:
+        name: how parameters, pipelines and results call it.
+        batching: which images a step sees: ``source``, ``mixed`` or ``paired`` (see ``BatchStream``).
+        Params: its own parameters, under the top-level key of its name.
+
+    Args:
+        model: backbone and head.
+        params: an instance of ``Params``.
+        domains: domain names by ``domain_id``: the source, then the pseudo domains.
+    """
+
+    name: ClassVar[str]
+    batching: ClassVar[Batching]
+    Params: ClassVar[type[Params]]
+    training_only: ClassVar[tuple[str, ...]] = ()
+    """Names of the submodules that only training needs."""
+
+    def __init__(self, model: TaskModel, params: Params, domains: Sequence[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.params = params
+        self.domains = list(domains)
+
+    @abstractmethod
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """See ``Learner.losses``."""
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return what trains: the backbone, and everything else."""
+        backbone = {id(weight) for weight in self.model.backbone.parameters()}
+        trainable = [weight for weight in self.parameters() if weight.requires_grad]
+        return {"backbone": [weight for weight in trainable if id(weight) in backbone],
+                "head": [weight for weight in trainable if id(weight) not in backbone]}
+
+    def predict(self, images: Sequence[Tensor]) -> list[Prediction]:
+        """Predict images (3, h, w) in [0, 1] of any size."""
+        return self.model.predict(images)
+
+    def inference_state(self) -> dict[str, Tensor]:
+        """Return the state that predictions depend on: all of it but the ``training_only`` submodules."""
+        return {name: value for name, value in self.state_dict().items()
+                if name.split(".", 1)[0] not in self.training_only}
+
+    def load_inference_state(self, state: Mapping[str, Tensor]) -> None:
+        """Load what ``inference_state`` returned.
+
+        Raises:
+            CheckpointError: the state belongs to another method, task or backbone.
+        """
+        expected = self.inference_state()
+        wrong = [name for name in {*expected, *state}
+                 if name not in state or name not in expected or state[name].shape != expected[name].shape]
+        if wrong:
+            raise CheckpointError(f"the weights do not fit the method '{self.name}' as its parameters describe it "
+                                  f"({len(wrong)} entries differ, such as '{min(wrong)}'); the model folder is mixed "
+                                  "up or of another version, train the model again")
+        self.load_state_dict(dict(state), strict=False)

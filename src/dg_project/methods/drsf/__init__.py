@@ -1,0 +1,1 @@
+"""DRSF: Discriminative Domain Reassembly and Soft-Fusion (arXiv 2503.13617)."""

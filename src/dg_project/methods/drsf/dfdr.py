@@ -1,0 +1,153 @@
+"""Discriminative Feature Decoupling and Reassembly: what is shared between domains, what is private to one.
+
+``docs/methods.md`` says which of these formulas the paper documents and which are ours.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+
+def channel_entropy(features: Tensor) -> Tensor:
+    """Return ``e_c = -sum p log p / log(HW)`` in [0, 1] with ``p`` the softmax of channel c over the positions.
+
+    A channel focused on a few positions has low entropy, one that is diffuse (style, noise) high entropy.
+
+    Args:
+        features: ``(B, C, H, W)``.
+
+    Returns:
+        ``(B, C)``.
+    """
+    log_p = features.flatten(2).log_softmax(-1)
+    return -(log_p.exp() * log_p).sum(-1) / math.log(log_p.shape[-1])
+
+
+@dataclass
+class Parts:
+    """What DFDR made of one batch, all ``(B, C, H, W)``.
+
+    Attributes:
+        feature: the stage's output ``F``.
+        shared: ``F_sha = A * F``.
+        private: ``F_pri = (1 - A) * F``.
+        reassembled: ``F~ = F_sha + r * F_pri``.
+    """
+
+    feature: Tensor
+    shared: Tensor
+    private: Tensor
+    reassembled: Tensor
+
+
+def _gate(inputs: int, channels: int, reduction: int) -> nn.Sequential:
+    hidden = max(8, channels // reduction)
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid())
+
+
+class DFDR(nn.Module):
+    """Decoupling and reassembly of one stage's output, for all domains alike.
+
+    ``A = sigmoid(W2 ReLU(W1 [GAP F; e]))``, ``r = sigmoid(V2 ReLU(V1 [GAP F_sha; GAP F_pri]))``.
+
+    Args:
+        channels: channels of the stage.
+        reduction: the gates' hidden layers have ``channels / reduction`` units.
+
+    Attributes:
+        donor: ``(B,)`` row whose private part each row is reassembled with; None is its own.
+        parts: what the last pass in training mode made; None outside training.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        self.decoupling = _gate(2 * channels, channels, reduction)
+        self.recalibration = _gate(2 * channels, channels, reduction)
+        self.donor: Tensor | None = None
+        self.parts: Parts | None = None
+        self._start_near_identity()
+
+    def _start_near_identity(self) -> None:
+        """Let ``r`` start at sigmoid(4) = 0.98 for every input.
+
+        With ``r = 1`` the parts sum to ``F`` whatever the gate ``A`` says, so the pretrained stages downstream see
+        at first (almost) what they were trained on, and learn to do without the private part as the losses ask.
+        """
+        last = self.recalibration[2]
+        assert isinstance(last, nn.Linear)
+        nn.init.normal_(last.weight, std=1e-3)
+        nn.init.constant_(last.bias, 4.0)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map the stage's output ``(B, C, H, W)`` to ``F~`` of the same shape."""
+        attention = self.decoupling(torch.cat([_pool(features), channel_entropy(features)], 1))[..., None, None]
+        shared = attention * features
+        private = features - shared
+        recalibration = self.recalibration(torch.cat([_pool(shared), _pool(private)], 1))[..., None, None]
+        donated = private if self.donor is None else private[self.donor]
+        reassembled = shared + recalibration * donated
+        self.parts = Parts(features, shared, private, reassembled) if self.training else None
+        return reassembled
+
+
+def _pool(features: Tensor) -> Tensor:
+    """Global average pooling: ``(B, C, H, W)`` to ``(B, C)``."""
+    return features.mean((2, 3))
+
+
+def align_loss(shared: Tensor, private: Tensor, pair_id: Tensor, domain_id: Tensor, gamma: float = 0.1,
+               valid: Tensor | None = None) -> Tensor:
+    """Pull the shared parts of a pair together, and shared and private parts of one image apart.
+
+    ``1/K sum_k ||n(F_sha^s) - n(F_sha^k)||^2 + gamma mean cos^2(GAP F_sha, GAP F_pri)``, n dividing by the L2 norm over
+    the channels of a position. The first term is the mean over the pseudo rows of the batch: positions of the same place in the
+    source image (mean over the valid ones) where that is in the batch, else globally pooled features against the mean
+    of the source rows.
+
+    Args:
+        shared: ``(B, C, H, W)``.
+        private: ``(B, C, H, W)``.
+        pair_id: ``(B,)`` equal for rows of the same geometry.
+        domain_id: ``(B,)`` 0 is the source.
+        gamma: weight of the second term.
+        valid: ``(B, 1, H, W)`` 1 where an image is to be compared; None is everywhere.
+    """
+    cosine = F.cosine_similarity(_pool(shared), _pool(private), dim=1)
+    loss = gamma * cosine.square().mean()
+    source, pseudo = (torch.where(rows)[0] for rows in (domain_id == 0, domain_id != 0))
+    if not len(source) or not len(pseudo):
+        return loss
+    same = pair_id[pseudo, None] == pair_id[source]
+    paired, partner = same.any(1), source[same.int().argmax(1)]
+    distance = torch.cat([_position_distance(shared, partner[paired], pseudo[paired], valid),
+                          _pooled_distance(shared, source, pseudo[~paired])])
+    return loss + distance.mean()
+
+
+def _position_distance(shared: Tensor, source: Tensor, pseudo: Tensor, valid: Tensor | None) -> Tensor:
+    """Return the mean squared distance over the positions of each pair (P,)."""
+    unit = F.normalize(shared, dim=1)
+    distance = (unit[source] - unit[pseudo]).square().sum(1)
+    if valid is None:
+        return distance.mean((1, 2))
+    mask = (valid[source] * valid[pseudo])[:, 0]
+    return (distance * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)
+
+
+def _pooled_distance(shared: Tensor, source: Tensor, pseudo: Tensor) -> Tensor:
+    """Return the squared distance (P,) of each pseudo row's pooled unit feature to the source rows' mean."""
+    unit = F.normalize(_pool(shared), dim=1)
+    return (unit[pseudo] - unit[source].mean(0)).square().sum(1)
+
+
+def ranking_loss(reassembled: Tensor, feature: Tensor, private: Tensor) -> Tensor:
+    """Rank the mean prediction entropies (scalars): ``softplus(H~ - H_F) + softplus(H_F - H_pri)``.
+
+    The reassembled feature shall be more certain than the stage's output, and that more certain than the private part.
+    """
+    return F.softplus(reassembled - feature) + F.softplus(feature - private)

@@ -1,0 +1,107 @@
+"""Multi-pseudo-domain Soft Fusion: adversarial training on a continuum between the domains.
+
+``docs/methods.md`` says which of these formulas the paper documents and which are ours.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+
+class _Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, weight: float) -> Tensor:  # noqa: ANN401 - torch gives the context no type
+        ctx.weight = weight
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]  # noqa: ANN401
+        return -ctx.weight * gradient, None
+
+
+def reverse_gradient(value: Tensor, weight: float) -> Tensor:
+    """Return ``value`` unchanged; its gradient comes back multiplied by ``-weight``."""
+    return cast(Tensor, _Reverse.apply(value, weight))
+
+
+def mixing_weights(pair_id: Tensor, domain_id: Tensor, n_domains: int, alpha: float) -> tuple[Tensor, Tensor]:
+    """Draw ``lambda ~ Dirichlet(alpha)`` over the domains of every source image that several rows come from.
+
+    A batch may hold only some of the domains of a source image; the weights of the others are 0.
+
+    Args:
+        pair_id: ``(B,)`` equal for rows that come from one source image.
+        domain_id: ``(B,)``.
+        n_domains: 1 + K.
+        alpha: concentration; 1 is uniform on the simplex.
+
+    Returns:
+        ``(G, B)`` weights of the rows in each of G fused images (rows sum to 1), and ``(G, 1 + K)`` soft domain labels.
+    """
+    weights, labels = [], []
+    for pair in pair_id.unique():
+        rows = torch.where(pair_id == pair)[0]
+        present = domain_id[rows].unique()
+        if len(present) < 2:
+            continue
+        # A row that comes twice adds nothing: one row per domain is fused.
+        first = torch.stack([rows[domain_id[rows] == domain][0] for domain in present])
+        share = torch.distributions.Dirichlet(torch.full((len(present),), alpha)).sample().to(pair_id.device)
+        weights.append(torch.zeros(len(pair_id), device=pair_id.device).index_copy(0, first, share))
+        labels.append(torch.zeros(n_domains, device=pair_id.device).index_copy(0, present, share))
+    if not weights:
+        return torch.zeros(0, len(pair_id), device=pair_id.device), torch.zeros(0, n_domains, device=pair_id.device)
+    return torch.stack(weights), torch.stack(labels)
+
+
+def fuse(rows: Tensor, weights: Tensor) -> Tensor:
+    """Return ``G_mix = sum_d lambda_d G^d``: rows ``(B, ...)`` and weights ``(G, B)`` to ``(G, ...)``."""
+    return torch.einsum("gb,b...->g...", weights, rows)
+
+
+def soft_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return ``CE(softmax(logits), labels)`` of each row, the mean over its positions.
+
+    Args:
+        logits: ``(N, D)`` or ``(N, D, H, W)``.
+        labels: ``(N, D)`` probabilities.
+
+    Returns:
+        ``(N,)``.
+    """
+    log_p = logits.log_softmax(1).flatten(2) if logits.ndim > 2 else logits.log_softmax(1)[..., None]
+    return -(labels[..., None] * log_p).sum(1).mean(-1)
+
+
+def adversarial_loss(logits: Tensor, fused_logits: Tensor, domain_id: Tensor, fused_labels: Tensor) -> Tensor:
+    """Return ``L_adv = sum_d CE(D(G^d), onehot d) + CE(D(G_mix), lambda)``, each term a mean over its rows.
+
+    Args:
+        logits: ``(B, 1 + K)`` or ``(B, 1 + K, H, W)``, of single-domain features.
+        fused_logits: the same for G fused features.
+        domain_id: ``(B,)``.
+        fused_labels: ``(G, 1 + K)``.
+    """
+    onehot = F.one_hot(domain_id, fused_labels.shape[1]).to(logits.dtype)
+    single = soft_cross_entropy(logits, onehot)
+    loss = torch.stack([single[domain_id == domain].mean() for domain in domain_id.unique()]).sum()
+    return loss + soft_cross_entropy(fused_logits, fused_labels).mean() if len(fused_labels) else loss
+
+
+class ImageDiscriminator(nn.Sequential):
+    """Which domain is it, position by position: conv 1x1 to 512, ReLU, conv 1x1 to 1 + K."""
+
+    def __init__(self, channels: int, n_domains: int) -> None:
+        super().__init__(nn.Conv2d(channels, 512, 1), nn.ReLU(), nn.Conv2d(512, n_domains, 1))
+
+
+class InstanceDiscriminator(nn.Sequential):
+    """Which domain is it, object by object: three fully connected layers."""
+
+    def __init__(self, channels: int, n_domains: int, hidden: int = 256) -> None:
+        super().__init__(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
+                         nn.Linear(hidden, n_domains))

@@ -1,0 +1,167 @@
+"""DRSF: decouple and reassemble one stage, train the task on the source, fuse all domains adversarially."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from dg_project.domains.batches import Batch, Batching
+from dg_project.methods.base import Method
+from dg_project.methods.drsf.dfdr import DFDR, Parts, align_loss, ranking_loss
+from dg_project.methods.drsf.mdsf import (
+    ImageDiscriminator,
+    InstanceDiscriminator,
+    adversarial_loss,
+    fuse,
+    mixing_weights,
+    reverse_gradient,
+)
+from dg_project.parameters import Fraction, Params
+from dg_project.tasks.base import Features, Inputs, Instances, TaskModel, take
+
+
+class DRSFParams(Params):
+    """Weights and options; the defaults are the paper-shaped variant."""
+
+    stage: int | None = Field(3, ge=1, le=5, description="backbone stage that DFDR sits after; None leaves DFDR out")
+    reduction: int = Field(16, ge=1, description="hidden units of the gates: channels / reduction")
+    lambda_align: float = Field(0.1, ge=0)
+    lambda_rea: float = Field(0.01, ge=0)
+    gamma: float = Field(0.1, ge=0, description="weight of the cosine term inside the alignment loss")
+    alpha: float = Field(1.0, gt=0, description="domains are mixed with Dirichlet(alpha)")
+    grl_image: float = Field(0.025, ge=0, description="reversed gradient of the image discriminator; 0 leaves it out")
+    grl_instance: float = Field(0.1, ge=0, description="the same of the instance discriminator (detection)")
+    task_on_pseudo: bool = Field(False, description="the task loss also sees pseudo images, with the kept labels")
+    task_on_fused: bool = Field(False, description="the task loss also sees fused features, with the kept labels")
+    cross_reassembly: Fraction = Field(0.0, description="probability that a row takes the private part of another "
+                                                        "domain of the same source image")
+
+
+class DRSF(Method):
+    """``L = L_task(source) + lambda_align L_align + lambda_rea L_rea + L_adv``."""
+
+    name: ClassVar[str] = "drsf"
+    batching: ClassVar[Batching] = "paired"
+    Params: ClassVar[type[Params]] = DRSFParams
+    training_only: ClassVar[tuple[str, ...]] = ("aux", "image_discriminator", "instance_discriminator")
+    params: DRSFParams
+
+    def __init__(self, model: TaskModel, params: DRSFParams, domains: Sequence[str]) -> None:
+        super().__init__(model, params, domains)
+        backbone, n_domains = model.backbone, len(domains)
+        self.dfdr = self.aux = self.image_discriminator = self.instance_discriminator = None
+        if params.stage is not None:
+            stage = f"stage{params.stage}"
+            tap = backbone.tap(stage)
+            self.dfdr = DFDR(backbone.channels[stage], params.reduction)
+            self.aux = model.aux_head(backbone.channels[stage])
+            tap.module = self.dfdr
+        if params.grl_image:
+            self.image_discriminator = ImageDiscriminator(backbone.channels[backbone.last], n_domains)
+        if params.grl_instance and model.instance_channels is not None:
+            self.instance_discriminator = InstanceDiscriminator(model.instance_channels, n_domains)
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Return the task's losses, ``loss_align``, ``loss_rea`` and ``loss_adv_*``, each times its weight."""
+        inputs = self.model.prepare(batch.images, batch.targets)
+        features, parts = self._features(batch, inputs)
+        mix, labels = mixing_weights(batch.pair_id, batch.domain_id, len(self.domains), self.params.alpha)
+        losses = {}
+        if self.instance_discriminator is None:
+            rows = self._task_rows(batch)
+            maps = self.model.neck(take(features, rows))
+        else:
+            everything = self.model.neck(features)
+            losses |= self._instance_adversary(self.model.instance_features(everything, inputs), batch, mix, labels)
+            rows = self._task_rows(batch)
+            maps = take(everything, rows)
+        losses |= self.model.losses(maps, inputs.rows(rows), batch.weight[rows])
+        if self.params.task_on_fused and len(mix):
+            losses["loss_fused"] = self._fused_task(features, inputs, batch, mix)
+        if parts is not None:
+            losses |= self._dfdr_losses(parts, inputs, batch)
+        if self.image_discriminator is not None:
+            losses |= self._image_adversary(features[self.model.backbone.last], batch, mix, labels)
+        return losses
+
+    def _task_rows(self, batch: Batch) -> Tensor:
+        """Return the rows (int64) that enter the task loss: the source, and with ``task_on_pseudo`` all."""
+        return torch.where((batch.domain_id == 0) | self.params.task_on_pseudo)[0]
+
+    def _features(self, batch: Batch, inputs: Inputs) -> tuple[Features, Parts | None]:
+        if self.dfdr is None:
+            return self.model.features(inputs.images), None
+        self.dfdr.donor = donors(batch.pair_id, self.params.cross_reassembly)
+        features = self.model.features(inputs.images)
+        parts, self.dfdr.parts, self.dfdr.donor = self.dfdr.parts, None, None
+        return features, parts
+
+    def _dfdr_losses(self, parts: Parts, inputs: Inputs, batch: Batch) -> dict[str, Tensor]:
+        align = align_loss(parts.shared, parts.private, batch.pair_id, batch.domain_id, self.params.gamma)
+        logits = [self.aux(part) for part in (parts.reassembled, parts.feature, parts.private)]
+        source = torch.where(batch.domain_id == 0)[0]
+        rea = ranking_loss(*(self.aux.entropy(logit) for logit in logits))
+        if len(source):
+            rea = rea + self.aux.loss(logits[0][source], inputs.rows(source))
+        return {"loss_align": self.params.lambda_align * align, "loss_rea": self.params.lambda_rea * rea}
+
+    def _fused_task(self, features: Features, inputs: Inputs, batch: Batch, mix: Tensor) -> Tensor:
+        """Return the task loss of the fused features; every row of a fused image has the same labels."""
+        rows = (mix > 0).int().argmax(1)
+        fused = {name: fuse(value, mix) for name, value in features.items()}
+        losses = self.model.losses(self.model.neck(fused), inputs.rows(rows), mix @ batch.weight)
+        return torch.stack(list(losses.values())).sum()
+
+    def _image_adversary(self, last: Tensor, batch: Batch, mix: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        reversed_ = reverse_gradient(last, self.params.grl_image)
+        logits, fused = (self.image_discriminator(part) for part in (reversed_, fuse(reversed_, mix)))
+        return {"loss_adv_image": adversarial_loss(logits, fused, batch.domain_id, labels)}
+
+    def _instance_adversary(self, instances: Instances | None, batch: Batch, mix: Tensor,
+                            labels: Tensor) -> dict[str, Tensor]:
+        if instances is None or not len(instances.row):
+            return {}
+        reversed_ = reverse_gradient(instances.vectors, self.params.grl_instance)
+        weights, group = instance_mix(mix, instances)
+        logits, fused = (self.instance_discriminator(part) for part in (reversed_, fuse(reversed_, weights)))
+        return {"loss_adv_instance": adversarial_loss(logits, fused, batch.domain_id[instances.row], labels[group])}
+
+
+def donors(pair_id: Tensor, probability: float) -> Tensor | None:
+    """Draw, with a probability for each row, another row of the same pair; None if every row keeps its own.
+
+    Args:
+        pair_id: ``(B,)``.
+        probability: of taking another row's private part, where there is another row.
+    """
+    if probability == 0:
+        return None
+    chosen = torch.arange(len(pair_id), device=pair_id.device)
+    for row in torch.where(torch.rand(len(pair_id)) < probability)[0].tolist():
+        others = torch.where(pair_id == pair_id[row])[0]
+        others = others[others != row]
+        if len(others):
+            chosen[row] = others[int(torch.randint(len(others), ()))]
+    return chosen
+
+
+def instance_mix(mix: Tensor, instances: Instances) -> tuple[Tensor, Tensor]:
+    """Carry the mixing weights of images over to the objects in them.
+
+    One object is the same ``slot`` in every image of a pair; it is fused where all the mixed images have it.
+
+    Args:
+        mix: ``(G, B)`` weights of the images in each fused image.
+        instances: R objects of the B images.
+
+    Returns:
+        ``(M, R)`` weights of the objects in each fused object (rows sum to 1), and ``(M,)`` its fused image.
+    """
+    slots = torch.arange(int(instances.slot.max()) + 1, device=mix.device)
+    weights = mix[:, None, instances.row] * (instances.slot == slots[:, None])
+    complete = weights.sum(-1) > 1 - 1e-4
+    return weights[complete], torch.where(complete)[0]

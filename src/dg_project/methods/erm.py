@@ -1,0 +1,28 @@
+"""Empirical risk minimisation on the source: the baseline of every comparison."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from dg_project.domains.batches import Batch, Batching
+from dg_project.methods.base import Method
+from dg_project.parameters import Params
+
+
+class ERMParams(Params):
+    """ERM has no parameters of its own."""
+
+
+class ERM(Method):
+    """``L = L_task`` of every row, weighted by the weight of its image."""
+
+    name: ClassVar[str] = "erm"
+    batching: ClassVar[Batching] = "source"
+    Params: ClassVar[type[Params]] = ERMParams
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Return the task's losses on all rows."""
+        inputs = self.model.prepare(batch.images, batch.targets)
+        return self.model.losses(self.model.neck(self.model.features(inputs.images)), inputs, batch.weight)

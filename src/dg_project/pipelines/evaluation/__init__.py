@@ -1,0 +1,5 @@
+"""The pipeline ``evaluation``; see pipeline.py."""
+
+from dg_project.pipelines.evaluation.pipeline import create_erm_pipeline, create_pipeline
+
+__all__ = ["create_erm_pipeline", "create_pipeline"]

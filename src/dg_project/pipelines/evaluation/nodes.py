@@ -1,0 +1,66 @@
+"""Trained models see the test images of the source and of the unseen targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dg_project.parameters import DataParams, EvaluationParams
+from dg_project.pipelines.lazy import pd
+from dg_project.pipelines.paths import locate
+
+
+def predict(model: Path, source: pd.DataFrame, target: pd.DataFrame, data: DataParams, evaluation: EvaluationParams,
+            device: str) -> pd.DataFrame:
+    """Return what the model detects in the test images of every domain."""
+    from dg_project import experiment
+    from dg_project.evaluation.predict import test_rows
+
+    images = test_rows(source, target, evaluation.max_images)
+    return experiment.predict(model, images, locate(data.root), evaluation.batch_size, device)
+
+
+def score_model(
+    model: Path, predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame, evaluation: EvaluationParams,
+    run_id: str,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Score one model; see ``score_with_baseline``."""
+    return _score({"": (model, predictions)}, source, target, evaluation, run_id)
+
+
+def score_with_baseline(
+    model: Path, predictions: pd.DataFrame, baseline: Path, baseline_predictions: pd.DataFrame, source: pd.DataFrame,
+    target: pd.DataFrame, evaluation: EvaluationParams, run_id: str,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Score a method and its baseline on the same images.
+
+    Returns:
+        Predictions of both (column ``method``), results, scores by class, and the results as nested numbers for MLflow:
+        ``<metric>/<domain>`` of the method and ``baseline/<metric>/<domain>``.
+    """
+    models = {"baseline": (baseline, baseline_predictions), "": (model, predictions)}
+    return _score(models, source, target, evaluation, run_id)
+
+
+def _score(
+    models: dict[str, tuple[Path, pd.DataFrame]], source: pd.DataFrame, target: pd.DataFrame,
+    evaluation: EvaluationParams, run_id: str,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    import pandas
+
+    from dg_project import experiment
+    from dg_project.evaluation.predict import test_rows
+    from dg_project.evaluation.records import check_records, nested_values
+
+    images = test_rows(source, target, evaluation.max_images)
+    tables: dict[str, tuple[pd.DataFrame, ...]] = {}
+    numbers: dict[str, Any] = {}
+    for prefix, (model, predictions) in models.items():
+        by_class, records = experiment.score(model, predictions, images, run_id)
+        name = records["method"].iloc[0]
+        # ERM as the method of a run is its own baseline: one set of rows, not two of the same name.
+        tables[name] = (predictions.assign(method=name), records, by_class.assign(method=name))
+        values = nested_values(records)
+        numbers |= {prefix: values} if prefix else values
+    predictions, results, class_scores = (pandas.concat(part, ignore_index=True) for part in zip(*tables.values(), strict=True))
+    return predictions, check_records(results), class_scores, numbers

@@ -1,0 +1,5 @@
+"""The pipeline ``ingestion``; see pipeline.py."""
+
+from dg_project.pipelines.ingestion.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

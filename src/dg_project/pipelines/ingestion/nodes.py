@@ -1,0 +1,45 @@
+"""Folders of images and labels become checked manifests."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from dg_project.parameters import DataParams
+from dg_project.pipelines.lazy import pd
+from dg_project.pipelines.paths import locate
+
+logger = logging.getLogger(__name__)
+
+
+def ingest_source(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
+    """Read every split of the source domain; return its manifest and a message per skipped sample."""
+    from dg_project.domains.readers import read_domain
+
+    limits = {"train": data.max_train} if data.max_train else None
+    return read_domain(data.reader, locate(data.root), data.source, "source", data.splits, data.classes,
+                       data.on_bad_sample, limits)
+
+
+def ingest_targets(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
+    """Read the test split of every target domain; the other splits of a target are never opened."""
+    import pandas
+
+    from dg_project.domains.readers import read_domain
+
+    test = {"test": data.splits["test"]}
+    parts = [read_domain(data.reader, locate(data.root), name, "target", test, data.classes, data.on_bad_sample)
+             for name in data.targets]
+    return pandas.concat([manifest for manifest, _ in parts], ignore_index=True), [m for _, skipped in parts for m in skipped]
+
+
+def make_card(source: pd.DataFrame, target: pd.DataFrame, skipped_source: list[str], skipped_target: list[str],
+              data: DataParams) -> dict[str, Any]:
+    """Count what was read, print it and return it."""
+    import pandas
+
+    from dg_project.domains.card import data_card, format_card
+
+    card = data_card(pandas.concat([source, target], ignore_index=True), data.classes, [*skipped_source, *skipped_target])
+    logger.info("data card\n%s", format_card(card))
+    return card

@@ -1,0 +1,37 @@
+"""Where the relative paths of the parameters start: at the project, wherever ``kedro`` was called from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from dg_project.parameters import Parameters
+
+ROOT_VARIABLE = "DG_PROJECT_ROOT"
+"""Set by the parameters hook; the environment carries it to worker processes."""
+
+
+def locate(path: str) -> Path:
+    """Return ``path`` below the project, or itself where it is absolute."""
+    return Path(os.environ.get(ROOT_VARIABLE, ".")) / Path(path).expanduser()
+
+
+def locate_checkpoint(name: str) -> str:
+    """Return the folder of a checkpoint as an absolute path, or ``name`` itself where it may be a hub name.
+
+    A hub name is ``owner/model``: anything else, or anything that lies in the project, is a path.
+    """
+    folder = locate(name)
+    looks_like_hub = name.count("/") == 1 and not name.startswith((".", "/", "~"))
+    return name if looks_like_hub and not folder.exists() else str(folder)
+
+
+def read_parameters(parameters: dict[str, Any]) -> Parameters:
+    """Return all parameters typed; a path of backbone weights starts at the project too."""
+    settings = Parameters.model_validate(parameters)
+    weights = settings.backbone.weights
+    if weights in (None, "package", "hub"):
+        return settings
+    backbone = settings.backbone.model_copy(update={"weights": str(locate(str(weights)))})
+    return settings.model_copy(update={"backbone": backbone})

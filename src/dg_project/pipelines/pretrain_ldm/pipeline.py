@@ -1,0 +1,15 @@
+"""A captioned corpus -> trained_ldm, a diffusers pipeline folder with its model card."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from dg_project.pipelines.pretrain_ldm import nodes
+
+
+def create_pipeline() -> Pipeline:
+    """Return the training of the embedded diffusion model."""
+    return Pipeline([
+        Node(nodes.train_ldm, ["params:pretrain_ldm", "params:workspace"], ["trained_ldm", "ldm_history"],
+             name="train_ldm"),
+    ], namespace="pretrain_ldm", prefix_datasets_with_namespace=False)

@@ -1,0 +1,33 @@
+"""Candidates become pseudo domains: one image per source image and domain, weighed by what can still be seen in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dg_project.files import FolderWriter
+from dg_project.parameters import SamplingParams
+from dg_project.pipelines.lazy import pd
+from dg_project.pipelines.paths import locate
+
+
+def sample_pseudo_domains(source: pd.DataFrame, root: str, candidate_images: Path, candidates: pd.DataFrame,
+                          sampling: SamplingParams, workspace: str) -> tuple[FolderWriter, pd.DataFrame]:
+    """Keep the candidate that is newest in style and truest in content; drop or down-weight what lost its objects.
+
+    Returns:
+        A writer of the folder of images, and their manifest with ``weight``, ``kept`` and ``reason``.
+    """
+    import pandas
+
+    from dg_project.domains.manifest import manifest_fingerprint
+    from dg_project.files import atomic_folder
+    from dg_project.styles.sampling import sample
+    from dg_project.workspace import code_hash, place, publish_images
+
+    folder = place(locate(workspace), "sampling", manifest_fingerprint(source), manifest_fingerprint(candidates),
+                   candidates["candidate"].tolist(), sampling, code_hash("styles")) / "sampled"
+    if not folder.exists():
+        with atomic_folder(folder) as new:
+            sample(source, locate(root), candidates, candidate_images, sampling, new).to_parquet(new / "manifest.parquet")
+    manifest = pandas.read_parquet(folder / "manifest.parquet")
+    return publish_images(folder, manifest), manifest

@@ -1,0 +1,17 @@
+"""source_manifest, candidate_images, candidate_manifest -> pseudo_images, pseudo_manifest."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from dg_project.pipelines.sampling import nodes
+
+
+def create_pipeline() -> Pipeline:
+    """Return the pipeline: selection, recombination and the label-fidelity gate."""
+    return Pipeline([
+        Node(nodes.sample_pseudo_domains,
+             ["source_manifest", "params:data.root", "candidate_images", "candidate_manifest", "params:sampling",
+              "params:workspace"],
+             ["pseudo_images", "pseudo_manifest"], name="sample_pseudo_domains"),
+    ], namespace="sampling", prefix_datasets_with_namespace=False)

@@ -1,0 +1,17 @@
+"""source_manifest, ``params:ldm``, ``params:synthesis`` -> candidate_images, candidate_manifest."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from dg_project.pipelines.synthesis import nodes
+
+
+def create_pipeline() -> Pipeline:
+    """Return the pipeline: one node, resumable image by image."""
+    return Pipeline([
+        Node(nodes.generate_candidates,
+             ["source_manifest", "params:data.root", "params:ldm", "params:synthesis", "params:seed",
+              "params:training.device", "params:workspace"],
+             ["candidate_images", "candidate_manifest"], name="generate_candidates"),
+    ], namespace="synthesis", prefix_datasets_with_namespace=False)

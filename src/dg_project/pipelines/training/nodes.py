@@ -1,0 +1,32 @@
+"""A method is trained on the source and its pseudo domains. No target is in reach of these functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dg_project.files import FolderWriter
+from dg_project.pipelines.lazy import pd
+
+
+def train_method(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame,
+                 parameters: dict[str, Any]) -> tuple[FolderWriter, pd.DataFrame]:
+    """Train the method that ``params:method`` names; return a writer of the model's folder and its history."""
+    return _train(parameters["method"], source, parameters, pseudo, pseudo_images)
+
+
+def train_baseline(source: pd.DataFrame, parameters: dict[str, Any]) -> tuple[FolderWriter, pd.DataFrame]:
+    """Train ERM on the source alone, for as many steps and images per step as the method gets."""
+    return _train("erm", source, parameters)
+
+
+def _train(method: str, source: pd.DataFrame, parameters: dict[str, Any], pseudo: pd.DataFrame | None = None,
+           pseudo_images: Path | None = None) -> tuple[FolderWriter, pd.DataFrame]:
+    from dg_project.experiment import TrainingData, train_method
+    from dg_project.pipelines.paths import locate, read_parameters
+    from dg_project.workspace import publish_folder
+
+    settings = read_parameters(parameters)
+    data = TrainingData(source, locate(settings.data.root), pseudo, pseudo_images)
+    trained = train_method(method, settings, data, locate(settings.workspace))
+    return publish_folder(trained.folder), trained.history

@@ -1,0 +1,105 @@
+"""From candidates to pseudo domains: selection among the candidates of each image, then the label-fidelity gate."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from dg_project.domains.loading import load_image, row_target
+from dg_project.domains.manifest import image_path
+from dg_project.errors import DataError
+from dg_project.files import file_hash, inside, link_or_copy
+from dg_project.parameters import SamplingParams
+from dg_project.styles.selection import Selection, select
+from dg_project.styles.visibility import box_visibility, gate
+
+logger = logging.getLogger(__name__)
+
+SELECTION_COLUMNS: dict[str, str] = {
+    "candidates": "how many there were to choose from",
+    "style_distance": "of the chosen candidate from its source image",
+    "content_similarity": "of the chosen candidate to its source image, -1 to 1",
+    "visibility": "per box: how much of the source's object is still to be seen, -1 to 1",
+}
+
+
+def sample(source: pd.DataFrame, source_root: Path, candidates: pd.DataFrame, candidate_root: Path,
+           params: SamplingParams, folder: Path) -> pd.DataFrame:
+    """Keep one image per source image and pseudo domain, and weigh it.
+
+    Args:
+        source: manifest that holds the source images of all candidates.
+        source_root: folder that its paths are relative to.
+        candidates: candidate manifest (``COLUMNS`` and ``PSEUDO_COLUMNS``).
+        candidate_root: folder that its paths are relative to.
+        params: selection and gate.
+        folder: empty folder; gets the images as ``<domain>/<image_id>.png``.
+
+    Returns:
+        The pseudo manifest, paths relative to ``folder``: the rows of the chosen candidates with ``SAMPLED_COLUMNS`` and
+        ``SELECTION_COLUMNS``. Dropped images stay in it, with ``kept`` False and the reason.
+
+    Raises:
+        DataError: a candidate was made from an image that is no source image, or the gate dropped every image.
+    """
+    origins = {str(row.image_id): row for row in source.itertuples()}
+    rows = []
+    groups = candidates.groupby(["domain", "source_image_id"], sort=False)
+    for (domain, name), group in tqdm(groups, "sampling", unit="image", mininterval=1):
+        if str(name) not in origins:
+            raise DataError(f"the candidates of '{domain}' were made from '{name}', which is no source image; run "
+                            "`kedro run --pipeline=synthesis` again with the present data")
+        original = _floats(load_image(image_path(source_root, origins[str(name)])))
+        rows.append(_sample_one(original, group, candidate_root, params, folder))
+    manifest = pd.DataFrame(rows)
+    _tell(manifest)
+    return manifest
+
+
+def _sample_one(original: Tensor, group: pd.DataFrame, candidate_root: Path, params: SamplingParams,
+                folder: Path) -> dict[str, Any]:
+    """Choose among the candidates of one source image and domain, store the image and return its row."""
+    images = [_floats(load_image(image_path(candidate_root, row))) for row in group.itertuples()]
+    chosen = select(images, original, params.decomposition, params.style_weight, params.content_weight, params.recombine)
+    row = group.iloc[chosen.index].to_dict()
+    target = row_target(group.iloc[chosen.index])
+    visibility = box_visibility(original, chosen.image, target["boxes"])
+    weight, kept, reason = gate(visibility, target["difficult"], params.gate)
+    image = f"{row['domain']}/{row['image_id']}.png"
+    path = inside(folder, image)
+    _store(chosen, inside(candidate_root, row["image"]), path, params.recombine)
+    return {**row, "image": image, "sha256": file_hash(path), "weight": weight, "kept": kept, "reason": reason,
+            "candidates": len(group), "style_distance": chosen.style_distances[chosen.index],
+            "content_similarity": chosen.content_similarities[chosen.index], "visibility": visibility.tolist()}
+
+
+def _store(chosen: Selection, candidate: Path, path: Path, recombined: bool) -> None:
+    if not recombined:
+        link_or_copy(candidate, path)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = (chosen.image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(path)
+
+
+def _floats(image: Tensor) -> Tensor:
+    return image.to(torch.float32) / 255
+
+
+def _tell(manifest: pd.DataFrame) -> None:
+    """Log what the gate did, domain by domain."""
+    for domain, rows in manifest.groupby("domain", sort=False):
+        dropped, lighter = int((~rows["kept"]).sum()), int((rows["kept"] & (rows["weight"] < 1)).sum())
+        logger.info("pseudo domain '%s': %d images, %d down-weighted, %d dropped by the gate", domain, len(rows), lighter,
+                    dropped)
+    if not manifest["kept"].any():
+        raise DataError("the gate dropped every pseudo image, so there is nothing to train on; look at the candidate "
+                        "images, lower synthesis strength, or lower sampling.gate.drop_below and min_visibility")

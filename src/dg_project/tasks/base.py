@@ -1,0 +1,144 @@
+"""The contract between methods and tasks.
+
+A method sees images turn into ``Inputs``, the backbone's stages into ``Features``, and those into losses::
+
+    inputs = model.prepare(batch.images, batch.targets)
+    features = model.features(inputs.images)
+    losses = model.losses(model.neck(features), inputs, batch.weight)
+
+Rows are images throughout: ``take`` and ``Inputs.rows`` pick the same rows of both.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from dg_project.backbones import Backbone
+
+Features = dict[str, Tensor]
+"""Named maps ``(N, C, H, W)``, finest first."""
+
+Target = dict[str, Any]
+Prediction = dict[str, Tensor]
+
+
+def take(features: Features, rows: Tensor) -> Features:
+    """Return the given rows (int64 indices or bool mask) of every map."""
+    return {name: value[rows] for name, value in features.items()}
+
+
+@dataclass
+class Inputs:
+    """A batch as the network sees it.
+
+    Attributes:
+        images: ``(N, 3, H, W)`` float32, normalised.
+        sizes: height and width of each image before it was resized.
+        targets: one dict per image, in the coordinates of ``images``; None at inference.
+    """
+
+    images: Tensor
+    sizes: list[tuple[int, int]]
+    targets: list[Target] | None = None
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def rows(self, rows: Tensor) -> Self:
+        """Return the given rows (int64 indices or bool mask)."""
+        index = rows.nonzero().flatten() if rows.dtype == torch.bool else rows
+        chosen = index.tolist()
+        targets = None if self.targets is None else [self.targets[i] for i in chosen]
+        return type(self)(self.images[index], [self.sizes[i] for i in chosen], targets)
+
+
+class Instances(NamedTuple):
+    """Feature vectors of the labelled objects of a batch.
+
+    Attributes:
+        vectors: ``(R, D)``.
+        row: ``(R,)`` the image that each lies in.
+        slot: ``(R,)`` its number among the boxes of that image; images of one pair share boxes, hence slots.
+    """
+
+    vectors: Tensor
+    row: Tensor
+    slot: Tensor
+
+
+class AuxHead(nn.Module, ABC):
+    """A small classifier on one stage, used by losses that ask how discriminative features are."""
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features ``(N, C, H, W)`` to logits."""
+
+    @abstractmethod
+    def entropy(self, logits: Tensor) -> Tensor:
+        """Return the mean prediction entropy as a scalar in [0, 1]."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, inputs: Inputs) -> Tensor:
+        """Return the mean cross-entropy of the logits with the labels of ``inputs`` as a scalar."""
+
+
+class TaskModel(nn.Module, ABC):
+    """Backbone and head of one task.
+
+    Args:
+        backbone: the feature extractor.
+        classes: class names; label 0 is background where the task has one.
+    """
+
+    instance_channels: int | None = None
+    """Length of the vectors of ``instance_features``; None where the task has no instances."""
+
+    def __init__(self, backbone: Backbone, classes: Sequence[str]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.classes = list(classes)
+
+    @abstractmethod
+    def prepare(self, images: Sequence[Tensor], targets: Sequence[Target] | None = None) -> Inputs:
+        """Resize and normalise images (3, h, w) in [0, 1] of any size, and bring the targets along."""
+
+    def features(self, images: Tensor) -> Features:
+        """Return the backbone's stages of prepared images, ``stage<n>`` at stride ``2**n``."""
+        return self.backbone(images)
+
+    def neck(self, features: Features) -> Features:
+        """Return the maps that the head reads, made from the backbone's stages."""
+        return features
+
+    @abstractmethod
+    def losses(self, maps: Features, inputs: Inputs, weight: Tensor) -> dict[str, Tensor]:
+        """Return the ``loss_*`` of the rows in ``maps`` (from ``neck``) and ``inputs``, weighted per image (N,)."""
+
+    @abstractmethod
+    def decode(self, maps: Features, inputs: Inputs) -> list[Prediction]:
+        """Turn the maps of ``neck`` into predictions in the coordinates of the original images."""
+
+    @torch.no_grad()
+    def predict(self, images: Sequence[Tensor]) -> list[Prediction]:
+        """Predict images (3, h, w) in [0, 1], in evaluation mode whatever the present mode."""
+        training = self.training
+        self.eval()
+        try:
+            inputs = self.prepare(images)
+            return self.decode(self.neck(self.features(inputs.images)), inputs)
+        finally:
+            self.train(training)
+
+    def instance_features(self, maps: Features, inputs: Inputs) -> Instances | None:
+        """Return features of the labelled objects, or None where the task has no instances."""
+        return None
+
+    @abstractmethod
+    def aux_head(self, channels: int) -> AuxHead:
+        """Build an auxiliary head for a stage with this many channels."""

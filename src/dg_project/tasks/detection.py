@@ -1,0 +1,148 @@
+"""Object detection: Faster R-CNN (torchvision's parts) with a feature pyramid on any backbone."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from dg_project.backbones import Backbone
+from dg_project.errors import ParameterError
+from dg_project.parameters import DetectionParams
+from dg_project.tasks.base import AuxHead, Features, Inputs, Instances, Prediction, Target, TaskModel
+from dg_project.tasks.faster_rcnn import Targets, build_box_heads, build_rpn
+
+
+class Detector(TaskModel):
+    """Faster R-CNN on the stages of a backbone.
+
+    Args:
+        backbone: the feature extractor.
+        params: sizes of the network.
+        classes: class names, labels ``1..C``; 0 is background.
+
+    Raises:
+        ParameterError: the pyramid's stages and the anchor sizes do not fit the backbone or one another.
+    """
+
+    def __init__(self, backbone: Backbone, params: DetectionParams, classes: Sequence[str]) -> None:
+        super().__init__(backbone, classes)
+        self.params = params
+        self.levels = [f"stage{n}" for n in params.fpn_stages]
+        if missing := set(self.levels) - set(backbone.channels):
+            raise ParameterError(f"detection.fpn_stages: the backbone has no {sorted(missing)}, only "
+                                 f"{list(backbone.channels)}")
+        extra = len(params.anchor_sizes) - len(self.levels)
+        if extra not in (0, 1):
+            raise ParameterError(f"detection.anchor_sizes: {len(params.anchor_sizes)} sizes for {len(self.levels)} "
+                                 "pyramid stages; give one per stage, and at most one more for a pooled level")
+        self.fpn = FeaturePyramidNetwork([backbone.channels[level] for level in self.levels], params.fpn_channels,
+                                         LastLevelMaxPool() if extra else None)
+        self.rpn = build_rpn(params)
+        self.box_heads = build_box_heads(params, self.levels, len(self.classes))
+        self.instance_channels = params.box_head_features
+
+    def prepare(self, images: Sequence[Tensor], targets: Sequence[Target] | None = None) -> Inputs:
+        """Resize images (3, h, w) in [0, 1] to ``image_size``, normalise them, and scale the boxes of the targets.
+
+        Boxes marked difficult move from ``boxes`` to ``ignored``: losses treat them as neither object nor background.
+        """
+        sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
+        resized = [self._resize(image) for image in images]
+        stacked = self.backbone.normalise(torch.stack(resized)).contiguous(memory_format=torch.channels_last)
+        if targets is None:
+            return Inputs(stacked, sizes)
+        return Inputs(stacked, sizes, [self._target(*pair) for pair in zip(targets, sizes, strict=True)])
+
+    def _resize(self, image: Tensor) -> Tensor:
+        if tuple(image.shape[-2:]) == self.params.image_size:
+            return image
+        return F.interpolate(image[None], self.params.image_size, mode="bilinear", antialias=True)[0]
+
+    def _scale(self, size: tuple[int, int], like: Tensor) -> Tensor:
+        """Return the factors (4,) from boxes of an image of this size to boxes of the network's input."""
+        vertical, horizontal = (new / old for new, old in zip(self.params.image_size, size, strict=True))
+        return like.new_tensor([horizontal, vertical, horizontal, vertical])
+
+    def _target(self, target: Target, size: tuple[int, int]) -> dict[str, Tensor]:
+        boxes = target["boxes"] * self._scale(size, target["boxes"])
+        easy = ~target["difficult"]
+        return {"boxes": boxes[easy], "labels": target["labels"][easy], "ignored": boxes[~easy]}
+
+    def neck(self, features: Features) -> Features:
+        """Return the feature pyramid, one map ``(N, fpn_channels, H, W)`` per anchor size, finest first."""
+        return cast(Features, self.fpn(OrderedDict((level, features[level]) for level in self.levels)))
+
+    def _image_list(self, inputs: Inputs) -> ImageList:
+        return ImageList(inputs.images, [self.params.image_size] * len(inputs))
+
+    def losses(self, maps: Features, inputs: Inputs, weight: Tensor) -> dict[str, Tensor]:
+        """Return the four losses of Faster R-CNN, each sample weighted by its image's ``weight`` (N,)."""
+        images = self._image_list(inputs)
+        targets = cast(Targets, inputs.targets)
+        proposals, losses = self.rpn(images, maps, targets, weight)
+        return losses | self.box_heads.losses(maps, proposals, images.image_sizes, targets, weight)
+
+    def decode(self, maps: Features, inputs: Inputs) -> list[Prediction]:
+        """Return ``boxes`` (n, 4) in the original image, ``labels`` (n,) and ``scores`` (n,) of every image."""
+        images = self._image_list(inputs)
+        proposals, _ = self.rpn(images, maps)
+        found = self.box_heads.detect(maps, proposals, images.image_sizes)
+        for prediction, size in zip(found, inputs.sizes, strict=True):
+            prediction["boxes"] = prediction["boxes"] / self._scale(size, prediction["boxes"])
+        return found
+
+    def instance_features(self, maps: Features, inputs: Inputs) -> Instances:
+        """Return the box head's features of the labelled boxes.
+
+        The boxes are the labels and not the proposals: images of one pair share their boxes, so the features of one
+        object in several domains stand side by side.
+        """
+        boxes = [target["boxes"] for target in cast(Targets, inputs.targets)]
+        counts = torch.tensor([len(box) for box in boxes], device=inputs.images.device)
+        row = torch.arange(len(boxes), device=counts.device).repeat_interleave(counts)
+        slot = torch.cat([torch.arange(len(box), device=counts.device) for box in boxes])
+        if not len(row):
+            return Instances(inputs.images.new_zeros(0, self.params.box_head_features), row, slot)
+        return Instances(self.box_heads.vectors(maps, boxes, [self.params.image_size] * len(boxes)), row, slot)
+
+    def aux_head(self, channels: int) -> AuxHead:
+        """Build the multi-label head: which classes are there in the image?"""
+        return PresenceHead(channels, len(self.classes))
+
+
+def image_labels(targets: Sequence[Target], n_classes: int) -> Tensor:
+    """Return ``(N, n_classes)`` float32 with 1 where an image holds an object of the class (labels are 1-based)."""
+    labels = torch.zeros(len(targets), n_classes, device=targets[0]["labels"].device)
+    for row, target in zip(labels, targets, strict=True):
+        row[target["labels"] - 1] = 1
+    return labels
+
+
+class PresenceHead(AuxHead):
+    """Multi-label classifier on the globally pooled map."""
+
+    def __init__(self, channels: int, n_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, n_classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features ``(N, C, H, W)`` to logits ``(N, n_classes)``."""
+        return cast(Tensor, self.linear(features.mean((2, 3))))
+
+    def entropy(self, logits: Tensor) -> Tensor:
+        """Return the mean binary entropy of ``sigmoid(logits)``, divided by log 2."""
+        certain = F.logsigmoid(logits) * logits.sigmoid() + F.logsigmoid(-logits) * (-logits).sigmoid()
+        return -certain.mean() / math.log(2)
+
+    def loss(self, logits: Tensor, inputs: Inputs) -> Tensor:
+        """Return the mean binary cross-entropy with the classes of the labelled boxes."""
+        return F.binary_cross_entropy_with_logits(logits, image_labels(cast(Targets, inputs.targets), logits.shape[1]))

@@ -1,0 +1,152 @@
+"""Faster R-CNN's two heads from torchvision, with per-image loss weights and with difficult boxes ignored.
+
+Beyond torchvision: an anchor or proposal that lies on a *difficult* box is neither object nor background, and the
+loss of every sample is multiplied by the weight of its image. With unit weights and no difficult box the losses are
+torchvision's own.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
+from torchvision.ops import MultiScaleRoIAlign, box_iou
+
+from dg_project.parameters import DetectionParams
+
+Targets = list[dict[str, Tensor]]
+ASPECT_RATIOS = (0.5, 1.0, 2.0)
+IGNORE = -1
+
+
+def build_rpn(params: DetectionParams) -> WeightedRPN:
+    """Build the region proposal network: one anchor size per pyramid level, three aspect ratios."""
+    sizes = tuple((size,) for size in params.anchor_sizes)
+    anchors = AnchorGenerator(sizes, (ASPECT_RATIOS,) * len(sizes))
+    return WeightedRPN(
+        anchors, RPNHead(params.fpn_channels, len(ASPECT_RATIOS)), fg_iou_thresh=0.7, bg_iou_thresh=0.3,
+        batch_size_per_image=params.anchors_per_image, positive_fraction=0.5,
+        pre_nms_top_n={"training": 2 * params.proposals_train, "testing": 2 * params.proposals_test},
+        post_nms_top_n={"training": params.proposals_train, "testing": params.proposals_test}, nms_thresh=0.7)
+
+
+def build_box_heads(params: DetectionParams, levels: list[str], n_classes: int) -> WeightedRoIHeads:
+    """Build RoI pooling and the box head for ``n_classes`` and background."""
+    # The images are small, so boxes go to the pyramid by their own scale: 96 pixels belong to stride 16.
+    pool = MultiScaleRoIAlign(levels, output_size=params.roi_size, sampling_ratio=params.roi_samples,
+                              canonical_scale=96, canonical_level=4)
+    head = TwoMLPHead(params.fpn_channels * params.roi_size**2, params.box_head_features)
+    predictor = FastRCNNPredictor(params.box_head_features, n_classes + 1)
+    return WeightedRoIHeads(
+        pool, head, predictor, fg_iou_thresh=0.5, bg_iou_thresh=0.5, batch_size_per_image=params.rois_per_image,
+        positive_fraction=0.25, bbox_reg_weights=None, score_thresh=params.score_threshold, nms_thresh=0.5,
+        detections_per_img=100)
+
+
+def weighted_mean(loss: Tensor, weight: Tensor, count: int) -> Tensor:
+    """Return ``sum(weight * loss) / count`` for losses (n, ...) and weights (n,); 0 for no samples.
+
+    The divisor is the number of samples, not the sum of the weights: an image of weight 0.5 counts half.
+    """
+    return (loss.flatten(1).sum(1) if loss.ndim > 1 else loss).mul(weight).sum() / max(count, 1)
+
+
+def on_difficult(boxes: Tensor, target: dict[str, Tensor], threshold: float) -> Tensor:
+    """Return a mask (n,) of the boxes (n, 4) that overlap a difficult box of the target by at least ``threshold``."""
+    if not len(target["ignored"]):
+        return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    return box_iou(target["ignored"], boxes).amax(0) >= threshold
+
+
+class WeightedRPN(RegionProposalNetwork):
+    """Region proposal network whose losses are weighted per image.
+
+    Targets hold ``boxes`` and ``labels`` of the objects to find, and ``ignored``, the difficult boxes (m, 4).
+    """
+
+    def forward(self, images: ImageList, features: dict[str, Tensor], targets: Targets | None = None,
+                weight: Tensor | None = None) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Return the proposals (n, 4) of every image, and with targets the losses, weighted by ``weight`` (N,)."""
+        maps = list(features.values())
+        objectness, deltas = self.head(maps)
+        anchors = self.anchor_generator(images, maps)
+        per_level = [level[0].numel() for level in objectness]
+        objectness, deltas = concat_box_prediction_layers(objectness, deltas)
+        with torch.no_grad():
+            decoded = self.box_coder.decode(deltas, anchors).view(len(anchors), -1, 4)
+            proposals, _ = self.filter_proposals(decoded, objectness, images.image_sizes, per_level)
+        if targets is None or weight is None:
+            return proposals, {}
+        return proposals, self._losses(objectness.flatten(), deltas, anchors, targets, weight)
+
+    def assign_targets_to_anchors(self, anchors: list[Tensor], targets: Targets) -> tuple[list[Tensor], list[Tensor]]:
+        """Return labels (1 object, 0 background, -1 ignored) and matched boxes of every image's anchors."""
+        labels, matched = super().assign_targets_to_anchors(anchors, targets)
+        threshold = self.proposal_matcher.low_threshold
+        for label, boxes, target in zip(labels, anchors, targets, strict=True):
+            label[(label == 0) & on_difficult(boxes, target, threshold)] = IGNORE
+        return labels, matched
+
+    def _losses(self, objectness: Tensor, deltas: Tensor, anchors: list[Tensor], targets: Targets,
+                weight: Tensor) -> dict[str, Tensor]:
+        labels, matched = self.assign_targets_to_anchors(anchors, targets)
+        wanted = torch.cat(self.box_coder.encode(matched, anchors))
+        positive, negative = (torch.where(torch.cat(part))[0] for part in self.fg_bg_sampler(labels))
+        sampled = torch.cat([positive, negative])
+        of_anchor = weight.repeat_interleave(len(anchors[0]))
+        score = F.binary_cross_entropy_with_logits(objectness[sampled], torch.cat(labels)[sampled], reduction="none")
+        shift = F.smooth_l1_loss(deltas[positive], wanted[positive], beta=1 / 9, reduction="none")
+        return {"loss_objectness": weighted_mean(score, of_anchor[sampled], len(sampled)),
+                "loss_rpn_box": weighted_mean(shift, of_anchor[positive], len(sampled))}
+
+
+class WeightedRoIHeads(RoIHeads):
+    """Box head whose losses are weighted per image. Targets are as in ``WeightedRPN``."""
+
+    def vectors(self, features: dict[str, Tensor], boxes: list[Tensor], sizes: list[tuple[int, int]]) -> Tensor:
+        """Return the box head's features (sum of boxes, D) of the boxes of every image."""
+        return cast(Tensor, self.box_head(self.box_roi_pool(features, boxes, sizes)))
+
+    def losses(self, features: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]],
+               targets: Targets, weight: Tensor) -> dict[str, Tensor]:
+        """Sample proposals and return the classification and box losses, weighted by ``weight`` (N,)."""
+        proposals, labels, wanted = self._sample(proposals, targets)
+        logits, deltas = self.box_predictor(self.vectors(features, proposals, sizes))
+        of_roi = torch.cat([w.expand(len(boxes)) for w, boxes in zip(weight, proposals, strict=True)])
+        label = torch.cat(labels)
+        positive = torch.where(label > 0)[0]
+        per_class = deltas.view(len(label), -1, 4)[positive, label[positive]]
+        shift = F.smooth_l1_loss(per_class, torch.cat(wanted)[positive], beta=1 / 9, reduction="none")
+        score = F.cross_entropy(logits, label, reduction="none")
+        return {"loss_class": weighted_mean(score, of_roi, len(label)),
+                "loss_box": weighted_mean(shift, of_roi[positive], len(label))}
+
+    def detect(self, features: dict[str, Tensor], proposals: list[Tensor],
+               sizes: list[tuple[int, int]]) -> list[dict[str, Tensor]]:
+        """Return boxes, labels and scores of every image, in the coordinates of the network's input."""
+        logits, deltas = self.box_predictor(self.vectors(features, proposals, sizes))
+        found = self.postprocess_detections(logits, deltas, proposals, sizes)
+        return [dict(zip(("boxes", "scores", "labels"), parts, strict=True)) for parts in zip(*found, strict=True)]
+
+    @torch.no_grad()
+    def _sample(self, proposals: list[Tensor], targets: Targets) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Return the sampled boxes, their labels and their regression targets, image by image."""
+        boxes = [target["boxes"] for target in targets]
+        proposals = self.add_gt_proposals(proposals, boxes)
+        matches, labels = self.assign_targets_to_proposals(proposals, boxes, [target["labels"] for target in targets])
+        for label, where, target in zip(labels, proposals, targets, strict=True):
+            label[(label == 0) & on_difficult(where, target, self.proposal_matcher.low_threshold)] = IGNORE
+        chosen = self.subsample(labels)
+        proposals, labels, matches = ([values[index] for values, index in zip(part, chosen, strict=True)]
+                                      for part in (proposals, labels, matches))
+        # An image without boxes has only background samples; its matches point at this placeholder.
+        known = [box if len(box) else box.new_zeros(1, 4) for box in boxes]
+        matched = [box[match] for box, match in zip(known, matches, strict=True)]
+        return proposals, labels, list(self.box_coder.encode(matched, proposals))

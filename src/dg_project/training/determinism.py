@@ -1,0 +1,39 @@
+"""Randomness that depends on the seed and the step alone, so that a resumed run repeats the uninterrupted one."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Seed Python, NumPy and torch (all devices) for one step.
+
+    No generator state has to be stored: what a step draws is a function of ``(seed, step)``.
+    """
+    state = np.random.SeedSequence([seed, step]).generate_state(3)
+    random.seed(int(state[0]))
+    np.random.seed(int(state[1]))
+    torch.manual_seed(int(state[2]))
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Let torch choose deterministic algorithms where it has them, and restore the old choice afterwards."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Filling every new tensor with NaN finds bugs in kernels, at the price of a pass through memory.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.utils.deterministic.fill_uninitialized_memory = fill

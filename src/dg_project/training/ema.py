@@ -1,0 +1,57 @@
+"""Exponential moving average of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+State = dict[str, Tensor]
+
+
+def snapshot(module: nn.Module) -> State:
+    """Return a copy of a module's state."""
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+class Average:
+    """The weights that predict: the present ones, or their moving average.
+
+    Args:
+        module: the module that is trained.
+        decay: share of the old average that a step keeps; None predicts with the present weights.
+    """
+
+    def __init__(self, module: nn.Module, decay: float | None) -> None:
+        self.module, self.decay = module, decay
+        self.state: State | None = None if decay is None else snapshot(module)
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after step t (0-based): ``avg <- d avg + (1 - d) weights``.
+
+        ``d = min(decay, (1 + t) / (10 + t))``: the smaller decay of the first steps lets the average forget the initial weights.
+        """
+        if self.state is None or self.decay is None:
+            return
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, value in self.module.state_dict().items():
+            if value.is_floating_point():
+                self.state[name].lerp_(value, 1 - decay)
+            else:
+                self.state[name].copy_(value)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Give the module the weights that predict, for the length of a block."""
+        if self.state is None:
+            yield
+            return
+        present = snapshot(self.module)
+        self.module.load_state_dict(self.state)
+        try:
+            yield
+        finally:
+            self.module.load_state_dict(present)

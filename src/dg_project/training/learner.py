@@ -1,0 +1,26 @@
+"""What the loop asks of the thing that it trains."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from dg_project.domains.batches import Batch
+
+
+class Learner(nn.Module, ABC):
+    """A module that turns a batch into losses."""
+
+    @abstractmethod
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Return scalars: ``loss_*`` are summed and minimised, ``log_*`` are only recorded.
+
+        Args:
+            batch: images of one step, on the learner's device.
+            progress: share of the training that is done, 0 to 1.
+        """
+
+    @abstractmethod
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return the parameters to train as ``backbone`` and ``head``."""

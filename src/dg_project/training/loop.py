@@ -1,0 +1,171 @@
+"""The training loop, the same for every method."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TypeVar
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from dg_project.domains.batches import Batch, BatchStream
+from dg_project.errors import TrainingError
+from dg_project.parameters import TrainingParams
+from dg_project.training.checkpoint import Progress
+from dg_project.training.determinism import deterministic, seed_step
+from dg_project.training.device import peak_memory_mb, resolve_device, use_threads
+from dg_project.training.ema import Average, snapshot
+from dg_project.training.learner import Learner
+from dg_project.training.optimisation import build_optimizer, set_lr
+from dg_project.training.selection import Selection
+
+CHECKPOINT = "last.pt"
+# Where a checkpoint may be written and which device computes are no part of what is computed.
+NOT_SETTINGS = {"checkpoint_every", "device", "threads"}
+
+L = TypeVar("L", bound=Learner)
+OnLog = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training leaves beside the trained learner.
+
+    Attributes:
+        history: one row per step: ``step`` (1-based), ``loss`` (the sum), ``loss_*``, ``log_*``, ``lr``, ``seconds``,
+            and ``source_val`` where the step was validated.
+        best_step: step (1-based) of the weights that the learner now has.
+        best_score: their validation score, or None with ``selection: last``.
+        seconds_per_step: median over the steps, waiting for the batch included.
+        peak_memory_mb: see ``peak_memory_mb``.
+    """
+
+    history: pd.DataFrame
+    best_step: int
+    best_score: float | None
+    seconds_per_step: float
+    peak_memory_mb: float
+
+
+def train(learner: L, stream: BatchStream, params: TrainingParams, workdir: Path, *, seed: int = 0,
+          validate: Callable[[L], float] | None = None, on_log: OnLog | None = None) -> TrainResult:
+    """Train a learner in place and leave it with the selected weights, in evaluation mode.
+
+    A checkpoint in ``workdir`` is resumed; on the CPU the result is then bit-equal to that of an uninterrupted run.
+
+    Args:
+        learner: what is trained.
+        stream: its batches.
+        params: steps, optimiser, schedule, selection.
+        workdir: folder of the checkpoint, one per training.
+        seed: seed of everything that a step draws.
+        validate: score of the learner on the source's validation split, higher is better.
+        on_log: called after every step with the step (1-based) and its row of the history.
+
+    Raises:
+        TrainingError: a loss is not finite.
+        CheckpointError: the checkpoint in ``workdir`` is broken or belongs to another training.
+    """
+    use_threads(params.threads)
+    with deterministic():
+        run = _Run(learner, params, workdir, seed, Selection(params.selection, validate))
+        run.resume()
+        steps = tqdm(stream.iterate(run.progress.step, params.max_steps), initial=run.progress.step,
+                     total=params.max_steps, desc="training", unit="step", dynamic_ncols=True)
+        started = time.perf_counter()
+        for step, batch in steps:
+            row = run.step(step, batch)
+            row["seconds"] = time.perf_counter() - started
+            run.validate_and_save(step + 1, row)
+            started = time.perf_counter()
+            steps.set_postfix_str(f"loss {row['loss']:.3f}")
+            if on_log is not None:
+                on_log(step + 1, row)
+        return run.finish()
+
+
+class _Run:
+    """One training: the learner, what changes with the steps, and the checkpoint that holds it."""
+
+    def __init__(self, learner: L, params: TrainingParams, workdir: Path, seed: int, selection: Selection[L]) -> None:
+        self.device = resolve_device(params.device)
+        self.learner = learner.to(self.device, memory_format=torch.channels_last)
+        self.params, self.seed, self.selection = params, seed, selection
+        self.optimizer = build_optimizer(learner, params)
+        self.average = Average(learner, params.ema)
+        self.path = workdir / CHECKPOINT
+        self.progress = Progress(params.model_dump(mode="json", exclude=NOT_SETTINGS) | {"seed": seed})
+
+    def resume(self) -> None:
+        stored = Progress.load(self.path, self.progress.settings)
+        if stored is None:
+            return
+        self.progress = stored
+        self.learner.load_state_dict(stored.learner)
+        self.optimizer.load_state_dict(stored.optimizer)
+        if stored.average is not None:
+            self.average.state = {name: value.to(self.device) for name, value in stored.average.items()}
+
+    def step(self, step: int, batch: Batch) -> dict[str, float]:
+        """Take one optimiser step and return its row of the history."""
+        seed_step(self.seed, step)
+        lr = set_lr(self.optimizer, step, self.params)
+        self.learner.train()
+        losses = self.learner.losses(batch.to(self.device), step / self.params.max_steps)
+        total = torch.stack([value for name, value in losses.items() if name.startswith("loss_")]).sum()
+        values = {name: float(value) for name, value in losses.items()}
+        row = {"step": float(step + 1), "loss": total.item(), **values, "lr": lr}
+        if not math.isfinite(row["loss"]):
+            raise TrainingError(f"step {step + 1}: the loss is not finite ({_readable(losses)}); lower training.lr, "
+                                "set training.grad_clip, or look at the images of this step")
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        if self.params.grad_clip is not None:
+            nn.utils.clip_grad_norm_(self.learner.parameters(), self.params.grad_clip)
+        self.optimizer.step()
+        self.average.update(step)
+        self.progress.step = step + 1
+        self.progress.history.append(row)
+        return row
+
+    def validate_and_save(self, done: int, row: dict[str, float]) -> None:
+        """Validate and write the checkpoint where this step asks for it."""
+        last = done == self.params.max_steps
+        if last or done % self.params.validate_every == 0:
+            with self.average.applied():
+                self._select(done, row)
+        if last or done % self.params.checkpoint_every == 0:
+            self.progress.learner = self.learner.state_dict()
+            self.progress.optimizer = self.optimizer.state_dict()
+            self.progress.average = self.average.state
+            self.progress.save(self.path)
+
+    def _select(self, done: int, row: dict[str, float]) -> None:
+        score = self.selection.score(self.learner)
+        if score is None:
+            return
+        row["source_val"] = score
+        if self.selection.better(score, self.progress.best_score):
+            self.progress.best_step, self.progress.best_score = done, score
+            self.progress.best = snapshot(self.learner)
+
+    def finish(self) -> TrainResult:
+        """Give the learner the selected weights."""
+        chosen = self.progress.best or self.average.state
+        if chosen is not None:
+            self.learner.load_state_dict(chosen)
+        self.learner.eval()
+        history = pd.DataFrame(self.progress.history).astype({"step": int})
+        return TrainResult(history, self.progress.best_step or self.progress.step, self.progress.best_score,
+                           median(history["seconds"]), peak_memory_mb(self.device))
+
+
+def _readable(losses: dict[str, Tensor]) -> str:
+    return ", ".join(f"{name} {float(value):.4g}" for name, value in losses.items())

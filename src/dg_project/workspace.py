@@ -1,0 +1,72 @@
+"""The workspace: unfinished and reusable work on disk, in folders named after everything that determines it.
+
+A run that was killed finds its folder again and goes on; a run with other inputs gets another folder. Nothing in it is
+an artifact: finished work is published through the catalog, and the workspace may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dg_project.files import FolderWriter, fingerprint, inside, link_or_copy
+
+
+def place(workspace: Path, kind: str, *inputs: Any) -> Path:
+    """Return ``<workspace>/<kind>/<fingerprint of the inputs>``, made if need be."""
+    folder = workspace / kind / fingerprint(*inputs)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@lru_cache
+def code_hash(*names: str) -> str:
+    """Return 16 hex digits of what the code does: comments, docstrings and layout do not count.
+
+    Args:
+        names: files or folders below the package, such as ``"training"`` or ``"methods/erm.py"``.
+    """
+    root = Path(__file__).parent
+    files = sorted({path for name in names for path in _sources(root / name)})
+    return fingerprint([(path.relative_to(root).as_posix(), _meaning(path)) for path in files])
+
+
+def _sources(path: Path) -> list[Path]:
+    return list(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def _meaning(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def publish_images(folder: Path, manifest: pd.DataFrame) -> FolderWriter:
+    """Return a writer that links the images of a manifest (and the JSON card beside each) into a new folder."""
+    names = [str(name) for name in manifest["image"]]
+
+    def write(target: Path) -> None:
+        for name in names:
+            image = inside(folder, name)
+            for path in (image, image.with_suffix(".json")):
+                if path.is_file():
+                    link_or_copy(path, target / path.relative_to(folder))
+
+    return write
+
+
+def publish_folder(folder: Path) -> FolderWriter:
+    """Return a writer that links every file of ``folder`` into a new folder."""
+    def write(target: Path) -> None:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                link_or_copy(path, target / path.relative_to(folder))
+
+    return write

@@ -1,0 +1,196 @@
+import threading
+from collections import Counter
+
+import pytest
+import torch
+from streets_fixture import SOURCE
+
+from dg_project.domains.batches import Batch, BatchStream, flip_horizontally
+from dg_project.domains.loading import ManifestDataset
+from dg_project.errors import DataError, ParameterError
+
+DOMAINS = [SOURCE, "night", "fog"]
+
+
+@pytest.fixture
+def source(tiny_streets, tiny_manifest):
+    return ManifestDataset(tiny_manifest[tiny_manifest["split"] == "train"], tiny_streets)
+
+
+@pytest.fixture
+def pseudo(tiny_pseudo):
+    root, manifest = tiny_pseudo
+    manifest["weight"] = [1.0, 0.5] * 8
+    return ManifestDataset(manifest, root)
+
+
+def gated(tiny_pseudo, dropped):
+    """The pseudo data set without the rows ``dropped``; their files are gone, so opening one fails."""
+    root, manifest = tiny_pseudo
+    manifest["kept"] = [index not in dropped for index in range(len(manifest))]
+    for index in dropped:
+        (root / manifest.loc[index, "image"]).unlink()
+    return ManifestDataset(manifest, root)
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return (torch.equal(torch.stack(one.images), torch.stack(other.images))
+            and all(torch.equal(a["boxes"], b["boxes"]) for a, b in zip(one.targets, other.targets, strict=True))
+            and torch.equal(one.domain_id, other.domain_id) and torch.equal(one.pair_id, other.pair_id)
+            and torch.equal(one.weight, other.weight))
+
+
+@pytest.mark.parametrize("batching", ["source", "mixed", "paired"])
+def test_a_batch_is_a_function_of_seed_and_step_alone(source, pseudo, batching):
+    def stream(seed):
+        return BatchStream(source, pseudo, DOMAINS, batching, 6, seed, 0.5)
+
+    forward = [stream(3).batch(step) for step in range(8)]
+    resumed = stream(3)
+    for step in (5, 2, 7, 0):
+        assert same(resumed.batch(step), forward[step])
+    assert not all(same(stream(4).batch(step), forward[step]) for step in range(8))
+    assert not same(forward[0], forward[1])
+    for batch in forward:
+        assert len(batch) == 6
+        assert all(image.dtype == torch.float32 and image.min() >= 0 and image.max() <= 1 for image in batch.images)
+        assert batch.domain_id.dtype == batch.pair_id.dtype == torch.int64
+        assert batch.weight.dtype == torch.float32
+
+
+def test_source_batches_show_every_image_once_an_epoch(source):
+    stream = BatchStream(source, None, [SOURCE], "source", 6, 0, 0.5)
+    order = [int(pair) for step in range(8) for pair in stream.batch(step).pair_id]
+    epochs = [order[i:i + 8] for i in range(0, 48, 8)]
+    assert all(sorted(epoch) == list(range(8)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_mixed_batches_draw_source_and_kept_pseudo_images_equally_often(source, tiny_pseudo):
+    stream = BatchStream(source, gated(tiny_pseudo, {0, 9}), DOMAINS, "mixed", 11, 0, 0.5)
+    seen = Counter((int(d), int(p)) for step in range(4) for b in [stream.batch(step)]
+                   for d, p in zip(b.domain_id, b.pair_id, strict=True))
+    expected = {(d, p) for d in range(3) for p in range(8)} - {(1, 0), (2, 1)}
+    assert set(seen) == expected
+    assert set(seen.values()) == {2}
+
+
+@pytest.mark.parametrize("batching", ["mixed", "paired"])
+def test_equal_pair_ids_share_boxes_and_flip(source, pseudo, batching):
+    stream = BatchStream(source, pseudo, DOMAINS, batching, 12, 0, 0.5)
+    flips = set()
+    for step in range(6):
+        batch = stream.batch(step)
+        for pair in batch.pair_id.unique():
+            rows = batch.rows(batch.pair_id == pair)
+            image, target = source[int(pair)]
+            for boxes in rows.targets:
+                assert torch.equal(boxes["boxes"], rows.targets[0]["boxes"])
+            mirrored = flip_horizontally(image, target)[1]["boxes"]
+            flipped = torch.equal(rows.targets[0]["boxes"], mirrored)
+            assert flipped or torch.equal(rows.targets[0]["boxes"], target["boxes"])
+            flips.add(flipped)
+            for shown, domain in zip(rows.images, rows.domain_id, strict=True):
+                if domain == 0:
+                    wanted = image.flip(-1) if flipped else image
+                    assert torch.allclose(shown, wanted / 255)
+    assert flips == {True, False}
+
+
+def test_pairs_are_one_source_image_and_its_own_pseudo_images(source, pseudo):
+    stream = BatchStream(source, pseudo, DOMAINS, "paired", 6, 0, 0.5)
+    for step in range(4):
+        batch = stream.batch(step)
+        assert Counter(batch.domain_id.tolist()) == {0: 2, 1: 2, 2: 2}
+        for pair in batch.pair_id.unique():
+            rows = batch.rows(batch.pair_id == pair)
+            assert sorted(rows.domain_id.tolist()) == [0, 1, 2]
+            assert {target["image_id"] for target in rows.targets} == {source.image_ids[int(pair)]}
+    weights = {(int(d), int(p)): float(w) for step in range(8) for b in [stream.batch(step)]
+               for d, p, w in zip(b.domain_id, b.pair_id, b.weight, strict=True)}
+    assert weights[(1, 0)] == 1.0
+    assert weights[(1, 1)] == 0.5
+
+
+@pytest.mark.parametrize(("images", "sources"), [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2), (7, 3), (9, 3)])
+def test_paired_batches_always_have_the_same_size(source, pseudo, images, sources):
+    stream = BatchStream(source, pseudo, DOMAINS, "paired", images, 0, 0.0)
+    for step in range(5):
+        batch = stream.batch(step)
+        assert len(batch) == images
+        assert int((batch.domain_id == 0).sum()) == sources
+
+
+def test_the_domains_of_a_pair_rotate(source, pseudo):
+    stream = BatchStream(source, pseudo, DOMAINS, "paired", 2, 0, 0.0)
+    drawn = Counter(stream.batch(step).domain_id.tolist()[1] for step in range(60))
+    assert min(drawn[1], drawn[2]) > 15
+
+
+def test_dropped_images_are_never_opened_and_bare_source_images_still_drawn(source, tiny_pseudo):
+    # image 0 lost both pseudo images, image 1 lost its night
+    stream = BatchStream(source, gated(tiny_pseudo, {0, 8, 1}), DOMAINS, "paired", 6, 0, 0.5)
+    groups = Counter()
+    for step in range(12):
+        batch = stream.batch(step)
+        assert len(batch) == 6
+        for pair in batch.pair_id.unique().tolist():
+            groups[pair, tuple(sorted(batch.rows(batch.pair_id == pair).domain_id.tolist()))] += 1
+    assert groups[0, (0,)] > 0
+    assert groups[1, (0, 2)] > 0
+    assert not any(len(domains) > 1 for pair, domains in groups if pair == 0)
+
+
+def test_paired_without_any_kept_image_falls_back_to_source_images(source, tiny_pseudo):
+    stream = BatchStream(source, gated(tiny_pseudo, set(range(16))), DOMAINS, "paired", 6, 0, 0.5)
+    assert stream.batch(0).domain_id.tolist() == [0] * 6
+
+
+def test_prefetching_gives_the_same_batches_and_ends_its_thread(source, pseudo):
+    stream = BatchStream(source, pseudo, DOMAINS, "paired", 6, 0, 0.5)
+    for step, batch in stream.iterate(2, 6):
+        assert same(batch, stream.batch(step))
+    endless = stream.iterate(0, 10**9)
+    assert [next(endless)[0] for _ in range(3)] == [0, 1, 2]
+    endless.close()
+    assert not any(thread.name == "batches" for thread in threading.enumerate())
+
+
+def test_an_error_in_the_thread_reaches_the_trainer(source, tiny_streets, tiny_manifest):
+    (tiny_streets / tiny_manifest.iloc[0]["image"]).unlink()
+    stream = BatchStream(source, None, [SOURCE], "source", 8, 0, 0.5)
+    with pytest.raises(DataError, match="train_000"):
+        list(stream.iterate(0, 2))
+
+
+def test_a_flip_twice_is_the_image_itself(source):
+    image, target = source[0]
+    once = flip_horizontally(image, target)
+    twice = flip_horizontally(*once)
+    assert torch.equal(twice[0], image)
+    assert torch.equal(twice[1]["boxes"], target["boxes"])
+    assert (once[1]["boxes"][:, 2] > once[1]["boxes"][:, 0]).all()
+    x0, y0, x1, y1 = map(int, once[1]["boxes"][0])
+    a0, b0, a1, b1 = map(int, target["boxes"][0])
+    assert torch.equal(once[0][:, y0:y1, x0:x1].flip(-1), image[:, b0:b1, a0:a1])
+
+
+def test_rows_take_masks_and_indices(source, pseudo):
+    batch = BatchStream(source, pseudo, DOMAINS, "paired", 6, 0, 0.5).batch(0)
+    by_mask = batch.rows(batch.domain_id == 0)
+    by_index = batch.rows((batch.domain_id == 0).nonzero().flatten())
+    assert len(by_mask) == 2
+    assert same(by_mask, by_index)
+    assert same(batch.to("cpu"), batch)
+
+
+def test_wrong_inputs_are_explained(source, pseudo, tiny_manifest, tiny_streets):
+    with pytest.raises(DataError, match="pseudo domain 'fog' is not one of"):
+        BatchStream(source, pseudo, [SOURCE, "night"], "mixed", 6, 0, 0.5)
+    few = ManifestDataset(tiny_manifest.head(3), tiny_streets)
+    with pytest.raises(DataError, match="which is no source training image"):
+        BatchStream(few, pseudo, DOMAINS, "paired", 6, 0, 0.5)
+    with pytest.raises(DataError, match=r"domains\[0\]"):
+        BatchStream(source, pseudo, ["night", "fog"], "paired", 6, 0, 0.5)
+    with pytest.raises(ParameterError, match="unknown batching"):
+        BatchStream(source, pseudo, DOMAINS, "pairs", 6, 0, 0.5)

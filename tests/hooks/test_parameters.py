@@ -1,0 +1,83 @@
+"""Wrong parameters stop before anything runs, and name the nearest valid key."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.config import OmegaConfigLoader
+
+from dg_project.errors import ParameterError
+from dg_project.methods import method_classes
+from dg_project.parameters import BenchmarkParams, Parameters, check_parameters
+from dg_project.settings import CONFIG_LOADER_ARGS
+
+CONF = Path(__file__).parents[2] / "conf"
+SCHEMAS = {name: method.Params for name, method in method_classes().items()}
+
+
+def raw(env: str = "base") -> dict[str, Any]:
+    loader = OmegaConfigLoader(conf_source=str(CONF), env=env, **CONFIG_LOADER_ARGS)
+    return dict(loader["parameters"])
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    tree = copy.deepcopy(raw())
+    *groups, key = path.split(".")
+    node = tree
+    for group in groups:
+        node = node[group]
+    node[key] = value
+    return tree
+
+
+@pytest.mark.parametrize("env", ["base", "smoke"])
+def test_shipped_parameters_are_valid(env: str) -> None:
+    check_parameters(raw(env), SCHEMAS)
+
+
+def test_files_show_the_very_defaults() -> None:
+    """Who reads conf/base sees what is run; a default changed in one place alone is an error."""
+    shown, implied = Parameters.model_validate(raw()), raw()
+    for group in Parameters.model_fields:
+        if isinstance(implied.get(group), dict) and group not in ("data", "ldm", "synthesis"):
+            kind = type(getattr(shown, group))
+            assert getattr(shown, group) == kind(), group
+    for name, schema in SCHEMAS.items():
+        assert schema.model_validate(raw().get(name, {})) == schema(), name
+
+
+def test_every_parameter_of_every_method_is_shown() -> None:
+    for name, schema in SCHEMAS.items():
+        assert set(raw().get(name, {})) == set(schema.model_fields), name
+
+
+@pytest.mark.parametrize(("path", "value", "message"), [
+    ("trainnig", {}, "unknown parameter 'trainnig'. Did you mean 'training'?"),
+    ("training.max_step", 3, "training: unknown parameter 'max_step'. Did you mean 'max_steps'?"),
+    ("training.max_steps", 0, "training.max_steps: Input should be greater than or equal to 1 (given: 0)"),
+    ("synthesis.domains", {}, "synthesis.domains: Dictionary should have at least 1 item"),
+    ("synthesis.domains.fog.strength", 1.5, "synthesis.domains.fog.strength: Input should be less than or equal to 1"),
+    ("method", "drfs", "unknown method 'drfs'. Did you mean 'drsf'?"),
+    ("benchmark.methods", ["erm", "drfs"], "unknown method 'drfs'. Did you mean 'drsf'?"),
+    ("benchmark.methods", ["drsf"], "gains are taken against 'erm'"),
+    ("task", "detecting", "task: Input should be 'detection'"),
+])
+def test_a_wrong_parameter_is_named(path: str, value: Any, message: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        check_parameters(changed(path, value), SCHEMAS)
+    assert message in str(error.value)
+    assert "nothing was run" in str(error.value)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    tree = changed("seed", -1) | {"extra": 1}
+    with pytest.raises(ParameterError) as error:
+        check_parameters(tree, SCHEMAS)
+    assert len(str(error.value).splitlines()) == 3
+
+
+def test_lists_can_be_given_on_the_command_line() -> None:
+    assert BenchmarkParams(seeds=3, methods="erm+drsf") == BenchmarkParams(seeds=[0, 1, 2], methods=["erm", "drsf"])

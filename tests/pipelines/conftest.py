@@ -1,0 +1,81 @@
+"""A copy of the project in a temporary folder, with generated data and a random diffusion model: whole runs in seconds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streets_fixture import build_tiny_streets
+
+PROJECT = Path(__file__).parents[2]
+
+
+class Project:
+    """A project folder of its own; ``run`` is ``kedro run --env=smoke``."""
+
+    def __init__(self, root: Path, ldm: Path) -> None:
+        self.root = root
+        shutil.copytree(PROJECT / "conf", root / "conf", ignore=shutil.ignore_patterns("local"))
+        shutil.copy(PROJECT / "pyproject.toml", root)
+        (root / "src").symlink_to(PROJECT / "src")
+        build_tiny_streets(root / "data" / "01_raw" / "streets")
+        shutil.copytree(ldm, root / "data" / "06_models" / "tiny_ldm")
+
+    def session(self, **parameters: Any) -> Any:
+        from kedro.framework.session import KedroSession
+        from kedro.framework.startup import bootstrap_project
+
+        bootstrap_project(self.root)
+        return KedroSession.create(self.root, env="smoke", runtime_params=parameters)
+
+    def run(self, pipeline: str, *, load_versions: dict[str, str] | None = None, **parameters: Any) -> str:
+        """Run a pipeline and return the version that it wrote."""
+        with self.session(**parameters) as session:
+            session.run(pipeline_names=[pipeline], load_versions=load_versions)
+            return session.session_id
+
+    def catalog(self) -> Any:
+        with self.session() as session:
+            return session.load_context().catalog
+
+    def load(self, name: str) -> Any:
+        return self.catalog().load(name)
+
+    def mlflow(self) -> Any:
+        from mlflow import MlflowClient
+
+        return MlflowClient(f"sqlite:///{self.root / 'mlflow.db'}")
+
+    def tracked(self, version: str) -> Any:
+        """Return the MLflow run of a Kedro run."""
+        client = self.mlflow()
+        experiment = client.get_experiment_by_name("smoke")
+        found = client.search_runs([experiment.experiment_id], f"tags.`kedro.run_id` = '{version}'")
+        assert len(found) == 1
+        return found[0]
+
+
+@pytest.fixture(scope="session")
+def quiet_environment() -> Any:
+    patch = pytest.MonkeyPatch()
+    patch.setenv("DO_NOT_TRACK", "1")
+    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    yield
+    patch.undo()
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # mlflow.set_tracking_uri leaves it behind
+
+
+@pytest.fixture
+def project(tmp_path: Path, tiny_ldm: Path, quiet_environment: None) -> Project:
+    """A fresh project that the test may damage."""
+    return Project(tmp_path, tiny_ldm)
+
+
+@pytest.fixture(scope="session")
+def drsf_run(tmp_path_factory: pytest.TempPathFactory, tiny_ldm: Path, quiet_environment: None) -> tuple[Project, str]:
+    """A project in which ``kedro run --pipeline=drsf`` ran once, and the version of that run."""
+    project = Project(tmp_path_factory.mktemp("project"), tiny_ldm)
+    return project, project.run("drsf")

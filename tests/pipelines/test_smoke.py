@@ -1,0 +1,195 @@
+"""The main run from the first pixel to the last figure, on generated streets: what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dg_project.errors import CheckpointError, DataError, ParameterError
+
+Run = tuple[Any, str]
+TARGETS = ["night_clear", "dusk_rainy", "night_rainy", "daytime_foggy"]
+COLUMNS = ["method", "task", "source", "domain", "role", "seed", "selection", "metric", "value", "n_images",
+           "seconds_per_step", "kedro_version_id"]
+
+
+def test_results_keep_the_contract(drsf_run: Run) -> None:
+    project, version = drsf_run
+    results = project.load("results")
+    assert list(results.columns)[:len(COLUMNS)] == COLUMNS
+    assert set(results["metric"]) == {"mAP@50", "mAP"}
+    assert set(results["method"]) == {"erm", "drsf"}
+    assert set(results["kedro_version_id"]) == {version}
+    assert set(results["domain"]) == {"daytime_clear", *TARGETS, "unseen_mean"}
+    assert set(results.loc[results["domain"] == "daytime_clear", "role"]) == {"source"}
+    assert set(results.loc[results["domain"] != "daytime_clear", "role"]) == {"target"}
+    assert results["value"].between(0, 1).all()
+    assert not results.duplicated(["method", "domain", "metric"]).any()
+
+
+def test_the_unseen_mean_is_the_mean_of_the_targets(drsf_run: Run) -> None:
+    results = drsf_run[0].load("results")
+    for _, rows in results.groupby(["method", "metric"]):
+        by_domain = rows.set_index("domain")["value"]
+        assert by_domain["unseen_mean"] == pytest.approx(by_domain[TARGETS].mean())
+
+
+def test_pseudo_images_and_manifest_belong_together(drsf_run: Run) -> None:
+    project, _ = drsf_run
+    manifest, folder = project.load("pseudo_manifest"), project.load("pseudo_images")
+    assert set(manifest["domain"]) == {"fog", "dusk_rain", "night", "night_rain"}
+    assert len(manifest) == 4 * 4  # smoke: four source images, four domains, one candidate of two kept
+    assert all((folder / image).is_file() for image in manifest["image"])
+    assert manifest["weight"].between(0, 1).all()
+    assert all(reason for reason, kept in zip(manifest["reason"], manifest["kept"], strict=True) if not kept)
+
+
+def test_the_model_opens_and_predicts(drsf_run: Run) -> None:
+    import torch
+
+    from dg_project.training.artifact import load_model
+
+    method = load_model(drsf_run[0].load("model"), "cpu")
+    assert method.name == "drsf"
+    assert not method.training
+    found = method.predict([torch.rand(3, 64, 96)])[0]
+    assert {"boxes", "labels", "scores"} <= found.keys()
+
+
+def test_every_test_image_is_predicted_by_both_models(drsf_run: Run) -> None:
+    predictions = drsf_run[0].load("predictions")
+    assert predictions.groupby("method").size().to_dict() == {"erm": 15, "drsf": 15}  # five domains, max_images 3
+
+
+def test_the_report_is_one_file_without_requests(drsf_run: Run) -> None:
+    import re
+
+    page = drsf_run[0].load("report")
+    assert page.count("data:image/png;base64,") >= 4
+    assert not re.findall(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", page)
+
+
+def test_mlflow_holds_parameters_metrics_curves_and_figures(drsf_run: Run) -> None:
+    project, version = drsf_run
+    run, client = project.tracked(version), project.mlflow()
+    assert run.info.status == "FINISHED"
+    assert run.data.params["training.max_steps"] == "6"
+    assert run.data.params["synthesis.domains.fog.prompt"]
+    assert run.data.tags["kedro.pipeline"] == "drsf"
+    assert run.data.tags["git.dirty"] in ("True", "False")
+    for domain in [*TARGETS, "unseen_mean", "daytime_clear"]:
+        assert 0 <= run.data.metrics[f"mAP50/{domain}"] <= 1
+        assert 0 <= run.data.metrics[f"baseline/mAP50/{domain}"] <= 1
+    curves = [key for key in run.data.metrics if key.startswith("train/loss_")]
+    assert curves
+    steps = [point.step for point in client.get_metric_history(run.info.run_id, curves[0])]
+    assert steps == sorted(steps) and len(set(steps)) == 6
+    figures = {artifact.path for artifact in client.list_artifacts(run.info.run_id, "figures")}
+    assert {f"figures/{name}.png" for name in ("domain_chart", "prediction_panels", "pseudo_sheet", "feature_shift",
+                                               "loss_curves")} <= figures
+    assert {"report.html", "kedro", "tables"} <= {a.path for a in client.list_artifacts(run.info.run_id)}
+
+
+def test_mlflow_names_the_version_of_every_artifact(drsf_run: Run, tmp_path: Path) -> None:
+    project, version = drsf_run
+    run = project.tracked(version)
+    path = project.mlflow().download_artifacts(run.info.run_id, "kedro/versions.json", str(tmp_path))
+    versions = json.loads(Path(path).read_text())
+    assert {"model", "results", "pseudo_images", "report"} <= versions.keys()
+    assert {entry["version"] for entry in versions.values()} == {version}
+    assert "model" in {entry.dataset.name for entry in run.inputs.dataset_inputs}
+
+
+def test_a_stage_runs_alone_on_what_was_made_before(drsf_run: Run) -> None:
+    project, version = drsf_run
+    alone = project.run("evaluation")
+    assert alone != version
+    results = project.load("results")
+    assert set(results["kedro_version_id"]) == {alone}
+    first = project.session()
+    with first as session:
+        catalog = session.load_context()._get_catalog(load_versions={"results": version})
+    before = catalog.load("results")
+    assert before["value"].tolist() == pytest.approx(results["value"].tolist())
+
+
+def test_a_second_run_reuses_the_workspace_and_gives_the_same(drsf_run: Run) -> None:
+    from dg_project.files import folder_hash
+
+    project, version = drsf_run
+    places = {p: p.stat().st_mtime_ns for p in (project.root / "data" / ".workspace").rglob("*.safetensors")}
+    assert places
+    project.run("training")
+    assert {p: p.stat().st_mtime_ns for p in (project.root / "data" / ".workspace").rglob("*.safetensors")} == places
+    versions = sorted((project.root / "data" / "06_models" / "model").iterdir())
+    assert len({folder_hash(v / "model") for v in versions}) == 1
+
+
+def test_another_method_takes_the_place_of_drsf(drsf_run: Run) -> None:
+    project, _ = drsf_run
+    version = project.run("drsf", method="naive")
+    assert set(project.load("results")["method"]) == {"erm", "naive"}
+    assert project.tracked(version).data.params["method"] == "naive"
+
+
+def test_erm_needs_no_diffusion_model(drsf_run: Run) -> None:
+    project, _ = drsf_run
+    shutil.move(project.root / "data" / "06_models" / "tiny_ldm", project.root / "aside")
+    try:
+        project.run("erm")
+        assert set(project.load("results")["method"]) == {"erm"}
+    finally:
+        shutil.move(project.root / "aside", project.root / "data" / "06_models" / "tiny_ldm")
+
+
+def test_the_benchmark_is_one_resumable_table(drsf_run: Run) -> None:
+    project, _ = drsf_run
+    version = project.run("benchmark")
+    records, table = project.load("benchmark_records"), project.load("benchmark_table")
+    assert records.groupby(["method", "seed"]).size().shape == (4,)
+    assert set(table["method"]) == {"erm", "naive"}
+    assert {"unseen_mean", "unseen_mean_low", "unseen_mean_high", "seconds_per_step", "images_generated",
+            "peak_memory_mb"} <= set(table.columns)
+    assert any(key.startswith("naive/seed0/mAP50/") for key in project.tracked(version).data.metrics)
+    cells = {p: p.stat().st_mtime_ns for p in (project.root / "data" / ".workspace").rglob("*") if p.is_file()}
+    project.run("benchmark")
+    again = project.load("benchmark_records")
+    assert again["value"].tolist() == records["value"].tolist()
+    assert {p: p.stat().st_mtime_ns for p in cells} == cells
+
+
+def test_a_stage_without_its_input_says_what_to_run(project: Any) -> None:
+    with pytest.raises(DataError, match=r"'source_manifest' was never made.*kedro run --pipeline=ingestion"):
+        project.run("synthesis")
+    with pytest.raises(DataError, match=r"kedro run --pipeline=ingestion && .*kedro run --pipeline=sampling"):
+        project.run("training")
+
+
+@pytest.mark.parametrize(("parameters", "error", "message"), [
+    ({"training": {"max_step": 3}}, ParameterError, "Did you mean 'max_steps'"),
+    ({"synthesis": {"domains": {}, "domians": {}}}, ParameterError, "Did you mean 'domains'"),
+    ({"ldm": {"checkpoint": "data/nowhere"}}, CheckpointError, "data/nowhere"),
+    ({"ldm": {"checkpoint": "data/01_raw/streets"}}, CheckpointError, "model_index.json"),
+    ({"data": {"root": "data/nowhere"}}, DataError, "nowhere"),
+    ({"data": {"source": "daytime_claer"}}, DataError, "daytime_claer"),
+])
+def test_bad_input_stops_before_any_work(project: Any, parameters: dict, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        project.run("drsf", **parameters)
+    written = [p for p in (project.root / "data").rglob("*") if p.is_file() and "streets" not in p.parts
+               and "tiny_ldm" not in p.parts]
+    assert written == []
+
+
+def test_a_failed_run_is_marked_failed(project: Any) -> None:
+    (project.root / "data/01_raw/streets/daytime_clear/VOC2007/JPEGImages/train_000.jpg").write_bytes(b"no image")
+    with pytest.raises(DataError, match="train_000"):
+        project.run("ingestion")
+    client = project.mlflow()
+    run = client.search_runs([client.get_experiment_by_name("smoke").experiment_id])[0]
+    assert run.info.status == "FAILED"
+    assert "kedro/error.txt" in {a.path for a in client.list_artifacts(run.info.run_id, "kedro")}

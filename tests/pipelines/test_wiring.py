@@ -1,0 +1,103 @@
+"""The pipelines as graphs: names of the contract, everything in the catalog, targets out of reach of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from kedro.pipeline import Pipeline
+
+import dg_project.pipelines as package
+from dg_project.pipelines import benchmark, drsf, erm, evaluation, ingestion, pretrain_ldm, reporting, sampling, synthesis
+from dg_project.pipelines import training as training_pipeline
+
+PROJECT = Path(__file__).parents[2]
+PIPELINES = {
+    "benchmark": benchmark, "drsf": drsf, "erm": erm, "evaluation": evaluation, "ingestion": ingestion,
+    "pretrain_ldm": pretrain_ldm, "reporting": reporting, "sampling": sampling, "synthesis": synthesis,
+    "training": training_pipeline,
+}
+CONTRACT = {"results", "pseudo_images", "pseudo_manifest", "model", "predictions", "report"}
+
+
+def pipelines() -> dict[str, Pipeline]:
+    return {name: module.create_pipeline() for name, module in PIPELINES.items()}
+
+
+def catalog() -> dict[str, dict]:
+    entries: dict[str, dict] = {}
+    for path in sorted((PROJECT / "conf" / "base").glob("catalog*.yml")):
+        content = {k: v for k, v in yaml.safe_load(path.read_text()).items() if not k.startswith("_")}
+        assert not entries.keys() & content.keys(), f"{path.name} repeats an entry"
+        entries |= content
+    return entries
+
+
+def ancestors(pipeline: Pipeline, dataset: str) -> set[str]:
+    """Everything that ``dataset`` was computed from."""
+    upstream = pipeline.to_outputs(dataset)
+    return {name for node in upstream.nodes for name in node.inputs}
+
+
+def test_every_folder_is_a_pipeline_of_its_name() -> None:
+    folders = {p.parent.name for p in Path(package.__path__[0]).glob("*/__init__.py")}
+    assert folders == set(PIPELINES)
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_every_dataset_is_in_the_catalog(name: str) -> None:
+    datasets = {d for d in pipelines()[name].datasets() if not d.startswith("params:") and d != "parameters"}
+    assert datasets <= catalog().keys()
+
+
+def test_every_catalog_entry_is_used_versioned_and_says_who_makes_it() -> None:
+    outputs = {name: pipeline.all_outputs() for name, pipeline in pipelines().items()}
+    for entry, config in catalog().items():
+        assert config["versioned"] is True, entry
+        assert entry in outputs[config["metadata"]["made_by"]], entry
+        assert config["metadata"]["kedro-viz"]["layer"], entry
+
+
+def test_the_main_run_makes_what_the_contract_names() -> None:
+    assert pipelines()["drsf"].all_outputs() >= CONTRACT
+    assert pipelines()["erm"].all_outputs() >= CONTRACT - {"pseudo_images", "pseudo_manifest"}
+
+
+@pytest.mark.parametrize("name", ["drsf", "erm", "benchmark"])
+def test_no_target_is_upstream_of_a_model(name: str) -> None:
+    pipeline = pipelines()[name]
+    models = [d for d in pipeline.all_outputs() if d.endswith(("model", "models", "history"))]
+    assert models
+    for model in models:
+        assert not {d for d in ancestors(pipeline, model) if "target" in d}, model
+
+
+def test_no_target_is_upstream_of_a_pseudo_domain() -> None:
+    assert not {d for d in ancestors(pipelines()["drsf"], "pseudo_images") if "target" in d}
+
+
+def test_named_sums_need_nothing_but_parameters() -> None:
+    for name in ("drsf", "erm", "benchmark", "pretrain_ldm", "ingestion"):
+        assert all(d.startswith("params:") or d == "parameters" for d in pipelines()[name].inputs()), name
+
+
+def test_the_layers_of_the_catalog_have_no_cycle() -> None:
+    """Kedro-Viz hides all layers when data flows back into an earlier one."""
+    layers = {entry: config["metadata"]["kedro-viz"]["layer"] for entry, config in catalog().items()}
+    arrows = {(layers[a], layers[b]) for pipeline in pipelines().values() for node in pipeline.nodes
+              for a in node.inputs for b in node.outputs if a in layers}
+    order: list[str] = []
+    waiting = set(layers.values())
+    while waiting:
+        free = {b for b in waiting if not any(a in waiting and a != b for a, to in arrows if to == b)}
+        assert free, f"a cycle among {waiting}"
+        order += sorted(free)
+        waiting -= free
+
+
+def test_stages_are_collapsible_and_their_data_keep_plain_names() -> None:
+    for name in ("ingestion", "synthesis", "sampling", "training", "evaluation", "reporting"):
+        pipeline = pipelines()[name]
+        assert {node.namespace for node in pipeline.nodes} == {name}
+        assert not [d for d in pipeline.datasets() if "." in d and not d.startswith("params:")]

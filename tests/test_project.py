@@ -1,0 +1,56 @@
+"""The project as a whole: what a fresh clone finds, and what must never be in it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+
+
+def test_the_lock_is_hashed_and_names_no_host() -> None:
+    lock = (PROJECT / "requirements.lock").read_text()
+    pins = re.split(r"\n(?=[A-Za-z0-9])", re.sub(r"^\s*#.*\n", "", lock, flags=re.M))
+    assert len(pins) > 100
+    assert all("==" in pin and "--hash=sha256:" in pin for pin in pins)
+    assert "://" not in lock
+
+
+def test_the_lock_holds_every_dependency() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    groups = project["dependency-groups"]
+    wanted = [*project["project"]["dependencies"], *groups["dev"], *groups["viz"], *groups["notebook"]]
+    names = {re.match(r"[A-Za-z0-9_.-]+", entry)[0].lower().replace("_", "-") for entry in wanted}
+    locked = set(re.findall(r"^([a-z0-9-]+)(?=[=\[])", (PROJECT / "requirements.lock").read_text(), flags=re.M))
+    assert names <= locked
+
+
+def test_every_bound_has_its_reason() -> None:
+    text = (PROJECT / "pyproject.toml").read_text()
+    bounds = [line for line in text.splitlines() if re.match(r'\s+"[\w\[\]-]+(\[\w+\])?[~>=<]=', line)]
+    assert len(bounds) > 20
+    assert not [line for line in bounds if "#" not in line]
+
+
+def test_telemetry_is_off_in_a_fresh_clone() -> None:
+    assert "consent: false" in (PROJECT / ".telemetry").read_text()
+    ignored = subprocess.run(["git", "check-ignore", ".telemetry"], cwd=PROJECT, capture_output=True, check=False)
+    assert ignored.returncode != 0
+
+
+def test_every_make_target_says_what_it_is_for() -> None:
+    shown = subprocess.run(["make", "-s"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"^  make (\w+)  ", shown, flags=re.M) == [
+        "help", "run", "test", "lint", "viz", "mlflow", "bench", "notebook"]
+
+
+@pytest.mark.parametrize("word", ["cuda()", "print("])
+def test_the_library_neither_prints_nor_chooses_a_device(word: str) -> None:
+    code = {path: path.read_text() for path in (PROJECT / "src").rglob("*.py")}
+    found = [f"{path.name}: {line.strip()}" for path, text in code.items() for line in text.splitlines()
+             if re.search(rf"(?<!\w){re.escape(word)}", line) and "noqa: T201" not in line]
+    assert not found
