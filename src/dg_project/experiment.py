@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from dg_project.domains.batches import BatchStream
 from dg_project.domains.loading import ManifestDataset
 from dg_project.domains.manifest import manifest_fingerprint, select
 from dg_project.errors import DataError, ParameterError, nearest
 from dg_project.evaluation.detection import ALL, score_detections
+from dg_project.evaluation.features import pooled_features
 from dg_project.evaluation.predict import predict_manifest
 from dg_project.evaluation.records import RunFacts, result_records
-from dg_project.files import atomic_folder
+from dg_project.files import atomic_file, atomic_folder, folder_hash
 from dg_project.methods import Method, method_classes
 from dg_project.methods.artifact import ModelSpec, build_method, load_model, read_card, save_model
 from dg_project.parameters import Parameters
@@ -91,6 +95,27 @@ def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, devi
     where = resolve_device(device)
     method = load_model(model, where)
     return predict_manifest(method.predict, images, root, batch_size=batch_size, device=where, name=method.name)
+
+
+def predict_once(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> pd.DataFrame:
+    """Return what ``predict`` returns, from the workspace where the same weights saw the same images before."""
+    stored = place(workspace, "predictions", folder_hash(model), manifest_fingerprint(images), code_hash(*_CODE)) / "found.parquet"
+    if not stored.exists():
+        found = predict(model, images, root, settings.evaluation.batch_size, settings.training.device)
+        with atomic_file(stored) as aside:
+            found.to_parquet(aside)
+    return pd.read_parquet(stored)
+
+
+def features(model: Path, images: pd.DataFrame, root: Path, device: str, batch_size: int = 4) -> NDArray[np.float64]:
+    """Return (N, C): the last backbone stage of a trained model for each image, mean over positions."""
+    where = resolve_device(device)
+    task = load_model(model, where).model
+
+    def last_stage(batch: list[Tensor]) -> Tensor:
+        return task.features(task.prepare(batch).images)[task.backbone.last]
+
+    return pooled_features(last_stage, images, root, batch_size=batch_size, device=where)
 
 
 def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, run_id: str) -> tuple[pd.DataFrame, pd.DataFrame]:

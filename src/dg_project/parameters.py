@@ -81,7 +81,7 @@ class GateParams(Params):
     """The label-fidelity gate: are the kept boxes still to be seen in a pseudo image?"""
 
     enabled: bool = True
-    min_visibility: float = Field(0.3, ge=-1, le=1, description="a box scoring less counts as lost")
+    min_visibility: float = Field(0.2, ge=-1, le=1, description="a box scoring less counts as lost")
     drop_below: Fraction = Field(0.4, description="images keeping a smaller share of their boxes are dropped")
     down_weight_below: Fraction = Field(0.8, description="between the two, the weight is the share kept")
 
@@ -90,7 +90,7 @@ class SamplingParams(Params):
     """Style/content selection among candidates (DomainFusion), then the gate."""
 
     decomposition: Literal["fourier", "adain"] = "fourier"
-    style_weight: float = Field(0.5, ge=0, description="style distance + content similarity are summed with these")
+    style_weight: float = Field(5.0, ge=0, description="weight of the style distance; it spreads ~10x less than content")
     content_weight: float = Field(0.5, ge=0)
     recombine: bool = Field(False, description="put the chosen style on the chosen content instead of keeping one image")
     gate: GateParams = GateParams()

@@ -64,9 +64,15 @@ def publish_images(folder: Path, manifest: pd.DataFrame) -> FolderWriter:
 
 def publish_folder(folder: Path) -> FolderWriter:
     """Return a writer that links every file of ``folder`` into a new folder."""
+    return publish_folders({".": folder})
+
+
+def publish_folders(folders: dict[str, Path]) -> FolderWriter:
+    """Return a writer that links every file of each folder into the sub-folder that it is named by."""
     def write(target: Path) -> None:
-        for path in folder.rglob("*"):
-            if path.is_file():
-                link_or_copy(path, target / path.relative_to(folder))
+        for name, folder in folders.items():
+            for path in folder.rglob("*"):
+                if path.is_file():
+                    link_or_copy(path, target / name / path.relative_to(folder))
 
     return write

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dg_project.diffusion.prompts import choices, expand
+from dg_project.diffusion.prompts import choices, expand, paraphrase
 from dg_project.errors import ParameterError
 
 
@@ -27,3 +27,19 @@ def test_mistakes_are_named(prompt: str) -> None:
 
 def test_choices_are_listed_in_order() -> None:
     assert choices("a {rainy|foggy} street at {dusk|night}") == [["rainy", "foggy"], ["dusk", "night"]]
+
+
+def test_a_paraphrase_says_the_same_in_the_words_of_the_paper() -> None:
+    def said(caption: str) -> set[str]:
+        return {paraphrase(caption, seed) for seed in range(40)}
+
+    assert "a cityscape photo of a very rainy and misty street during night, wet road" in said(
+        "a city street at night in heavy rain and light fog, wet road")
+    assert said("a city street on a clear sunny day") == {
+        "a city street on a clear sunny day", "a cityscape photo of a clear street during daytime"}
+    assert "a cityscape photo of an overcast street during dusk" in said("a city street at dusk, overcast sky")
+    assert "a cityscape photo of a dark and foggy street during night" in said("a city street at night in fog")
+
+
+def test_a_caption_of_another_form_stays_as_it_is() -> None:
+    assert {paraphrase("two dogs", seed) for seed in range(10)} == {"two dogs"}

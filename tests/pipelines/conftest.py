@@ -20,7 +20,7 @@ class Project:
         self.root = root
         shutil.copytree(PROJECT / "conf", root / "conf", ignore=shutil.ignore_patterns("local"))
         shutil.copy(PROJECT / "pyproject.toml", root)
-        (root / "src").symlink_to(PROJECT / "src")
+        (root / "src").mkdir()  # the package is installed; Kedro only wants the folder
         build_tiny_streets(root / "data" / "01_raw" / "streets")
         shutil.copytree(ldm, root / "data" / "06_models" / "tiny_ldm")
 

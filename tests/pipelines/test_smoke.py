@@ -51,7 +51,7 @@ def test_pseudo_images_and_manifest_belong_together(drsf_run: Run) -> None:
 def test_the_model_opens_and_predicts(drsf_run: Run) -> None:
     import torch
 
-    from dg_project.training.artifact import load_model
+    from dg_project.methods.artifact import load_model
 
     method = load_model(drsf_run[0].load("model"), "cpu")
     assert method.name == "drsf"

@@ -39,7 +39,9 @@ class Pose:
         right, up, forward = self.axes()
         d = points - np.array((self.x, self.y, self.z))
         depth = np.maximum(d @ forward, 0.05)
-        return np.stack([WIDTH / 2 + self.focal * (d @ right) / depth, HEIGHT / 2 - self.focal * (d @ up) / depth, d @ forward], 1)
+        return np.stack(
+            [WIDTH / 2 + self.focal * (d @ right) / depth, HEIGHT / 2 - self.focal * (d @ up) / depth, d @ forward], 1
+        )
 
 
 def draw_pose(rng: random.Random, st: Street, corpus: bool) -> Pose:
@@ -74,12 +76,12 @@ def score(pose: Pose, tr: Traffic, depsgraph: bpy.types.Depsgraph) -> tuple[floa
             continue
         uvz = pose.project(inst.points)
         near = uvz[:, 2].min()
-        if uvz[:, 2].max() < 0 or near < 1.0:
-            if near < 1.0 and np.abs(centre[:2] - (pose.x, pose.y)).max() < 4.0:
-                return -1.0, 0
+        if uvz[:, 2].max() < 0 or (near < 1.0 and np.abs(centre[:2] - (pose.x, pose.y)).max() > 9.0):
             continue
         (u0, v0), (u1, v1) = uvz[:, :2].min(0), uvz[:, :2].max(0)
         w, h = min(u1, WIDTH) - max(u0, 0), min(v1, HEIGHT) - max(v0, 0)
+        if w > 0 and h > 0 and (near < 2.5 or w * h > 0.2 * WIDTH * HEIGHT):
+            return -1.0, 0
         if w < 5 or h < 8 or w < 0.6 * (u1 - u0):
             continue
         target = Vector(centre)
@@ -102,7 +104,7 @@ def _walled(pose: Pose, origin: Vector, depsgraph: bpy.types.Depsgraph) -> bool:
     for u in range(-150, 151, 30):
         for v in (20, 70):
             ray = Vector(forward * pose.focal + right * u + up * v).normalized()
-            hit, loc, *_ = bpy.context.scene.ray_cast(depsgraph, origin, ray, distance=6.0)
+            hit, *_ = bpy.context.scene.ray_cast(depsgraph, origin, ray, distance=6.0)
             close += bool(hit)
     return close > 2
 
@@ -111,7 +113,7 @@ def choose(rng: random.Random, st: Street, tr: Traffic, n: int, corpus: bool) ->
     """The n best of a few dozen candidates, kept apart from each other."""
     depsgraph = bpy.context.evaluated_depsgraph_get()
     scored: list[tuple[float, int, Pose]] = []
-    for _ in range(14 * n):
+    for _ in range(24 * n):
         p = draw_pose(rng, st, corpus)
         value, count = score(p, tr, depsgraph)
         if value > 0 and count >= 2:

@@ -1,4 +1,4 @@
-"""Numpy-painted facades: a grid of windows over a row of shops, with an alpha channel that says which windows are lit."""
+"""Numpy-painted facades: windows over a row of shops, with an alpha channel that says which windows are lit."""
 
 from __future__ import annotations
 
@@ -8,10 +8,27 @@ CELL = 20  # pixels per window cell
 COLUMNS, FLOORS = 7, 9  # cells in one texture
 
 WALLS = [
-    (0.62, 0.38, 0.28), (0.76, 0.70, 0.58), (0.52, 0.52, 0.54), (0.80, 0.78, 0.74), (0.48, 0.30, 0.24), (0.72, 0.60, 0.46),
-    (0.58, 0.64, 0.66), (0.82, 0.72, 0.50), (0.66, 0.50, 0.46), (0.40, 0.42, 0.46), (0.70, 0.74, 0.66), (0.86, 0.82, 0.80),
-]  # fmt: skip
-AWNINGS = [(0.55, 0.12, 0.10), (0.12, 0.30, 0.22), (0.15, 0.22, 0.45), (0.75, 0.62, 0.25), (0.30, 0.30, 0.32), (0.60, 0.35, 0.15)]
+    (0.62, 0.38, 0.28),
+    (0.76, 0.70, 0.58),
+    (0.52, 0.52, 0.54),
+    (0.80, 0.78, 0.74),
+    (0.48, 0.30, 0.24),
+    (0.72, 0.60, 0.46),
+    (0.58, 0.64, 0.66),
+    (0.82, 0.72, 0.50),
+    (0.66, 0.50, 0.46),
+    (0.40, 0.42, 0.46),
+    (0.70, 0.74, 0.66),
+    (0.86, 0.82, 0.80),
+]
+AWNINGS = [
+    (0.55, 0.12, 0.10),
+    (0.12, 0.30, 0.22),
+    (0.15, 0.22, 0.45),
+    (0.75, 0.62, 0.25),
+    (0.30, 0.30, 0.32),
+    (0.60, 0.35, 0.15),
+]
 
 
 def paint_facade(rng: np.random.Generator) -> np.ndarray:
@@ -34,7 +51,9 @@ def paint_facade(rng: np.random.Generator) -> np.ndarray:
     return np.clip(img, 0, 1)
 
 
-def _window(img: np.ndarray, rng: np.random.Generator, y: int, x: int, px: int, py: int, trim: np.ndarray, lit_share: float) -> None:
+def _window(
+    img: np.ndarray, rng: np.random.Generator, y: int, x: int, px: int, py: int, trim: np.ndarray, lit_share: float
+) -> None:
     y0, y1, x0, x1 = y + py, y + CELL - 3, x + px, x + CELL - px
     img[y0 - 1 : y1 + 1, x0 - 1 : x1 + 1, :3] = np.clip(trim * 1.05, 0, 1)
     glass = np.array((0.20, 0.25, 0.30)) * rng.uniform(0.6, 1.5)

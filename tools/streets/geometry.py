@@ -35,7 +35,9 @@ class MeshBuilder:
         self.verts.extend(points)
         self._face(tuple(range(base, base + len(points))), slot, colour, uv)
 
-    def box(self, x: tuple[float, float], y: tuple[float, float], z: tuple[float, float], slot: int, colour: Colour) -> None:
+    def box(
+        self, x: tuple[float, float], y: tuple[float, float], z: tuple[float, float], slot: int, colour: Colour
+    ) -> None:
         """Adds an axis-aligned box."""
         ring = [(x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[0], y[1])]
         self.loft([[(a, b, z[0]) for a, b in ring], [(a, b, z[1]) for a, b in ring]], slot, colour)
@@ -76,7 +78,13 @@ class MeshBuilder:
             ring = []
             for k in range(n):
                 p = 2 * math.pi * k / n
-                ring.append((centre[0] + radii[0] * c * math.cos(p), centre[1] + radii[1] * c * math.sin(p), centre[2] + radii[2] * s))
+                ring.append(
+                    (
+                        centre[0] + radii[0] * c * math.cos(p),
+                        centre[1] + radii[1] * c * math.sin(p),
+                        centre[2] + radii[2] * s,
+                    )
+                )
             rings.append(ring)
         self.loft(rings, slot, colour)
 
@@ -88,11 +96,16 @@ class MeshBuilder:
     def hoop(self, centre: Vec, radius: float, thick: float, slot: int, colour: Colour, n: int = 16) -> None:
         """Adds an open wheel rim (a ring of tubes) whose axle runs along x."""
         x, y, z = centre
-        pts = [(x, y + radius * math.cos(2 * math.pi * k / n), z + radius * math.sin(2 * math.pi * k / n)) for k in range(n)]
+        pts = [
+            (x, y + radius * math.cos(2 * math.pi * k / n), z + radius * math.sin(2 * math.pi * k / n))
+            for k in range(n)
+        ]
         for k in range(n):
             self.tube(pts[k], pts[(k + 1) % n], thick, slot, colour, n=4)
 
-    def _face(self, idx: tuple[int, ...], slot: int, colour: Colour, uv: Sequence[tuple[float, float]] | None = None) -> None:
+    def _face(
+        self, idx: tuple[int, ...], slot: int, colour: Colour, uv: Sequence[tuple[float, float]] | None = None
+    ) -> None:
         self.faces.append(idx)
         self.slots.append(slot)
         self.colours.append(colour)

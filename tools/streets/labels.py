@@ -13,14 +13,38 @@ from traffic import FIRST_INSTANCE, TRAIN_ID, Instance
 
 MIN_PIXELS = 20  # fewer visible pixels: no box
 MIN_SIDE = 4
-FILL = {"person": 0.75, "rider": 0.7, "car": 0.95, "truck": 0.95, "bus": 0.95, "motor": 0.75, "bike": 0.5}  # share of the convex hull
+FILL = {
+    "person": 0.75,
+    "rider": 0.7,
+    "car": 0.95,
+    "truck": 0.95,
+    "bus": 0.95,
+    "motor": 0.75,
+    "bike": 0.5,
+}  # share of the convex hull
 SKY, IGNORE = 10, 255
 
 PALETTE = [
-    (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153), (250, 170, 30), (220, 220, 0),
-    (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100),
-    (0, 0, 230), (119, 11, 32),
-]  # fmt: skip
+    (128, 64, 128),
+    (244, 35, 232),
+    (70, 70, 70),
+    (102, 102, 156),
+    (190, 153, 153),
+    (153, 153, 153),
+    (250, 170, 30),
+    (220, 220, 0),
+    (107, 142, 35),
+    (152, 251, 152),
+    (70, 130, 180),
+    (220, 20, 60),
+    (255, 0, 0),
+    (0, 0, 142),
+    (0, 0, 70),
+    (0, 60, 100),
+    (0, 80, 100),
+    (0, 0, 230),
+    (119, 11, 32),
+]
 
 
 @dataclass(frozen=True)
@@ -88,9 +112,12 @@ def voc_xml(name: str, domain: str, found: list[Box], extra: dict[str, str]) -> 
     for b in found:
         ob = ET.SubElement(root, "object")
         for k, v in (
-            ("name", b.name), ("pose", "Unspecified"), ("truncated", int(b.truncated)), ("occluded", int(b.visible < 0.75)),
+            ("name", b.name),
+            ("pose", "Unspecified"),
+            ("truncated", int(b.truncated)),
+            ("occluded", int(b.visible < 0.75)),
             ("difficult", int(b.difficult)),
-        ):  # fmt: skip
+        ):
             ET.SubElement(ob, k).text = str(v)
         bb = ET.SubElement(ob, "bndbox")
         for k, v in zip(("xmin", "ymin", "xmax", "ymax"), b.xyxy, strict=True):
@@ -103,7 +130,7 @@ def semantic_mask(ids: np.ndarray, instances: list[Instance]) -> Image.Image:
     """Paletted image of Cityscapes train ids."""
     table = np.full(int(max(ids.max(), FIRST_INSTANCE + len(instances))) + 1, IGNORE, np.uint8)
     table[0] = SKY
-    table[1:SKY + 1] = np.arange(SKY)
+    table[1 : SKY + 1] = np.arange(SKY)
     for inst in instances:
         table[inst.index] = TRAIN_ID[inst.name]
     return _paletted(table[ids], PALETTE)

@@ -86,7 +86,7 @@ def _sky(scene: bpy.types.Scene) -> tuple[bpy.types.NodeSocket, ...]:
     link(ramp.outputs[0], grad.inputs[0])
     mapping, noise = new("ShaderNodeMapping"), new("ShaderNodeTexNoise")
     mapping.inputs["Scale"].default_value = (1.0, 1.0, 3.0)
-    noise.inputs["Scale"].default_value, noise.inputs["Detail"].default_value = 2.2, 4.0
+    noise.inputs["Scale"].default_value, noise.inputs["Detail"].default_value = 2.2, 2.0
     link(tc.outputs["Generated"], mapping.inputs[0])
     link(mapping.outputs[0], noise.inputs["Vector"])
     cover = new("ShaderNodeMath")
@@ -156,5 +156,11 @@ def apply(lights: Lights, w: Weather, pose: Pose) -> None:
     _cull(lights, pose)
     k = dark**1.5
     lights.knobs.set(
-        wet=w.wet, snow=w.snow, headlamps=14 * beams, taillamps=3.5 * beams, cabin=0.45 * k, bulbs=12 * k * lit, windows=0.55 * k,
-    )  # fmt: skip
+        wet=w.wet,
+        snow=w.snow,
+        headlamps=14 * beams,
+        taillamps=3.5 * beams,
+        cabin=0.45 * k,
+        bulbs=12 * k * lit,
+        windows=0.55 * k,
+    )

@@ -54,11 +54,37 @@ def _mix(nt: bpy.types.NodeTree, factor: object, a: object, b: object, kind: str
     return n.outputs[names[3]]
 
 
-def _noise(nt: bpy.types.NodeTree, scale: float, detail: float) -> bpy.types.NodeSocket:
-    tc, n = nt.nodes.new("ShaderNodeTexCoord"), nt.nodes.new("ShaderNodeTexNoise")
-    n.inputs["Scale"].default_value, n.inputs["Detail"].default_value = scale, detail
-    nt.links.new(tc.outputs["Object"], n.inputs["Vector"])
-    return n.outputs["Fac"]
+def _grain_image() -> bpy.types.Image:
+    """A tileable texture: red grain, green puddles, blue snow patches (one lookup is cheaper than noise nodes)."""
+    image = bpy.data.images.get("grain")
+    if image is not None:
+        return image
+    rng, n = np.random.default_rng(7), 512
+    freq = np.hypot(*np.meshgrid(np.fft.fftfreq(n) * n, np.fft.fftfreq(n) * n))
+    pixels = np.ones((n, n, 4), np.float32)
+    for channel, (low, high, slope) in enumerate(((1.0, 200.0, 0.75), (3.0, 14.0, 1.0), (2.0, 40.0, 1.2))):
+        spectrum = np.where((freq >= low) & (freq <= high), np.maximum(freq, 1.0) ** -slope, 0.0)
+        field = np.fft.ifft2(np.fft.fft2(rng.standard_normal((n, n))) * spectrum).real
+        pixels[..., channel] = np.clip(0.5 + 0.17 * field / field.std(), 0, 1)
+    image = bpy.data.images.new("grain", n, n)
+    image.colorspace_settings.name = "Non-Color"
+    image.pixels.foreach_set(pixels.ravel())
+    image.update()
+    image.pack()
+    return image
+
+
+def _grain(nt: bpy.types.NodeTree, metres: float = 22.0) -> tuple[bpy.types.NodeSocket, ...]:
+    """The three channels of the grain texture, repeated every `metres` over the ground."""
+    tc, scale = nt.nodes.new("ShaderNodeTexCoord"), nt.nodes.new("ShaderNodeVectorMath")
+    scale.operation = "SCALE"
+    scale.inputs["Scale"].default_value = 1.0 / metres
+    tex, split = nt.nodes.new("ShaderNodeTexImage"), nt.nodes.new("ShaderNodeSeparateColor")
+    tex.image = _grain_image()
+    nt.links.new(tc.outputs["Object"], scale.inputs[0])
+    nt.links.new(scale.outputs[0], tex.inputs[0])
+    nt.links.new(tex.outputs["Color"], split.inputs[0])
+    return tuple(split.outputs)
 
 
 def new_material(name: str) -> tuple[bpy.types.Material, bpy.types.NodeTree, bpy.types.Node]:
@@ -70,25 +96,31 @@ def new_material(name: str) -> tuple[bpy.types.Material, bpy.types.NodeTree, bpy
 
 
 def _weathered(
-    knobs: Knobs, nt: bpy.types.NodeTree, bsdf: bpy.types.Node, colour: bpy.types.NodeSocket, rough: float, soak: float, puddles: bool
+    knobs: Knobs,
+    nt: bpy.types.NodeTree,
+    bsdf: bpy.types.Node,
+    colour: bpy.types.NodeSocket,
+    rough: float,
+    soak: float,
+    grain: tuple[bpy.types.NodeSocket, ...] | None = None,
 ) -> None:
     """Connects colour and roughness through wetness (darker, glossier) and snow lying on upward faces."""
     wet, snow = knobs.value(nt, "wet"), knobs.value(nt, "snow")
     rough_sock: object = rough
     film = wet
-    if puddles:
-        patch = _math(nt, "MULTIPLY_ADD", _noise(nt, 0.55, 2.0), 3.0)
-        patch.node.inputs[2].default_value = -1.0
+    if grain:
+        patch = _math(nt, "MULTIPLY_ADD", grain[1], 2.6)
+        patch.node.inputs[2].default_value = -0.85
         film = _math(nt, "MULTIPLY", wet, _mix(nt, _math(nt, "MAXIMUM", patch, 0.0, clamp=True), 0.62, 1.0, "FLOAT"))
     dark = _mix(nt, _math(nt, "MULTIPLY", film, soak), colour, (0.004, 0.004, 0.005, 1.0))
-    rough_sock = _mix(nt, film, rough, 0.07 if puddles else min(rough, 0.2), "FLOAT")
+    rough_sock = _mix(nt, film, rough, 0.07 if grain else min(rough, 0.2), "FLOAT")
     geo, sep = nt.nodes.new("ShaderNodeNewGeometry"), nt.nodes.new("ShaderNodeSeparateXYZ")
     nt.links.new(geo.outputs["Normal"], sep.inputs[0])
     up = _math(nt, "MULTIPLY_ADD", sep.outputs[2], 2.0, clamp=True)
     up.node.inputs[2].default_value = -0.8
     cover = _math(nt, "MULTIPLY", up, snow, clamp=True)
-    if puddles:
-        cover = _math(nt, "MULTIPLY", cover, _math(nt, "MULTIPLY", _noise(nt, 0.35, 3.0), 1.7), clamp=True)
+    if grain:
+        cover = _math(nt, "MULTIPLY", cover, _math(nt, "MULTIPLY", grain[2], 1.7), clamp=True)
     nt.links.new(_mix(nt, cover, dark, (0.72, 0.75, 0.80, 1.0)), bsdf.inputs["Base Color"])
     nt.links.new(_mix(nt, cover, rough_sock, 0.9, "FLOAT"), bsdf.inputs["Roughness"])
 
@@ -99,29 +131,34 @@ def _attribute_colour(nt: bpy.types.NodeTree) -> bpy.types.NodeSocket:
     return n.outputs["Color"]
 
 
-def coloured(knobs: Knobs, name: str, rough: float, soak: float, metallic: float = 0.0, coat: float = 0.0) -> bpy.types.Material:
+def coloured(
+    knobs: Knobs, name: str, rough: float, soak: float, metallic: float = 0.0, coat: float = 0.0
+) -> bpy.types.Material:
     """A material that takes its colour from the faces."""
     m, nt, bsdf = new_material(name)
     bsdf.inputs["Metallic"].default_value = metallic
     bsdf.inputs["Coat Weight"].default_value = coat
-    _weathered(knobs, nt, bsdf, _attribute_colour(nt), rough, soak, puddles=False)
+    _weathered(knobs, nt, bsdf, _attribute_colour(nt), rough, soak)
     return m
 
 
-def ground(knobs: Knobs, name: str, rough: float, soak: float, grain: float) -> bpy.types.Material:
+def ground(knobs: Knobs, name: str, rough: float, soak: float) -> bpy.types.Material:
     """Face-coloured ground (asphalt, paving, grass) with large patches, fine grain and puddles when wet."""
     m, nt, bsdf = new_material(name)
-    shade = _math(nt, "MULTIPLY_ADD", _math(nt, "ADD", _noise(nt, 0.25, 3.0), _noise(nt, grain, 2.0)), 0.9)
-    shade.node.inputs[2].default_value = 0.1
+    grain = _grain(nt)
+    shade = _math(nt, "MULTIPLY_ADD", grain[0], 1.0)
+    shade.node.inputs[2].default_value = 0.5
     n = nt.nodes.new("ShaderNodeVectorMath")
     n.operation = "SCALE"
     nt.links.new(_attribute_colour(nt), n.inputs[0])
     nt.links.new(shade, n.inputs["Scale"])
-    _weathered(knobs, nt, bsdf, n.outputs[0], rough, soak, puddles=True)
+    _weathered(knobs, nt, bsdf, n.outputs[0], rough, soak, grain)
     return m
 
 
-def lamp(knobs: Knobs, name: str, colour: tuple[float, float, float], knob: str, per_object: bool = True) -> bpy.types.Material:
+def lamp(
+    knobs: Knobs, name: str, colour: tuple[float, float, float], knob: str, per_object: bool = True
+) -> bpy.types.Material:
     """A lamp face: emits when the knob is up and (per_object) the object's colour alpha says it is on."""
     m, nt, bsdf = new_material(name)
     nt.links.new(_attribute_colour(nt), bsdf.inputs["Base Color"])
@@ -146,9 +183,11 @@ def facade(knobs: Knobs, name: str, rgba: np.ndarray, warm: tuple[float, float, 
     m, nt, bsdf = new_material(name)
     tex = nt.nodes.new("ShaderNodeTexImage")
     tex.image = image
-    _weathered(knobs, nt, bsdf, tex.outputs["Color"], 0.7, 0.35, puddles=False)
+    _weathered(knobs, nt, bsdf, tex.outputs["Color"], 0.7, 0.35)
     bsdf.inputs["Emission Color"].default_value = (*warm, 1.0)
-    nt.links.new(_math(nt, "MULTIPLY", knobs.value(nt, "windows"), tex.outputs["Alpha"]), bsdf.inputs["Emission Strength"])
+    nt.links.new(
+        _math(nt, "MULTIPLY", knobs.value(nt, "windows"), tex.outputs["Alpha"]), bsdf.inputs["Emission Strength"]
+    )
     return m
 
 

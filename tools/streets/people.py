@@ -9,20 +9,54 @@ from geometry import Colour, MeshBuilder, Vec
 from materials import LAMP_FRONT, LAMP_REAR, MATTE, METAL, PAINT
 from vehicles import CAR_PAINTS, TRIM, TYRE
 
-SKIN: list[Colour] = [(0.55, 0.33, 0.22), (0.42, 0.24, 0.15), (0.25, 0.13, 0.08), (0.10, 0.055, 0.035), (0.62, 0.40, 0.30)]
+SKIN: list[Colour] = [
+    (0.55, 0.33, 0.22),
+    (0.42, 0.24, 0.15),
+    (0.25, 0.13, 0.08),
+    (0.10, 0.055, 0.035),
+    (0.62, 0.40, 0.30),
+]
 CLOTH: list[Colour] = [
-    (0.50, 0.05, 0.05), (0.05, 0.10, 0.40), (0.60, 0.60, 0.58), (0.03, 0.03, 0.035), (0.08, 0.25, 0.10), (0.60, 0.45, 0.05),
-    (0.25, 0.25, 0.27), (0.35, 0.20, 0.10), (0.45, 0.15, 0.30), (0.10, 0.35, 0.40), (0.60, 0.25, 0.05), (0.15, 0.10, 0.30),
-]  # fmt: skip
-LEGS: list[Colour] = [(0.03, 0.04, 0.10), (0.02, 0.02, 0.022), (0.20, 0.17, 0.12), (0.10, 0.10, 0.11), (0.06, 0.09, 0.18), (0.35, 0.32, 0.27)]
-HAIR: list[Colour] = [(0.02, 0.015, 0.01), (0.10, 0.05, 0.02), (0.35, 0.22, 0.08), (0.30, 0.30, 0.30), (0.01, 0.01, 0.012)]
+    (0.50, 0.05, 0.05),
+    (0.05, 0.10, 0.40),
+    (0.60, 0.60, 0.58),
+    (0.03, 0.03, 0.035),
+    (0.08, 0.25, 0.10),
+    (0.60, 0.45, 0.05),
+    (0.25, 0.25, 0.27),
+    (0.35, 0.20, 0.10),
+    (0.45, 0.15, 0.30),
+    (0.10, 0.35, 0.40),
+    (0.60, 0.25, 0.05),
+    (0.15, 0.10, 0.30),
+]
+LEGS: list[Colour] = [
+    (0.03, 0.04, 0.10),
+    (0.02, 0.02, 0.022),
+    (0.20, 0.17, 0.12),
+    (0.10, 0.10, 0.11),
+    (0.06, 0.09, 0.18),
+    (0.35, 0.32, 0.27),
+]
+HAIR: list[Colour] = [
+    (0.02, 0.015, 0.01),
+    (0.10, 0.05, 0.02),
+    (0.35, 0.22, 0.08),
+    (0.30, 0.30, 0.30),
+    (0.01, 0.01, 0.012),
+]
 
 
 def _torso(mb: MeshBuilder, hip: Vec, neck: Vec, shoulder: float, colour: Colour) -> None:
     rings = []
     for t, rx, ry in ((0.0, 0.80, 0.13), (0.35, 0.78, 0.125), (0.8, 1.05, 0.14), (1.0, 0.55, 0.09)):
         c = [hip[i] + t * (neck[i] - hip[i]) for i in range(3)]
-        rings.append([(c[0] + shoulder * rx * math.cos(a), c[1] + ry * math.sin(a), c[2]) for a in (k * math.pi / 4 for k in range(8))])
+        rings.append(
+            [
+                (c[0] + shoulder * rx * math.cos(a), c[1] + ry * math.sin(a), c[2])
+                for a in (k * math.pi / 4 for k in range(8))
+            ]
+        )
     mb.loft(rings, MATTE, colour)
 
 
@@ -36,7 +70,12 @@ def _head(mb: MeshBuilder, neck: Vec, skin: Colour, top: Colour, helmet: bool) -
     mb.tube((x, y, z - 0.03), (x, y + 0.01, z + 0.10), 0.055, MATTE, skin)
     mb.ball((x, y + 0.02, z + 0.20), (0.085, 0.10, 0.125), MATTE, skin)
     k = 1.35 if helmet else 1.12
-    mb.ball((x, y - (0.0 if helmet else 0.015), z + (0.235 if helmet else 0.245)), (0.085 * k, 0.10 * k, 0.105 * k), PAINT if helmet else MATTE, top)
+    mb.ball(
+        (x, y - (0.0 if helmet else 0.015), z + (0.235 if helmet else 0.245)),
+        (0.085 * k, 0.10 * k, 0.105 * k),
+        PAINT if helmet else MATTE,
+        top,
+    )
 
 
 def person(rng: random.Random) -> MeshBuilder:
@@ -57,7 +96,12 @@ def person(rng: random.Random) -> MeshBuilder:
         _limb(mb, [(s * 0.21, 0.02, 1.38), elbow, hand], [0.06, 0.05, 0.035], shirt)
         mb.ball(hand, (0.045, 0.045, 0.055), MATTE, skin, n=6)
     if rng.random() < 0.25:
-        mb.loft([[(x * 0.30, y * 0.26, z) for x, y in _ring()] for z in (0.45,)] + [[(x * 0.19, y * 0.15, 1.0) for x, y in _ring()]], MATTE, shirt)
+        mb.loft(
+            [[(x * 0.30, y * 0.26, z) for x, y in _ring()] for z in (0.45,)]
+            + [[(x * 0.19, y * 0.15, 1.0) for x, y in _ring()]],
+            MATTE,
+            shirt,
+        )
     if rng.random() < 0.3:
         mb.box((-0.16, 0.16), (-0.30, -0.12), (1.0, 1.42), MATTE, rng.choice(CLOTH))
     elif rng.random() < 0.2:
@@ -84,7 +128,13 @@ def rider(rng: random.Random, on_motor: bool) -> MeshBuilder:
         knee: Vec = (s * (0.24 if on_motor else 0.14), 0.12, seat - 0.10 if on_motor else seat - 0.28 + pedal[0] * 0.3)
         foot: Vec = (s * (0.20 if on_motor else 0.14), pedal[1] - 0.25, pedal[0])
         _limb(mb, [(s * 0.10, -0.28, seat), knee, foot], [0.10, 0.075, 0.05], legs)
-        mb.box((foot[0] - 0.05, foot[0] + 0.05), (foot[1] - 0.08, foot[1] + 0.16), (foot[2] - 0.07, foot[2] + 0.03), MATTE, TRIM)
+        mb.box(
+            (foot[0] - 0.05, foot[0] + 0.05),
+            (foot[1] - 0.08, foot[1] + 0.16),
+            (foot[2] - 0.07, foot[2] + 0.03),
+            MATTE,
+            TRIM,
+        )
         elbow: Vec = (s * 0.30, neck[1] + 0.12, neck[2] - 0.30)
         hand: Vec = (s * 0.27, 0.36, 1.06)
         _limb(mb, [(s * 0.21, neck[1] - 0.02, neck[2] - 0.08), elbow, hand], [0.065, 0.05, 0.04], shirt)
@@ -92,7 +142,9 @@ def rider(rng: random.Random, on_motor: bool) -> MeshBuilder:
     helmet = on_motor or rng.random() < 0.6
     _head(mb, neck, skin, rng.choice(CAR_PAINTS) if helmet else rng.choice(HAIR), helmet)
     if rng.random() < 0.25:
-        mb.box((-0.17, 0.17), (neck[1] - 0.34, neck[1] - 0.14), (neck[2] - 0.48, neck[2] - 0.06), MATTE, rng.choice(CLOTH))
+        mb.box(
+            (-0.17, 0.17), (neck[1] - 0.34, neck[1] - 0.14), (neck[2] - 0.48, neck[2] - 0.06), MATTE, rng.choice(CLOTH)
+        )
     return mb
 
 
@@ -134,12 +186,33 @@ def motor(rng: random.Random) -> MeshBuilder:
         mb.box((-0.10, 0.10), (y - 0.28, y + 0.28), (2 * r - 0.02, 2 * r + 0.05), PAINT, col)
     if scooter:
         mb.box((-0.16, 0.16), (-0.30, 0.35), (0.24, 0.34), PAINT, col)
-        mb.loft([[(-0.24, 0.40, 0.3), (0.24, 0.40, 0.3), (0.24, 0.48, 0.3), (-0.24, 0.48, 0.3)], [(-0.2, 0.36, 0.98), (0.2, 0.36, 0.98), (0.2, 0.46, 0.98), (-0.2, 0.46, 0.98)]], PAINT, col)
-        mb.loft([[(-0.17, -0.90, 0.42), (0.17, -0.90, 0.42), (0.17, -0.15, 0.34), (-0.17, -0.15, 0.34)], [(-0.15, -0.92, 0.76), (0.15, -0.92, 0.76), (0.15, -0.12, 0.74), (-0.15, -0.12, 0.74)]], PAINT, col)
+        mb.loft(
+            [
+                [(-0.24, 0.40, 0.3), (0.24, 0.40, 0.3), (0.24, 0.48, 0.3), (-0.24, 0.48, 0.3)],
+                [(-0.2, 0.36, 0.98), (0.2, 0.36, 0.98), (0.2, 0.46, 0.98), (-0.2, 0.46, 0.98)],
+            ],
+            PAINT,
+            col,
+        )
+        mb.loft(
+            [
+                [(-0.17, -0.90, 0.42), (0.17, -0.90, 0.42), (0.17, -0.15, 0.34), (-0.17, -0.15, 0.34)],
+                [(-0.15, -0.92, 0.76), (0.15, -0.92, 0.76), (0.15, -0.12, 0.74), (-0.15, -0.12, 0.74)],
+            ],
+            PAINT,
+            col,
+        )
     else:
         mb.box((-0.18, 0.18), (-0.28, 0.34), (0.24, 0.58), METAL, (0.16, 0.16, 0.17))
         mb.ball((0, 0.12, 0.80), (0.18, 0.34, 0.17), PAINT, col)
-        mb.loft([[(-0.14, -0.90, 0.70), (0.14, -0.90, 0.70), (0.14, -0.1, 0.58), (-0.14, -0.1, 0.58)], [(-0.11, -0.95, 0.82), (0.11, -0.95, 0.82), (0.11, -0.1, 0.78), (-0.11, -0.1, 0.78)]], PAINT, col)
+        mb.loft(
+            [
+                [(-0.14, -0.90, 0.70), (0.14, -0.90, 0.70), (0.14, -0.1, 0.58), (-0.14, -0.1, 0.58)],
+                [(-0.11, -0.95, 0.82), (0.11, -0.95, 0.82), (0.11, -0.1, 0.78), (-0.11, -0.1, 0.78)],
+            ],
+            PAINT,
+            col,
+        )
         mb.tube((0.2, -0.1, 0.34), (0.2, -0.85, 0.40), 0.065, METAL, (0.5, 0.5, 0.5))
     mb.box((-0.14, 0.14), (-0.82, -0.08), (0.76, 0.86), MATTE, TRIM)
     for s in (-1, 1):

@@ -1,4 +1,4 @@
-"""Image formation after the path tracer: depth fog, glow, rain, snow flakes, drops on the lens, tone curve and grading."""
+"""Image formation after the path tracer: depth fog, glow, rain, snow flakes, lens drops, tone curve and grading."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ def finish(linear: np.ndarray, depth: np.ndarray, w: Weather) -> np.ndarray:
     img = np.clip(linear, 0, 60)
     img = _fog(img, depth, w)
     img = _glow(img, w)
-    gain = 2.0 ** (w.exposure + 1.25 * w.darkness)
-    img = img * gain
+    img = img * _gain(img, w)
     if w.rain:
         img = _streaks(img, depth, w, rng)
     if w.flakes:
@@ -24,6 +23,13 @@ def finish(linear: np.ndarray, depth: np.ndarray, w: Weather) -> np.ndarray:
     if w.drops:
         img = _drops(img, w, rng)
     return _grade(img, w, rng)
+
+
+def _gain(img: np.ndarray, w: Weather) -> float:
+    """The camera's exposure: by day it follows the scene's mean level half-way, at night it is fixed."""
+    level = float(np.exp(np.log(img.mean(-1) + 1e-3).mean()))
+    follow = float(np.clip((0.34 / level) ** 0.6, 0.7, 2.4)) ** (1 - w.darkness)
+    return follow * 2.0 ** (w.exposure + 1.25 * w.darkness)
 
 
 def _airlight(w: Weather) -> np.ndarray:

@@ -22,14 +22,16 @@ import cameras
 import engine
 import labels
 import lighting
+import numpy as np
 import post
+from furniture import build_furniture
 from materials import Knobs
 from PIL import Image
 from street import build_street
 from traffic import Instance, build_traffic
 from weather import DOMAINS, Weather, benchmark_weather, caption, corpus_clear, corpus_weather
 
-SAMPLES, QUALITY = 5, 90
+SAMPLES, QUALITY = 4, 90
 CORPUS_SEED = 500_000  # corpus layouts start here; benchmark layouts are below
 
 
@@ -61,13 +63,14 @@ class Layout:
         scene = engine.reset(samples, threads=1)
         self.knobs = Knobs()
         street = build_street(rng, self.knobs)
+        build_furniture(rng, street, self.knobs)
         traffic = build_traffic(rng, street, self.knobs)
         self.instances: list[Instance] = traffic.instances
         self.poses = cameras.choose(rng, street, traffic, n_cameras, corpus)
         self.lights = lighting.build_lights(street, traffic, self.knobs)
         self.tracer = engine.Tracer(scene)
 
-    def shoot(self, pose: cameras.Pose, weather: Weather):  # noqa: ANN201 - (image, ids)
+    def shoot(self, pose: cameras.Pose, weather: Weather) -> tuple[Image.Image, np.ndarray]:
         """Renders one frame: the finished 8-bit image and the index map."""
         cameras.place(pose)
         lighting.apply(self.lights, weather, pose)
@@ -104,9 +107,17 @@ def render_benchmark_layout(out: Path, split: Split, seed: int, samples: int) ->
         weather = benchmark_weather(domain, random.Random(f"{seed}/{c}/{domain}"))
         image, ids = layout.shoot(pose, weather)
         found = labels.boxes(ids, layout.instances, pose)
-        write(voc / "Annotations" / f"{name}.xml", labels.voc_xml(name, domain, found, {"layout": str(seed), "camera": str(c)}))
-        write(voc / "SegmentationClass" / f"{name}.png", encoded(labels.semantic_mask(ids, layout.instances), "PNG", optimize=True))
-        write(voc / "SegmentationObject" / f"{name}.png", encoded(labels.instance_mask(ids, found), "PNG", optimize=True))
+        write(
+            voc / "Annotations" / f"{name}.xml",
+            labels.voc_xml(name, domain, found, {"layout": str(seed), "camera": str(c)}),
+        )
+        write(
+            voc / "SegmentationClass" / f"{name}.png",
+            encoded(labels.semantic_mask(ids, layout.instances), "PNG", optimize=True),
+        )
+        write(
+            voc / "SegmentationObject" / f"{name}.png", encoded(labels.instance_mask(ids, found), "PNG", optimize=True)
+        )
         write(voc / "JPEGImages" / f"{name}.jpg", encoded(image, "JPEG", quality=QUALITY))
     layout.tracer.close()
     return len(todo)
@@ -130,7 +141,9 @@ def render_corpus_scene(out: Path, scene: int, samples: int) -> int:
             write(folder / f"{file}.jpg", encoded(image, "JPEG", quality=QUALITY))
             frames += 1
         meta = {
-            "weather": {f: asdict(w) | {"caption": caption(w)} for f, w in drawn.items()},
+            "weather": {
+                f: {k: round(v, 4) for k, v in asdict(w).items()} | {"caption": caption(w)} for f, w in drawn.items()
+            },
             "boxes": [[b.xyxy[0], b.xyxy[1], b.xyxy[2] + 1, b.xyxy[3] + 1, b.name] for b in found if not b.difficult],
         }
         write(folder / "meta.json", json.dumps(meta).encode())
@@ -158,8 +171,7 @@ def index_corpus(out: Path) -> None:
         found[meta.parent.name] = data["boxes"]
         for file, w in data["weather"].items():
             text = w.pop("caption")
-            numbers = {k: round(v, 4) for k, v in w.items()}
-            rows.append({"file": f"{meta.parent.name}/{file}.jpg", "group": meta.parent.name, "caption": text} | numbers)
+            rows.append({"file": f"{meta.parent.name}/{file}.jpg", "group": meta.parent.name, "caption": text} | w)
     if not rows:
         return
     buffer = io.StringIO()
@@ -177,7 +189,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--part", default="0/1", help="i/n: render every n-th layout, starting with the i-th")
     parser.add_argument("--splits", default="train,val,test", help="benchmark: comma-separated splits")
-    parser.add_argument("--limit", type=int, default=10**6, help="first so many layouts of each split (or corpus scenes)")
+    parser.add_argument(
+        "--limit", type=int, default=10**6, help="first so many layouts of each split (or corpus scenes)"
+    )
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--index-only", action="store_true", help="only rewrite the lists from the frames that exist")
     args = parser.parse_args()
@@ -188,10 +202,16 @@ def main() -> None:
         chosen = [s for name in args.splits.split(",") for s in SPLITS if s.name == name]
         jobs = [(s, s.first + k) for s in chosen for k in range(min(s.layouts, args.limit))]
     for split, seed in [] if args.index_only else jobs[i::n]:
-        done = render_benchmark_layout(args.out, split, seed, args.samples) if split else render_corpus_scene(args.out, seed, args.samples)
+        done = (
+            render_benchmark_layout(args.out, split, seed, args.samples)
+            if split
+            else render_corpus_scene(args.out, seed, args.samples)
+        )
         frames += done
         if done:
-            print(f"{split.name if split else 'scene'} {seed}: {frames} frames, {(time.time() - start) / frames:.2f} s each ({time.process_time() / frames:.2f} s of CPU)", flush=True)
+            wall, cpu = (time.time() - start) / frames, time.process_time() / frames
+            name = split.name if split else "scene"
+            print(f"{name} {seed}: {frames} frames, {wall:.2f} s each ({cpu:.2f} s of CPU)", flush=True)
     (index_benchmark if args.what == "benchmark" else index_corpus)(args.out)
 
 

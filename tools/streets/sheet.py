@@ -17,8 +17,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 DOMAINS = ("daytime_clear", "night_clear", "dusk_rainy", "night_rainy", "daytime_foggy")
 COLOURS = {
-    "person": "#ff3030", "rider": "#ff9a20", "car": "#30ff50", "truck": "#ffe030", "bus": "#30c8ff", "motor": "#d060ff", "bike": "#ff70c0",
-}  # fmt: skip
+    "person": "#ff3030",
+    "rider": "#ff9a20",
+    "car": "#30ff50",
+    "truck": "#ffe030",
+    "bus": "#30c8ff",
+    "motor": "#d060ff",
+    "bike": "#ff70c0",
+}
 
 
 def boxed(image: Path, xml: Path) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Places the labelled objects of a layout: driving, crossing and parked vehicles, cyclists, motorcyclists and pedestrians."""
+"""Places the labelled objects of a layout: driving, crossing and parked vehicles, riders and pedestrians."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Instance:
 
 @dataclass
 class Traffic:
-    """All instances of a layout, the ground they occupy, and the poses (x, y, heading, half length) of driving vehicles."""
+    """All instances of a layout, the ground they take, and poses (x, y, heading, half length) of driving vehicles."""
 
     palette: list[bpy.types.Material]
     instances: list[Instance] = field(default_factory=list)
@@ -52,7 +52,13 @@ class Traffic:
 
     def vehicle(self, rng: random.Random, name: str, x: float, y: float, z: float, heading: float, lit: bool) -> bool:
         """Adds a vehicle (a two-wheeler gets a rider when it is lit, i.e. in traffic) if there is room."""
-        make = {"car": vehicles.car, "bus": vehicles.bus, "truck": vehicles.truck, "bike": people.bike, "motor": people.motor}[name]
+        make = {
+            "car": vehicles.car,
+            "bus": vehicles.bus,
+            "truck": vehicles.truck,
+            "bike": people.bike,
+            "motor": people.motor,
+        }[name]
         mb = make(rng)
         half = max(abs(v[1]) for v in mb.verts)
         width = max(abs(v[0]) for v in mb.verts) + 0.15
@@ -118,7 +124,9 @@ def _parked(rng: random.Random, st: Street, tr: Traffic) -> None:
         if not st.on_crossing(y, 3.0):
             for k in range(rng.choice((1, 1, 2, 3))):
                 name = rng.choices(("bike", "motor"), (3, 2))[0]
-                tr.vehicle(rng, name, x, y + k * 1.1, 0.14, rng.choice((0.0, math.pi / 2, -math.pi / 2, math.pi)), False)
+                tr.vehicle(
+                    rng, name, x, y + k * 1.1, 0.14, rng.choice((0.0, math.pi / 2, -math.pi / 2, math.pi)), False
+                )
 
 
 def _cyclists(rng: random.Random, st: Street, tr: Traffic) -> None:
@@ -138,7 +146,15 @@ def _crossing_traffic(rng: random.Random, st: Street, tr: Traffic) -> None:
         while x < 38:
             if abs(x) > st.half + 1 or rng.random() < 0.6:
                 name = rng.choices(("car", "truck", "bus", "motor", "bike"), (46, 12, 14, 14, 14))[0]
-                tr.vehicle(rng, name, x, y + rng.uniform(-0.3, 0.3), 0.0, -s * math.pi / 2 * -1 + rng.uniform(-0.08, 0.08), True)
+                tr.vehicle(
+                    rng,
+                    name,
+                    x,
+                    y + rng.uniform(-0.3, 0.3),
+                    0.0,
+                    -s * math.pi / 2 * -1 + rng.uniform(-0.08, 0.08),
+                    True,
+                )
             x += 6 + rng.expovariate(1.0) * 9
 
 
@@ -149,7 +165,13 @@ def _pedestrians(rng: random.Random, st: Street, tr: Traffic) -> None:
             continue
         x = s * (st.half + rng.uniform(0.5, max(0.8, st.sidewalk_w - 0.4)))
         for k in range(rng.choices((1, 2, 3), (7, 3, 1))[0]):
-            tr.pedestrian(rng, x + k * rng.uniform(-0.3, 0.3), y + k * rng.uniform(0.6, 0.9), 0.14, rng.choice((0, math.pi)) + rng.gauss(0, 0.5))
+            tr.pedestrian(
+                rng,
+                x + k * rng.uniform(-0.3, 0.3),
+                y + k * rng.uniform(0.6, 0.9),
+                0.14,
+                rng.choice((0, math.pi)) + rng.gauss(0, 0.5),
+            )
     if st.crossing is not None:
         for _ in range(rng.randint(2, 6)):
             y = st.crossing + rng.choice((-1, 1)) * (st.crossing_w / 2 + rng.uniform(0.8, 2.8))

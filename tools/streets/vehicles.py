@@ -13,12 +13,23 @@ TRIM: Colour = (0.04, 0.04, 0.045)
 WHITE: Colour = (0.75, 0.75, 0.73)
 
 CAR_PAINTS: list[Colour] = [
-    (0.70, 0.70, 0.70), (0.42, 0.43, 0.45), (0.10, 0.10, 0.11), (0.02, 0.02, 0.025), (0.45, 0.03, 0.03),
-    (0.04, 0.10, 0.35), (0.03, 0.20, 0.28), (0.55, 0.45, 0.28), (0.06, 0.18, 0.08), (0.60, 0.30, 0.03),
-    (0.65, 0.55, 0.06), (0.25, 0.08, 0.06), (0.20, 0.32, 0.50), (0.60, 0.62, 0.58),
-]  # fmt: skip
+    (0.70, 0.70, 0.70),
+    (0.42, 0.43, 0.45),
+    (0.10, 0.10, 0.11),
+    (0.02, 0.02, 0.025),
+    (0.45, 0.03, 0.03),
+    (0.04, 0.10, 0.35),
+    (0.03, 0.20, 0.28),
+    (0.55, 0.45, 0.28),
+    (0.06, 0.18, 0.08),
+    (0.60, 0.30, 0.03),
+    (0.65, 0.55, 0.06),
+    (0.25, 0.08, 0.06),
+    (0.20, 0.32, 0.50),
+    (0.60, 0.62, 0.58),
+]
 
-# style: length, width, height, belt, nose height, cowl y, roof front y, roof rear y, tail y (fractions of the length, front = +0.5)
+# Length, width, height, belt, nose height; then cowl, roof front, roof rear and tail as fractions of the length.
 CAR_STYLES: dict[str, tuple[float, ...]] = {
     "sedan": (4.6, 1.82, 1.46, 0.93, 0.70, 0.20, 0.05, -0.22, -0.36),
     "hatch": (4.0, 1.76, 1.50, 0.95, 0.72, 0.24, 0.08, -0.36, -0.46),
@@ -44,26 +55,45 @@ def car(rng: random.Random) -> MeshBuilder:
     return mb
 
 
-def _car_body(mb: MeshBuilder, length: float, width: float, belt: float, nose: float, cowl: float, tail: float, paint: Colour) -> None:
+def _car_body(
+    mb: MeshBuilder, length: float, width: float, belt: float, nose: float, cowl: float, tail: float, paint: Colour
+) -> None:
     h, c, t = length / 2, cowl * length, tail * length
     profile = [
-        (h - 0.10, 0.22), (h, 0.38), (h - 0.02, nose - 0.10), (h - 0.16, nose), (c, belt), (t, belt),
-        (-h + 0.06, belt - 0.06), (-h, 0.55), (-h + 0.05, 0.25),
-    ]  # fmt: skip
+        (h - 0.10, 0.22),
+        (h, 0.38),
+        (h - 0.02, nose - 0.10),
+        (h - 0.16, nose),
+        (c, belt),
+        (t, belt),
+        (-h + 0.06, belt - 0.06),
+        (-h, 0.55),
+        (-h + 0.05, 0.25),
+    ]
     inset = [(y * 0.97, 0.22 + (z - 0.22) * 0.90) for y, z in profile]
     w = width / 2
-    rings = [[(x, y, z) for y, z in prof] for x, prof in ((-w, inset), (-w + 0.10, profile), (w - 0.10, profile), (w, inset))]
+    rings = [
+        [(x, y, z) for y, z in prof] for x, prof in ((-w, inset), (-w + 0.10, profile), (w - 0.10, profile), (w, inset))
+    ]
     mb.loft(rings, PAINT, paint)
 
 
 def _greenhouse(
-    mb: MeshBuilder, length: float, width: float, belt: float, height: float, ys: tuple[float, float, float, float], paint: Colour
+    mb: MeshBuilder,
+    length: float,
+    width: float,
+    belt: float,
+    height: float,
+    ys: tuple[float, float, float, float],
+    paint: Colour,
 ) -> None:
     cowl, front, rear, tail = (y * length for y in ys)
     wb, wt = width / 2 - 0.07, width / 2 - 0.26
     low = [(wb, cowl), (-wb, cowl), (-wb, tail), (wb, tail)]
     top = [(wt, front), (-wt, front), (-wt, rear), (wt, rear)]
-    mb.loft([[(x, y, belt - 0.02) for x, y in low], [(x, y, height - 0.04) for x, y in top]], GLASS, (0.02, 0.025, 0.03))
+    mb.loft(
+        [[(x, y, belt - 0.02) for x, y in low], [(x, y, height - 0.04) for x, y in top]], GLASS, (0.02, 0.025, 0.03)
+    )
     cap = [(x * 1.03, y + (0.04 if y > (front + rear) / 2 else -0.04)) for x, y in top]
     mb.loft([[(x, y, height - 0.08) for x, y in cap], [(x * 0.9, y * 0.97, height) for x, y in top]], PAINT, paint)
     for (x0, y0), (x1, y1) in zip(low, top, strict=True):
@@ -81,8 +111,20 @@ def _car_details(mb: MeshBuilder, length: float, width: float, belt: float, nose
             mb.wheel((s * (w - 0.12), y, r + 0.03), r + 0.07, 0.26, MATTE, BLACK)
             mb.wheel((s * (w - 0.11), y, r), r, 0.26, MATTE, TYRE)
             mb.wheel((s * (w - 0.11), y, r), r * 0.62, 0.28, METAL, (0.45, 0.45, 0.47), n=10)
-        mb.box(_span(s * (w - 0.26), 0.17), (h - 0.14, h + 0.01), (nose - 0.22, nose - 0.06), LAMP_FRONT, (0.85, 0.85, 0.82))
-        mb.box(_span(s * (w - 0.24), 0.17), (-h - 0.01, -h + 0.16), (belt - 0.30, belt - 0.12), LAMP_REAR, (0.35, 0.01, 0.01))
+        mb.box(
+            _span(s * (w - 0.26), 0.17),
+            (h - 0.14, h + 0.01),
+            (nose - 0.22, nose - 0.06),
+            LAMP_FRONT,
+            (0.85, 0.85, 0.82),
+        )
+        mb.box(
+            _span(s * (w - 0.24), 0.17),
+            (-h - 0.01, -h + 0.16),
+            (belt - 0.30, belt - 0.12),
+            LAMP_REAR,
+            (0.35, 0.01, 0.01),
+        )
         mb.box(_span(s * (w + 0.05), 0.09), (0.16 * length, 0.16 * length + 0.1), (belt, belt + 0.15), MATTE, TRIM)
     mb.box((-0.45, 0.45), (h - 0.08, h + 0.012), (0.42, nose - 0.10), MATTE, TRIM)
     mb.box((-w + 0.1, w - 0.1), (h - 0.12, h + 0.015), (0.24, 0.34), MATTE, TRIM)
@@ -96,9 +138,14 @@ def _span(centre: float, half: float) -> tuple[float, float]:
 
 
 BUS_PAINTS: list[Colour] = [
-    (0.60, 0.05, 0.04), (0.65, 0.50, 0.05), (0.05, 0.20, 0.45), (0.70, 0.70, 0.68), (0.08, 0.32, 0.15), (0.60, 0.28, 0.04),
+    (0.60, 0.05, 0.04),
+    (0.65, 0.50, 0.05),
+    (0.05, 0.20, 0.45),
+    (0.70, 0.70, 0.68),
+    (0.08, 0.32, 0.15),
+    (0.60, 0.28, 0.04),
     (0.30, 0.45, 0.55),
-]  # fmt: skip
+]
 
 
 def bus(rng: random.Random) -> MeshBuilder:
@@ -145,8 +192,20 @@ def _heavy_wheels(mb: MeshBuilder, w: float, axles: tuple[float, ...], r: float)
 
 def _heavy_lamps(mb: MeshBuilder, w: float, h: float, z_front: float, z_rear: float) -> None:
     for s in (-1, 1):
-        mb.box(_span(s * (w - 0.28), 0.18), (h - 0.1, h + 0.03), (z_front - 0.1, z_front + 0.12), LAMP_FRONT, (0.85, 0.85, 0.82))
-        mb.box(_span(s * (w - 0.18), 0.12), (-h - 0.03, -h + 0.1), (z_rear - 0.15, z_rear + 0.2), LAMP_REAR, (0.35, 0.01, 0.01))
+        mb.box(
+            _span(s * (w - 0.28), 0.18),
+            (h - 0.1, h + 0.03),
+            (z_front - 0.1, z_front + 0.12),
+            LAMP_FRONT,
+            (0.85, 0.85, 0.82),
+        )
+        mb.box(
+            _span(s * (w - 0.18), 0.12),
+            (-h - 0.03, -h + 0.1),
+            (z_rear - 0.15, z_rear + 0.2),
+            LAMP_REAR,
+            (0.35, 0.01, 0.01),
+        )
         mb.box(_span(s * (w + 0.16), 0.06), (h - 0.1, h + 0.05), (1.6, 2.1), MATTE, TRIM)
     mb.box((-w + 0.05, w - 0.05), (h - 0.1, h + 0.04), (0.34, 0.46), MATTE, TRIM)
     mb.box((-w + 0.05, w - 0.05), (-h - 0.04, -h + 0.1), (0.40, 0.52), MATTE, TRIM)
@@ -163,7 +222,9 @@ def truck(rng: random.Random) -> MeshBuilder:
     mb.box((-w + 0.2, w - 0.2), (-h, h - 0.3), (0.55, 0.85), MATTE, TRIM)
     rear, front = -h, h - cab_l - 0.2
     kind = rng.choices(("box", "tipper", "tank", "flat"), (5, 2, 1, 2))[0]
-    load = rng.choice([WHITE, WHITE, (0.55, 0.55, 0.55), (0.1, 0.2, 0.4), (0.5, 0.06, 0.05), (0.5, 0.4, 0.1), (0.1, 0.3, 0.2)])
+    load = rng.choice(
+        [WHITE, WHITE, (0.55, 0.55, 0.55), (0.1, 0.2, 0.4), (0.5, 0.06, 0.05), (0.5, 0.4, 0.1), (0.1, 0.3, 0.2)]
+    )
     if kind == "box":
         top = rng.uniform(2.8, 3.6)
         mb.box((-w, w), (rear, front), (0.9, top), PAINT, load)
@@ -196,7 +257,11 @@ def _cab(mb: MeshBuilder, w: float, h: float, cab_h: float, cab_l: float, paint:
     mb.loft([[(x, y, z) for y, z in profile] for x in (-w + 0.04, w - 0.04)], PAINT, paint)
     glass = (0.03, 0.035, 0.04)
     y0, y1 = h + 0.012, h - 0.17
-    mb.poly([(-w + 0.15, y0, 1.5), (w - 0.15, y0, 1.5), (w - 0.22, y1, cab_h - 0.22), (-w + 0.22, y1, cab_h - 0.22)], GLASS, glass)
+    mb.poly(
+        [(-w + 0.15, y0, 1.5), (w - 0.15, y0, 1.5), (w - 0.22, y1, cab_h - 0.22), (-w + 0.22, y1, cab_h - 0.22)],
+        GLASS,
+        glass,
+    )
     for s in (-1, 1):
         mb.box(_span(s * (w - 0.035), 0.01), (h - cab_l + 0.5, h - 0.3), (1.5, cab_h - 0.3), GLASS, glass)
     mb.box((-w + 0.3, w - 0.3), (h - 0.05, h + 0.02), (0.85, 1.25), MATTE, TRIM)

@@ -47,14 +47,29 @@ def benchmark_weather(domain: str, rng: random.Random) -> Weather:
     if domain == "dusk_rainy":
         r = u(0.4, 0.85)
         return Weather(
-            sun=u(-1.5, 2.5), cloud=u(0.75, 1.0), fog=u(0.004, 0.012), rain=r, wet=u(0.75, 1.0), drops=u(0, 0.6), noise=0.012,
-            warmth=u(-0.5, 0.0), saturation=0.85, **base,
-        )  # fmt: skip
+            sun=u(-1.5, 2.5),
+            cloud=u(0.75, 1.0),
+            fog=u(0.004, 0.012),
+            rain=r,
+            wet=u(0.75, 1.0),
+            drops=u(0, 0.6),
+            noise=0.012,
+            warmth=u(-0.5, 0.0),
+            saturation=0.85,
+            **base,
+        )
     if domain == "night_rainy":
         return Weather(
-            sun=-20, cloud=1.0, fog=u(0.004, 0.012), rain=u(0.5, 1.0), wet=u(0.85, 1.0), drops=u(0.3, 1.0), noise=u(0.016, 0.028),
-            saturation=0.9, **base,
-        )  # fmt: skip
+            sun=-20,
+            cloud=1.0,
+            fog=u(0.004, 0.012),
+            rain=u(0.5, 1.0),
+            wet=u(0.85, 1.0),
+            drops=u(0.3, 1.0),
+            noise=u(0.016, 0.028),
+            saturation=0.9,
+            **base,
+        )
     if domain == "daytime_foggy":
         return Weather(sun=u(15, 45), cloud=u(0.85, 1.0), fog=u(0.022, 0.055), wet=u(0, 0.3), saturation=0.85, **base)
     raise ValueError(f"unknown domain {domain!r}; choose one of {', '.join(DOMAINS)}")
@@ -64,9 +79,16 @@ def corpus_clear(rng: random.Random) -> Weather:
     """Clear day in the corpus' own grading (flatter and more saturated light than the benchmark's day)."""
     u = rng.uniform
     return Weather(
-        sun=u(28, 68), azimuth=u(0, 360), cloud=u(0, 0.35), exposure=u(-0.15, 0.35), warmth=u(0.1, 0.6), saturation=u(1.05, 1.3),
-        contrast=u(0.9, 1.05), noise=0.003, seed=rng.getrandbits(31),
-    )  # fmt: skip
+        sun=u(28, 68),
+        azimuth=u(0, 360),
+        cloud=u(0, 0.35),
+        exposure=u(-0.15, 0.35),
+        warmth=u(0.1, 0.6),
+        saturation=u(1.05, 1.3),
+        contrast=u(0.9, 1.05),
+        noise=0.003,
+        seed=rng.getrandbits(31),
+    )
 
 
 def corpus_weather(rng: random.Random) -> Weather:
@@ -93,10 +115,23 @@ def corpus_weather(rng: random.Random) -> Weather:
     if not (rain or fog or snow) and sun > 9:
         cloud = u(0.7, 1.0)
     return Weather(
-        sun=sun, azimuth=u(0, 360), cloud=cloud, fog=fog, rain=rain, wet=wet, snow=snow, flakes=flakes, drops=drops,
-        lamp_warmth=u(0.0, 0.7), exposure=u(-0.3, 0.5), warmth=u(-0.4, 0.6), saturation=u(0.9, 1.25), contrast=u(0.85, 1.1),
-        noise=u(0.002, 0.02), seed=rng.getrandbits(31),
-    )  # fmt: skip
+        sun=sun,
+        azimuth=u(0, 360),
+        cloud=cloud,
+        fog=fog,
+        rain=rain,
+        wet=wet,
+        snow=snow,
+        flakes=flakes,
+        drops=drops,
+        lamp_warmth=u(0.0, 0.7),
+        exposure=u(-0.3, 0.5),
+        warmth=u(-0.4, 0.6),
+        saturation=u(0.9, 1.25),
+        contrast=u(0.85, 1.1),
+        noise=u(0.002, 0.02),
+        seed=rng.getrandbits(31),
+    )
 
 
 def caption(w: Weather) -> str:

@@ -37,6 +37,9 @@ class Generator:
     """
 
     def __init__(self, pipeline: Any, fingerprint: str) -> None:
+        pipeline.set_progress_bar_config(disable=True)
+        for network in (pipeline.vae, pipeline.unet):
+            network.to(memory_format=torch.channels_last)
         self.pipeline = pipeline
         self.fingerprint = fingerprint
         self.instruct = isinstance(pipeline, StableDiffusionInstructPix2PixPipeline)
@@ -63,7 +66,6 @@ class Generator:
         pipeline = _load(folder, getattr(torch, dtype))
         if scheduler is not None:
             pipeline.scheduler = _scheduler_class(scheduler).from_config(pipeline.scheduler.config)
-        pipeline.set_progress_bar_config(disable=True)
         return cls(pipeline.to(device), folder_hash(folder))
 
     def generate(self, images: Sequence[Image.Image | Tensor], prompts: Sequence[str], seeds: Sequence[int], *,
@@ -189,8 +191,7 @@ def _resolve(checkpoint: str | Path) -> Path:
 
 def _load(folder: Path, dtype: torch.dtype) -> Any:
     """Return the pipeline of a folder, InstructPix2Pix as such and anything else as image-to-image."""
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
+    quiet()
     try:
         index = json.loads((folder / "model_index.json").read_text())
         kind = StableDiffusionInstructPix2PixPipeline if index["_class_name"] == "StableDiffusionInstructPix2PixPipeline" \
@@ -201,6 +202,12 @@ def _load(folder: Path, dtype: torch.dtype) -> Any:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"'{folder}' cannot be opened as an image-to-image diffusers pipeline: {reason}. "
                               f"{REMEDY}") from error
+
+
+def quiet() -> None:
+    """Switch off the bars that diffusers and transformers draw for every file they read or write."""
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
 
 
 def _scheduler_class(name: str) -> Any:

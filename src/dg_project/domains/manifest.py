@@ -6,6 +6,7 @@ Paths are relative to a root that the consumer is given beside the manifest, so 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,12 +52,13 @@ def validate_manifest(manifest: pd.DataFrame, classes: list[str], name: str = "m
         DataError: a column is missing, the manifest is empty, an id comes twice, a label or box is impossible.
     """
     if missing := [c for c in COLUMNS if c not in manifest.columns]:
-        raise DataError(f"{name}: column(s) {missing} are missing; write it again with `kedro run --pipeline=ingestion`")
+        raise DataError(f"{name}: column(s) {missing} are missing; write it with `kedro run --pipeline=ingestion`")
     if manifest.empty:
         raise DataError(f"{name}: it has no image; check the data root, the domain names and the splits")
     key = ["domain", "image_id"] + (["candidate"] if "candidate" in manifest else [])
     if (twice := manifest.duplicated(key)).any():
         raise DataError(f"{name}: image id '{manifest.loc[twice, 'image_id'].iloc[0]}' comes twice in one domain")
+    row: Any
     for row in manifest.itertuples():
         check_boxes(np.asarray(list(row.boxes), float).reshape(-1, 4), row.width, row.height, f"{name}: {row.image}")
         if any(not 1 <= label <= len(classes) for label in row.labels) or len(row.labels) != len(row.boxes):
@@ -80,9 +82,9 @@ def check_boxes(boxes: np.ndarray, width: int, height: int, where: str) -> None:
         raise DataError(f"{where}: the box {box.tolist()} {problem}; mend the annotation")
 
 
-def image_path(root: Path, row: object) -> Path:
+def image_path(root: Path, row: Any) -> Path:
     """Return the checked path of a manifest row's image."""
-    return inside(root, row.image)  # type: ignore[attr-defined]
+    return inside(root, row.image)
 
 
 def select(manifest: pd.DataFrame, *, split: str | None = None, domain: str | None = None,
@@ -96,6 +98,9 @@ def select(manifest: pd.DataFrame, *, split: str | None = None, domain: str | No
 
 def manifest_fingerprint(manifest: pd.DataFrame) -> str:
     """Return 16 hex digits of the images, boxes and weights that the manifest names."""
-    rows = [(r.domain, r.image_id, r.sha256, [list(map(float, b)) for b in r.boxes], [int(x) for x in r.labels],
-             float(getattr(r, "weight", 1.0)), bool(getattr(r, "kept", True))) for r in manifest.itertuples()]
-    return fingerprint(rows)
+    def identity(row: Any) -> tuple[Any, ...]:
+        boxes = [[float(x) for x in box] for box in row.boxes]
+        weight, kept = float(getattr(row, "weight", 1.0)), bool(getattr(row, "kept", True))
+        return row.domain, row.image_id, row.sha256, boxes, [int(label) for label in row.labels], weight, kept
+
+    return fingerprint([identity(row) for row in manifest.itertuples()])

@@ -51,9 +51,10 @@ def select(candidates: Sequence[Tensor], source: Tensor, decomposition: Literal[
         candidates: N images (3, H, W), float32 0..1, of the source's size.
         source: the image (3, H, W) that they were made from.
         decomposition: ``fourier`` (amplitude | phase) or ``adain`` (channel statistics | normalised features).
-        style_weight: weight of the style distance in the score.
+        style_weight: weight of the style distance in the score. Between rendered day and night ``fourier`` distances
+            are about 0.02, ``adain`` ones about 0.2; similarities spread over some tenths.
         content_weight: weight of the content similarity in the score.
-        recombine: put the style of ``style_index`` on the content of ``content_index``; otherwise the best image is taken.
+        recombine: put the style of ``style_index`` on the content of ``content_index``, else take the best image.
         encode: image -> feature map (C, h, w) that ``adain`` works on, the encoder of a VAE, say.
         decode: its inverse.
 

@@ -16,8 +16,8 @@ from torchvision.transforms.functional import gaussian_blur
 from dg_project.parameters import GateParams
 
 BLACK = 0.25
-"""Added before the logarithm. Pixel values are already coded by lightness, so a small one would find edges in pure black:
-with this one a step of 3 of 255 levels is just seen in black, one of 13 in a bright fog."""
+"""Added before the logarithm. Pixel values already code lightness, so a small one would find edges in pure black: with
+this one a step of 3 of 255 levels is just seen in black, one of 13 in a bright fog."""
 SMOOTHING = 0.7
 """Standard deviation, in pixels, of the blur that removes noise before the gradient."""
 NEIGHBOURHOOD = 1.5
@@ -32,7 +32,7 @@ def edges(image: Tensor) -> Tensor:
     """Return the locally normalised gradient (2, 3, H, W) of an image (3, H, W) in 0..1.
 
     ``g = ∇ log(blur(I) + BLACK)``, a difference relative to its surroundings, is divided by the local contrast
-    ``√(blur(Σ|g|²) + FAINT²)``: every visible edge comes out near 1, whatever the light, and less than faint ones near 0.
+    ``√(blur(Σ|g|²) + FAINT²)``: visible edges come out near 1, whatever the light, less than faint ones near 0.
     """
     logs = (_blur(image, SMOOTHING) + BLACK).log()
     padded = torch.nn.functional.pad(logs[None], (1, 1, 1, 1), mode="replicate")[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +59,10 @@ class Stage:
         history = self._restore(workdir, optimizer, average)
         with tqdm(total=self.steps, initial=len(history), desc=f"{self.name} of the tiny LDM", unit="step") as bar:
             for step in range(len(history), self.steps):
+                started = time.perf_counter()
                 losses = self._step(step, optimizer, parameters)
                 average.step(parameters)
-                history.append({"step": step, **losses})
+                history.append({"step": step, **losses, "seconds": time.perf_counter() - started})
                 bar.update()
                 bar.set_postfix({k.removeprefix("loss_"): f"{v:.4f}" for k, v in losses.items()}, refresh=False)
                 if (step + 1) % self.checkpoint_every == 0 or step + 1 == self.steps:

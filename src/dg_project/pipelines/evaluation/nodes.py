@@ -50,7 +50,7 @@ def _score(
 
     from dg_project import experiment
     from dg_project.evaluation.predict import test_rows
-    from dg_project.evaluation.records import check_records, nested_values
+    from dg_project.evaluation.records import check_records
 
     images = test_rows(source, target, evaluation.max_images)
     tables: dict[str, tuple[pd.DataFrame, ...]] = {}
@@ -60,7 +60,7 @@ def _score(
         name = records["method"].iloc[0]
         # ERM as the method of a run is its own baseline: one set of rows, not two of the same name.
         tables[name] = (predictions.assign(method=name), records, by_class.assign(method=name))
-        values = nested_values(records)
+        values = {metric: dict(zip(rows["domain"], rows["value"], strict=True)) for metric, rows in records.groupby("metric")}
         numbers |= {prefix: values} if prefix else values
     predictions, results, class_scores = (pandas.concat(part, ignore_index=True) for part in zip(*tables.values(), strict=True))
     return predictions, check_records(results), class_scores, numbers

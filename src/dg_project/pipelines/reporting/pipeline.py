@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from dg_project.pipelines.reporting import nodes
+from dg_project.pipelines.reporting import nodes, page
 
-_MANIFESTS = ["source_manifest", "target_manifest", "params:data"]
+_PAGE = {name: name for name in ("results", "class_scores", "intervals", "gains", "data_card", "parameters",
+                                 "domain_chart", "prediction_panels", "loss_curves")} | {"run_id": "params:run_id"}
+_MANIFESTS = ["source_manifest", "target_manifest"]
 
 
 def create_pipeline() -> Pipeline:
     """Return the reporting of a method beside the baseline."""
+    figures = {"pseudo_sheet": "pseudo_sheet", "feature_shift": "feature_shift"}
     return Pipeline([
         *_scores(),
-        Node(nodes.draw_losses, ["history", "baseline_history"], "loss_curves", name="draw_losses"),
-        Node(nodes.draw_pseudo_domains,
-             ["source_manifest", "pseudo_manifest", "pseudo_images", "params:data", "params:reporting"],
+        Node(nodes.draw_losses, ["params:method", "history", "baseline_history"], "loss_curves", name="draw_losses"),
+        Node(nodes.draw_pseudo_domains, ["source_manifest", "params:data.root", "pseudo_manifest", "pseudo_images"],
              "pseudo_sheet", name="draw_pseudo_domains"),
         Node(nodes.draw_feature_shift,
-             ["model", *_MANIFESTS, "pseudo_manifest", "pseudo_images", "params:reporting", "params:training.device"],
+             ["model", *_MANIFESTS, "params:data.root", "pseudo_manifest", "pseudo_images", "params:reporting",
+              "params:training.device"],
              "feature_shift", name="draw_feature_shift"),
-        Node(nodes.write_report,
-             {"results": "results", "class_scores": "class_scores", "data_card": "data_card", "run_id": "params:run_id",
-              "domain_chart": "domain_chart", "prediction_panels": "prediction_panels", "loss_curves": "loss_curves",
-              "pseudo_sheet": "pseudo_sheet", "feature_shift": "feature_shift", "parameters": "parameters"},
-             "report", name="write_report"),
+        Node(page.write_report, _PAGE | figures, "report", name="write_report"),
     ], namespace="reporting", prefix_datasets_with_namespace=False)
 
 
@@ -32,18 +31,17 @@ def create_erm_pipeline() -> Pipeline:
     """Return the reporting of one model that saw no pseudo domains."""
     return Pipeline([
         *_scores(),
-        Node(nodes.draw_losses, ["history"], "loss_curves", name="draw_losses"),
-        Node(nodes.write_report,
-             {"results": "results", "class_scores": "class_scores", "data_card": "data_card", "run_id": "params:run_id",
-              "domain_chart": "domain_chart", "prediction_panels": "prediction_panels", "loss_curves": "loss_curves",
-              "parameters": "parameters"},
-             "report", name="write_report"),
+        Node(nodes.draw_erm_losses, "history", "loss_curves", name="draw_losses"),
+        Node(page.write_report, _PAGE, "report", name="write_report"),
     ], namespace="reporting", prefix_datasets_with_namespace=False)
 
 
 def _scores() -> list[Node]:
     return [
         Node(nodes.make_table, "results", "results_table", name="make_table"),
-        Node(nodes.draw_domains, "results", "domain_chart", name="draw_domains"),
-        Node(nodes.draw_panels, ["predictions", *_MANIFESTS, "params:reporting"], "prediction_panels", name="draw_panels"),
+        Node(nodes.estimate_intervals, ["predictions", *_MANIFESTS, "params:data", "params:evaluation"],
+             ["intervals", "gains"], name="estimate_intervals"),
+        Node(nodes.draw_domains, ["intervals", "gains", "params:data"], "domain_chart", name="draw_domains"),
+        Node(nodes.draw_panels, ["predictions", *_MANIFESTS, "params:data", "params:evaluation", "params:reporting"],
+             "prediction_panels", name="draw_panels"),
     ]

@@ -1,0 +1,147 @@
+"""The recipe of the tiny LDM, from a captioned corpus to a diffusers folder with its model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from diffusers import AutoencoderKL, StableDiffusionInstructPix2PixPipeline
+from torch import Tensor
+
+from dg_project.diffusion.generator import Generator, quiet
+from dg_project.diffusion.prompts import paraphrase
+from dg_project.diffusion.quality import Detector, contact_sheet
+from dg_project.diffusion.tiny.architecture import build_pipeline
+from dg_project.diffusion.tiny.card import model_card
+from dg_project.diffusion.tiny.corpus import Group, hold_out, read_corpus
+from dg_project.diffusion.tiny.measure import measure
+from dg_project.diffusion.tiny.stage import Stage
+from dg_project.diffusion.tiny.unet_training import (
+    Denoiser,
+    LatentGroup,
+    denoising_loss,
+    encode_corpus,
+    pair_sampler,
+)
+from dg_project.diffusion.tiny.vae_training import crop_sampler, decode, encode, normalise_latents, vae_losses
+from dg_project.files import FolderWriter, atomic_file, fingerprint
+from dg_project.parameters import PretrainLDMParams
+
+SHEET_PROMPTS = ("a city street at night, clear sky", "a city street at dusk in rain, wet road",
+                 "a city street at night in heavy rain, wet road", "a city street during the day in fog")
+SHEET_EVERY = 5
+NORMALISE_WITH = 200
+
+
+def pretrain(params: PretrainLDMParams, workdir: Path, detector: Detector | None = None) -> FolderWriter:
+    """Train the autoencoder, then the U-Net with the text encoder; measure; return what writes the folder.
+
+    Everything unfinished lies in ``workdir``: calling again with the same arguments goes on after the last checkpoint.
+
+    Args:
+        params: sizes, steps and the corpus.
+        workdir: folder of the checkpoints, the encoded corpus, loss tables and sample sheets.
+        detector: oracle detector for the model card; None leaves that figure out.
+
+    Raises:
+        DataError: the corpus is missing or broken.
+        TrainingError: a loss is not finite.
+    """
+    if params.threads:
+        torch.set_num_threads(params.threads)
+    device = _device(params.device)
+    train, held = hold_out(read_corpus(Path(params.corpus)))
+    captions = sorted({caption for group in train for caption in group.captions})
+    pipeline = build_pipeline(params, [paraphrase(c, seed) for c in captions for seed in range(8)])
+    for network in (pipeline.vae, pipeline.unet, pipeline.text_encoder):
+        network.to(device, memory_format=torch.channels_last)
+    histories = {"vae": _train_vae(params, workdir, pipeline.vae, train, held or train)}
+    encoded = _encoded(params, workdir, pipeline.vae, train)
+    histories["unet"] = _train_unet(params, workdir, pipeline, encoded, held or train)
+    figures = measure(pipeline, train, held or train, detector)
+    return lambda folder: _write(folder, pipeline, model_card(params, figures, histories, len(train)))
+
+
+def _train_vae(params: PretrainLDMParams, workdir: Path, vae: AutoencoderKL, train: list[Group],
+               held: list[Group]) -> pd.DataFrame:
+    """Train the autoencoder and normalise its latents."""
+    sample = crop_sampler(train, params.vae_crop, params.vae_batch_size)
+    pictures = torch.stack([group.clear for group in held[:3]] + [group.weathers[0] for group in held[:3]])
+
+    def loss(generator: torch.Generator) -> dict[str, Tensor]:
+        images, weights = (x.to(vae.device, memory_format=torch.channels_last) for x in sample(generator))
+        return vae_losses(vae, images, weights, generator)
+
+    def sheet(step: int) -> None:
+        if step % (SHEET_EVERY * params.checkpoint_every) == 0 or step == params.vae_steps:
+            rows = list(zip(pictures, decode(vae, encode(vae, pictures)), strict=True))
+            _save_sheet(workdir / f"vae_{step:06d}.png", rows, ["held-out frame", "through the autoencoder"], 320)
+
+    history = Stage("vae", vae, loss, params.vae_steps, params.vae_lr, params.seed, params.checkpoint_every, sheet).train(workdir)
+    vae.requires_grad_(False)
+    frames = torch.cat([group.frames for group in train])
+    normalise_latents(vae, frames[:: max(1, len(frames) // NORMALISE_WITH)])
+    return history
+
+
+def _encoded(params: PretrainLDMParams, workdir: Path, vae: AutoencoderKL, train: list[Group]) -> list[LatentGroup]:
+    """Return the encoded corpus, from the workdir where this very autoencoder encoded these very groups."""
+    weights = float(sum(p.double().abs().sum() for p in vae.parameters()))
+    path = workdir / f"latents-{fingerprint([g.name for g in train], weights, params.seed)}.pt"
+    if not path.exists():
+        groups = encode_corpus(vae, train, params.seed)
+        with atomic_file(path) as aside:
+            torch.save([vars(group) for group in groups], aside)
+    return [LatentGroup(**group) for group in torch.load(path, weights_only=True)]
+
+
+def _train_unet(params: PretrainLDMParams, workdir: Path, pipeline: StableDiffusionInstructPix2PixPipeline,
+                encoded: list[LatentGroup], held: list[Group]) -> pd.DataFrame:
+    """Train the U-Net together with the text encoder."""
+    factor = 2 ** (len(params.vae_channels) - 1)
+    sample = pair_sampler(encoded, (params.crop[0] // factor, params.crop[1] // factor), params.batch_size)
+    denoiser = Denoiser(pipeline).train()
+
+    def loss(generator: torch.Generator) -> dict[str, Tensor]:
+        return denoising_loss(denoiser, pipeline.scheduler, sample(generator), generator)
+
+    def sheet(step: int) -> None:
+        if step % (SHEET_EVERY * params.checkpoint_every) == 0 or step == params.unet_steps:
+            denoiser.eval()
+            _save_sheet(workdir / f"unet_{step:06d}.png", *sample_rows(pipeline, held[:: max(1, len(held) // 4)][:4]))
+            denoiser.train()
+
+    history = Stage("unet", denoiser, loss, params.unet_steps, params.lr, params.seed, params.checkpoint_every, sheet).train(workdir)
+    denoiser.eval()
+    return history
+
+
+def sample_rows(pipeline: StableDiffusionInstructPix2PixPipeline, groups: list[Group],
+                prompts: tuple[str, ...] = SHEET_PROMPTS, steps: int = 6) -> tuple[list[list[Tensor]], list[str]]:
+    """Return rows of (source, one generated image per prompt) and their heads."""
+    generator, rows = Generator(pipeline, "in training"), []
+    for number, group in enumerate(groups):
+        made = generator.generate([group.clear] * len(prompts), prompts, [number] * len(prompts), steps=steps)
+        rows.append([group.clear, *(torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).reshape(
+            image.height, image.width, 3).permute(2, 0, 1) for image in made)])
+    return rows, ["source", *(prompt.replace(" in ", "\nin ", 1) for prompt in prompts)]
+
+
+def _save_sheet(path: Path, rows: list, heads: list[str], width: int = 240) -> None:
+    with atomic_file(path) as aside:
+        contact_sheet(rows, heads, width).save(aside)
+
+
+def _write(folder: Path, pipeline: StableDiffusionInstructPix2PixPipeline, card: str) -> None:
+    """Save the pipeline in half precision with its card."""
+    quiet()
+    pipeline.to(torch.float16).save_pretrained(folder)
+    pipeline.to(torch.float32)
+    (folder / "README.md").write_text(card)
+
+
+def _device(name: str) -> torch.device:
+    if name != "auto":
+        return torch.device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,88 @@
+"""Many methods over many seeds: the unseen mean, each domain, and the gain over the baseline."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dg_project.figures.style import INK, MUTED, headline, look, method_colours, method_label, new_figure, readable
+
+UNSEEN_MEAN = "unseen_mean"
+
+
+def benchmark_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "mAP@50", baseline: str = "erm",
+                    confidence: float = 0.95) -> Figure:
+    """Draw the score per domain (left) and the paired gain on the unseen mean (right).
+
+    Args:
+        table: from ``benchmark_table``.
+        records: the records it was made of; each seed is one small dot.
+        metric: the one to draw.
+        baseline: name of the baseline.
+        confidence: of the intervals, for the caption.
+    """
+    methods = [str(name) for name in table.index]
+    domains = [c for c in table.columns if f"{c}_low" in table.columns and c != "gain"]
+    rows = records[records["metric"] == metric]
+    with look():
+        figure = new_figure(10.5, max(3.9, 0.45 * len(methods) + 3.2))
+        scores, gains = figure.subplots(1, 2, width_ratios=[2.3, 1])
+        _scores(scores, table, rows, methods, domains, metric)
+        _gains(gains, table.drop(index=baseline), rows, baseline)
+        unseen = {str(name): 100 * float(value) for name, value in table[UNSEEN_MEAN].items()}
+        best = max((name for name in unseen if not np.isnan(unseen[name])), key=lambda name: unseen[name])
+        few, many = int(table["n_seeds"].min()), int(table["n_seeds"].max())
+        rules = ", ".join(dict.fromkeys(table["selection"].astype(str)))
+        headline(figure, f"Highest mean {metric} over unseen domains: {method_label(best)}, {unseen[best]:.1f} "
+                         f"({method_label(baseline)} {unseen[baseline]:.1f})",
+                 f"Dots: single seeds (n = {few if few == many else f'{few} to {many}'}). Marks and lines: mean and "
+                 f"{confidence:.0%} t-interval over seeds; the gain is paired by seed. "
+                 f"Checkpoints selected by: {rules}.")
+    return figure
+
+
+def _scores(axes: Axes, table: pd.DataFrame, rows: pd.DataFrame, methods: list[str], domains: list[str],
+            metric: str) -> None:
+    colours = method_colours(methods)
+    positions = np.arange(len(domains)) + np.array([0.3 if name == UNSEEN_MEAN else 0.0 for name in domains])
+    step = 0.72 / len(methods)
+    for k, method in enumerate(methods):
+        x = positions + (k - (len(methods) - 1) / 2) * step
+        mean, low, high = (100 * np.array([table.loc[method, f"{d}{end}"] for d in domains], float)
+                           for end in ("", "_low", "_high"))
+        for position, domain in zip(x, domains, strict=True):
+            seeds = 100 * rows.loc[(rows["method"] == method) & (rows["domain"] == domain), "value"].to_numpy(float)
+            axes.scatter(np.full(len(seeds), position), seeds, s=7, color=colours[method], alpha=0.45, linewidths=0)
+        error = np.nan_to_num(np.stack([mean - low, high - mean]))
+        axes.errorbar(x, mean, error, fmt="o", markersize=5, color=colours[method], elinewidth=1.3, capsize=2.5,
+                      label=method_label(method))
+    axes.set_xticks(positions, [readable(d).replace(" ", "\n", 1) for d in domains])
+    axes.tick_params(axis="x", length=0)
+    axes.set_ylabel(f"{metric} (%)")
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y")
+    axes.legend(loc="lower left", ncols=min(3, len(methods)))
+
+
+def _gains(axes: Axes, table: pd.DataFrame, rows: pd.DataFrame, baseline: str) -> None:
+    colours = method_colours(table.index)
+    unseen = rows[rows["domain"] == UNSEEN_MEAN]
+    reference = unseen[unseen["method"] == baseline].set_index("seed")["value"]
+    for k, (method, row) in enumerate(table.iterrows()):
+        own = unseen[unseen["method"] == method].set_index("seed")["value"]
+        paired = 100 * (own - reference).dropna().to_numpy(float)
+        axes.scatter(paired, np.full(len(paired), k), s=9, color=colours[str(method)], alpha=0.45, linewidths=0)
+        gain, low, high = (100 * float(row[name]) for name in ("gain", "gain_low", "gain_high"))
+        axes.errorbar([gain], [k], xerr=np.nan_to_num([[gain - low], [high - gain]]), fmt="o", markersize=5,
+                      color=colours[str(method)], elinewidth=1.3, capsize=2.5)
+        p = "" if np.isnan(row["gain_p_t"]) else f", p = {row['gain_p_t']:.3f}"
+        axes.annotate(f"{gain:+.1f}{p}", (gain, k), (0, 7), textcoords="offset points", ha="center", fontsize=7.5,
+                      color=INK)
+    axes.axvline(0, color=MUTED, linewidth=0.9)
+    axes.set_yticks(range(len(table)), [method_label(str(name)) for name in table.index])
+    axes.set_ylim(len(table) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(f"gain over {method_label(baseline)},\nunseen mean (percentage points)")
+    axes.grid(axis="x")

@@ -1,0 +1,105 @@
+"""One calm look for every figure: fonts, a colour per method, per domain and per class, captions."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK, MUTED, GRID, PAPER = "#1f2933", "#5f6c7b", "#e4e8ed", "#ffffff"
+REJECTED = "#d64545"
+METHOD_COLOURS = {"erm": "#8a96a3", "naive": "#d9a441", "mixstyle": "#5a9e6f", "drsf": "#2f6db3",
+                  "domainfusion": "#8b5fbf"}
+SPARE_COLOURS = ["#c8553d", "#3aa6a6", "#b5587f", "#6b7f3a", "#7a5c46"]
+DOMAIN_COLOURS = ["#e0a526", "#3b4cc0", "#5b8fb9", "#1b1f4b", "#8fa3ad", "#c8553d", "#5a9e6f", "#8b5fbf", "#b5587f"]
+CLASS_COLOURS = ["#ff9f1c", "#2ec4b6", "#4cc9f0", "#f15bb5", "#fee440", "#9b5de5", "#90e561", "#ff6b6b", "#c0c0ff"]
+DPI = 150
+
+RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left",
+    "axes.titleweight": "bold", "axes.edgecolor": MUTED, "axes.labelcolor": INK, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.axisbelow": True, "text.color": INK, "xtick.color": MUTED, "ytick.color": MUTED,
+    "xtick.labelcolor": INK, "ytick.labelcolor": INK, "grid.color": GRID, "legend.frameon": False,
+    "legend.fontsize": 8.5, "figure.facecolor": PAPER, "axes.facecolor": PAPER, "savefig.facecolor": PAPER,
+    "figure.dpi": DPI, "savefig.dpi": DPI,
+}
+
+
+def look() -> AbstractContextManager[None]:
+    """Return the context in which every figure is made."""
+    settings: Any = RC
+    return mpl.rc_context(settings)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of inches that belongs to no window and no global state."""
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def readable(name: str) -> str:
+    """Return ``unseen mean`` for ``unseen_mean``."""
+    return name.replace("_", " ")
+
+
+def method_label(name: str) -> str:
+    """Return how a method is written in figures: short names are acronyms."""
+    return name.upper() if name in {"erm", "drsf", "diga", "scmd"} else readable(name)
+
+
+def method_colours(names: Iterable[str]) -> dict[str, str]:
+    """Return a colour per method; known methods keep theirs in every figure."""
+    spare = iter(SPARE_COLOURS * 10)
+    return {name: METHOD_COLOURS.get(name) or next(spare) for name in dict.fromkeys(names)}
+
+
+def domain_colours(names: Iterable[str]) -> dict[str, str]:
+    """Return a colour per domain, in order of appearance (the source first)."""
+    return {name: DOMAIN_COLOURS[i % len(DOMAIN_COLOURS)] for i, name in enumerate(dict.fromkeys(names))}
+
+
+def class_colour(label: int) -> str:
+    """Return the colour of label 1..C."""
+    return CLASS_COLOURS[(label - 1) % len(CLASS_COLOURS)]
+
+
+def headline(figure: Figure, title: str, caption: str, legend: Iterable[Artist] = ()) -> None:
+    """Write the finding above the axes, and below them the caption (n, interval, what is shown) and a legend.
+
+    The strips are reserved in inches, so the text keeps clear of the axes at every figure size.
+    """
+    width, height = figure.get_size_inches()
+    title, caption = textwrap.fill(title, int(width * 9.2)), textwrap.fill(caption, int(width * 14.8))
+    handles = list(legend)
+    top = 0.16 + 0.2 * (title.count("\n") + 1)
+    words = 0.1 + 0.15 * (caption.count("\n") + 1)
+    bottom = words + (0.27 if handles else 0)
+    figure.text(0.1 / width, 1 - 0.1 / height, title, ha="left", va="top", fontsize=11, fontweight="bold", color=INK)
+    figure.text(0.1 / width, 0.06 / height, caption, ha="left", va="bottom", fontsize=8, color=MUTED)
+    if handles:
+        figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.0, words / height), ncols=len(handles),
+                      borderaxespad=0.2)
+    engine: Any = figure.get_layout_engine()
+    engine.set(rect=(0, bottom / height, 1, 1 - (top + bottom) / height))
+
+
+def tight(figure: Figure) -> None:
+    """Bring the axes of a sheet of images close together."""
+    engine: Any = figure.get_layout_engine()
+    engine.set(w_pad=0.018, h_pad=0.02, hspace=0.01, wspace=0.01)
+
+
+def bare(axes: Axes) -> None:
+    """Take ticks and frame off an axes that shows an image."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)

@@ -1,0 +1,92 @@
+"""Tables, figures and one page that show what a run did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dg_project.parameters import DataParams, EvaluationParams, ReportingParams
+from dg_project.pipelines.lazy import figure, pd
+from dg_project.pipelines.paths import locate
+
+BASELINE = "erm"
+
+
+def make_table(results: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per method and metric, one column per domain."""
+    order = list(dict.fromkeys(results["domain"]))
+    wide = results.pivot_table(index=["method", "metric"], columns="domain", values="value", sort=False)
+    return wide[order].reset_index()
+
+
+def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame, data: DataParams,
+                       evaluation: EvaluationParams) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Draw the test scenes again and again; return the scores with intervals, and the gains over the baseline."""
+    from dg_project.evaluation.bootstrap import bootstrap
+    from dg_project.evaluation.predict import test_rows
+    from dg_project.evaluation.predictions import by_method
+
+    models = by_method(predictions)
+    drawn = bootstrap(models, test_rows(source, target, evaluation.max_images), data.classes)
+    baseline = BASELINE if BASELINE in models else next(iter(models))
+    return drawn.intervals(), drawn.differences(baseline)
+
+
+def draw_domains(intervals: pd.DataFrame, gains: pd.DataFrame, data: DataParams) -> figure.Figure:
+    """Draw the score of each method in each domain."""
+    from dg_project.figures.domain_chart import domain_chart
+
+    return domain_chart(intervals, gains, source=data.source)
+
+
+def draw_losses(method: str, history: pd.DataFrame, baseline_history: pd.DataFrame) -> figure.Figure:
+    """Draw the losses of the method and of the baseline by step."""
+    from dg_project.figures.loss_curves import loss_curves
+
+    return loss_curves({BASELINE: baseline_history, method: history})
+
+
+def draw_erm_losses(history: pd.DataFrame) -> figure.Figure:
+    """Draw the losses of ERM by step."""
+    from dg_project.figures.loss_curves import loss_curves
+
+    return loss_curves({BASELINE: history})
+
+
+def draw_panels(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame, data: DataParams,
+                evaluation: EvaluationParams, reporting: ReportingParams) -> figure.Figure:
+    """Draw the same scenes in every weather, with what each model found."""
+    from dg_project.evaluation.predict import test_rows
+    from dg_project.evaluation.predictions import by_method
+    from dg_project.figures.prediction_panels import prediction_panels
+
+    return prediction_panels(by_method(predictions), test_rows(source, target, evaluation.max_images), locate(data.root),
+                             data.classes, scenes=reporting.panel_scenes, score_threshold=reporting.score_threshold)
+
+
+def draw_pseudo_domains(source: pd.DataFrame, root: str, pseudo: pd.DataFrame, pseudo_images: Path) -> figure.Figure:
+    """Draw source images beside what the diffusion model made of them; dropped ones are framed."""
+    from dg_project.domains.manifest import select
+    from dg_project.figures.pseudo_sheet import pseudo_sheet
+
+    return pseudo_sheet(select(source, split="train"), locate(root), pseudo, pseudo_images)
+
+
+def draw_feature_shift(model: Path, source: pd.DataFrame, target: pd.DataFrame, root: str, pseudo: pd.DataFrame,
+                       pseudo_images: Path, reporting: ReportingParams, device: str) -> figure.Figure:
+    """Draw where source, pseudo and target images lie in the feature space of the trained model."""
+    import numpy as np
+    import pandas
+
+    from dg_project.domains.manifest import select
+    from dg_project.evaluation.features import domain_shift, embed
+    from dg_project.experiment import features
+    from dg_project.figures.feature_shift import feature_shift
+
+    def first(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.groupby("domain", sort=False).head(reporting.feature_images)
+
+    seen = first(pandas.concat([select(source, split="test"), select(target, split="test")], ignore_index=True))
+    made = first(pseudo[pseudo["kept"]])
+    found = np.concatenate([features(model, seen, locate(root), device), features(model, made, pseudo_images, device)])
+    domains, roles = ([*seen[column], *made[column]] for column in ("domain", "role"))
+    return feature_shift(embed(found), domains, roles, domain_shift(found, domains, seen["domain"].iloc[0]))

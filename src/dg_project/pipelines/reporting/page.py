@@ -1,0 +1,81 @@
+"""The last node: everything on one page that opens from disk."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dg_project.pipelines.lazy import pd
+from dg_project.pipelines.reporting.nodes import BASELINE
+
+_LIBRARIES = ("torch", "torchvision", "diffusers", "kedro", "mlflow")
+_LIMITS = [
+    "One run, one seed: the intervals speak of the choice of test scenes, not of the training. `make bench` repeats "
+    "methods over seeds.",
+    "On the embedded data, Streets, all images are rendered: the numbers rank methods on it and say nothing about real "
+    "streets.",
+]
+_ALT = {
+    "domain_chart": ("Scores by domain", "Bars of each method's score in the source, each target and their mean."),
+    "prediction_panels": ("Same scenes, every weather", "Detections of each model drawn on the same scenes in all domains."),
+    "pseudo_sheet": ("Pseudo domains", "Source images beside the images that the diffusion model made of them."),
+    "feature_shift": ("Feature shift", "Source, pseudo and target images as points in the model's feature space."),
+    "loss_curves": ("Training", "Losses of each model by training step."),
+}
+
+
+def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: pd.DataFrame, gains: pd.DataFrame,
+                 data_card: dict[str, Any], parameters: dict[str, Any], run_id: str, **figures: Path) -> str:
+    """Return the page as HTML with the figures inside.
+
+    Args:
+        results: records of all methods.
+        class_scores: scores by class, with the column ``method``.
+        intervals: scores with ``low`` and ``high``.
+        gains: differences from the baseline.
+        data_card: what was ingested.
+        parameters: all parameters of the run.
+        run_id: version of the run.
+        figures: name -> path of the image.
+    """
+    from dg_project.domains.card import format_card
+    from dg_project.evaluation.records import with_intervals
+    from dg_project.figures.report import Picture, Report, render_report
+
+    plain = {key: value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+             for key, value in parameters.items()}
+    methods = list(dict.fromkeys(results["method"]))
+    return render_report(Report(
+        title=f"{' against '.join(reversed([m.upper() for m in methods]))} in unseen weather",
+        summary=_summary(plain, methods), facts=_facts(results, plain, run_id),
+        records=with_intervals(results, intervals), baseline=BASELINE if BASELINE in methods else methods[0],
+        differences=gains, interval_note="95% bootstrap interval over test scenes", data_card=format_card(data_card),
+        pictures=[Picture(_ALT[name][0], figures[name], _ALT[name][1]) for name in _ALT if name in figures],
+        per_class=_per_class(class_scores), parameters=plain,
+        versions={"Python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}, limits=_LIMITS))
+
+
+def _summary(parameters: dict[str, Any], methods: list[str]) -> str:
+    data, training = parameters["data"], parameters["training"]
+    return (f"{' and '.join(m.upper() for m in methods)} trained for {training['max_steps']} steps of "
+            f"{training['images_per_step']} images on '{data['source']}' and scored on test images of "
+            f"{len(data['targets'])} domains that no training saw.")
+
+
+def _facts(results: pd.DataFrame, parameters: dict[str, Any], run_id: str) -> dict[str, str]:
+    seconds = results.groupby("method", sort=False)["seconds_per_step"].first()
+    return {
+        "run": run_id, "task": parameters["task"], "source": parameters["data"]["source"],
+        "pseudo domains": ", ".join(parameters["synthesis"]["domains"]), "seed": str(parameters["seed"]),
+        "backbone": parameters["backbone"]["name"],
+        "seconds per step": ", ".join(f"{method} {value:.2f}" for method, value in seconds.items()),
+    }
+
+
+def _per_class(class_scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    from dg_project.evaluation.detection import per_class_table
+
+    return {f"{method}, {metric}": per_class_table(rows, str(metric))
+            for (method, metric), rows in class_scores.groupby(["method", "metric"], sort=False)}

@@ -1,0 +1,48 @@
+"""The whole recipe at toy size: killed and resumed it writes the same folder, which the generator opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from diffusers import StableDiffusionInstructPix2PixPipeline
+from PIL import Image
+
+from dg_project.diffusion.generator import Generator
+from dg_project.diffusion.tiny import pretrain, stage
+from dg_project.files import file_hash
+from dg_project.parameters import PretrainLDMParams
+
+
+def save(params: PretrainLDMParams, workdir: Path, folder: Path) -> dict[str, str]:
+    folder.mkdir()
+    pretrain(params, workdir)(folder)
+    return {p.relative_to(folder).as_posix(): file_hash(p) for p in sorted(folder.rglob("*.safetensors"))}
+
+
+def test_interrupted_and_resumed_training_writes_the_same_weights(small: PretrainLDMParams, tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = save(small, tmp_path / "w0", tmp_path / "m0")
+    step, calls = stage.Stage._step, []
+
+    def failing(self: stage.Stage, *args: object) -> dict[str, float]:
+        calls.append(self.name)
+        if len(calls) in (4, 9):
+            raise KeyboardInterrupt
+        return step(self, *args)
+
+    monkeypatch.setattr(stage.Stage, "_step", failing)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(small, tmp_path / "w1")
+    assert save(small, tmp_path / "w1", tmp_path / "m1") == expected
+    assert {"vae", "unet"} == set(calls)
+
+    pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(tmp_path / "m0")
+    assert pipeline.vae.config.scaling_factor == 1.0
+    made = Generator.open(tmp_path / "m0").generate([Image.new("RGB", (48, 32), "grey")], ["a street at night"], [0], steps=2)
+    assert made[0].size == (48, 32)
+    card = (tmp_path / "m0/README.md").read_text()
+    assert "| real frames |" in card
+    assert "PSNR" in card
+    assert list((tmp_path / "w0").glob("unet_*.png")), "sample sheets"

@@ -1,0 +1,153 @@
+"""The detector: targets, losses against torchvision's, weights, difficult boxes, decoding."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.rpn import RegionProposalNetwork
+
+from dg_project.errors import ParameterError
+from dg_project.parameters import BackboneParams, DetectionParams
+from dg_project.tasks import Detector, build_task
+from dg_project.tasks.detection import PresenceHead, image_labels
+from dg_project.tasks.faster_rcnn import weighted_mean
+
+CLASSES = ["bus", "car", "person"]
+BACKBONE = BackboneParams(name="test_efficientnet", weights=None, frozen_stages=0)
+SIZES = DetectionParams(image_size=(64, 96), fpn_channels=16, box_head_features=16, proposals_train=32,
+                        proposals_test=16, rois_per_image=16, anchors_per_image=32)
+
+
+@pytest.fixture
+def detector() -> Detector:
+    torch.manual_seed(0)
+    model = build_task("detection", BACKBONE, SIZES, CLASSES)
+    assert isinstance(model, Detector)
+    return model.train()
+
+
+def target(*boxes: tuple[float, ...], difficult: tuple[bool, ...] | None = None) -> dict[str, Tensor]:
+    return {"boxes": torch.tensor(boxes).reshape(-1, 4), "labels": torch.arange(len(boxes)) % 3 + 1,
+            "difficult": torch.tensor(difficult or (False,) * len(boxes), dtype=torch.bool)}
+
+
+TWO = [target((8.0, 10.0, 40.0, 34.0), (50.0, 20.0, 80.0, 60.0)), target((20.0, 5.0, 36.0, 50.0))]
+
+
+def images(n: int = 2, height: int = 64, width: int = 96) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.rand(3, height, width, generator=generator) for _ in range(n)]
+
+
+def test_prepare_resizes_images_and_boxes_and_sets_difficult_ones_aside(detector: Detector) -> None:
+    given = target((10.0, 20.0, 30.0, 40.0), (0.0, 0.0, 50.0, 50.0), difficult=(False, True))
+    inputs = detector.prepare(images(1, 128, 48), [given])
+    assert inputs.images.shape == (1, 3, 64, 96) and inputs.sizes == [(128, 48)]
+    assert inputs.targets is not None
+    assert inputs.targets[0]["boxes"].tolist() == [[20.0, 10.0, 60.0, 20.0]]
+    assert inputs.targets[0]["ignored"].tolist() == [[0.0, 0.0, 100.0, 25.0]]
+    assert inputs.targets[0]["labels"].tolist() == [1]
+
+
+def test_losses_are_those_of_torchvision(detector: Detector) -> None:
+    inputs = detector.prepare(images(), TWO)
+    maps = detector.neck(detector.features(inputs.images))
+    shown = detector._image_list(inputs)
+    torch.manual_seed(3)
+    ours = detector.losses(maps, inputs, torch.ones(2))
+    torch.manual_seed(3)
+    proposals, reference = RegionProposalNetwork.forward(detector.rpn, shown, maps, inputs.targets)
+    _, heads = RoIHeads.forward(detector.box_heads, maps, proposals, shown.image_sizes, inputs.targets)
+    names = {"loss_objectness": reference["loss_objectness"], "loss_rpn_box": reference["loss_rpn_box_reg"],
+             "loss_class": heads["loss_classifier"], "loss_box": heads["loss_box_reg"]}
+    assert set(ours) == set(names)
+    for name, value in names.items():
+        torch.testing.assert_close(ours[name], value)
+
+
+def test_weights_scale_the_losses_of_their_image(detector: Detector) -> None:
+    inputs = detector.prepare(images(), TWO)
+    maps = detector.neck(detector.features(inputs.images))
+
+    def losses(*weight: float) -> Tensor:
+        torch.manual_seed(3)
+        return torch.stack(list(detector.losses(maps, inputs, torch.tensor(weight)).values()))
+
+    both, first, second = losses(1, 1), losses(1, 0), losses(0, 1)
+    torch.testing.assert_close(first + second, both)
+    torch.testing.assert_close(losses(0.5, 0.25), 0.5 * first + 0.25 * second)
+    assert losses(0, 0).abs().max() == 0
+
+
+def test_weighted_mean_divides_by_the_number_of_samples() -> None:
+    loss = torch.tensor([[1.0, 1.0], [2.0, 2.0]])
+    assert weighted_mean(loss, torch.tensor([1.0, 0.5]), 4).item() == pytest.approx((2 + 0.5 * 4) / 4)
+    assert weighted_mean(torch.zeros(0, 4), torch.zeros(0), 0).item() == 0
+
+
+def test_difficult_boxes_are_neither_objects_nor_background(detector: Detector) -> None:
+    box = (20.0, 10.0, 60.0, 50.0)
+    easy, hard, none = (detector.prepare(images(1), [t]).targets for t in (
+        target(box), target(box, difficult=(True,)), target()))
+    anchors = [torch.tensor([[20.0, 10.0, 60.0, 50.0], [70.0, 0.0, 90.0, 20.0]])]
+    labels = [detector.rpn.assign_targets_to_anchors(anchors, targets)[0][0].tolist() for targets in (easy, hard, none)]
+    assert labels == [[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]]
+    _, labels, _ = detector.box_heads._sample([anchors[0].clone()], hard)
+    assert labels[0].tolist() == [0], "only the proposal away from the difficult box is sampled"
+
+
+def test_an_image_without_boxes_has_finite_losses_and_gradients(detector: Detector) -> None:
+    inputs = detector.prepare(images(), [target(), target()])
+    losses = detector.losses(detector.neck(detector.features(inputs.images)), inputs, torch.ones(2))
+    total = torch.stack(list(losses.values())).sum()
+    total.backward()
+    assert math.isfinite(total.item()) and losses["loss_box"] == 0
+    assert all(weight.grad is None or weight.grad.isfinite().all() for weight in detector.parameters())
+
+
+def test_predictions_are_in_the_original_image(detector: Detector) -> None:
+    shown = [images(1, 64, 96)[0], images(1, 128, 192)[0], images(1, 40, 30)[0]]
+    predictions = detector.predict(shown)
+    assert detector.training, "predict restores the mode"
+    for image, prediction in zip(shown, predictions, strict=True):
+        n = len(prediction["scores"])
+        assert prediction["boxes"].shape == (n, 4) and prediction["labels"].shape == (n,)
+        height, width = image.shape[1:]
+        assert (prediction["boxes"] >= 0).all()
+        assert (prediction["boxes"] <= torch.tensor([width, height, width, height]) + 1e-3).all()
+        assert ((prediction["labels"] >= 1) & (prediction["labels"] <= 3)).all()
+
+
+def test_instances_stand_at_their_rows_and_slots(detector: Detector) -> None:
+    inputs = detector.prepare(images(), TWO)
+    maps = detector.neck(detector.features(inputs.images))
+    instances = detector.instance_features(maps, inputs)
+    assert instances.vectors.shape == (3, SIZES.box_head_features)
+    assert instances.row.tolist() == [0, 0, 1] and instances.slot.tolist() == [0, 1, 0]
+    empty = detector.instance_features(maps, detector.prepare(images(), [target(), target()]))
+    assert empty.vectors.shape == (0, SIZES.box_head_features)
+
+
+def test_presence_head_against_a_plain_computation() -> None:
+    head = PresenceHead(5, 3)
+    logits = torch.tensor([[2.0, -1.0, 0.0], [0.5, 3.0, -4.0]])
+    entropy = 0.0
+    for p in logits.sigmoid().flatten().tolist():
+        entropy -= (p * math.log2(p) + (1 - p) * math.log2(1 - p)) / 6
+    assert head.entropy(logits).item() == pytest.approx(entropy, abs=1e-6)
+    assert head.entropy(torch.zeros(2, 3)).item() == pytest.approx(1)
+    assert head.entropy(torch.full((2, 3), 300.0)).item() == pytest.approx(0)
+    assert image_labels(TWO, 3).tolist() == [[1, 1, 0], [1, 0, 0]]
+
+
+def test_sizes_that_do_not_fit_are_named() -> None:
+    with pytest.raises(ParameterError, match="anchor_sizes"):
+        build_task("detection", BACKBONE, SIZES.model_copy(update={"anchor_sizes": [8]}), CLASSES)
+    with pytest.raises(ParameterError, match="fpn_stages"):
+        build_task("detection", BACKBONE, SIZES.model_copy(update={"fpn_stages": [3, 4, 9]}), CLASSES)
+    with pytest.raises(ParameterError, match="Did you mean 'detection'"):
+        build_task("detections", BACKBONE, SIZES, CLASSES)
