@@ -13,7 +13,12 @@ import pytest
 if TYPE_CHECKING:
     from diffusers import StableDiffusionInstructPix2PixPipeline
 
-CAPTIONS = ["a clear street in daytime", "a foggy street in daytime", "a rainy street at dusk", "a dark street at night"]
+CAPTIONS = [
+    "a clear street in daytime",
+    "a foggy street in daytime",
+    "a rainy street at dusk",
+    "a dark street at night",
+]
 
 
 def _pipeline() -> StableDiffusionInstructPix2PixPipeline:
@@ -37,10 +42,12 @@ def build_img2img(folder: Path) -> Path:
     from diffusers import StableDiffusionImg2ImgPipeline
 
     parts = _pipeline().components
-    parts["unet"] = type(parts["unet"]).from_config({**parts["unet"].config, "in_channels": 4})
+    channels = {"in_channels": parts["vae"].config.latent_channels}
+    parts["unet"] = type(parts["unet"]).from_config({**parts["unet"].config, **channels})
     kept = {name: parts[name] for name in ("vae", "text_encoder", "tokenizer", "unet", "scheduler")}
-    StableDiffusionImg2ImgPipeline(**kept, safety_checker=None, feature_extractor=None,
-                                   requires_safety_checker=False).save_pretrained(folder)
+    StableDiffusionImg2ImgPipeline(
+        **kept, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    ).save_pretrained(folder)
     return folder
 
 

@@ -32,7 +32,7 @@ def test_batch_size_never_changes_an_image(generator: Generator) -> None:
     images, prompts, seeds = [scene(i) for i in range(4)], ["a foggy street", "night", "rain", "dusk"], [5, 6, 7, 8]
     together = generator.generate(images, prompts, seeds, steps=4, strength=0.5)
     for i in range(4):
-        alone = generator.generate(images[i:i + 1], prompts[i:i + 1], seeds[i:i + 1], steps=4, strength=0.5)[0]
+        alone = generator.generate(images[i : i + 1], prompts[i : i + 1], seeds[i : i + 1], steps=4, strength=0.5)[0]
         assert same(alone, together[i])
 
 
@@ -101,7 +101,8 @@ def test_strength_leaves_the_pipeline_as_it_was(tiny_ldm: Path) -> None:
     scheduler, config = generator.pipeline.scheduler, dict(generator.pipeline.config)
     before = generator.generate([scene(0)], ["fog"], [0], steps=2)[0]
     generator.generate([scene(0)], ["fog"], [0], strength=0.5, steps=4)
-    assert generator.pipeline.scheduler is scheduler and dict(generator.pipeline.config) == config
+    assert generator.pipeline.scheduler is scheduler
+    assert dict(generator.pipeline.config) == config
     assert same(before, generator.generate([scene(0)], ["fog"], [0], steps=2)[0])
 
 

@@ -34,9 +34,12 @@ def test_a_paraphrase_says_the_same_in_the_words_of_the_paper() -> None:
         return {paraphrase(caption, seed) for seed in range(40)}
 
     assert "a cityscape photo of a very rainy and misty street during night, wet road" in said(
-        "a city street at night in heavy rain and light fog, wet road")
+        "a city street at night in heavy rain and light fog, wet road"
+    )
     assert said("a city street on a clear sunny day") == {
-        "a city street on a clear sunny day", "a cityscape photo of a clear street during daytime"}
+        "a city street on a clear sunny day",
+        "a cityscape photo of a clear street during daytime",
+    }
     assert "a cityscape photo of an overcast street during dusk" in said("a city street at dusk, overcast sky")
     assert "a cityscape photo of a dark and foggy street during night" in said("a city street at night in fog")
 

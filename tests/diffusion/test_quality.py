@@ -13,13 +13,16 @@ IMAGE = torch.zeros(3, 32, 48, dtype=torch.uint8)
 BOXES = torch.tensor([[0.0, 0, 10, 10], [20, 0, 30, 10]])
 
 
-@pytest.mark.parametrize(("seen", "names", "expected"), [
-    ([[0, 0, 10, 10], [20, 0, 30, 10]], ["car", "bus"], 1.0),
-    ([[0, 0, 10, 10], [20, 0, 30, 10]], ["car", "car"], 0.5),
-    ([[0, 0, 10, 4]], ["car"], 0.0),
-    ([[0, 0, 10, 9], [0, 1, 10, 10]], ["car", "car"], 0.5),
-    ([], [], 0.0),
-])
+@pytest.mark.parametrize(
+    ("seen", "names", "expected"),
+    [
+        ([[0, 0, 10, 10], [20, 0, 30, 10]], ["car", "bus"], 1.0),
+        ([[0, 0, 10, 10], [20, 0, 30, 10]], ["car", "car"], 0.5),
+        ([[0, 0, 10, 4]], ["car"], 0.0),
+        ([[0, 0, 10, 9], [0, 1, 10, 10]], ["car", "car"], 0.5),
+        ([], [], 0.0),
+    ],
+)
 def test_recall(seen: list, names: list[str], expected: float) -> None:
     detections = (torch.tensor(seen, dtype=torch.float32).reshape(-1, 4), names)
     assert kept_box_recall(lambda image: detections, [IMAGE], [BOXES], [["car", "bus"]]) == expected
@@ -36,7 +39,11 @@ def test_recall_without_boxes_is_nan() -> None:
 
 def test_words() -> None:
     assert weather_words("a city street at dusk in rain and light fog, wet road") == {
-        "hour": "dusk", "rain": True, "fog": True, "snow": False}
+        "hour": "dusk",
+        "rain": True,
+        "fog": True,
+        "snow": False,
+    }
     assert weather_words("a cityscape photo of a misty street during daytime")["fog"]
     assert weather_words("a cityscape photo of a rainy street during night")["rain"]
 
@@ -51,7 +58,9 @@ def test_classifier_reads_night_and_fog() -> None:
     captions = ["a street by day"] * 12 + ["a street at night"] * 12 + ["a street by day in fog"] * 12
     classifier = WeatherClassifier(images[::2], captions[::2])
     assert classifier.accuracy(images[1::2], captions[1::2]) == {"hour": 1.0, "fog": 1.0}
-    wrong = classifier.accuracy(images[1::2], ["a street at night in fog"] * 6 + ["a street by day"] * 6 + ["a street at night"] * 6)
+    wrong = classifier.accuracy(
+        images[1::2], ["a street at night in fog"] * 6 + ["a street by day"] * 6 + ["a street at night"] * 6
+    )
     assert max(wrong.values()) < 0.5
 
 

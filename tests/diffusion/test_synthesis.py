@@ -21,7 +21,10 @@ from dg_project.errors import DataError
 from dg_project.files import file_hash, folder_hash
 from dg_project.parameters import LDMParams, PseudoDomain
 
-DOMAINS = {"fog": PseudoDomain(prompt="a {foggy|misty} street"), "night": PseudoDomain(prompt="a dark street", strength=0.5)}
+DOMAINS = {
+    "fog": PseudoDomain(prompt="a {foggy|misty} street"),
+    "night": PseudoDomain(prompt="a dark street", strength=0.5),
+}
 
 
 @pytest.fixture
@@ -30,24 +33,41 @@ def source(tmp_path: Path) -> tuple[pd.DataFrame, Path]:
     root.mkdir()
     for i in range(3):
         Image.fromarray(np.random.default_rng(i).integers(0, 255, (24, 40, 3), dtype=np.uint8)).save(root / f"{i}.png")
-        rows.append({"image_id": f"s{i}", "domain": "day", "role": "source", "split": "train", "image": f"{i}.png",
-                     "width": 40, "height": 24, "boxes": [[2.0, 3.0, 12.0, 15.0]], "labels": [1], "difficult": [False],
-                     "mask": "", "sha256": file_hash(root / f"{i}.png")})
+        rows.append(
+            {
+                "image_id": f"s{i}",
+                "domain": "day",
+                "role": "source",
+                "split": "train",
+                "image": f"{i}.png",
+                "width": 40,
+                "height": 24,
+                "boxes": [[2.0, 3.0, 12.0, 15.0]],
+                "labels": [1],
+                "difficult": [False],
+                "mask": "",
+                "sha256": file_hash(root / f"{i}.png"),
+            }
+        )
     return pd.DataFrame(rows), root
 
 
-def run(source: tuple[pd.DataFrame, Path], checkpoint: Path, workspace: Path, batch_size: int = 4,
-        **changes: object) -> pd.DataFrame:
+def run(
+    source: tuple[pd.DataFrame, Path], checkpoint: Path, workspace: Path, batch_size: int = 4, **changes: object
+) -> pd.DataFrame:
     ldm = LDMParams(checkpoint=str(checkpoint), steps=2, batch_size=batch_size, **changes)
     return synthesise(*source, DOMAINS, ldm, 2, 0, Generator.open(checkpoint), workspace)
 
 
 def test_manifest_keeps_labels_and_records_how_each_image_was_made(source, tiny_ldm: Path, tmp_path: Path) -> None:
     made = validate_manifest(run(source, tiny_ldm, tmp_path / "w"), ["car"])
-    assert len(made) == 3 * 2 * 2 and set(made.role) == {"pseudo"} and set(PSEUDO_COLUMNS) <= set(made.columns)
+    assert len(made) == 3 * 2 * 2
+    assert set(made.role) == {"pseudo"}
+    assert set(PSEUDO_COLUMNS) <= set(made.columns)
     assert made.boxes.map(lambda b: b == [[2.0, 3.0, 12.0, 15.0]]).all()
     assert set(made[made.domain == "fog"].prompt) <= {"a foggy street", "a misty street"}
-    assert made.seed.is_unique and set(made.model) == {Generator.open(tiny_ldm).fingerprint}
+    assert made.seed.is_unique
+    assert set(made.model) == {Generator.open(tiny_ldm).fingerprint}
     for row in made.itertuples():
         with Image.open(tmp_path / "w" / row.image) as image:
             assert image.size == (40, 24)
@@ -61,8 +81,9 @@ def test_batch_size_changes_nothing_on_disk(source, tiny_ldm: Path, tmp_path: Pa
     assert folder_hash(tmp_path / "1") == folder_hash(tmp_path / "4")
 
 
-def test_resumes_image_by_image_and_equals_an_uninterrupted_run(source, tiny_ldm: Path, tmp_path: Path,
-                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumes_image_by_image_and_equals_an_uninterrupted_run(
+    source, tiny_ldm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(source, tiny_ldm, tmp_path / "whole")
     whole = folder_hash(tmp_path / "whole")
     generate, calls = Generator.generate, []
@@ -92,7 +113,8 @@ def test_a_damaged_image_or_other_parameters_are_made_again(source, tiny_ldm: Pa
     run(source, tiny_ldm, tmp_path / "w")
     assert folder_hash(tmp_path / "w") == whole
     other = run(source, tiny_ldm, tmp_path / "w", guidance_scale=5.0)
-    assert set(other.guidance_scale) == {5.0} and (other.sha256 != first.sha256).all()
+    assert set(other.guidance_scale) == {5.0}
+    assert (other.sha256 != first.sha256).all()
 
 
 def test_the_seed_names_the_image() -> None:
@@ -118,7 +140,8 @@ from dg_project.parameters import LDMParams, PseudoDomain
 class Noise:
     fingerprint = "noise"
     def generate(self, images, prompts, seeds, **options):
-        return [Image.fromarray(np.random.default_rng(s).integers(0, 255, (300, 400, 3), dtype=np.uint8)) for s in seeds]
+        draws = [np.random.default_rng(s).integers(0, 255, (300, 400, 3), dtype=np.uint8) for s in seeds]
+        return [Image.fromarray(draw) for draw in draws]
 
 root, workspace = map(Path, sys.argv[1:])
 manifest = pd.read_json(root / "manifest.json", dtype={"sha256": str})

@@ -9,7 +9,17 @@ import yaml
 from kedro.pipeline import Pipeline
 
 import dg_project.pipelines as package
-from dg_project.pipelines import benchmark, drsf, erm, evaluation, ingestion, pretrain_ldm, reporting, sampling, synthesis
+from dg_project.pipelines import (
+    benchmark,
+    drsf,
+    erm,
+    evaluation,
+    ingestion,
+    pretrain_ldm,
+    reporting,
+    sampling,
+    synthesis,
+)
 from dg_project.pipelines import training as training_pipeline
 
 PROJECT = Path(__file__).parents[2]

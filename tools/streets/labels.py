@@ -74,7 +74,7 @@ def boxes(ids: np.ndarray, instances: list[Instance], pose: Pose) -> list[Box]:
             continue
         area, cut = _outline(inst.points, pose)
         visible = min(1.0, pixels / max(1.0, area * FILL[inst.name]))
-        difficult = visible < 0.35 or max(w, h) < 11 or pixels < 40
+        difficult = visible < 0.35 or max(w, h) < 15 or pixels < 60
         found.append(Box(inst.index, inst.name, (x0, y0, x1, y1), visible, cut, difficult))
     return found
 
@@ -122,7 +122,7 @@ def voc_xml(name: str, domain: str, found: list[Box], extra: dict[str, str]) -> 
         bb = ET.SubElement(ob, "bndbox")
         for k, v in zip(("xmin", "ymin", "xmax", "ymax"), b.xyxy, strict=True):
             ET.SubElement(bb, k).text = str(v + 1)
-    ET.indent(root)
+    ET.indent(root, " ")
     return ET.tostring(root)
 
 

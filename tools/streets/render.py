@@ -31,7 +31,7 @@ from street import build_street
 from traffic import Instance, build_traffic
 from weather import DOMAINS, Weather, benchmark_weather, caption, corpus_clear, corpus_weather
 
-SAMPLES, QUALITY = 4, 90
+SAMPLES, QUALITY, CORPUS_QUALITY = 4, 90, 79
 CORPUS_SEED = 500_000  # corpus layouts start here; benchmark layouts are below
 
 
@@ -89,7 +89,7 @@ def write(path: Path, data: bytes) -> None:
 def encoded(image: Image.Image, fmt: str, **options: object) -> bytes:
     """An image file's bytes."""
     buffer = io.BytesIO()
-    image.save(buffer, fmt, **options)
+    image.save(buffer, fmt, optimize=True, **options)
     return buffer.getvalue()
 
 
@@ -113,12 +113,10 @@ def render_benchmark_layout(out: Path, split: Split, seed: int, samples: int) ->
         )
         write(
             voc / "SegmentationClass" / f"{name}.png",
-            encoded(labels.semantic_mask(ids, layout.instances), "PNG", optimize=True),
+            encoded(labels.semantic_mask(ids, layout.instances), "PNG"),
         )
-        write(
-            voc / "SegmentationObject" / f"{name}.png", encoded(labels.instance_mask(ids, found), "PNG", optimize=True)
-        )
-        write(voc / "JPEGImages" / f"{name}.jpg", encoded(image, "JPEG", quality=QUALITY))
+        write(voc / "SegmentationObject" / f"{name}.png", encoded(labels.instance_mask(ids, found), "PNG"))
+        write(voc / "JPEGImages" / f"{name}.jpg", encoded(image, "JPEG", quality=QUALITY, progressive=True))
     layout.tracer.close()
     return len(todo)
 
@@ -138,7 +136,7 @@ def render_corpus_scene(out: Path, scene: int, samples: int) -> int:
         for file, weather in drawn.items():
             image, ids = layout.shoot(layout.poses[c], weather)
             found = found or labels.boxes(ids, layout.instances, layout.poses[c])
-            write(folder / f"{file}.jpg", encoded(image, "JPEG", quality=QUALITY))
+            write(folder / f"{file}.jpg", encoded(image, "JPEG", quality=CORPUS_QUALITY, progressive=True))
             frames += 1
         meta = {
             "weather": {

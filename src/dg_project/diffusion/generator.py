@@ -23,8 +23,10 @@ from transformers.utils import logging as transformers_logging
 from dg_project.errors import CheckpointError, ParameterError, nearest
 from dg_project.files import folder_hash
 
-REMEDY = ("'ldm.checkpoint' must be a folder written by diffusers' save_pretrained (it holds a model_index.json) or the "
-          "name of one on the hub")
+REMEDY = (
+    "'ldm.checkpoint' must be a folder written by diffusers' save_pretrained (it holds a model_index.json) or the "
+    "name of one on the hub"
+)
 
 
 class Generator:
@@ -48,8 +50,13 @@ class Generator:
         self._multiple = self._vae_factor * 2 ** (len(unet.block_out_channels) - 1)
 
     @classmethod
-    def open(cls, checkpoint: str | Path, dtype: str = "float32", device: str | torch.device = "cpu",
-             scheduler: str | None = None) -> Generator:
+    def open(
+        cls,
+        checkpoint: str | Path,
+        dtype: str = "float32",
+        device: str | torch.device = "cpu",
+        scheduler: str | None = None,
+    ) -> Generator:
         """Open a checkpoint.
 
         Args:
@@ -68,9 +75,18 @@ class Generator:
             pipeline.scheduler = _scheduler_class(scheduler).from_config(pipeline.scheduler.config)
         return cls(pipeline.to(device), folder_hash(folder))
 
-    def generate(self, images: Sequence[Image.Image | Tensor], prompts: Sequence[str], seeds: Sequence[int], *,
-                 strength: float = 1.0, steps: int = 6, guidance_scale: float = 1.0, image_guidance_scale: float = 1.0,
-                 negative_prompt: str = "") -> list[Image.Image]:
+    def generate(
+        self,
+        images: Sequence[Image.Image | Tensor],
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        strength: float = 1.0,
+        steps: int = 6,
+        guidance_scale: float = 1.0,
+        image_guidance_scale: float = 1.0,
+        negative_prompt: str = "",
+    ) -> list[Image.Image]:
         """Return one RGB image per source image, of the same size.
 
         An image depends on its own source, prompt and seed, never on its neighbours: on a CPU the call runs image by
@@ -95,8 +111,10 @@ class Generator:
             return sources
         run = min(steps, int(steps * strength + 1e-6))
         if run < 1:
-            raise ParameterError(f"strength {strength} with ldm.steps {steps} runs no denoising step: raise ldm.steps to "
-                                 f"{int(np.ceil(1 / strength))} or more, or the strength")
+            raise ParameterError(
+                f"strength {strength} with ldm.steps {steps} runs no denoising step: raise ldm.steps to "
+                f"{int(np.ceil(1 / strength))} or more, or the strength"
+            )
         guidance = {"guidance_scale": guidance_scale}
         if self.instruct:
             guidance["image_guidance_scale"] = image_guidance_scale
@@ -104,8 +122,14 @@ class Generator:
         for rows in self._chunks(sources):
             padded = [_pad(sources[i], self._multiple) for i in rows]
             generators = [torch.Generator("cpu").manual_seed(int(seeds[i])) for i in rows]
-            call = {"prompt": [prompts[i] for i in rows], "image": padded, "num_inference_steps": steps,
-                    "negative_prompt": [negative_prompt] * len(rows), "generator": generators, **guidance}
+            call = {
+                "prompt": [prompts[i] for i in rows],
+                "image": padded,
+                "num_inference_steps": steps,
+                "negative_prompt": [negative_prompt] * len(rows),
+                "generator": generators,
+                **guidance,
+            }
             made = self._instruct(call, run) if self.instruct else self.pipeline(strength=strength, **call).images
             results += [new.crop((0, 0, *sources[i].size)) for new, i in zip(made, rows, strict=True)]
         return results
@@ -162,7 +186,7 @@ class LastSteps:
     @property
     def timesteps(self) -> Tensor:
         """The timesteps that are run, ``(run * order,)``."""
-        return self._scheduler.timesteps[-self._run * self._scheduler.order:]
+        return self._scheduler.timesteps[-self._run * self._scheduler.order :]
 
     def set_timesteps(self, *args: Any, **kwargs: Any) -> None:
         """Make the whole schedule and begin at the first timestep that is run."""
@@ -178,15 +202,19 @@ def _resolve(checkpoint: str | Path) -> Path:
         return folder
     if folder.exists():
         inside = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) if folder.is_dir() else "one file"
-        raise CheckpointError(f"'{checkpoint}' is no diffusers pipeline: model_index.json is missing (found: "
-                              f"{inside or 'nothing'}). {REMEDY}")
+        raise CheckpointError(
+            f"'{checkpoint}' is no diffusers pipeline: model_index.json is missing (found: "
+            f"{inside or 'nothing'}). {REMEDY}"
+        )
     if str(checkpoint).count("/") != 1 or str(checkpoint).startswith((".", "/", "~", "data/")):
         raise CheckpointError(f"the diffusion checkpoint '{checkpoint}' does not exist. {REMEDY}")
     try:
         return Path(DiffusionPipeline.download(str(checkpoint)))
     except Exception as error:
-        raise CheckpointError(f"the diffusion checkpoint '{checkpoint}' is neither a folder here nor could it be fetched "
-                              f"from the hub ({type(error).__name__}). {REMEDY}") from error
+        raise CheckpointError(
+            f"the diffusion checkpoint '{checkpoint}' is neither a folder here nor could it be fetched "
+            f"from the hub ({type(error).__name__}). {REMEDY}"
+        ) from error
 
 
 def _load(folder: Path, dtype: torch.dtype) -> Any:
@@ -194,14 +222,18 @@ def _load(folder: Path, dtype: torch.dtype) -> Any:
     quiet()
     try:
         index = json.loads((folder / "model_index.json").read_text())
-        kind = StableDiffusionInstructPix2PixPipeline if index["_class_name"] == "StableDiffusionInstructPix2PixPipeline" \
+        kind = (
+            StableDiffusionInstructPix2PixPipeline
+            if index["_class_name"] == "StableDiffusionInstructPix2PixPipeline"
             else AutoPipelineForImage2Image
+        )
         options: dict[str, Any] = {"safety_checker": None} if "safety_checker" in index else {}
         return kind.from_pretrained(folder, torch_dtype=dtype, local_files_only=True, **options)
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"'{folder}' cannot be opened as an image-to-image diffusers pipeline: {reason}. "
-                              f"{REMEDY}") from error
+        raise CheckpointError(
+            f"'{folder}' cannot be opened as an image-to-image diffusers pipeline: {reason}. {REMEDY}"
+        ) from error
 
 
 def quiet() -> None:

@@ -11,8 +11,15 @@ _CHOICE = re.compile(r"\{([^{}]*)\}")
 
 HOURS = {"at night": "night", "at dusk": "dusk", "during the day": "daytime", "on a clear sunny day": "daytime"}
 """How a caption of the corpus names the hour -> the word of the scene prompt."""
-ADJECTIVES = {"light rain": "lightly rainy", "heavy rain": "very rainy", "rain": "rainy", "falling snow": "snowy",
-              "light fog": "misty", "dense fog": "densely foggy", "fog": "foggy"}
+ADJECTIVES = {
+    "light rain": "lightly rainy",
+    "heavy rain": "very rainy",
+    "rain": "rainy",
+    "falling snow": "snowy",
+    "light fog": "misty",
+    "dense fog": "densely foggy",
+    "fog": "foggy",
+}
 """How a caption names what is in the air -> the adjective of the scene prompt."""
 
 
@@ -30,8 +37,10 @@ def expand(prompt: str, seed: int) -> str:
     def pick(match: re.Match[str]) -> str:
         words = [word.strip() for word in match.group(1).split("|")]
         if not any(words):
-            raise ParameterError(f"the prompt '{prompt}' has an empty choice '{match.group(0)}': write words between the "
-                                 "braces, separated by '|'")
+            raise ParameterError(
+                f"the prompt '{prompt}' has an empty choice '{match.group(0)}': write words between the "
+                "braces, separated by '|'"
+            )
         return draw.choice(words)
 
     text = _CHOICE.sub(pick, prompt)

@@ -1,4 +1,4 @@
-"""How good are generated images: are kept boxes still found, is the weather the wanted one, and a sheet for the eyes."""
+"""How good are generated images: are kept boxes found again, is the weather right, and a sheet for the eyes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,13 @@ HOURS = ("day", "dusk", "night")
 AIR = ("rain", "fog", "snow")
 
 
-def kept_box_recall(detector: Detector, images: Sequence[Tensor], boxes: Sequence[Tensor], labels: Sequence[Sequence[str]],
-                    iou: float = 0.5) -> float:
+def kept_box_recall(
+    detector: Detector,
+    images: Sequence[Tensor],
+    boxes: Sequence[Tensor],
+    labels: Sequence[Sequence[str]],
+    iou: float = 0.5,
+) -> float:
     """Return the share of kept boxes that an oracle detector finds again (same class, IoU >= ``iou``).
 
     Each detection finds one box at most. NaN where there is no box at all.
@@ -70,7 +75,9 @@ class WeatherClassifier:
         for key in ("hour", *AIR):
             targets = [str(words[key]) for words in wanted]
             if len(set(targets)) > 1:
-                model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000))
+                model = make_pipeline(
+                    StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000)
+                )
                 self._models[key] = model.fit(features, targets)
 
     def accuracy(self, images: Sequence[Tensor], captions: Sequence[str]) -> dict[str, float]:
@@ -85,12 +92,16 @@ class WeatherClassifier:
 
 
 def image_statistics(image: Tensor) -> np.ndarray:
-    """Return statistics of a uint8 image ``(3, H, W)``: colour, spread and edge energy on a 4 x 4 grid, and a histogram."""
+    """Return statistics of a uint8 image ``(3, H, W)``: colour, spread, edge energy on a 4 x 4 grid; a histogram."""
     pixels = image.float() / 255
     grey = pixels.mean(0, keepdim=True)
-    edges = [grey.diff(dim=d).abs()[:, :image.shape[1] - 1, :image.shape[2] - 1] for d in (1, 2)]
-    maps = [pixels, (grey - F.avg_pool2d(grey, 5, 1, 2, count_include_pad=False)).abs(), *edges,
-            pixels.amax(0, keepdim=True) - pixels.amin(0, keepdim=True)]
+    edges = [grey.diff(dim=d).abs()[:, : image.shape[1] - 1, : image.shape[2] - 1] for d in (1, 2)]
+    maps = [
+        pixels,
+        (grey - F.avg_pool2d(grey, 5, 1, 2, count_include_pad=False)).abs(),
+        *edges,
+        pixels.amax(0, keepdim=True) - pixels.amin(0, keepdim=True),
+    ]
     grids = [F.adaptive_avg_pool2d(m, 4).flatten() for m in maps]
     logs = [(grid + 1e-3).log() for grid in grids]
     histogram = torch.histc(grey, 16, 0, 1) / grey.numel()
@@ -112,6 +123,8 @@ def contact_sheet(rows: Sequence[Sequence[Tensor]], heads: Sequence[str], width:
     for column, head in enumerate(heads):
         draw.text((column * (width + 2) + 3, 2), head, fill="black")
         for row, images in enumerate(rows):
-            picture = Image.fromarray(images[column].permute(1, 2, 0).numpy()).resize((width, height), Image.Resampling.LANCZOS)
+            picture = Image.fromarray(images[column].permute(1, 2, 0).numpy()).resize(
+                (width, height), Image.Resampling.LANCZOS
+            )
             sheet.paste(picture, (column * (width + 2), line + row * (height + 2)))
     return sheet

@@ -22,8 +22,16 @@ if TYPE_CHECKING:
     from dg_project.diffusion.generator import Generator
 
 
-def synthesise(manifest: pd.DataFrame, root: Path, domains: dict[str, PseudoDomain], ldm: LDMParams, candidates: int,
-               seed: int, generator: Generator, workspace: Path) -> pd.DataFrame:
+def synthesise(
+    manifest: pd.DataFrame,
+    root: Path,
+    domains: dict[str, PseudoDomain],
+    ldm: LDMParams,
+    candidates: int,
+    seed: int,
+    generator: Generator,
+    workspace: Path,
+) -> pd.DataFrame:
     """Generate ``candidates`` images per source image and pseudo domain.
 
     Writes ``<workspace>/<domain>/<image_id>_<candidate>.png`` and beside it a ``.json`` generation card. The card is
@@ -46,8 +54,12 @@ def synthesise(manifest: pd.DataFrame, root: Path, domains: dict[str, PseudoDoma
     Raises:
         DataError: a source image cannot be read.
     """
-    jobs = [_job(row, name, domain, ldm, candidate, seed, generator.fingerprint)
-            for name, domain in domains.items() for row in manifest.to_dict("records") for candidate in range(candidates)]
+    jobs = [
+        _job(row, name, domain, ldm, candidate, seed, generator.fingerprint)
+        for name, domain in domains.items()
+        for row in manifest.to_dict("records")
+        for candidate in range(candidates)
+    ]
     todo = [job for job in jobs if _finished(workspace, job) is None]
     with tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc="synthesis", unit="image") as bar:
         for batch in _batches(todo, ldm.batch_size):
@@ -62,15 +74,27 @@ def image_seed(seed: int, domain: str, image_id: str, candidate: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
 
 
-def _job(row: dict[str, Any], name: str, domain: PseudoDomain, ldm: LDMParams, candidate: int, seed: int,
-         model: str) -> dict[str, Any]:
+def _job(
+    row: dict[str, Any], name: str, domain: PseudoDomain, ldm: LDMParams, candidate: int, seed: int, model: str
+) -> dict[str, Any]:
     """Return the source row and the generation card (everything that determines the image) of one image."""
     own = image_seed(seed, name, str(row["image_id"]), candidate)
-    card = {"source_image_id": str(row["image_id"]), "candidate": candidate, "prompt": expand(domain.prompt, own),
-            "strength": domain.strength, "guidance_scale": ldm.guidance_scale, "steps": ldm.steps, "seed": own,
-            "model": model, "domain": name, "source_sha256": row["sha256"], "dtype": ldm.dtype,
-            "scheduler": ldm.scheduler, "image_guidance_scale": ldm.image_guidance_scale,
-            "negative_prompt": ldm.negative_prompt}
+    card = {
+        "source_image_id": str(row["image_id"]),
+        "candidate": candidate,
+        "prompt": expand(domain.prompt, own),
+        "strength": domain.strength,
+        "guidance_scale": ldm.guidance_scale,
+        "steps": ldm.steps,
+        "seed": own,
+        "model": model,
+        "domain": name,
+        "source_sha256": row["sha256"],
+        "dtype": ldm.dtype,
+        "scheduler": ldm.scheduler,
+        "image_guidance_scale": ldm.image_guidance_scale,
+        "negative_prompt": ldm.negative_prompt,
+    }
     return {"row": row, "card": card, "image": f"{name}/{row['image_id']}_{candidate}.png"}
 
 
@@ -89,16 +113,22 @@ def _batches(jobs: list[dict[str, Any]], size: int) -> Iterator[list[dict[str, A
     """Yield runs of jobs of one domain (they share the strength)."""
     for name in dict.fromkeys(job["card"]["domain"] for job in jobs):
         own = [job for job in jobs if job["card"]["domain"] == name]
-        yield from (own[start:start + size] for start in range(0, len(own), size))
+        yield from (own[start : start + size] for start in range(0, len(own), size))
 
 
 def _generate(batch: list[dict[str, Any]], root: Path, ldm: LDMParams, generator: Generator, workspace: Path) -> None:
     """Make and store the images of one batch."""
     cards = [job["card"] for job in batch]
     made = generator.generate(
-        [_read(root, job["row"]) for job in batch], [card["prompt"] for card in cards], [card["seed"] for card in cards],
-        strength=cards[0]["strength"], steps=ldm.steps, guidance_scale=ldm.guidance_scale,
-        image_guidance_scale=ldm.image_guidance_scale, negative_prompt=ldm.negative_prompt)
+        [_read(root, job["row"]) for job in batch],
+        [card["prompt"] for card in cards],
+        [card["seed"] for card in cards],
+        strength=cards[0]["strength"],
+        steps=ldm.steps,
+        guidance_scale=ldm.guidance_scale,
+        image_guidance_scale=ldm.image_guidance_scale,
+        negative_prompt=ldm.negative_prompt,
+    )
     for job, image in zip(batch, made, strict=True):
         target = inside(workspace, job["image"])
         with atomic_file(target) as aside:
@@ -113,13 +143,21 @@ def _read(root: Path, row: dict[str, Any]) -> Image.Image:
         with Image.open(path) as image:
             return image.convert("RGB")
     except OSError as error:
-        raise DataError(f"the source image '{path}' cannot be read ({error}); restore it or run the ingestion "
-                        "again") from error
+        raise DataError(
+            f"the source image '{path}' cannot be read ({error}); restore it or run the ingestion again"
+        ) from error
 
 
 def _row(workspace: Path, job: dict[str, Any]) -> dict[str, Any]:
     """Return the candidate's manifest row. No mask: a semantic mask stays with the source image."""
     card = job["card"]
-    return {**{column: job["row"][column] for column in COLUMNS}, **{column: card[column] for column in PSEUDO_COLUMNS},
-            "domain": card["domain"], "role": "pseudo", "split": "train", "image": job["image"], "mask": "",
-            "sha256": _finished(workspace, job)}
+    return {
+        **{column: job["row"][column] for column in COLUMNS},
+        **{column: card[column] for column in PSEUDO_COLUMNS},
+        "domain": card["domain"],
+        "role": "pseudo",
+        "split": "train",
+        "image": job["image"],
+        "mask": "",
+        "sha256": _finished(workspace, job),
+    }

@@ -7,7 +7,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dg_project.figures.style import INK, MUTED, headline, look, method_colours, method_label, new_figure, readable
+from dg_project.figures.style import (
+    INK,
+    MUTED,
+    headline,
+    look,
+    method_colours,
+    method_label,
+    n_range,
+    new_figure,
+    readable,
+)
 
 UNSEEN_MEAN = "unseen_mean"
 
@@ -33,13 +43,12 @@ def benchmark_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str =
         _gains(gains, table.drop(index=baseline), rows, baseline)
         unseen = {str(name): 100 * float(value) for name, value in table[UNSEEN_MEAN].items()}
         best = max((name for name in unseen if not np.isnan(unseen[name])), key=lambda name: unseen[name])
-        few, many = int(table["n_seeds"].min()), int(table["n_seeds"].max())
         rules = ", ".join(dict.fromkeys(table["selection"].astype(str)))
         headline(figure, f"Highest mean {metric} over unseen domains: {method_label(best)}, {unseen[best]:.1f} "
                          f"({method_label(baseline)} {unseen[baseline]:.1f})",
-                 f"Dots: single seeds (n = {few if few == many else f'{few} to {many}'}). Marks and lines: mean and "
+                 f"Dots: single seeds (n = {n_range(table['n_seeds'])}). Marks and lines: mean and "
                  f"{confidence:.0%} t-interval over seeds; the gain is paired by seed. "
-                 f"Checkpoints selected by: {rules}.")
+                 f"Checkpoints selected by: {rules}.", scores.get_legend_handles_labels()[0])
     return figure
 
 
@@ -54,7 +63,8 @@ def _scores(axes: Axes, table: pd.DataFrame, rows: pd.DataFrame, methods: list[s
                            for end in ("", "_low", "_high"))
         for position, domain in zip(x, domains, strict=True):
             seeds = 100 * rows.loc[(rows["method"] == method) & (rows["domain"] == domain), "value"].to_numpy(float)
-            axes.scatter(np.full(len(seeds), position), seeds, s=7, color=colours[method], alpha=0.45, linewidths=0)
+            axes.scatter(np.full(len(seeds), position - 0.28 * step), seeds, s=9, color=colours[method], alpha=0.6,
+                         linewidths=0)
         error = np.nan_to_num(np.stack([mean - low, high - mean]))
         axes.errorbar(x, mean, error, fmt="o", markersize=5, color=colours[method], elinewidth=1.3, capsize=2.5,
                       label=method_label(method))
@@ -63,7 +73,6 @@ def _scores(axes: Axes, table: pd.DataFrame, rows: pd.DataFrame, methods: list[s
     axes.set_ylabel(f"{metric} (%)")
     axes.set_ylim(bottom=0)
     axes.grid(axis="y")
-    axes.legend(loc="lower left", ncols=min(3, len(methods)))
 
 
 def _gains(axes: Axes, table: pd.DataFrame, rows: pd.DataFrame, baseline: str) -> None:
@@ -73,7 +82,7 @@ def _gains(axes: Axes, table: pd.DataFrame, rows: pd.DataFrame, baseline: str) -
     for k, (method, row) in enumerate(table.iterrows()):
         own = unseen[unseen["method"] == method].set_index("seed")["value"]
         paired = 100 * (own - reference).dropna().to_numpy(float)
-        axes.scatter(paired, np.full(len(paired), k), s=9, color=colours[str(method)], alpha=0.45, linewidths=0)
+        axes.scatter(paired, np.full(len(paired), k + 0.09), s=11, color=colours[str(method)], alpha=0.6, linewidths=0)
         gain, low, high = (100 * float(row[name]) for name in ("gain", "gain_low", "gain_high"))
         axes.errorbar([gain], [k], xerr=np.nan_to_num([[gain - low], [high - gain]]), fmt="o", markersize=5,
                       color=colours[str(method)], elinewidth=1.3, capsize=2.5)

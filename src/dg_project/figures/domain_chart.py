@@ -14,6 +14,7 @@ from dg_project.figures.style import (
     look,
     method_colours,
     method_label,
+    n_range,
     new_figure,
     readable,
 )
@@ -82,8 +83,7 @@ def _title(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> str:
 
 
 def _caption(rows: pd.DataFrame, confidence: float, note: str) -> str:
-    counts = rows.loc[rows["domain"] != UNSEEN_MEAN, "n_images"]
-    n = f"{int(counts.min())}" if counts.min() == counts.max() else f"{int(counts.min())} to {int(counts.max())}"
+    n = n_range(rows.loc[rows["domain"] != UNSEEN_MEAN, "n_images"])
     interval = (f"Lines: {confidence:.0%} bootstrap interval over test scenes, the same scenes for every bar. "
                 if rows["low"].notna().any() else "")
     return f"{interval}n = {n} test images per domain. {note}".strip()

@@ -27,7 +27,7 @@ def feature_shift(points: NDArray[np.float64], domains: list[str], roles: list[s
     """
     role_of = dict(zip(domains, roles, strict=True))
     order = sorted(role_of, key=lambda name: list(MARKERS).index(role_of[name]))
-    colours = domain_colours(order)
+    colours = domain_colours(sorted(order, key=lambda name: role_of[name] == "pseudo"))  # pseudo take the spare ones
     names, groups = np.asarray(domains), np.asarray(roles)
     with look():
         figure = new_figure(9.2, 4.6)
@@ -35,7 +35,7 @@ def feature_shift(points: NDArray[np.float64], domains: list[str], roles: list[s
         for name in order:
             mine = points[(names == name) & (groups == role_of[name])]
             cloud.scatter(mine[:, 0], mine[:, 1], s=20, marker=MARKERS[role_of[name]], color=colours[name], alpha=0.75,
-                          linewidths=0.3, edgecolors="white", label=f"{readable(name)} ({role_of[name]})")
+                          linewidths=0.3, edgecolors="white", label=_label(name, role_of[name]))
         cloud.set_xlabel(f"{method} dimension 1 (no unit)")
         cloud.set_ylabel(f"{method} dimension 2 (no unit)")
         cloud.set_xticks([])
@@ -48,8 +48,12 @@ def feature_shift(points: NDArray[np.float64], domains: list[str], roles: list[s
                          f"smallest for {readable(near)}",
                  f"Each point is one image: backbone features, mean over positions. MMD²: unbiased, Gaussian kernel, "
                  f"0 means no shift. A: proxy A-distance, 0 (alike) to 2 (always told apart). n = "
-                 f"{int(shift['n_images'].min())} to {int(shift['n_images'].max())} images per domain. {note}".strip())
+                 f"{n_range(shift['n_images'])} images per domain. {note}".strip())
     return figure
+
+
+def _label(name: str, role: str) -> str:
+    return readable(name) if name.startswith(role) else f"{readable(name)} ({role})"
 
 
 def _bars(axes: Axes, shift: pd.DataFrame, colours: dict[str, str]) -> None:

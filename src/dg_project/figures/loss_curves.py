@@ -47,5 +47,6 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], *, window: int = 15, note
         named = {label: handle for handles, labels in shown for handle, label in zip(handles, labels, strict=True)}
         lengths = ", ".join(f"{method_label(m)} {int(h['step'].max()) + 1}" for m, h in histories.items())
         headline(figure, "Training losses",
-                 f"Running mean over {window} steps; single steps pale. Steps: {lengths}. {note}".strip(), named.values())
+                 f"Running mean over {window} steps; single steps pale. Steps: {lengths}. {note}".strip(),
+                 named.values())
     return figure

@@ -53,7 +53,8 @@ def prediction_panels(predictions: Mapping[str, pd.DataFrame], manifest: pd.Data
         handles.insert(0, Line2D([], [], color="#b8c0c8", linewidth=1, label="ground truth"))
         headline(figure, f"Detections in the same {len(chosen)} scenes: {' above '.join(map(method_label, methods))}",
                  f"Thin white: ground truth. Coloured: detections with a score of at least {score_threshold:g}, written "
-                 "on the box. Shown are the scenes with most labelled boxes, not scenes picked by result.", handles)
+                 "on the box. Shown are the scenes with most labelled boxes, not scenes picked by result.",
+                 handles)
     return figure
 
 

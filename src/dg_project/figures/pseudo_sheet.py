@@ -32,7 +32,7 @@ def pseudo_sheet(source: pd.DataFrame, source_root: Path, pseudo: pd.DataFrame, 
     width = 2.3
     height = width * chosen[0]["height"] / chosen[0]["width"]
     with look():
-        figure = new_figure(width * (len(domains) + 1) + 0.2, (height + 0.33) * len(chosen) + 1.2)
+        figure = new_figure(width * (len(domains) + 1) + 0.2, (height + 0.2) * len(chosen) + 1.1)
         grid = figure.add_gridspec(len(chosen), len(domains) + 1)
         tight(figure)
         for r, row in enumerate(chosen):
@@ -71,6 +71,6 @@ def _cell(axes: Axes, row: dict[str, Any] | None, root: Path, boxes: bool) -> No
     if not row.get("kept", True):
         for spine in axes.spines.values():
             spine.set(visible=True, color=REJECTED, linewidth=2.5)
-        axes.set_xlabel(textwrap.fill(str(row["reason"]), 42), fontsize=7, color=REJECTED, labelpad=3)
+        axes.set_xlabel(textwrap.fill(str(row["reason"]), 46), fontsize=7, color=REJECTED, labelpad=3)
     elif row.get("weight", 1) < 1:
         axes.set_xlabel(f"weight {row['weight']:.2f}", fontsize=7, color=MUTED, labelpad=3)

@@ -40,7 +40,7 @@ class Report:
         title: heading of the page.
         summary: one paragraph on what was run.
         facts: label -> value, shown first (method, source, seed, steps, device, time).
-        records: results rows (``RECORD_COLUMNS``), with ``low`` and ``high`` where there are intervals.
+        records: results rows of one seed (``RECORD_COLUMNS``), with ``low`` and ``high`` where there are intervals.
         baseline: method that the others are compared with.
         differences: ``method, domain, metric, difference, low, high``; may be empty.
         interval_note: what the intervals are over.
@@ -125,7 +125,7 @@ def _results(report: Report, metric: str) -> dict[str, Any]:
             "gains": [_cell(gains.get((method, domain)), "difference", "{:+.1f}") for method in others]})
     return {"metric": metric, "methods": [method_label(m) for m in methods],
             "gains": [f"{method_label(m)} − {method_label(report.baseline)}" for m in others] if gains else [],
-            "rows": body, "selection": ", ".join(dict.fromkeys(rows["selection"].astype(str))),
+            "rows": body, "intervals": any(cell["interval"] for line in body for cell in line["values"]), "selection": ", ".join(dict.fromkeys(rows["selection"].astype(str))),
             "seeds": ", ".join(str(s) for s in dict.fromkeys(rows["seed"]))}
 
 

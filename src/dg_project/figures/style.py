@@ -91,6 +91,12 @@ def headline(figure: Figure, title: str, caption: str, legend: Iterable[Artist] 
     engine.set(rect=(0, bottom / height, 1, 1 - (top + bottom) / height))
 
 
+def n_range(counts: Iterable[float]) -> str:
+    """Return ``80``, or ``60 to 80`` where counts differ."""
+    values = [int(count) for count in counts]
+    return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
+
+
 def tight(figure: Figure) -> None:
     """Bring the axes of a sheet of images close together."""
     engine: Any = figure.get_layout_engine()

@@ -6,7 +6,7 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
-from dg_project.errors import DataError
+from dg_project.errors import CheckpointError, DataError
 
 
 class PreflightHook:
@@ -40,7 +40,13 @@ def _maker(catalog: Any, name: str) -> str:
 
 
 def _check_checkpoint(params: Any) -> None:
-    from dg_project.diffusion.generator import check_checkpoint
-    from dg_project.pipelines.paths import locate_checkpoint
+    """Look at the folder only: opening it takes time, and a hub name is fetched when it is needed."""
+    from dg_project.pipelines.paths import locate, locate_checkpoint
 
-    check_checkpoint(locate_checkpoint(params.checkpoint))
+    folder = locate(params.checkpoint)
+    remedy = ("ldm.checkpoint must be a folder written by diffusers' save_pretrained (it holds a model_index.json) or a name "
+              "on the hub")
+    if folder.exists() and not (folder / "model_index.json").is_file():
+        raise CheckpointError(f"'{folder}' is no diffusers pipeline: it has no model_index.json; {remedy}")
+    if not folder.exists() and locate_checkpoint(params.checkpoint) == str(folder):
+        raise CheckpointError(f"the diffusion checkpoint '{folder}' does not exist; {remedy}")

@@ -16,6 +16,8 @@ class Learner(nn.Module, ABC):
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return scalars: ``loss_*`` are summed and minimised, ``log_*`` are only recorded.
 
+        ``loss_adv_*`` belong to a game between two players and need not fall.
+
         Args:
             batch: images of one step, on the learner's device.
             progress: share of the training that is done, 0 to 1.

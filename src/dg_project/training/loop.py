@@ -120,7 +120,7 @@ class _Run:
         self.learner.train()
         losses = self.learner.losses(batch.to(self.device), step / self.params.max_steps)
         total = torch.stack([value for name, value in losses.items() if name.startswith("loss_")]).sum()
-        values = {name: float(value) for name, value in losses.items()}
+        values = {name: value.detach().item() for name, value in losses.items()}
         row = {"step": float(step + 1), "loss": total.item(), **values, "lr": lr}
         if not math.isfinite(row["loss"]):
             raise TrainingError(f"step {step + 1}: the loss is not finite ({_readable(losses)}); lower training.lr, "

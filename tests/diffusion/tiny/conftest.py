@@ -13,8 +13,11 @@ from PIL import Image
 from dg_project.parameters import PretrainLDMParams
 
 HEIGHT, WIDTH = 32, 48
-WEATHERS = {"clear": "a city street on a clear sunny day", "w0": "a city street at night, clear sky",
-            "w1": "a city street during the day in fog"}
+WEATHERS = {
+    "clear": "a city street on a clear sunny day",
+    "w0": "a city street at night, clear sky",
+    "w1": "a city street during the day in fog",
+}
 
 
 def build_corpus(folder: Path, groups: int = 4) -> Path:
@@ -23,7 +26,7 @@ def build_corpus(folder: Path, groups: int = 4) -> Path:
         rng = np.random.default_rng(g)
         day = np.full((HEIGHT, WIDTH, 3), 170.0) + rng.normal(0, 4, (HEIGHT, WIDTH, 3))
         x, y = int(rng.integers(0, WIDTH - 14)), int(rng.integers(0, HEIGHT - 12))
-        day[y:y + 10, x:x + 12] = rng.integers(0, 255, 3)
+        day[y : y + 10, x : x + 12] = rng.integers(0, 255, 3)
         frames = {"clear": day, "w0": day * 0.15, "w1": 200 + 0.2 * (day - 200)}
         name = f"s{g:04d}_c0"
         (folder / name).mkdir(parents=True)
@@ -45,5 +48,16 @@ def corpus(tmp_path: Path) -> Path:
 @pytest.fixture
 def small(corpus: Path) -> PretrainLDMParams:
     """Seconds-long sizes."""
-    return PretrainLDMParams(corpus=str(corpus), vae_crop=(16, 16), crop=(16, 32), vae_channels=[8, 8, 16], unet_channels=[8, 16],
-                             text_dim=16, vae_steps=4, unet_steps=4, vae_batch_size=2, batch_size=2, checkpoint_every=2)
+    return PretrainLDMParams(
+        corpus=str(corpus),
+        vae_crop=(16, 16),
+        crop=(16, 32),
+        vae_channels=[8, 8, 16],
+        unet_channels=[8, 16],
+        text_dim=16,
+        vae_steps=4,
+        unet_steps=4,
+        vae_batch_size=2,
+        batch_size=2,
+        checkpoint_every=2,
+    )

@@ -38,8 +38,13 @@ def test_what_is_missing_is_named(corpus: Path, tmp_path: Path) -> None:
 
 
 def group(boxes: list[list[float]]) -> Group:
-    return Group("g", torch.zeros(3, 16, 24, dtype=torch.uint8), torch.zeros(1, 3, 16, 24, dtype=torch.uint8), ["", ""],
-                 torch.tensor(boxes).reshape(-1, 4))
+    return Group(
+        "g",
+        torch.zeros(3, 16, 24, dtype=torch.uint8),
+        torch.zeros(1, 3, 16, 24, dtype=torch.uint8),
+        ["", ""],
+        torch.tensor(boxes).reshape(-1, 4),
+    )
 
 
 def test_weights_are_high_exactly_where_a_box_touches_a_cell() -> None:

@@ -20,8 +20,9 @@ def save(params: PretrainLDMParams, workdir: Path, folder: Path) -> dict[str, st
     return {p.relative_to(folder).as_posix(): file_hash(p) for p in sorted(folder.rglob("*.safetensors"))}
 
 
-def test_interrupted_and_resumed_training_writes_the_same_weights(small: PretrainLDMParams, tmp_path: Path,
-                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_and_resumed_training_writes_the_same_weights(
+    small: PretrainLDMParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = save(small, tmp_path / "w0", tmp_path / "m0")
     step, calls = stage.Stage._step, []
 
@@ -40,7 +41,9 @@ def test_interrupted_and_resumed_training_writes_the_same_weights(small: Pretrai
 
     pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(tmp_path / "m0")
     assert pipeline.vae.config.scaling_factor == 1.0
-    made = Generator.open(tmp_path / "m0").generate([Image.new("RGB", (48, 32), "grey")], ["a street at night"], [0], steps=2)
+    made = Generator.open(tmp_path / "m0").generate(
+        [Image.new("RGB", (48, 32), "grey")], ["a street at night"], [0], steps=2
+    )
     assert made[0].size == (48, 32)
     card = (tmp_path / "m0/README.md").read_text()
     assert "| real frames |" in card

@@ -74,7 +74,7 @@ def stage_result(workdir: Path) -> Tensor:
 def test_a_loss_that_is_not_finite_stops_with_the_losses(tmp_path: Path) -> None:
     model = nn.Linear(1, 1)
     broken = Stage("fit", model, lambda g: {"loss_fit": model.weight.sum() * float("nan")}, 3, 0.1, 0, 1)
-    with pytest.raises(TrainingError, match="step 0.*loss_fit"):
+    with pytest.raises(TrainingError, match=r"step 0.*loss_fit"):
         broken.train(tmp_path)
 
 

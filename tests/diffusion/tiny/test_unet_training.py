@@ -27,8 +27,15 @@ def numbered_groups() -> list[LatentGroup]:
         frames = torch.arange(12.0).expand(1, 8, 12)[None] + 1000 * g + 100 * torch.arange(3)[:, None, None, None]
         both = torch.stack([frames, frames.flip(-1)], 1)
         weights = torch.arange(12.0).expand(8, 12)
-        groups.append(LatentGroup(both[[0, 0]], both, ["clear", "night", "fog"], torch.stack([weights, weights.flip(-1)]),
-                                  torch.tensor([[2.0, 2.0, 5.0, 5.0]])))
+        groups.append(
+            LatentGroup(
+                both[[0, 0]],
+                both,
+                ["clear", "night", "fog"],
+                torch.stack([weights, weights.flip(-1)]),
+                torch.tensor([[2.0, 2.0, 5.0, 5.0]]),
+            )
+        )
     return groups
 
 
@@ -38,14 +45,18 @@ def test_source_and_target_show_the_same_cells_in_two_weathers() -> None:
         batch = sample(torch.Generator().manual_seed(step))
         whole = batch.source.shape[-1] == 12
         assert batch.source.shape == ((2, 1, 8, 12) if whole else (8, 1, 4, 6))
-        for source, target, weights, prompt in zip(batch.source, batch.target, batch.weights, batch.prompts, strict=True):
+        for source, target, weights, prompt in zip(
+            batch.source, batch.target, batch.weights, batch.prompts, strict=True
+        ):
             frame = (target - source).unique()
             assert len(frame) == 1, "the geometry must be the same"
             assert prompt in ("", {0.0: "clear", 100.0: "night", 200.0: "fog"}[float(frame)])
             torch.testing.assert_close(weights, source % 100)
             seen.add((float(frame), whole, bool(source[0, 0, 0] > source[0, 0, -1]), prompt == ""))
     assert {s[0] for s in seen} == {0.0, 100.0, 200.0}
-    assert all({s[i] for s in seen} == {True, False} for i in (1, 2, 3)), "whole frames, flips and dropped text all occur"
+    assert all({s[i] for s in seen} == {True, False} for i in (1, 2, 3)), (
+        "whole frames, flips and dropped text all occur"
+    )
 
 
 def test_encoding_keeps_frames_flips_and_boxes_together(corpus: Path) -> None:

@@ -24,6 +24,8 @@ def test_losses_follow_their_formula() -> None:
     inner = weights[..., :-1, :-1]
     torch.testing.assert_close(got["loss_l1"], (weights * error.abs()).mean())
     torch.testing.assert_close(got["loss_edges"], (inner * down.abs()).mean() + (inner * right.abs()).mean())
+    colour = error - (error[:, :1] + error[:, 1:2] + error[:, 2:]) / 3
+    torch.testing.assert_close(got["loss_colour"], 3 * (weights * colour.abs()).mean())
     torch.testing.assert_close(got["loss_kl"], 1e-6 * posterior.kl().mean() / posterior.mean[0].numel())
 
 
@@ -38,8 +40,12 @@ def test_normalised_latents_have_mean_0_and_deviation_1_and_decode_alike() -> No
     torch.testing.assert_close(after, (before - mean[:, None, None]) / std[:, None, None])
     torch.testing.assert_close(after.mean((0, 2, 3)), torch.zeros(4), atol=1e-5, rtol=0)
     torch.testing.assert_close(after.std((0, 2, 3)), torch.ones(4), atol=1e-2, rtol=0)
-    torch.testing.assert_close(vae.encode(images[:1] / 127.5 - 1).latent_dist.logvar,
-                               logvar - 2 * std.log()[:, None, None], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        vae.encode(images[:1] / 127.5 - 1).latent_dist.logvar,
+        logvar - 2 * std.log()[:, None, None],
+        atol=1e-5,
+        rtol=1e-5,
+    )
     assert (decode(vae, after).int() - pictures.int()).abs().max() <= 1
 
 

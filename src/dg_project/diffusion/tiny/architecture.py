@@ -23,9 +23,16 @@ def build_vae(channels: Sequence[int], latent_channels: int) -> AutoencoderKL:
     """
     levels = len(channels)
     return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels,
-        block_out_channels=tuple(channels), layers_per_block=1, latent_channels=latent_channels,
-        norm_num_groups=8, mid_block_add_attention=False, scaling_factor=1.0, force_upcast=False)
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=tuple(channels),
+        layers_per_block=1,
+        latent_channels=latent_channels,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        scaling_factor=1.0,
+        force_upcast=False,
+    )
 
 
 def build_unet(channels: Sequence[int], latent_channels: int, text_dim: int) -> UNet2DConditionModel:
@@ -36,10 +43,17 @@ def build_unet(channels: Sequence[int], latent_channels: int, text_dim: int) -> 
     """
     upper = len(channels) - 1
     return UNet2DConditionModel(
-        sample_size=64, in_channels=2 * latent_channels, out_channels=latent_channels, block_out_channels=tuple(channels),
+        sample_size=64,
+        in_channels=2 * latent_channels,
+        out_channels=latent_channels,
+        block_out_channels=tuple(channels),
         down_block_types=("DownBlock2D",) * upper + ("CrossAttnDownBlock2D",),
         up_block_types=("CrossAttnUpBlock2D",) + ("UpBlock2D",) * upper,
-        layers_per_block=1, cross_attention_dim=text_dim, attention_head_dim=8, norm_num_groups=8)
+        layers_per_block=1,
+        cross_attention_dim=text_dim,
+        attention_head_dim=8,
+        norm_num_groups=8,
+    )
 
 
 def build_tokenizer(captions: Sequence[str], vocabulary: int = 1024) -> CLIPTokenizer:
@@ -47,10 +61,19 @@ def build_tokenizer(captions: Sequence[str], vocabulary: int = 1024) -> CLIPToke
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.normalizer = normalizers.Lowercase()
     learner.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation(), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Punctuation(),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    learner.train_from_iterator(captions, trainers.BpeTrainer(
-        vocab_size=vocabulary, end_of_word_suffix="</w>", initial_alphabet=letters, show_progress=False))
+    learner.train_from_iterator(
+        captions,
+        trainers.BpeTrainer(
+            vocab_size=vocabulary, end_of_word_suffix="</w>", initial_alphabet=letters, show_progress=False
+        ),
+    )
     learnt = json.loads(learner.to_str())["model"]
     merges = [tuple(pair) for pair in learnt["merges"]]
     tokens = [*letters, *(f"{x}</w>" for x in letters), *dict.fromkeys("".join(pair) for pair in merges), START, END]
@@ -60,17 +83,34 @@ def build_tokenizer(captions: Sequence[str], vocabulary: int = 1024) -> CLIPToke
 
 def build_text_encoder(tokenizer: CLIPTokenizer, width: int) -> CLIPTextModel:
     """Return a two-layer CLIP text model; it is trained together with the U-Net."""
-    return CLIPTextModel(CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=2 * width, num_hidden_layers=2,
-        num_attention_heads=max(1, width // 32), max_position_embeddings=MAX_TOKENS, projection_dim=width,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=width,
+            intermediate_size=2 * width,
+            num_hidden_layers=2,
+            num_attention_heads=max(1, width // 32),
+            max_position_embeddings=MAX_TOKENS,
+            projection_dim=width,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
 
 
 def build_scheduler() -> DDIMScheduler:
     """Return the noise schedule: velocity prediction and zero terminal SNR, so that a day scene can become black."""
     return DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction",
-        rescale_betas_zero_snr=True, timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True)
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+    )
 
 
 def build_pipeline(params: PretrainLDMParams, captions: Sequence[str]) -> StableDiffusionInstructPix2PixPipeline:
@@ -80,6 +120,11 @@ def build_pipeline(params: PretrainLDMParams, captions: Sequence[str]) -> Stable
         tokenizer = build_tokenizer(captions)
         return StableDiffusionInstructPix2PixPipeline(
             vae=build_vae(params.vae_channels, params.latent_channels),
-            text_encoder=build_text_encoder(tokenizer, params.text_dim), tokenizer=tokenizer,
+            text_encoder=build_text_encoder(tokenizer, params.text_dim),
+            tokenizer=tokenizer,
             unet=build_unet(params.unet_channels, params.latent_channels, params.text_dim),
-            scheduler=build_scheduler(), safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+            scheduler=build_scheduler(),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )

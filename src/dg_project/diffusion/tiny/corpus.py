@@ -56,19 +56,26 @@ def read_corpus(folder: Path) -> list[Group]:
     """
     index, boxes_file = folder / "captions.csv", folder / "boxes.json"
     if not index.is_file() or not boxes_file.is_file():
-        raise DataError(f"the captioned corpus '{folder}' needs captions.csv and boxes.json: render it with "
-                        "tools/streets/render.py or set 'pretrain_ldm.corpus' to a folder that has them")
+        raise DataError(
+            f"the captioned corpus '{folder}' needs captions.csv and boxes.json: render it with "
+            "tools/streets/render.py or set 'pretrain_ldm.corpus' to a folder that has them"
+        )
     captions: dict[str, dict[str, str]] = {}
     with index.open(newline="") as stream:
         for row in csv.DictReader(stream):
             captions.setdefault(row["group"], {})[Path(row["file"]).stem] = row["caption"]
     boxes = json.loads(boxes_file.read_text())
-    groups = [_read_group(folder, name, captions[name], boxes.get(name, [])) for name in sorted(captions)
-              if CLEAR in captions[name] and len(captions[name]) > 1]
+    groups = [
+        _read_group(folder, name, captions[name], boxes.get(name, []))
+        for name in sorted(captions)
+        if CLEAR in captions[name] and len(captions[name]) > 1
+    ]
     if not groups:
         raise DataError(f"{index}: no group has a 'clear' frame and at least one other; each group needs both")
     if len(sizes := {group.clear.shape for group in groups}) > 1:
-        raise DataError(f"{folder}: the frames have several sizes {sorted(tuple(s[1:]) for s in sizes)}; render them alike")
+        raise DataError(
+            f"{folder}: the frames have several sizes {sorted(tuple(s[1:]) for s in sizes)}; render them alike"
+        )
     return groups
 
 
@@ -83,14 +90,20 @@ def _read_group(folder: Path, name: str, captions: dict[str, str], boxes: list[l
         except OSError as error:
             raise DataError(f"the corpus frame '{path}' cannot be read ({error}); render its group again") from error
     corners = torch.tensor([box[:4] for box in boxes], dtype=torch.float32).reshape(-1, 4)
-    return Group(name, frames[0], torch.stack(frames[1:]), [captions[file] for file in files], corners,
-                 [str(box[4]) for box in boxes])
+    return Group(
+        name,
+        frames[0],
+        torch.stack(frames[1:]),
+        [captions[file] for file in files],
+        corners,
+        [str(box[4]) for box in boxes],
+    )
 
 
 def hold_out(groups: list[Group], share: float = 0.1) -> tuple[list[Group], list[Group]]:
     """Return training groups and held-out groups (the last ones by name, so that whole scenes are held out)."""
     held = round(len(groups) * share)
-    return groups[:len(groups) - held], groups[len(groups) - held:]
+    return groups[: len(groups) - held], groups[len(groups) - held :]
 
 
 def box_weights(group: Group, scale: int, inside: float) -> Tensor:
@@ -101,13 +114,19 @@ def box_weights(group: Group, scale: int, inside: float) -> Tensor:
     height, width = (side // scale for side in group.clear.shape[1:])
     weights = torch.ones(height, width)
     for x0, y0, x1, y1 in (group.boxes / scale).tolist():
-        weights[int(y0):int(np.ceil(y1)), int(x0):int(np.ceil(x1))] = inside
+        weights[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))] = inside
     return weights
 
 
-def crop_corner(boxes: Tensor, frame: tuple[int, int], crop: tuple[int, int], grid: int, generator: torch.Generator,
-                near_box: float = 0.7) -> tuple[int, int]:
-    """Draw the top left corner (y, x) of a crop, a multiple of ``grid``; it holds a random box's centre with ``near_box``.
+def crop_corner(
+    boxes: Tensor,
+    frame: tuple[int, int],
+    crop: tuple[int, int],
+    grid: int,
+    generator: torch.Generator,
+    near_box: float = 0.7,
+) -> tuple[int, int]:
+    """Draw the top left corner (y, x) of a crop, a multiple of ``grid``, often around a box.
 
     Args:
         boxes: ``(m, 4)`` xyxy in the frame.
@@ -115,7 +134,7 @@ def crop_corner(boxes: Tensor, frame: tuple[int, int], crop: tuple[int, int], gr
         crop: height and width of the crop.
         grid: step of the corner, pixels.
         generator: source of randomness.
-        near_box: probability of aiming at a box.
+        near_box: probability that the crop holds the centre of a random box.
     """
     low, high = np.zeros(2), np.array(frame) - np.array(crop)
     if len(boxes) and torch.rand((), generator=generator) < near_box:

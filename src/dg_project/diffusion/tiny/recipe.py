@@ -28,8 +28,12 @@ from dg_project.diffusion.tiny.vae_training import crop_sampler, decode, encode,
 from dg_project.files import FolderWriter, atomic_file, fingerprint
 from dg_project.parameters import PretrainLDMParams
 
-SHEET_PROMPTS = ("a city street at night, clear sky", "a city street at dusk in rain, wet road",
-                 "a city street at night in heavy rain, wet road", "a city street during the day in fog")
+SHEET_PROMPTS = (
+    "a city street at night, clear sky",
+    "a city street at dusk in rain, wet road",
+    "a city street at night in heavy rain, wet road",
+    "a city street during the day in fog",
+)
 SHEET_EVERY = 5
 NORMALISE_WITH = 200
 
@@ -63,8 +67,9 @@ def pretrain(params: PretrainLDMParams, workdir: Path, detector: Detector | None
     return lambda folder: _write(folder, pipeline, model_card(params, figures, histories, len(train)))
 
 
-def _train_vae(params: PretrainLDMParams, workdir: Path, vae: AutoencoderKL, train: list[Group],
-               held: list[Group]) -> pd.DataFrame:
+def _train_vae(
+    params: PretrainLDMParams, workdir: Path, vae: AutoencoderKL, train: list[Group], held: list[Group]
+) -> pd.DataFrame:
     """Train the autoencoder and normalise its latents."""
     sample = crop_sampler(train, params.vae_crop, params.vae_batch_size)
     pictures = torch.stack([group.clear for group in held[:3]] + [group.weathers[0] for group in held[:3]])
@@ -78,7 +83,9 @@ def _train_vae(params: PretrainLDMParams, workdir: Path, vae: AutoencoderKL, tra
             rows = list(zip(pictures, decode(vae, encode(vae, pictures)), strict=True))
             _save_sheet(workdir / f"vae_{step:06d}.png", rows, ["held-out frame", "through the autoencoder"], 320)
 
-    history = Stage("vae", vae, loss, params.vae_steps, params.vae_lr, params.seed, params.checkpoint_every, sheet).train(workdir)
+    history = Stage(
+        "vae", vae, loss, params.vae_steps, params.vae_lr, params.seed, params.checkpoint_every, sheet
+    ).train(workdir)
     vae.requires_grad_(False)
     frames = torch.cat([group.frames for group in train])
     normalise_latents(vae, frames[:: max(1, len(frames) // NORMALISE_WITH)])
@@ -96,8 +103,13 @@ def _encoded(params: PretrainLDMParams, workdir: Path, vae: AutoencoderKL, train
     return [LatentGroup(**group) for group in torch.load(path, weights_only=True)]
 
 
-def _train_unet(params: PretrainLDMParams, workdir: Path, pipeline: StableDiffusionInstructPix2PixPipeline,
-                encoded: list[LatentGroup], held: list[Group]) -> pd.DataFrame:
+def _train_unet(
+    params: PretrainLDMParams,
+    workdir: Path,
+    pipeline: StableDiffusionInstructPix2PixPipeline,
+    encoded: list[LatentGroup],
+    held: list[Group],
+) -> pd.DataFrame:
     """Train the U-Net together with the text encoder."""
     factor = 2 ** (len(params.vae_channels) - 1)
     sample = pair_sampler(encoded, (params.crop[0] // factor, params.crop[1] // factor), params.batch_size)
@@ -112,19 +124,34 @@ def _train_unet(params: PretrainLDMParams, workdir: Path, pipeline: StableDiffus
             _save_sheet(workdir / f"unet_{step:06d}.png", *sample_rows(pipeline, held[:: max(1, len(held) // 4)][:4]))
             denoiser.train()
 
-    history = Stage("unet", denoiser, loss, params.unet_steps, params.lr, params.seed, params.checkpoint_every, sheet).train(workdir)
+    history = Stage(
+        "unet", denoiser, loss, params.unet_steps, params.lr, params.seed, params.checkpoint_every, sheet
+    ).train(workdir)
     denoiser.eval()
     return history
 
 
-def sample_rows(pipeline: StableDiffusionInstructPix2PixPipeline, groups: list[Group],
-                prompts: tuple[str, ...] = SHEET_PROMPTS, steps: int = 6) -> tuple[list[list[Tensor]], list[str]]:
+def sample_rows(
+    pipeline: StableDiffusionInstructPix2PixPipeline,
+    groups: list[Group],
+    prompts: tuple[str, ...] = SHEET_PROMPTS,
+    steps: int = 6,
+) -> tuple[list[list[Tensor]], list[str]]:
     """Return rows of (source, one generated image per prompt) and their heads."""
     generator, rows = Generator(pipeline, "in training"), []
     for number, group in enumerate(groups):
         made = generator.generate([group.clear] * len(prompts), prompts, [number] * len(prompts), steps=steps)
-        rows.append([group.clear, *(torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).reshape(
-            image.height, image.width, 3).permute(2, 0, 1) for image in made)])
+        rows.append(
+            [
+                group.clear,
+                *(
+                    torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+                    .reshape(image.height, image.width, 3)
+                    .permute(2, 0, 1)
+                    for image in made
+                ),
+            ]
+        )
     return rows, ["source", *(prompt.replace(" in ", "\nin ", 1) for prompt in prompts)]
 
 

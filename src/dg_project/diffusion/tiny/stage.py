@@ -81,18 +81,28 @@ class Stage:
         total = sum((v for k, v in losses.items() if k.startswith("loss_")), torch.zeros(()))
         values = {k: float(v.detach()) for k, v in losses.items()}
         if not math.isfinite(float(total.detach())):
-            raise TrainingError(f"{self.name}: the loss is not finite at step {step}: {values}; lower 'pretrain_ldm.lr'")
+            raise TrainingError(
+                f"{self.name}: the loss is not finite at step {step}: {values}; lower 'pretrain_ldm.lr'"
+            )
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT)
         optimizer.step()
         return values
 
-    def _store(self, workdir: Path, optimizer: torch.optim.Optimizer, average: EMAModel,
-               history: list[dict[str, float]]) -> None:
+    def _store(
+        self, workdir: Path, optimizer: torch.optim.Optimizer, average: EMAModel, history: list[dict[str, float]]
+    ) -> None:
         with atomic_file(workdir / f"{self.name}.pt") as aside:
-            torch.save({"modules": self.modules.state_dict(), "optimizer": optimizer.state_dict(),
-                        "average": average.state_dict(), "history": history}, aside)
+            torch.save(
+                {
+                    "modules": self.modules.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "average": average.state_dict(),
+                    "history": history,
+                },
+                aside,
+            )
         with atomic_file(workdir / f"{self.name}_losses.csv") as aside:
             pd.DataFrame(history).to_csv(aside, index=False)
 

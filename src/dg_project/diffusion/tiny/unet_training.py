@@ -1,4 +1,4 @@
-"""The denoiser: InstructPix2Pix pairs of one geometry (clear source, weather target with its caption), in latent space."""
+"""The denoiser: InstructPix2Pix pairs of one geometry (clear source, captioned weather as target) in latent space."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class PairBatch:
 
 
 def encode_corpus(vae: AutoencoderKL, groups: Sequence[Group], seed: int) -> list[LatentGroup]:
-    """Encode every frame, its mirror image and, of the clear frame, another shade of day; training then needs no VAE."""
+    """Encode every frame, its mirror image and another shade of the clear day; training then needs no VAE."""
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     jitter, encoded = ColorJitter(0.2, 0.2, 0.35, 0.02), []
     for index, group in enumerate(tqdm(groups, desc="encoding the corpus", unit="group")):
@@ -63,12 +63,21 @@ def encode_corpus(vae: AutoencoderKL, groups: Sequence[Group], seed: int) -> lis
         images = torch.cat([group.frames, shade[None]])
         latents = torch.stack([encode(vae, images), encode(vae, images.flip(-1))], 1)
         weights = box_weights(group, factor, INSIDE_BOXES)
-        encoded.append(LatentGroup(latents[[0, -1]], latents[:-1], group.captions,
-                                   torch.stack([weights, weights.flip(-1)]), group.boxes / factor))
+        encoded.append(
+            LatentGroup(
+                latents[[0, -1]],
+                latents[:-1],
+                group.captions,
+                torch.stack([weights, weights.flip(-1)]),
+                group.boxes / factor,
+            )
+        )
     return encoded
 
 
-def pair_sampler(groups: Sequence[LatentGroup], crop: tuple[int, int], batch_size: int) -> Callable[[torch.Generator], PairBatch]:
+def pair_sampler(
+    groups: Sequence[LatentGroup], crop: tuple[int, int], batch_size: int
+) -> Callable[[torch.Generator], PairBatch]:
     """Return a function generator -> batch.
 
     Most steps take ``batch_size`` crops; one in four takes whole frames, a quarter as many (the same cost), so that the
@@ -92,9 +101,11 @@ def pair_sampler(groups: Sequence[LatentGroup], crop: tuple[int, int], batch_siz
     return sample
 
 
-def _pair(groups: Sequence[LatentGroup], crop: tuple[int, int], frame: tuple[int, int],
-          generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, str]:
+def _pair(
+    groups: Sequence[LatentGroup], crop: tuple[int, int], frame: tuple[int, int], generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, str]:
     """Draw one (source, target, weights, prompt) of one geometry."""
+
     def draw(n: int) -> int:
         return int(torch.randint(n, (), generator=generator))
 
@@ -127,7 +138,9 @@ class Denoiser(nn.Module):
         return self.unet(torch.cat([noisy, source], 1), timesteps, encoder_hidden_states=text).sample
 
 
-def denoising_loss(denoiser: Denoiser, scheduler: DDIMScheduler, batch: PairBatch, generator: torch.Generator) -> dict[str, Tensor]:
+def denoising_loss(
+    denoiser: Denoiser, scheduler: DDIMScheduler, batch: PairBatch, generator: torch.Generator
+) -> dict[str, Tensor]:
     """Return ``mean w·‖v̂(z_t, t, z_source, text) − v‖²`` with ``v = √ᾱ_t ε − √(1−ᾱ_t) z_0``.
 
     One image in ten starts at pure noise (zero SNR): that first step alone decides how dark the image becomes.

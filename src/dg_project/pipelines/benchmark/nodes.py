@@ -37,11 +37,11 @@ def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, parame
     import pandas
 
     from dg_project import experiment
-    from dg_project.evaluation.predict import test_rows
+    from dg_project.evaluation.predict import scored_rows
     from dg_project.pipelines.paths import locate, read_parameters
 
     settings = read_parameters(parameters)
-    images = test_rows(source, target, settings.evaluation.max_images)
+    images = scored_rows(source, target, settings.evaluation.max_images)
     records, numbers = [], {}
     for seed in settings.benchmark.seeds:
         for method in settings.benchmark.methods:

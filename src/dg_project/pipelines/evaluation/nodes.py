@@ -14,9 +14,9 @@ def predict(model: Path, source: pd.DataFrame, target: pd.DataFrame, data: DataP
             device: str) -> pd.DataFrame:
     """Return what the model detects in the test images of every domain."""
     from dg_project import experiment
-    from dg_project.evaluation.predict import test_rows
+    from dg_project.evaluation.predict import scored_rows
 
-    images = test_rows(source, target, evaluation.max_images)
+    images = scored_rows(source, target, evaluation.max_images)
     return experiment.predict(model, images, locate(data.root), evaluation.batch_size, device)
 
 
@@ -49,10 +49,10 @@ def _score(
     import pandas
 
     from dg_project import experiment
-    from dg_project.evaluation.predict import test_rows
+    from dg_project.evaluation.predict import scored_rows
     from dg_project.evaluation.records import check_records
 
-    images = test_rows(source, target, evaluation.max_images)
+    images = scored_rows(source, target, evaluation.max_images)
     tables: dict[str, tuple[pd.DataFrame, ...]] = {}
     numbers: dict[str, Any] = {}
     for prefix, (model, predictions) in models.items():

@@ -22,11 +22,11 @@ def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: 
                        evaluation: EvaluationParams) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Draw the test scenes again and again; return the scores with intervals, and the gains over the baseline."""
     from dg_project.evaluation.bootstrap import bootstrap
-    from dg_project.evaluation.predict import test_rows
+    from dg_project.evaluation.predict import scored_rows
     from dg_project.evaluation.predictions import by_method
 
     models = by_method(predictions)
-    drawn = bootstrap(models, test_rows(source, target, evaluation.max_images), data.classes)
+    drawn = bootstrap(models, scored_rows(source, target, evaluation.max_images), data.classes)
     baseline = BASELINE if BASELINE in models else next(iter(models))
     return drawn.intervals(), drawn.differences(baseline)
 
@@ -55,11 +55,11 @@ def draw_erm_losses(history: pd.DataFrame) -> figure.Figure:
 def draw_panels(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame, data: DataParams,
                 evaluation: EvaluationParams, reporting: ReportingParams) -> figure.Figure:
     """Draw the same scenes in every weather, with what each model found."""
-    from dg_project.evaluation.predict import test_rows
+    from dg_project.evaluation.predict import scored_rows
     from dg_project.evaluation.predictions import by_method
     from dg_project.figures.prediction_panels import prediction_panels
 
-    return prediction_panels(by_method(predictions), test_rows(source, target, evaluation.max_images), locate(data.root),
+    return prediction_panels(by_method(predictions), scored_rows(source, target, evaluation.max_images), locate(data.root),
                              data.classes, scenes=reporting.panel_scenes, score_threshold=reporting.score_threshold)
 
 

@@ -1,0 +1,135 @@
+"""DRSF as a whole: which rows reach which loss, and what its options change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dg_project.domains.batches import Batch
+from dg_project.methods.artifact import ModelSpec, build_method
+from dg_project.methods.drsf.method import DRSF, donors, instance_mix
+from dg_project.parameters import BackboneParams, DetectionParams
+from dg_project.tasks import Instances
+
+BOXES = torch.tensor([[8.0, 10.0, 40.0, 34.0], [50.0, 20.0, 80.0, 60.0]])
+
+
+def drsf(**options: Any) -> DRSF:
+    detection = DetectionParams(image_size=(64, 96), fpn_channels=16, box_head_features=16, proposals_train=32,
+                                rois_per_image=16, anchors_per_image=32)
+    method = build_method(ModelSpec(
+        method="drsf", method_params=options, classes=["car", "person"], domains=["day", "night", "fog", "rain"],
+        backbone=BackboneParams(name="test_efficientnet", weights=None, frozen_stages=0), detection=detection))
+    assert isinstance(method, DRSF)
+    return method.train()
+
+
+def batch(pseudo: float = 0.0) -> Batch:
+    """Two source images with two pseudo images each, ``pseudo`` added to the pixels of the latter."""
+    domain = torch.tensor([0, 1, 3, 0, 2, 3])
+    images = torch.rand(6, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * 0.5
+    images[domain > 0] += pseudo
+    target = {"boxes": BOXES, "labels": torch.tensor([1, 2]), "difficult": torch.tensor([False, False])}
+    return Batch(list(images), [dict(target) for _ in range(6)], domain, torch.tensor([0, 0, 0, 5, 5, 5]), torch.ones(6))
+
+
+def losses(method: DRSF, of: Batch) -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    return method.losses(of, 0.0)
+
+
+TASK = ("loss_objectness", "loss_rpn_box", "loss_class", "loss_box")
+
+
+def test_the_paper_shaped_default_has_these_losses() -> None:
+    assert set(losses(drsf(), batch())) == {*TASK, "loss_align", "loss_rea", "loss_adv_image", "loss_adv_instance"}
+
+
+@pytest.mark.parametrize("on_pseudo", [False, True])
+def test_only_the_source_enters_the_task_loss_unless_asked(on_pseudo: bool) -> None:
+    method = drsf(task_on_pseudo=on_pseudo)
+    before, after = losses(method, batch()), losses(method, batch(pseudo=0.3))
+    same = [torch.equal(before[name], after[name]) for name in TASK]
+    assert not any(same) if on_pseudo else all(same)
+    assert not torch.equal(before["loss_align"], after["loss_align"])
+    assert not torch.equal(before["loss_adv_image"], after["loss_adv_image"])
+
+
+def test_lambdas_scale_their_losses() -> None:
+    plain, scaled = losses(drsf(), batch()), losses(drsf(lambda_align=0.3, lambda_rea=0.05), batch())
+    torch.testing.assert_close(scaled["loss_align"], 3 * plain["loss_align"])
+    torch.testing.assert_close(scaled["loss_rea"], 5 * plain["loss_rea"])
+
+
+def test_the_adversary_trains_at_full_weight_and_the_backbone_against_it() -> None:
+    gradients = {}
+    for weight in (0.025, 0.05):
+        method = drsf(grl_image=weight, grl_instance=0.0)
+        losses(method, batch())["loss_adv_image"].backward()
+        stem = next(weight for weight in method.model.backbone.parameters() if weight.requires_grad)
+        gradients[weight] = (method.image_discriminator[0].weight.grad, stem.grad)
+    torch.testing.assert_close(gradients[0.05][0], gradients[0.025][0])
+    torch.testing.assert_close(gradients[0.05][1], 2 * gradients[0.025][1], rtol=1e-3, atol=1e-7)
+    assert gradients[0.05][1].abs().max() > 0
+
+
+def test_every_part_can_be_left_out() -> None:
+    method = drsf(stage=None, grl_image=0.0, grl_instance=0.0)
+    assert set(losses(method, batch())) == set(TASK)
+    assert set(losses(drsf(grl_image=0.0), batch())) == {*TASK, "loss_align", "loss_rea", "loss_adv_instance"}
+    assert set(losses(drsf(stage=None), batch())) == {*TASK, "loss_adv_image", "loss_adv_instance"}
+
+
+def test_the_task_on_fused_features_sees_the_kept_labels() -> None:
+    plain, fused = losses(drsf(), batch()), losses(drsf(task_on_fused=True), batch())
+    assert set(fused) - set(plain) == {"loss_fused"}
+    assert fused["loss_fused"].isfinite() and fused["loss_fused"] > 0
+    halved = batch()
+    halved.weight = torch.full((6,), 0.5)
+    torch.testing.assert_close(losses(drsf(task_on_fused=True), halved)["loss_fused"], 0.5 * fused["loss_fused"])
+
+
+def test_dfdr_stays_at_inference_and_helpers_do_not() -> None:
+    state = drsf().inference_state()
+    assert any(name.startswith("dfdr.") for name in state)
+    assert not any(name.startswith(("aux.", "image_discriminator.", "instance_discriminator.")) for name in state)
+    method = drsf()
+    before = method.predict([torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0))])[0]["scores"]
+    torch.nn.init.constant_(method.dfdr.recalibration[2].bias, -8.0)
+    after = method.predict([torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0))])[0]["scores"]
+    assert before.shape != after.shape or not torch.equal(before, after)
+
+
+def test_nothing_of_a_step_remains_in_the_module() -> None:
+    method = drsf(cross_reassembly=1.0)
+    losses(method, batch())
+    assert method.dfdr.parts is None and method.dfdr.donor is None
+
+
+def test_donors_come_from_the_same_pair() -> None:
+    pair = torch.tensor([0, 0, 0, 5, 5, 9])
+    assert donors(pair, 0.0) is None
+    torch.manual_seed(0)
+    drawn = torch.stack([donors(pair, 1.0) for _ in range(50)])
+    assert (pair[drawn] == pair).all()
+    assert (drawn[:, :5] != torch.arange(5)).all() and (drawn[:, 5] == 5).all()
+    assert set(drawn[:, 0].tolist()) == {1, 2}
+
+
+def test_instances_are_fused_where_every_mixed_image_has_the_object() -> None:
+    instances = Instances(torch.arange(5.0)[:, None], torch.tensor([0, 0, 1, 1, 2]), torch.tensor([0, 1, 0, 1, 0]))
+    mix = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.5, 0.5]])
+    weights, group = instance_mix(mix, instances)
+    assert group.tolist() == [0, 0, 1]
+    assert weights.tolist() == [[0.25, 0, 0.75, 0, 0], [0, 0.25, 0, 0.75, 0], [0, 0, 0.5, 0, 0.5]]
+
+
+def test_a_batch_without_objects_or_without_pairs_is_fine() -> None:
+    empty = batch()
+    empty.targets = [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long(), "difficult": torch.zeros(0).bool()}] * 6
+    assert "loss_adv_instance" not in losses(drsf(), empty)
+    lone = batch().rows(torch.tensor([0, 3]))
+    assert all(value.isfinite() for value in losses(drsf(task_on_fused=True), lone).values())

@@ -1,0 +1,196 @@
+"""What every method must do, whichever methods there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from dg_project.domains.batches import Batch, BatchStream
+from dg_project.domains.loading import ManifestDataset
+from dg_project.domains.manifest import select
+from dg_project.errors import CheckpointError, ParameterError
+from dg_project.methods import method_classes
+from dg_project.methods.artifact import CARD, WEIGHTS, ModelSpec, build_method, load_model, read_card, save_model
+from dg_project.methods.base import Method
+from dg_project.parameters import BackboneParams, DetectionParams, Params, TrainingParams
+from dg_project.training.loop import train
+
+DOMAINS = ["daytime_clear", "night", "fog"]
+METHODS = sorted(method_classes())
+SIZES = DetectionParams(image_size=(64, 96), fpn_channels=16, box_head_features=16, proposals_train=32,
+                        proposals_test=16, rois_per_image=16, anchors_per_image=32)
+
+
+def spec(name: str, classes: list[str], **options: Any) -> ModelSpec:
+    return ModelSpec(method=name, method_params=options, classes=classes, domains=DOMAINS, detection=SIZES,
+                     backbone=BackboneParams(name="test_efficientnet", weights=None, frozen_stages=1))
+
+
+@pytest.fixture
+def datasets(tiny_streets: Path, tiny_manifest: pd.DataFrame,
+             tiny_pseudo: tuple[Path, pd.DataFrame]) -> tuple[ManifestDataset, ManifestDataset]:
+    root, pseudo = tiny_pseudo
+    train_rows = select(tiny_manifest, split="train", role="source")
+    return ManifestDataset(train_rows, tiny_streets), ManifestDataset(pseudo, root)
+
+
+def stream(datasets: tuple[ManifestDataset, ManifestDataset], name: str) -> BatchStream:
+    source, pseudo = datasets
+    batching = method_classes()[name].batching
+    return BatchStream(source, None if batching == "source" else pseudo, DOMAINS, batching, 6, 0, 0.5)
+
+
+def step_losses(method: Method, batch: Batch, seed: int = 0) -> dict[str, torch.Tensor]:
+    torch.manual_seed(seed)
+    return method.losses(batch, 0.0)
+
+
+def total(losses: dict[str, torch.Tensor]) -> torch.Tensor:
+    return torch.stack([value for name, value in losses.items() if name.startswith("loss_")]).sum()
+
+
+def minimised(losses: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The sum without ``loss_adv_*``: of a game between two players only the equilibrium is known."""
+    return total({name: value for name, value in losses.items() if not name.startswith("loss_adv_")})
+
+
+@pytest.fixture(params=METHODS)
+def name(request: pytest.FixtureRequest) -> Iterator[str]:
+    return request.param
+
+
+def test_the_four_first_methods_are_there() -> None:
+    assert {"erm", "naive", "mixstyle", "drsf"} <= set(METHODS)
+
+
+def test_name_and_parameters(name: str, tiny_classes: list[str]) -> None:
+    kind = method_classes()[name]
+    assert kind.name == name and issubclass(kind.Params, Params)
+    kind.Params()
+    assert kind.__doc__ and kind.Params.__doc__
+    with pytest.raises(ParameterError, match="unknown parameter 'nonsense'"):
+        build_method(spec(name, tiny_classes, nonsense=1))
+
+
+def test_losses_are_finite_and_fall(name: str, tiny_classes: list[str],
+                                    datasets: tuple[ManifestDataset, ManifestDataset]) -> None:
+    method = build_method(spec(name, tiny_classes)).train()
+    batch = stream(datasets, name).batch(0)
+    first = step_losses(method, batch)
+    assert first and all(key.startswith(("loss_", "log_")) for key in first)
+    assert all(value.ndim == 0 and value.isfinite() for value in first.values())
+    optimizer = torch.optim.AdamW([w for group in method.parameter_groups().values() for w in group], lr=3e-3)
+    for _ in range(15):
+        optimizer.zero_grad()
+        total(step_losses(method, batch)).backward()
+        optimizer.step()
+    assert minimised(step_losses(method, batch)) < 0.8 * minimised(first)
+
+
+def test_every_trainable_parameter_is_in_one_group(name: str, tiny_classes: list[str]) -> None:
+    method = build_method(spec(name, tiny_classes))
+    grouped = [id(weight) for group in method.parameter_groups().values() for weight in group]
+    assert sorted(grouped) == sorted(id(weight) for weight in method.parameters() if weight.requires_grad)
+
+
+def test_predictions_have_the_shapes_of_the_contract(name: str, tiny_classes: list[str]) -> None:
+    method = build_method(spec(name, tiny_classes))
+    predictions = method.predict([torch.rand(3, 64, 96), torch.rand(3, 50, 70)])
+    assert len(predictions) == 2
+    for prediction in predictions:
+        n = len(prediction["scores"])
+        assert prediction["boxes"].shape == (n, 4) and prediction["labels"].shape == (n,)
+        assert prediction["labels"].dtype == torch.int64 and prediction["boxes"].dtype == torch.float32
+    assert method.training, "predict leaves the mode as it was"
+
+
+def test_a_saved_model_predicts_the_same(name: str, tiny_classes: list[str], tmp_path: Path,
+                                         datasets: tuple[ManifestDataset, ManifestDataset]) -> None:
+    built = spec(name, tiny_classes)
+    method = build_method(built, seed=3)
+    train(method, stream(datasets, name), TrainingParams(max_steps=2, selection="last", device="cpu"), tmp_path / "work")
+    save_model(method, built, tmp_path / "model", {"step": 2, "source": "daytime_clear"})
+    loaded = load_model(tmp_path / "model")
+    assert not loaded.training and read_card(tmp_path / "model") == (built, {"step": 2, "source": "daytime_clear"})
+    images = [torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(i)) for i in range(3)]
+    for mine, theirs in zip(method.predict(images), loaded.predict(images), strict=True):
+        assert len(mine["scores"]) > 0
+        assert all(torch.equal(mine[key], theirs[key]) for key in ("boxes", "labels", "scores"))
+    assert set(loaded.inference_state()) == set(method.inference_state())
+    assert not any(key.split(".")[0] in method.training_only for key in method.inference_state())
+
+
+def test_the_same_seed_gives_the_same_numbers(name: str, tiny_classes: list[str], tmp_path: Path,
+                                              datasets: tuple[ManifestDataset, ManifestDataset]) -> None:
+    results = []
+    for run in ("a", "b"):
+        method = build_method(spec(name, tiny_classes), seed=1)
+        params = TrainingParams(max_steps=3, selection="last", device="cpu", warmup_steps=0)
+        history = train(method, stream(datasets, name), params, tmp_path / run, seed=1).history
+        results.append((history.drop(columns="seconds"), method.state_dict()))
+    pd.testing.assert_frame_equal(results[0][0], results[1][0])
+    assert all(torch.equal(value, results[1][1][key]) for key, value in results[0][1].items())
+
+
+def test_an_interrupted_training_is_continued_bit_by_bit(name: str, tiny_classes: list[str], tmp_path: Path,
+                                                         datasets: tuple[ManifestDataset, ManifestDataset]) -> None:
+    params = TrainingParams(max_steps=4, selection="last", device="cpu", checkpoint_every=2)
+
+    def kill(step: int, row: dict[str, float]) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    whole, cut, resumed = (build_method(spec(name, tiny_classes), seed=1) for _ in range(3))
+    train(whole, stream(datasets, name), params, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(cut, stream(datasets, name), params, tmp_path / "cut", on_log=kill)
+    train(resumed, stream(datasets, name), params, tmp_path / "cut")
+    assert all(torch.equal(value, resumed.state_dict()[key]) for key, value in whole.state_dict().items())
+
+
+def test_a_method_on_source_batches_never_opens_a_pseudo_image(
+        name: str, tiny_classes: list[str], datasets: tuple[ManifestDataset, ManifestDataset],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    plain = ManifestDataset.__getitem__
+
+    def watched(self: ManifestDataset, index: int) -> Any:
+        opened.append(self.domains[index])
+        return plain(self, index)
+
+    monkeypatch.setattr(ManifestDataset, "__getitem__", watched)
+    batching = method_classes()[name].batching
+    batches = BatchStream(*datasets, DOMAINS, batching, 6, 0, 0.5)
+    seen = {int(domain) for step in range(6) for domain in batches.batch(step).domain_id}
+    if batching == "source":
+        assert seen == {0} and set(opened) == {"daytime_clear"}
+    else:
+        assert seen == {0, 1, 2}
+
+
+def test_broken_model_folders_are_named(tiny_classes: list[str], tmp_path: Path) -> None:
+    built = spec("erm", tiny_classes)
+    with pytest.raises(CheckpointError, match="holds no 'model.json'"):
+        load_model(tmp_path)
+    save_model(build_method(built), built, tmp_path)
+    whole = (tmp_path / WEIGHTS).read_bytes()
+    (tmp_path / WEIGHTS).write_bytes(whole[:200])
+    with pytest.raises(CheckpointError, match=r"model.safetensors' cannot be read"):
+        load_model(tmp_path)
+    (tmp_path / WEIGHTS).write_bytes(whole)
+    (tmp_path / CARD).write_text((tmp_path / CARD).read_text().replace('"method": "erm"', '"method": "drsf"'))
+    with pytest.raises(CheckpointError, match="do not fit the method 'drsf'"):
+        load_model(tmp_path)
+    (tmp_path / CARD).write_text("{")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_model(tmp_path)
+
+
+def test_an_unknown_method_names_the_nearest(tiny_classes: list[str]) -> None:
+    with pytest.raises(ParameterError, match="Did you mean 'drsf'"):
+        build_method(spec("drfs", tiny_classes))
