@@ -28,7 +28,9 @@ def _pipeline() -> StableDiffusionInstructPix2PixPipeline:
     from dg_project.parameters import PretrainLDMParams
 
     logging.disable_progress_bar()
-    return build_pipeline(PretrainLDMParams(vae_channels=[8, 8, 16], unet_channels=[8, 16], text_dim=16), CAPTIONS)
+    return build_pipeline(
+        PretrainLDMParams(vae_channels=[8, 8, 16], unet_channels=[8, 16], text_dim=16, latent_channels=4), CAPTIONS
+    )
 
 
 def build_instruct(folder: Path) -> Path:

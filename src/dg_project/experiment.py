@@ -79,11 +79,12 @@ def train_method(name: str, settings: Parameters, data: TrainingData, workspace:
     pseudo = data.pseudo if kind.batching != "source" else None
     if pseudo is None and kind.batching != "source":
         raise DataError(f"the method '{name}' trains on pseudo domains; run `kedro run --pipeline=drsf`")
-    spec = _spec(kind, settings, [settings.data.source, *(dict.fromkeys(pseudo["domain"]) if pseudo is not None else ())])
+    pseudo_domains = dict.fromkeys(pseudo["domain"]) if pseudo is not None else {}
+    spec = _spec(kind, settings, [settings.data.source, *pseudo_domains])
     folder = place(workspace, "training", *_inputs(kind, spec, settings, data.source, pseudo))
     finished = folder / "model"
     if finished.is_dir():
-        logger.info("'%s' with seed %d was trained before on the same inputs; its model is used again", name, settings.seed)
+        logger.info("'%s', seed %d: trained before on the same inputs, the model is used again", name, settings.seed)
     else:
         logger.info("training '%s' with seed %d", name, settings.seed)
         _train(spec, settings, data, pseudo, folder, finished)
@@ -99,7 +100,8 @@ def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, devi
 
 def predict_once(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> pd.DataFrame:
     """Return what ``predict`` returns, from the workspace where the same weights saw the same images before."""
-    stored = place(workspace, "predictions", folder_hash(model), manifest_fingerprint(images), code_hash(*_CODE)) / "found.parquet"
+    folder = place(workspace, "predictions", folder_hash(model), manifest_fingerprint(images), code_hash(*_CODE))
+    stored = folder / "found.parquet"
     if not stored.exists():
         found = predict(model, images, root, settings.evaluation.batch_size, settings.training.device)
         with atomic_file(stored) as aside:
@@ -118,7 +120,8 @@ def features(model: Path, images: pd.DataFrame, root: Path, device: str, batch_s
     return pooled_features(last_stage, images, root, batch_size=batch_size, device=where)
 
 
-def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, run_id: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame,
+          run_id: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the scores of a trained model by class, and its records (``RECORD_COLUMNS``)."""
     spec, meta = read_card(model)
     by_class = score_detections(predictions, images, spec.classes)
@@ -126,6 +129,12 @@ def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, run_id: 
                      selection=meta["selection"], seconds_per_step=meta["seconds_per_step"], kedro_version_id=run_id,
                      images_generated=meta["images_generated"], peak_memory_mb=meta["peak_memory_mb"])
     return by_class, result_records(by_class, facts)
+
+
+def nested(records: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return the values of one model's records as ``{metric: {domain: value}}``."""
+    return {str(metric): dict(zip(rows["domain"], rows["value"], strict=True))
+            for metric, rows in records.groupby("metric", sort=False)}
 
 
 def _method(name: str) -> type[Method]:
@@ -162,7 +171,8 @@ def _train(spec: ModelSpec, settings: Parameters, data: TrainingData, pseudo: pd
     method = build_method(spec, settings.seed)
     source = ManifestDataset(select(data.source, split="train"), data.source_root)
     others = None if pseudo is None or data.pseudo_root is None else ManifestDataset(pseudo, data.pseudo_root)
-    stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, settings.seed, params.flip)
+    stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, settings.seed,
+                         params.flip)
     held_out = _Validation(select(data.source, split="val"), data.source_root, settings)
     result = train(method, stream, params, folder, seed=settings.seed, validate=held_out if len(held_out) else None)
     with atomic_folder(finished) as new:

@@ -193,7 +193,7 @@ class PretrainLDMParams(Params):
     unet_channels: list[int] = Field([48, 96, 128, 160], min_length=2, description="multiples of 8; text enters at the last")
     text_dim: int = Field(128, ge=8)
     latent_channels: int = Field(8, ge=1)
-    vae_steps: int = Field(2000, ge=1)
+    vae_steps: int = Field(2600, ge=1)
     unet_steps: int = Field(4500, ge=1)
     vae_batch_size: int = Field(4, ge=1)
     batch_size: int = Field(8, ge=1)

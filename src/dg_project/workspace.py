@@ -16,6 +16,8 @@ import pandas as pd
 
 from dg_project.files import FolderWriter, fingerprint, inside, link_or_copy
 
+_DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
 
 def place(workspace: Path, kind: str, *inputs: Any) -> Path:
     """Return ``<workspace>/<kind>/<fingerprint of the inputs>``, made if need be."""
@@ -43,7 +45,7 @@ def _sources(path: Path) -> list[Path]:
 def _meaning(path: Path) -> str:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 

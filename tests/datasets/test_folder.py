@@ -52,7 +52,7 @@ def test_a_full_disk_is_explained(tmp_path: Path) -> None:
     def full(folder: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(DatasetError, match="the disk is full: .* nothing half-written is left"):
+    with pytest.raises(DatasetError, match=r"the disk is full: .* nothing half-written is left"):
         dataset(tmp_path, "v1").save(full)
 
 

@@ -28,7 +28,8 @@ def test_the_cause_is_found_below_what_wraps_it() -> None:
     assert mendable(OSError(errno.ENOENT, "a bug")) is None
 
 
-def test_the_terminal_shows_the_message_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_terminal_shows_the_message_alone(monkeypatch: pytest.MonkeyPatch,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
     usual = []
     monkeypatch.setattr(sys, "excepthook", lambda *details: usual.append(details))
     ConsoleHook().after_context_created(context=None)

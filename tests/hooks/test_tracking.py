@@ -56,7 +56,8 @@ def test_a_history_becomes_curves_by_step(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_metrics_are_named_in_mlflows_alphabet(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = send(monkeypatch, {"kind": "metrics", "prefix": ""}, {"mAP@50": {"night": 0.25}, "baseline": {"mAP": {"fog": 1}}})
+    numbers = {"mAP@50": {"night": 0.25}, "baseline": {"mAP": {"fog": 1}}}
+    client = send(monkeypatch, {"kind": "metrics", "prefix": ""}, numbers)
     assert client.metrics == {"mAP50/night": [(0, 0.25)], "baseline/mAP/fog": [(0, 1.0)]}
 
 

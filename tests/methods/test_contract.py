@@ -70,9 +70,11 @@ def test_the_four_first_methods_are_there() -> None:
 
 def test_name_and_parameters(name: str, tiny_classes: list[str]) -> None:
     kind = method_classes()[name]
-    assert kind.name == name and issubclass(kind.Params, Params)
+    assert kind.name == name
+    assert issubclass(kind.Params, Params)
     kind.Params()
-    assert kind.__doc__ and kind.Params.__doc__
+    assert kind.__doc__
+    assert kind.Params.__doc__
     with pytest.raises(ParameterError, match="unknown parameter 'nonsense'"):
         build_method(spec(name, tiny_classes, nonsense=1))
 
@@ -82,7 +84,8 @@ def test_losses_are_finite_and_fall(name: str, tiny_classes: list[str],
     method = build_method(spec(name, tiny_classes)).train()
     batch = stream(datasets, name).batch(0)
     first = step_losses(method, batch)
-    assert first and all(key.startswith(("loss_", "log_")) for key in first)
+    assert first
+    assert all(key.startswith(("loss_", "log_")) for key in first)
     assert all(value.ndim == 0 and value.isfinite() for value in first.values())
     optimizer = torch.optim.AdamW([w for group in method.parameter_groups().values() for w in group], lr=3e-3)
     for _ in range(15):
@@ -104,8 +107,10 @@ def test_predictions_have_the_shapes_of_the_contract(name: str, tiny_classes: li
     assert len(predictions) == 2
     for prediction in predictions:
         n = len(prediction["scores"])
-        assert prediction["boxes"].shape == (n, 4) and prediction["labels"].shape == (n,)
-        assert prediction["labels"].dtype == torch.int64 and prediction["boxes"].dtype == torch.float32
+        assert prediction["boxes"].shape == (n, 4)
+        assert prediction["labels"].shape == (n,)
+        assert prediction["labels"].dtype == torch.int64
+        assert prediction["boxes"].dtype == torch.float32
     assert method.training, "predict leaves the mode as it was"
 
 
@@ -113,10 +118,12 @@ def test_a_saved_model_predicts_the_same(name: str, tiny_classes: list[str], tmp
                                          datasets: tuple[ManifestDataset, ManifestDataset]) -> None:
     built = spec(name, tiny_classes)
     method = build_method(built, seed=3)
-    train(method, stream(datasets, name), TrainingParams(max_steps=2, selection="last", device="cpu"), tmp_path / "work")
+    params = TrainingParams(max_steps=2, selection="last", device="cpu")
+    train(method, stream(datasets, name), params, tmp_path / "work")
     save_model(method, built, tmp_path / "model", {"step": 2, "source": "daytime_clear"})
     loaded = load_model(tmp_path / "model")
-    assert not loaded.training and read_card(tmp_path / "model") == (built, {"step": 2, "source": "daytime_clear"})
+    assert not loaded.training
+    assert read_card(tmp_path / "model") == (built, {"step": 2, "source": "daytime_clear"})
     images = [torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(i)) for i in range(3)]
     for mine, theirs in zip(method.predict(images), loaded.predict(images), strict=True):
         assert len(mine["scores"]) > 0
@@ -168,14 +175,15 @@ def test_a_method_on_source_batches_never_opens_a_pseudo_image(
     batches = BatchStream(*datasets, DOMAINS, batching, 6, 0, 0.5)
     seen = {int(domain) for step in range(6) for domain in batches.batch(step).domain_id}
     if batching == "source":
-        assert seen == {0} and set(opened) == {"daytime_clear"}
+        assert seen == {0}
+        assert set(opened) == {"daytime_clear"}
     else:
         assert seen == {0, 1, 2}
 
 
 def test_broken_model_folders_are_named(tiny_classes: list[str], tmp_path: Path) -> None:
     built = spec("erm", tiny_classes)
-    with pytest.raises(CheckpointError, match="holds no 'model.json'"):
+    with pytest.raises(CheckpointError, match=r"holds no 'model\.json'"):
         load_model(tmp_path)
     save_model(build_method(built), built, tmp_path)
     whole = (tmp_path / WEIGHTS).read_bytes()

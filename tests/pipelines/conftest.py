@@ -1,8 +1,7 @@
-"""A copy of the project in a temporary folder, with generated data and a random diffusion model: whole runs in seconds."""
+"""A copy of the project with generated data and a random diffusion model: whole runs in seconds."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ PROJECT = Path(__file__).parents[2]
 class Project:
     """A project folder of its own; ``run`` is ``kedro run --env=smoke``."""
 
-    def __init__(self, root: Path, ldm: Path) -> None:
+    def __init__(self, root: Path, ldm: Path, database: Path) -> None:
         self.root = root
+        shutil.copy(database, root / "mlflow.db")
         shutil.copytree(PROJECT / "conf", root / "conf", ignore=shutil.ignore_patterns("local"))
         shutil.copy(PROJECT / "pyproject.toml", root)
         (root / "src").mkdir()  # the package is installed; Kedro only wants the folder
@@ -65,17 +65,27 @@ def quiet_environment() -> Any:
     patch.delenv("MLFLOW_TRACKING_URI", raising=False)
     yield
     patch.undo()
-    os.environ.pop("MLFLOW_TRACKING_URI", None)  # mlflow.set_tracking_uri leaves it behind
-
-
-@pytest.fixture
-def project(tmp_path: Path, tiny_ldm: Path, quiet_environment: None) -> Project:
-    """A fresh project that the test may damage."""
-    return Project(tmp_path, tiny_ldm)
 
 
 @pytest.fixture(scope="session")
-def drsf_run(tmp_path_factory: pytest.TempPathFactory, tiny_ldm: Path, quiet_environment: None) -> tuple[Project, str]:
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow store; making its tables takes longer than everything else in a small run."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def project(tmp_path: Path, tiny_ldm: Path, database: Path, quiet_environment: None) -> Project:
+    """A fresh project that the test may damage."""
+    return Project(tmp_path, tiny_ldm, database)
+
+
+@pytest.fixture(scope="session")
+def drsf_run(tmp_path_factory: pytest.TempPathFactory, tiny_ldm: Path, database: Path,
+             quiet_environment: None) -> tuple[Project, str]:
     """A project in which ``kedro run --pipeline=drsf`` ran once, and the version of that run."""
-    project = Project(tmp_path_factory.mktemp("project"), tiny_ldm)
+    project = Project(tmp_path_factory.mktemp("project"), tiny_ldm, database)
     return project, project.run("drsf")

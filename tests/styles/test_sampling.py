@@ -62,7 +62,8 @@ def test_nothing_left_is_an_error(setup: Setup, tmp_path: Path) -> None:
 def test_the_gate_can_be_off(setup: Setup, tmp_path: Path) -> None:
     source, root, candidates, folder = setup
     params = SamplingParams(gate=GateParams(enabled=False))
-    assert sample(source, root, candidates[candidates["candidate"] == 1], folder, params, tmp_path / "out")["kept"].all()
+    grey = candidates[candidates["candidate"] == 1]
+    assert sample(source, root, grey, folder, params, tmp_path / "out")["kept"].all()
 
 
 def test_recombined_images_are_new_and_stored(setup: Setup, tmp_path: Path) -> None:

@@ -46,7 +46,8 @@ def images(n: int = 2, height: int = 64, width: int = 96) -> list[Tensor]:
 def test_prepare_resizes_images_and_boxes_and_sets_difficult_ones_aside(detector: Detector) -> None:
     given = target((10.0, 20.0, 30.0, 40.0), (0.0, 0.0, 50.0, 50.0), difficult=(False, True))
     inputs = detector.prepare(images(1, 128, 48), [given])
-    assert inputs.images.shape == (1, 3, 64, 96) and inputs.sizes == [(128, 48)]
+    assert inputs.images.shape == (1, 3, 64, 96)
+    assert inputs.sizes == [(128, 48)]
     assert inputs.targets is not None
     assert inputs.targets[0]["boxes"].tolist() == [[20.0, 10.0, 60.0, 20.0]]
     assert inputs.targets[0]["ignored"].tolist() == [[0.0, 0.0, 100.0, 25.0]]
@@ -105,7 +106,8 @@ def test_an_image_without_boxes_has_finite_losses_and_gradients(detector: Detect
     losses = detector.losses(detector.neck(detector.features(inputs.images)), inputs, torch.ones(2))
     total = torch.stack(list(losses.values())).sum()
     total.backward()
-    assert math.isfinite(total.item()) and losses["loss_box"] == 0
+    assert math.isfinite(total.item())
+    assert losses["loss_box"] == 0
     assert all(weight.grad is None or weight.grad.isfinite().all() for weight in detector.parameters())
 
 
@@ -115,7 +117,8 @@ def test_predictions_are_in_the_original_image(detector: Detector) -> None:
     assert detector.training, "predict restores the mode"
     for image, prediction in zip(shown, predictions, strict=True):
         n = len(prediction["scores"])
-        assert prediction["boxes"].shape == (n, 4) and prediction["labels"].shape == (n,)
+        assert prediction["boxes"].shape == (n, 4)
+        assert prediction["labels"].shape == (n,)
         height, width = image.shape[1:]
         assert (prediction["boxes"] >= 0).all()
         assert (prediction["boxes"] <= torch.tensor([width, height, width, height]) + 1e-3).all()
@@ -127,7 +130,8 @@ def test_instances_stand_at_their_rows_and_slots(detector: Detector) -> None:
     maps = detector.neck(detector.features(inputs.images))
     instances = detector.instance_features(maps, inputs)
     assert instances.vectors.shape == (3, SIZES.box_head_features)
-    assert instances.row.tolist() == [0, 0, 1] and instances.slot.tolist() == [0, 1, 0]
+    assert instances.row.tolist() == [0, 0, 1]
+    assert instances.slot.tolist() == [0, 1, 0]
     empty = detector.instance_features(maps, detector.prepare(images(), [target(), target()]))
     assert empty.vectors.shape == (0, SIZES.box_head_features)
 

@@ -33,8 +33,8 @@ class Regression(Learner):
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         x = torch.stack([image.mean((1, 2)) for image in batch.images])
         loss = (self.head(self.backbone(x)) - x.sum(1, keepdim=True)).square().mean()
-        return {"loss_line": loss, "loss_size": 1e-3 * self.backbone.weight.square().sum(), "log_progress": torch.tensor(
-            progress)}
+        size = 1e-3 * self.backbone.weight.square().sum()
+        return {"loss_line": loss, "loss_size": size, "log_progress": torch.tensor(progress)}
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {"backbone": list(self.backbone.parameters()), "head": list(self.head.parameters())}
@@ -153,7 +153,9 @@ def test_history_has_a_row_for_every_step(tmp_path: Path) -> None:
     np.testing.assert_allclose(history["loss"], history["loss_line"] + history["loss_size"], rtol=1e-6)
     np.testing.assert_allclose(history["log_progress"], np.arange(12) / 12, rtol=1e-6)
     assert history["loss"].iloc[-3:].mean() < history["loss"].iloc[:3].mean()
-    assert result.seconds_per_step > 0 and result.peak_memory_mb > 10 and result.best_step == 12
+    assert result.seconds_per_step > 0
+    assert result.peak_memory_mb > 10
+    assert result.best_step == 12
 
 
 def test_seed_changes_the_result_and_only_the_seed(tmp_path: Path) -> None:

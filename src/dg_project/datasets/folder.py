@@ -22,7 +22,11 @@ class FolderDataset(AbstractVersionedDataset[FolderWriter | Path, Path]):
     """
 
     def __init__(
-        self, *, filepath: str | os.PathLike[str], version: Version | None = None, metadata: dict[str, Any] | None = None
+        self,
+        *,
+        filepath: str | os.PathLike[str],
+        version: Version | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         """Create the dataset.
 

@@ -55,7 +55,7 @@ def synthesise(
         DataError: a source image cannot be read.
     """
     jobs = [
-        _job(row, name, domain, ldm, candidate, seed, generator.fingerprint)
+        _job({str(key): value for key, value in row.items()}, name, domain, ldm, candidate, seed, generator.fingerprint)
         for name, domain in domains.items()
         for row in manifest.to_dict("records")
         for candidate in range(candidates)

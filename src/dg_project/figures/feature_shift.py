@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dg_project.figures.style import INK, domain_colours, headline, look, new_figure, readable
+from dg_project.figures.style import INK, domain_colours, headline, look, n_range, new_figure, readable
 
 MARKERS = {"source": "o", "pseudo": "^", "target": "s"}
 

@@ -52,8 +52,8 @@ def prediction_panels(predictions: Mapping[str, pd.DataFrame], manifest: pd.Data
         handles = [Line2D([], [], color=class_colour(k + 1), linewidth=2, label=name) for k, name in enumerate(classes)]
         handles.insert(0, Line2D([], [], color="#b8c0c8", linewidth=1, label="ground truth"))
         headline(figure, f"Detections in the same {len(chosen)} scenes: {' above '.join(map(method_label, methods))}",
-                 f"Thin white: ground truth. Coloured: detections with a score of at least {score_threshold:g}, written "
-                 "on the box. Shown are the scenes with most labelled boxes, not scenes picked by result.",
+                 f"Thin white: ground truth. Coloured: detections with a score of at least {score_threshold:g}, "
+                 "written on the box. Shown are the scenes with most labelled boxes, not scenes picked by result.",
                  handles)
     return figure
 

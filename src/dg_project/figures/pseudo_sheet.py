@@ -46,7 +46,7 @@ def pseudo_sheet(source: pd.DataFrame, source_root: Path, pseudo: pd.DataFrame, 
         lower = int((pseudo["kept"] & (pseudo["weight"] < 1)).sum())
         headline(figure, f"Pseudo domains: {kept} of {len(pseudo)} images kept, {len(pseudo) - kept} dropped",
                  f"{lower} of the kept ones have a weight below 1. White: boxes of the source image, which the pseudo "
-                 f"image keeps as labels. Red frame: dropped by the gate, not used in training; reason below the image. "
+                 f"image keeps as labels. Red frame: dropped by the gate, not used in training; reason below. "
                  f"{len(chosen)} of {source['image_id'].nunique()} source images are shown.")
     return figure
 

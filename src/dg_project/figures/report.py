@@ -125,7 +125,8 @@ def _results(report: Report, metric: str) -> dict[str, Any]:
             "gains": [_cell(gains.get((method, domain)), "difference", "{:+.1f}") for method in others]})
     return {"metric": metric, "methods": [method_label(m) for m in methods],
             "gains": [f"{method_label(m)} − {method_label(report.baseline)}" for m in others] if gains else [],
-            "rows": body, "intervals": any(cell["interval"] for line in body for cell in line["values"]), "selection": ", ".join(dict.fromkeys(rows["selection"].astype(str))),
+            "rows": body, "intervals": any(cell["interval"] for line in body for cell in line["values"]),
+            "selection": ", ".join(dict.fromkeys(rows["selection"].astype(str))),
             "seeds": ", ".join(str(s) for s in dict.fromkeys(rows["seed"]))}
 
 

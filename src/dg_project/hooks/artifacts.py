@@ -1,8 +1,8 @@
 """How a saved dataset becomes MLflow metrics and artifacts: ``metadata: {mlflow: KIND}`` in the catalog.
 
-Kinds: ``metrics`` (nested mapping of numbers), ``history`` (table with a ``step`` column: curves), ``figure``, ``table``,
-``json``, ``html``, ``images`` (folder of images), ``reference`` (its path and version only). A mapping gives options:
-``mlflow: {kind: history, prefix: train}``.
+Kinds: ``metrics`` (nested mapping of numbers), ``history`` (table with a ``step`` column: curves), ``figure``,
+``table``, ``json``, ``html``, ``images`` (folder of images), ``reference`` (its path and version only, which are logged
+for all). A mapping gives options: ``mlflow: {kind: history, prefix: train}``.
 """
 
 from __future__ import annotations

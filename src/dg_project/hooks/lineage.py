@@ -21,7 +21,8 @@ def is_dirty(root: Path) -> bool:
 
 def _git(root: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=20)
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True,
+                              timeout=20)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()

@@ -8,6 +8,8 @@ from kedro.framework.hooks import hook_impl
 
 from dg_project.errors import CheckpointError, DataError
 
+_STAGES = ["pretrain_ldm", "ingestion", "synthesis", "sampling", "training", "evaluation", "reporting", "benchmark"]
+
 
 class PreflightHook:
     """Free inputs must have been made by an earlier run, and the diffusion checkpoint must be there."""
@@ -22,7 +24,7 @@ class PreflightHook:
         """
         missing = [name for name in sorted(pipeline.inputs()) if not _available(catalog, name)]
         if missing:
-            makers = list(dict.fromkeys(_maker(catalog, name) for name in missing))
+            makers = sorted({_maker(catalog, name) for name in missing}, key=_STAGES.index)
             commands = " && ".join(f"kedro run --pipeline={maker}" for maker in makers)
             raise DataError(f"{', '.join(repr(name) for name in missing)} was never made in this project; "
                             f"run this first: {commands}")
@@ -35,8 +37,7 @@ def _available(catalog: Any, name: str) -> bool:
 
 
 def _maker(catalog: Any, name: str) -> str:
-    dataset = catalog.get(name)
-    return (getattr(dataset, "metadata", None) or {}).get("made_by", "drsf")
+    return catalog.get(name).metadata["made_by"]
 
 
 def _check_checkpoint(params: Any) -> None:
@@ -44,9 +45,9 @@ def _check_checkpoint(params: Any) -> None:
     from dg_project.pipelines.paths import locate, locate_checkpoint
 
     folder = locate(params.checkpoint)
-    remedy = ("ldm.checkpoint must be a folder written by diffusers' save_pretrained (it holds a model_index.json) or a name "
-              "on the hub")
+    remedy = ("ldm.checkpoint must be a folder written by diffusers' save_pretrained (it holds a model_index.json) or a "
+              "name on the hub")
     if folder.exists() and not (folder / "model_index.json").is_file():
-        raise CheckpointError(f"'{folder}' is no diffusers pipeline: it has no model_index.json; {remedy}")
+        raise CheckpointError(f"'{folder}' is no diffusers pipeline: model_index.json is missing; {remedy}")
     if not folder.exists() and locate_checkpoint(params.checkpoint) == str(folder):
         raise CheckpointError(f"the diffusion checkpoint '{folder}' does not exist; {remedy}")

@@ -45,7 +45,8 @@ def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds:
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / config['store']}"
     pipeline = "+".join(run_params.get("pipeline_names") or ["drsf"])
-    state = {"uri": uri, "experiment": config["experiment"], "kinds": kinds, "name": f"{pipeline} {run_params['run_id']}"}
+    name = f"{pipeline} {run_params['run_id']}"
+    state = {"uri": uri, "experiment": config["experiment"], "kinds": kinds, "name": name}
     _quiet_database()
     api = client(state)
     tags = {
@@ -60,7 +61,7 @@ def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds:
     if parent := os.environ.get("MLFLOW_PARENT_RUN_ID"):
         tags["mlflow.parentRunId"] = parent
     experiment = _experiment(api, root, config, uri)
-    state["run"] = api.create_run(experiment, tags=tags, run_name=state["name"]).info.run_id
+    state["run"] = api.create_run(experiment, tags=tags, run_name=name).info.run_id
     os.environ[STATE_VARIABLE] = json.dumps(state)
     return state
 
@@ -89,11 +90,10 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 def monitor(state: dict[str, Any], interval: float) -> Any:
     """Start sampling CPU, memory and GPU use into the run every ``interval`` seconds."""
-    import mlflow
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    mlflow.set_tracking_uri(state["uri"])
-    thread = SystemMetricsMonitor(state["run"], sampling_interval=interval)
+    # mlflow.set_tracking_uri would stay behind in the environment and capture the runs of other projects.
+    thread = SystemMetricsMonitor(state["run"], sampling_interval=interval, tracking_uri=state["uri"])
     thread.start()
     return thread
 

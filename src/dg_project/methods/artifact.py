@@ -96,4 +96,4 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> Method:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"'{folder / WEIGHTS}' cannot be read ({error}); train the model again") from error
     method.load_inference_state(state)
-    return method.to(device, memory_format=torch.channels_last).eval()
+    return method.to(device).to(memory_format=torch.channels_last).eval()

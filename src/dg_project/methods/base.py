@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from dg_project import parameters
 from dg_project.domains.batches import Batch, Batching
 from dg_project.errors import CheckpointError
-from dg_project.parameters import Params
 from dg_project.tasks.base import Prediction, TaskModel
 from dg_project.training.learner import Learner
 
@@ -31,11 +31,11 @@ class Method(Learner):
 
     name: ClassVar[str]
     batching: ClassVar[Batching]
-    Params: ClassVar[type[Params]]
+    Params: ClassVar[type[parameters.Params]]
     training_only: ClassVar[tuple[str, ...]] = ()
     """Names of the submodules that only training needs."""
 
-    def __init__(self, model: TaskModel, params: Params, domains: Sequence[str]) -> None:
+    def __init__(self, model: TaskModel, params: parameters.Params, domains: Sequence[str]) -> None:
         super().__init__()
         self.model = model
         self.params = params

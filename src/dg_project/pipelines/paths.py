@@ -20,11 +20,11 @@ def locate(path: str) -> Path:
 def locate_checkpoint(name: str) -> str:
     """Return the folder of a checkpoint as an absolute path, or ``name`` itself where it may be a hub name.
 
-    A hub name is ``owner/model``: anything else, or anything that lies in the project, is a path.
+    A hub name is ``owner/model``, and no folder of the project is called ``owner``.
     """
-    folder = locate(name)
-    looks_like_hub = name.count("/") == 1 and not name.startswith((".", "/", "~"))
-    return name if looks_like_hub and not folder.exists() else str(folder)
+    owner, *rest = name.split("/")
+    looks_like_hub = len(rest) == 1 and not name.startswith((".", "~")) and owner != "" and not locate(owner).exists()
+    return name if looks_like_hub else str(locate(name))
 
 
 def read_parameters(parameters: dict[str, Any]) -> Parameters:

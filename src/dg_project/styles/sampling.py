@@ -44,8 +44,8 @@ def sample(source: pd.DataFrame, source_root: Path, candidates: pd.DataFrame, ca
         folder: empty folder; gets the images as ``<domain>/<image_id>.png``.
 
     Returns:
-        The pseudo manifest, paths relative to ``folder``: the rows of the chosen candidates with ``SAMPLED_COLUMNS`` and
-        ``SELECTION_COLUMNS``. Dropped images stay in it, with ``kept`` False and the reason.
+        The pseudo manifest, paths relative to ``folder``: the rows of the chosen candidates with ``SAMPLED_COLUMNS``
+        and ``SELECTION_COLUMNS``. Dropped images stay in it, with ``kept`` False and the reason.
 
     Raises:
         DataError: a candidate was made from an image that is no source image, or the gate dropped every image.
@@ -68,7 +68,8 @@ def _sample_one(original: Tensor, group: pd.DataFrame, candidate_root: Path, par
                 folder: Path) -> dict[str, Any]:
     """Choose among the candidates of one source image and domain, store the image and return its row."""
     images = [_floats(load_image(image_path(candidate_root, row))) for row in group.itertuples()]
-    chosen = select(images, original, params.decomposition, params.style_weight, params.content_weight, params.recombine)
+    chosen = select(images, original, params.decomposition, params.style_weight, params.content_weight,
+                    params.recombine)
     row = group.iloc[chosen.index].to_dict()
     target = row_target(group.iloc[chosen.index])
     visibility = box_visibility(original, chosen.image, target["boxes"])
@@ -98,8 +99,8 @@ def _tell(manifest: pd.DataFrame) -> None:
     """Log what the gate did, domain by domain."""
     for domain, rows in manifest.groupby("domain", sort=False):
         dropped, lighter = int((~rows["kept"]).sum()), int((rows["kept"] & (rows["weight"] < 1)).sum())
-        logger.info("pseudo domain '%s': %d images, %d down-weighted, %d dropped by the gate", domain, len(rows), lighter,
-                    dropped)
+        logger.info("pseudo domain '%s': %d images, %d down-weighted, %d dropped by the gate", domain, len(rows),
+                    lighter, dropped)
     if not manifest["kept"].any():
         raise DataError("the gate dropped every pseudo image, so there is nothing to train on; look at the candidate "
                         "images, lower synthesis strength, or lower sampling.gate.drop_below and min_visibility")

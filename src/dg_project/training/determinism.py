@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch.utils import deterministic as debugging
 
 
 def seed_step(seed: int, step: int) -> None:
@@ -26,14 +27,14 @@ def seed_step(seed: int, step: int) -> None:
 def deterministic() -> Iterator[None]:
     """Let torch choose deterministic algorithms where it has them, and restore the old choice afterwards."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    fill = debugging.fill_uninitialized_memory  # type: ignore[attr-defined]  # the module is replaced at import
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Filling every new tensor with NaN finds bugs in kernels, at the price of a pass through memory.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    debugging.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
             yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        debugging.fill_uninitialized_memory = fill  # type: ignore[attr-defined]

@@ -32,7 +32,8 @@ class Average:
     def update(self, step: int) -> None:
         """Take in the weights after step t (0-based): ``avg <- d avg + (1 - d) weights``.
 
-        ``d = min(decay, (1 + t) / (10 + t))``: the smaller decay of the first steps lets the average forget the initial weights.
+        ``d = min(decay, (1 + t) / (10 + t))``: the smaller decay of the first steps lets the average forget
+        the initial weights.
         """
         if self.state is None or self.decay is None:
             return

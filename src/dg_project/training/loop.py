@@ -96,7 +96,7 @@ class _Run:
 
     def __init__(self, learner: L, params: TrainingParams, workdir: Path, seed: int, selection: Selection[L]) -> None:
         self.device = resolve_device(params.device)
-        self.learner = learner.to(self.device, memory_format=torch.channels_last)
+        self.learner = learner.to(self.device).to(memory_format=torch.channels_last)
         self.params, self.seed, self.selection = params, seed, selection
         self.optimizer = build_optimizer(learner, params)
         self.average = Average(learner, params.ema)

@@ -55,6 +55,7 @@ def small(corpus: Path) -> PretrainLDMParams:
         vae_channels=[8, 8, 16],
         unet_channels=[8, 16],
         text_dim=16,
+        latent_channels=4,
         vae_steps=4,
         unet_steps=4,
         vae_batch_size=2,

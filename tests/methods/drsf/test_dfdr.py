@@ -47,7 +47,8 @@ def test_decoupling_splits_and_reassembly_recombines() -> None:
     pooled = torch.cat([parts.shared.mean((2, 3)), parts.private.mean((2, 3))], 1)
     recalibration = module.recalibration(pooled)[..., None, None]
     torch.testing.assert_close(out, parts.shared + recalibration * parts.private)
-    assert module.eval()(features) is not None and module.parts is None
+    assert module.eval()(features) is not None
+    assert module.parts is None
 
 
 def test_it_starts_near_the_identity_and_is_it_where_r_is_one() -> None:

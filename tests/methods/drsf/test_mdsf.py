@@ -35,7 +35,8 @@ def test_mixing_weights_are_drawn_per_source_image_over_the_domains_present() ->
     torch.manual_seed(0)
     pair, domain = torch.tensor([4, 4, 8, 4, 8, 5]), torch.tensor([0, 2, 0, 3, 1, 0])
     weights, labels = mixing_weights(pair, domain, 4, 1.0)
-    assert weights.shape == (2, 6) and labels.shape == (2, 4)
+    assert weights.shape == (2, 6)
+    assert labels.shape == (2, 4)
     assert ((weights > 0) == torch.tensor([[1, 1, 0, 1, 0, 0], [0, 0, 1, 0, 1, 0]], dtype=torch.bool)).all()
     torch.testing.assert_close(weights.sum(1), torch.ones(2))
     for g in range(2):
@@ -55,10 +56,12 @@ def test_mixing_weights_are_uniform_on_the_simplex() -> None:
 
 def test_a_domain_that_comes_twice_is_mixed_once_and_lone_rows_are_not_mixed() -> None:
     weights, labels = mixing_weights(torch.tensor([1, 1, 1]), torch.tensor([0, 0, 1]), 2, 1.0)
-    assert weights[0, 1] == 0 and weights[0].sum() == pytest.approx(1)
+    assert weights[0, 1] == 0
+    assert weights[0].sum() == pytest.approx(1)
     assert labels[0].tolist() == pytest.approx([weights[0, 0].item(), weights[0, 2].item()])
     weights, labels = mixing_weights(torch.tensor([1, 2]), torch.tensor([0, 1]), 3, 1.0)
-    assert weights.shape == (0, 2) and labels.shape == (0, 3)
+    assert weights.shape == (0, 2)
+    assert labels.shape == (0, 3)
 
 
 def test_fuse_is_the_weighted_sum_of_rows() -> None:
@@ -97,7 +100,8 @@ def test_adversarial_loss_sums_the_domains_and_adds_the_fused_term() -> None:
 def test_discriminators_have_the_documented_layers() -> None:
     image = ImageDiscriminator(8, 5)
     assert image(random(2, 8, 3, 4)).shape == (2, 5, 3, 4)
-    assert [tuple(weight.shape) for weight in image.parameters() if weight.ndim == 4] == [(512, 8, 1, 1), (5, 512, 1, 1)]
+    kernels = [tuple(weight.shape) for weight in image.parameters() if weight.ndim == 4]
+    assert kernels == [(512, 8, 1, 1), (5, 512, 1, 1)]
     instance = InstanceDiscriminator(16, 5)
     assert instance(random(7, 16)).shape == (7, 5)
     assert sum(isinstance(layer, torch.nn.Linear) for layer in instance) == 3

@@ -33,7 +33,8 @@ def batch(pseudo: float = 0.0) -> Batch:
     images = torch.rand(6, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * 0.5
     images[domain > 0] += pseudo
     target = {"boxes": BOXES, "labels": torch.tensor([1, 2]), "difficult": torch.tensor([False, False])}
-    return Batch(list(images), [dict(target) for _ in range(6)], domain, torch.tensor([0, 0, 0, 5, 5, 5]), torch.ones(6))
+    pair = torch.tensor([0, 0, 0, 5, 5, 5])
+    return Batch(list(images), [dict(target) for _ in range(6)], domain, pair, torch.ones(6))
 
 
 def losses(method: DRSF, of: Batch) -> dict[str, Tensor]:
@@ -70,7 +71,7 @@ def test_the_adversary_trains_at_full_weight_and_the_backbone_against_it() -> No
         method = drsf(grl_image=weight, grl_instance=0.0)
         losses(method, batch())["loss_adv_image"].backward()
         stem = next(weight for weight in method.model.backbone.parameters() if weight.requires_grad)
-        gradients[weight] = (method.image_discriminator[0].weight.grad, stem.grad)
+        gradients[weight] = (method.image_adversary.discriminator[0].weight.grad, stem.grad)
     torch.testing.assert_close(gradients[0.05][0], gradients[0.025][0])
     torch.testing.assert_close(gradients[0.05][1], 2 * gradients[0.025][1], rtol=1e-3, atol=1e-7)
     assert gradients[0.05][1].abs().max() > 0
@@ -86,7 +87,8 @@ def test_every_part_can_be_left_out() -> None:
 def test_the_task_on_fused_features_sees_the_kept_labels() -> None:
     plain, fused = losses(drsf(), batch()), losses(drsf(task_on_fused=True), batch())
     assert set(fused) - set(plain) == {"loss_fused"}
-    assert fused["loss_fused"].isfinite() and fused["loss_fused"] > 0
+    assert fused["loss_fused"].isfinite()
+    assert fused["loss_fused"] > 0
     halved = batch()
     halved.weight = torch.full((6,), 0.5)
     torch.testing.assert_close(losses(drsf(task_on_fused=True), halved)["loss_fused"], 0.5 * fused["loss_fused"])
@@ -95,7 +97,7 @@ def test_the_task_on_fused_features_sees_the_kept_labels() -> None:
 def test_dfdr_stays_at_inference_and_helpers_do_not() -> None:
     state = drsf().inference_state()
     assert any(name.startswith("dfdr.") for name in state)
-    assert not any(name.startswith(("aux.", "image_discriminator.", "instance_discriminator.")) for name in state)
+    assert not any(name.startswith(("aux.", "image_adversary.", "instance_adversary.")) for name in state)
     method = drsf()
     before = method.predict([torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0))])[0]["scores"]
     torch.nn.init.constant_(method.dfdr.recalibration[2].bias, -8.0)
@@ -106,7 +108,8 @@ def test_dfdr_stays_at_inference_and_helpers_do_not() -> None:
 def test_nothing_of_a_step_remains_in_the_module() -> None:
     method = drsf(cross_reassembly=1.0)
     losses(method, batch())
-    assert method.dfdr.parts is None and method.dfdr.donor is None
+    assert method.dfdr.parts is None
+    assert method.dfdr.donor is None
 
 
 def test_donors_come_from_the_same_pair() -> None:
@@ -115,7 +118,8 @@ def test_donors_come_from_the_same_pair() -> None:
     torch.manual_seed(0)
     drawn = torch.stack([donors(pair, 1.0) for _ in range(50)])
     assert (pair[drawn] == pair).all()
-    assert (drawn[:, :5] != torch.arange(5)).all() and (drawn[:, 5] == 5).all()
+    assert (drawn[:, :5] != torch.arange(5)).all()
+    assert (drawn[:, 5] == 5).all()
     assert set(drawn[:, 0].tolist()) == {1, 2}
 
 
@@ -129,7 +133,8 @@ def test_instances_are_fused_where_every_mixed_image_has_the_object() -> None:
 
 def test_a_batch_without_objects_or_without_pairs_is_fine() -> None:
     empty = batch()
-    empty.targets = [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long(), "difficult": torch.zeros(0).bool()}] * 6
+    nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long(), "difficult": torch.zeros(0).bool()}
+    empty.targets = [nothing] * 6
     assert "loss_adv_instance" not in losses(drsf(), empty)
     lone = batch().rows(torch.tensor([0, 3]))
     assert all(value.isfinite() for value in losses(drsf(task_on_fused=True), lone).values())

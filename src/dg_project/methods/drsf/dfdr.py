@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -105,9 +105,9 @@ def align_loss(shared: Tensor, private: Tensor, pair_id: Tensor, domain_id: Tens
     """Pull the shared parts of a pair together, and shared and private parts of one image apart.
 
     ``1/K sum_k ||n(F_sha^s) - n(F_sha^k)||^2 + gamma mean cos^2(GAP F_sha, GAP F_pri)``, n dividing by the L2 norm over
-    the channels of a position. The first term is the mean over the pseudo rows of the batch: positions of the same place in the
-    source image (mean over the valid ones) where that is in the batch, else globally pooled features against the mean
-    of the source rows.
+    the channels of a position. The first term is the mean over the pseudo rows of the batch: positions of the same
+    place in the source image (mean over the valid ones) where that is in the batch, else globally pooled features
+    against the mean of the source rows.
 
     Args:
         shared: ``(B, C, H, W)``.

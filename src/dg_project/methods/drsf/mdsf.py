@@ -8,18 +8,18 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class _Reverse(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: Tensor, weight: float) -> Tensor:  # noqa: ANN401 - torch gives the context no type
+    def forward(ctx: Any, value: Tensor, weight: float) -> Tensor:
         ctx.weight = weight
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]  # noqa: ANN401
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return -ctx.weight * gradient, None
 
 
@@ -105,3 +105,21 @@ class InstanceDiscriminator(nn.Sequential):
     def __init__(self, channels: int, n_domains: int, hidden: int = 256) -> None:
         super().__init__(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
                          nn.Linear(hidden, n_domains))
+
+
+class Adversary(nn.Module):
+    """A discriminator that learns the domain of features, which learn to hide it.
+
+    Args:
+        discriminator: maps features ``(N, ...)`` to logits ``(N, 1 + K, ...)``.
+        weight: of the reversed gradient that the features get; the discriminator itself learns at full weight.
+    """
+
+    def __init__(self, discriminator: nn.Module, weight: float) -> None:
+        super().__init__()
+        self.discriminator, self.weight = discriminator, weight
+
+    def forward(self, features: Tensor, domain_id: Tensor, mix: Tensor, labels: Tensor) -> Tensor:
+        """Return ``L_adv`` of features ``(B, ...)`` and of their ``mix`` (G, B) with soft ``labels`` (G, 1 + K)."""
+        hidden = reverse_gradient(features, self.weight)
+        return adversarial_loss(self.discriminator(hidden), self.discriminator(fuse(hidden, mix)), domain_id, labels)

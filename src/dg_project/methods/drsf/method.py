@@ -12,16 +12,9 @@ from torch import Tensor
 from dg_project.domains.batches import Batch, Batching
 from dg_project.methods.base import Method
 from dg_project.methods.drsf.dfdr import DFDR, Parts, align_loss, ranking_loss
-from dg_project.methods.drsf.mdsf import (
-    ImageDiscriminator,
-    InstanceDiscriminator,
-    adversarial_loss,
-    fuse,
-    mixing_weights,
-    reverse_gradient,
-)
+from dg_project.methods.drsf.mdsf import Adversary, ImageDiscriminator, InstanceDiscriminator, fuse, mixing_weights
 from dg_project.parameters import Fraction, Params
-from dg_project.tasks.base import Features, Inputs, Instances, TaskModel, take
+from dg_project.tasks.base import AuxHead, Features, Inputs, Instances, TaskModel, take
 
 
 class DRSFParams(Params):
@@ -47,13 +40,16 @@ class DRSF(Method):
     name: ClassVar[str] = "drsf"
     batching: ClassVar[Batching] = "paired"
     Params: ClassVar[type[Params]] = DRSFParams
-    training_only: ClassVar[tuple[str, ...]] = ("aux", "image_discriminator", "instance_discriminator")
+    training_only: ClassVar[tuple[str, ...]] = ("aux", "image_adversary", "instance_adversary")
     params: DRSFParams
 
     def __init__(self, model: TaskModel, params: DRSFParams, domains: Sequence[str]) -> None:
         super().__init__(model, params, domains)
         backbone, n_domains = model.backbone, len(domains)
-        self.dfdr = self.aux = self.image_discriminator = self.instance_discriminator = None
+        self.dfdr: DFDR | None = None
+        self.aux: AuxHead | None = None
+        self.image_adversary: Adversary | None = None
+        self.instance_adversary: Adversary | None = None
         if params.stage is not None:
             stage = f"stage{params.stage}"
             tap = backbone.tap(stage)
@@ -61,36 +57,35 @@ class DRSF(Method):
             self.aux = model.aux_head(backbone.channels[stage])
             tap.module = self.dfdr
         if params.grl_image:
-            self.image_discriminator = ImageDiscriminator(backbone.channels[backbone.last], n_domains)
+            image = ImageDiscriminator(backbone.channels[backbone.last], n_domains)
+            self.image_adversary = Adversary(image, params.grl_image)
         if params.grl_instance and model.instance_channels is not None:
-            self.instance_discriminator = InstanceDiscriminator(model.instance_channels, n_domains)
+            instance = InstanceDiscriminator(model.instance_channels, n_domains)
+            self.instance_adversary = Adversary(instance, params.grl_instance)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return the task's losses, ``loss_align``, ``loss_rea`` and ``loss_adv_*``, each times its weight."""
+        """Return the task's losses, and ``loss_align``, ``loss_rea`` and ``loss_adv_*``, each times its weight."""
         inputs = self.model.prepare(batch.images, batch.targets)
         features, parts = self._features(batch, inputs)
         mix, labels = mixing_weights(batch.pair_id, batch.domain_id, len(self.domains), self.params.alpha)
-        losses = {}
-        if self.instance_discriminator is None:
-            rows = self._task_rows(batch)
+        rows = torch.where((batch.domain_id == 0) | self.params.task_on_pseudo)[0]
+        losses: dict[str, Tensor] = {}
+        if self.instance_adversary is None:
             maps = self.model.neck(take(features, rows))
         else:
             everything = self.model.neck(features)
-            losses |= self._instance_adversary(self.model.instance_features(everything, inputs), batch, mix, labels)
-            rows = self._task_rows(batch)
             maps = take(everything, rows)
+            losses |= _adversary_on_instances(self.instance_adversary, self.model.instance_features(everything, inputs),
+                                              batch.domain_id, mix, labels)
         losses |= self.model.losses(maps, inputs.rows(rows), batch.weight[rows])
         if self.params.task_on_fused and len(mix):
             losses["loss_fused"] = self._fused_task(features, inputs, batch, mix)
-        if parts is not None:
-            losses |= self._dfdr_losses(parts, inputs, batch)
-        if self.image_discriminator is not None:
-            losses |= self._image_adversary(features[self.model.backbone.last], batch, mix, labels)
+        if parts is not None and self.aux is not None:
+            losses |= self._dfdr_losses(self.aux, parts, inputs, batch)
+        if self.image_adversary is not None:
+            last = features[self.model.backbone.last]
+            losses["loss_adv_image"] = self.image_adversary(last, batch.domain_id, mix, labels)
         return losses
-
-    def _task_rows(self, batch: Batch) -> Tensor:
-        """Return the rows (int64) that enter the task loss: the source, and with ``task_on_pseudo`` all."""
-        return torch.where((batch.domain_id == 0) | self.params.task_on_pseudo)[0]
 
     def _features(self, batch: Batch, inputs: Inputs) -> tuple[Features, Parts | None]:
         if self.dfdr is None:
@@ -100,13 +95,13 @@ class DRSF(Method):
         parts, self.dfdr.parts, self.dfdr.donor = self.dfdr.parts, None, None
         return features, parts
 
-    def _dfdr_losses(self, parts: Parts, inputs: Inputs, batch: Batch) -> dict[str, Tensor]:
+    def _dfdr_losses(self, aux: AuxHead, parts: Parts, inputs: Inputs, batch: Batch) -> dict[str, Tensor]:
         align = align_loss(parts.shared, parts.private, batch.pair_id, batch.domain_id, self.params.gamma)
-        logits = [self.aux(part) for part in (parts.reassembled, parts.feature, parts.private)]
+        logits = [aux(part) for part in (parts.reassembled, parts.feature, parts.private)]
         source = torch.where(batch.domain_id == 0)[0]
-        rea = ranking_loss(*(self.aux.entropy(logit) for logit in logits))
+        rea = ranking_loss(*(aux.entropy(logit) for logit in logits))
         if len(source):
-            rea = rea + self.aux.loss(logits[0][source], inputs.rows(source))
+            rea = rea + aux.loss(logits[0][source], inputs.rows(source))
         return {"loss_align": self.params.lambda_align * align, "loss_rea": self.params.lambda_rea * rea}
 
     def _fused_task(self, features: Features, inputs: Inputs, batch: Batch, mix: Tensor) -> Tensor:
@@ -116,19 +111,14 @@ class DRSF(Method):
         losses = self.model.losses(self.model.neck(fused), inputs.rows(rows), mix @ batch.weight)
         return torch.stack(list(losses.values())).sum()
 
-    def _image_adversary(self, last: Tensor, batch: Batch, mix: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        reversed_ = reverse_gradient(last, self.params.grl_image)
-        logits, fused = (self.image_discriminator(part) for part in (reversed_, fuse(reversed_, mix)))
-        return {"loss_adv_image": adversarial_loss(logits, fused, batch.domain_id, labels)}
 
-    def _instance_adversary(self, instances: Instances | None, batch: Batch, mix: Tensor,
+def _adversary_on_instances(adversary: Adversary, instances: Instances | None, domain_id: Tensor, mix: Tensor,
                             labels: Tensor) -> dict[str, Tensor]:
-        if instances is None or not len(instances.row):
-            return {}
-        reversed_ = reverse_gradient(instances.vectors, self.params.grl_instance)
-        weights, group = instance_mix(mix, instances)
-        logits, fused = (self.instance_discriminator(part) for part in (reversed_, fuse(reversed_, weights)))
-        return {"loss_adv_instance": adversarial_loss(logits, fused, batch.domain_id[instances.row], labels[group])}
+    """Return ``loss_adv_instance`` of the labelled objects, or nothing where there are none."""
+    if instances is None or not len(instances.row):
+        return {}
+    weights, group = instance_mix(mix, instances)
+    return {"loss_adv_instance": adversary(instances.vectors, domain_id[instances.row], weights, labels[group])}
 
 
 def donors(pair_id: Tensor, probability: float) -> Tensor | None:

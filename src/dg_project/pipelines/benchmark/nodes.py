@@ -46,11 +46,11 @@ def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, parame
     for seed in settings.benchmark.seeds:
         for method in settings.benchmark.methods:
             model = models / _name(method, seed)
-            found = experiment.predict_once(model, images, locate(settings.data.root), settings, locate(settings.workspace))
+            found = experiment.predict_once(model, images, locate(settings.data.root), settings,
+                                            locate(settings.workspace))
             cell = experiment.score(model, found, images, run_id)[1]
             records.append(cell)
-            numbers.setdefault(method, {})[f"seed{seed}"] = {
-                metric: dict(zip(rows["domain"], rows["value"], strict=True)) for metric, rows in cell.groupby("metric")}
+            numbers.setdefault(method, {})[f"seed{seed}"] = experiment.nested(cell)
     return pandas.concat(records, ignore_index=True), numbers
 
 

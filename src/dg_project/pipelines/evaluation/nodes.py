@@ -60,7 +60,8 @@ def _score(
         name = records["method"].iloc[0]
         # ERM as the method of a run is its own baseline: one set of rows, not two of the same name.
         tables[name] = (predictions.assign(method=name), records, by_class.assign(method=name))
-        values = {metric: dict(zip(rows["domain"], rows["value"], strict=True)) for metric, rows in records.groupby("metric")}
+        values = experiment.nested(records)
         numbers |= {prefix: values} if prefix else values
-    predictions, results, class_scores = (pandas.concat(part, ignore_index=True) for part in zip(*tables.values(), strict=True))
+    columns = zip(*tables.values(), strict=True)
+    predictions, results, class_scores = (pandas.concat(parts, ignore_index=True) for parts in columns)
     return predictions, check_records(results), class_scores, numbers

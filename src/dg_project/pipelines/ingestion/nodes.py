@@ -30,7 +30,8 @@ def ingest_targets(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
     test = {"test": data.splits["test"]}
     parts = [read_domain(data.reader, locate(data.root), name, "target", test, data.classes, data.on_bad_sample)
              for name in data.targets]
-    return pandas.concat([manifest for manifest, _ in parts], ignore_index=True), [m for _, skipped in parts for m in skipped]
+    manifest = pandas.concat([manifest for manifest, _ in parts], ignore_index=True)
+    return manifest, [message for _, skipped in parts for message in skipped]
 
 
 def make_card(source: pd.DataFrame, target: pd.DataFrame, skipped_source: list[str], skipped_target: list[str],
@@ -40,6 +41,7 @@ def make_card(source: pd.DataFrame, target: pd.DataFrame, skipped_source: list[s
 
     from dg_project.domains.card import data_card, format_card
 
-    card = data_card(pandas.concat([source, target], ignore_index=True), data.classes, [*skipped_source, *skipped_target])
+    everything = pandas.concat([source, target], ignore_index=True)
+    card = data_card(everything, data.classes, [*skipped_source, *skipped_target])
     logger.info("data card\n%s", format_card(card))
     return card

@@ -59,8 +59,9 @@ def draw_panels(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.Data
     from dg_project.evaluation.predictions import by_method
     from dg_project.figures.prediction_panels import prediction_panels
 
-    return prediction_panels(by_method(predictions), scored_rows(source, target, evaluation.max_images), locate(data.root),
-                             data.classes, scenes=reporting.panel_scenes, score_threshold=reporting.score_threshold)
+    images = scored_rows(source, target, evaluation.max_images)
+    return prediction_panels(by_method(predictions), images, locate(data.root), data.classes,
+                             scenes=reporting.panel_scenes, score_threshold=reporting.score_threshold)
 
 
 def draw_pseudo_domains(source: pd.DataFrame, root: str, pseudo: pd.DataFrame, pseudo_images: Path) -> figure.Figure:

@@ -19,7 +19,7 @@ _LIMITS = [
 ]
 _ALT = {
     "domain_chart": ("Scores by domain", "Bars of each method's score in the source, each target and their mean."),
-    "prediction_panels": ("Same scenes, every weather", "Detections of each model drawn on the same scenes in all domains."),
+    "prediction_panels": ("Same scenes, every weather", "Detections of each model on the same scenes in all domains."),
     "pseudo_sheet": ("Pseudo domains", "Source images beside the images that the diffusion model made of them."),
     "feature_shift": ("Feature shift", "Source, pseudo and target images as points in the model's feature space."),
     "loss_curves": ("Training", "Losses of each model by training step."),

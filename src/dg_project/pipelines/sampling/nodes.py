@@ -28,6 +28,7 @@ def sample_pseudo_domains(source: pd.DataFrame, root: str, candidate_images: Pat
                    candidates["candidate"].tolist(), sampling, code_hash("styles")) / "sampled"
     if not folder.exists():
         with atomic_folder(folder) as new:
-            sample(source, locate(root), candidates, candidate_images, sampling, new).to_parquet(new / "manifest.parquet")
+            chosen = sample(source, locate(root), candidates, candidate_images, sampling, new)
+            chosen.to_parquet(new / "manifest.parquet")
     manifest = pandas.read_parquet(folder / "manifest.parquet")
     return publish_images(folder, manifest), manifest

@@ -27,6 +27,7 @@ def generate_candidates(source: pd.DataFrame, root: str, ldm: LDMParams, synthes
     generator = Generator.open(locate_checkpoint(ldm.checkpoint), ldm.dtype, resolve_device(device), ldm.scheduler)
     # The speed may change between two runs of the same work; a card beside each image says what else it was made from.
     quality = ldm.model_dump(exclude={"checkpoint", "batch_size"})
-    folder = place(locate(workspace), "synthesis", generator.fingerprint, quality, seed, code_hash("diffusion/generator.py"))
+    code = code_hash("diffusion/generator.py")
+    folder = place(locate(workspace), "synthesis", generator.fingerprint, quality, seed, code)
     candidates = synthesise(rows, locate(root), synthesis.domains, ldm, synthesis.candidates, seed, generator, folder)
     return publish_images(folder, candidates), candidates

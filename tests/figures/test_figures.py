@@ -1,0 +1,185 @@
+"""Every figure shows the numbers it was given, and keeps its text inside the picture and off its axes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from figures.cases import (
+    CLASSES,
+    WEATHERS,
+    benchmark_records,
+    history,
+    pseudo_manifest,
+    street_manifest,
+    street_predictions,
+)
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from dg_project.evaluation.bootstrap import bootstrap
+from dg_project.evaluation.features import domain_shift, embed
+from dg_project.evaluation.table import benchmark_table
+from dg_project.figures.benchmark_chart import benchmark_chart
+from dg_project.figures.domain_chart import domain_chart
+from dg_project.figures.feature_shift import feature_shift
+from dg_project.figures.loss_curves import loss_curves
+from dg_project.figures.prediction_panels import prediction_panels
+from dg_project.figures.pseudo_sheet import pseudo_sheet
+from dg_project.figures.style import REJECTED, method_colours
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    root = tmp_path_factory.mktemp("run")
+    manifest = street_manifest(root / "data", 4)
+    predictions = {"erm": street_predictions(manifest, 0.6), "drsf": street_predictions(manifest, 0.9, 1)}
+    result = bootstrap(predictions, manifest, CLASSES, resamples=20)
+    source = street_manifest(root / "source", 6, {"daytime_clear": (1, 0)}, split="train")
+    return {"root": root, "manifest": manifest, "predictions": predictions, "intervals": result.intervals(),
+            "differences": result.differences("erm"), "source": source,
+            "pseudo": pseudo_manifest(root / "pseudo", source)}
+
+
+def shift_figure() -> tuple[Figure, pd.DataFrame]:
+    generator = np.random.default_rng(0)
+    names = {"daytime_clear": "source", "night_clear": "target", "pseudo night": "pseudo"}
+    domains = [name for name in names for _ in range(10)]
+    features = generator.normal(size=(30, 8)) + np.repeat([0, 3, 1], 10)[:, None]
+    shift = domain_shift(features, domains, "daytime_clear")
+    return feature_shift(embed(features, "pca"), domains, [names[d] for d in domains], shift, method="PCA"), shift
+
+
+def make(name: str, run: dict) -> Figure:
+    records = benchmark_records()
+    return {
+        "domain": lambda: domain_chart(run["intervals"], run["differences"], source="daytime_clear", note="Seed 0."),
+        "losses": lambda: loss_curves({"erm": history(40, 0, ("loss_box",)),
+                                       "drsf": history(40, 1, ("loss_box", "loss_align", "loss_rea", "loss_adv"))}),
+        "panels": lambda: prediction_panels(run["predictions"], run["manifest"], run["root"] / "data", CLASSES,
+                                            scenes=1),
+        "pseudo": lambda: pseudo_sheet(run["source"], run["root"] / "source", run["pseudo"], run["root"] / "pseudo"),
+        "shift": lambda: shift_figure()[0],
+        "benchmark": lambda: benchmark_chart(benchmark_table(records), records),
+    }[name]()
+
+
+def text_of(figure: Figure) -> str:
+    return " ".join(text.get_text().replace("\n", " ") for text in figure.texts)
+
+
+@pytest.mark.parametrize("name", ["domain", "losses", "panels", "pseudo", "shift", "benchmark"])
+def test_title_caption_and_labels_stay_inside_and_clear_of_the_axes(name, run):
+    figure = make(name, run)
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    width, height = figure.bbox.size
+    blocks = [axes.get_tightbbox(renderer) for axes in figure.axes]
+    for text in figure.texts:
+        box = text.get_window_extent(renderer)
+        assert box.x0 >= 0
+        assert box.x1 <= width
+        assert box.y0 >= 0
+        assert box.y1 <= height
+        assert not any(box.overlaps(block) for block in blocks), f"{name}: '{text.get_text()}' lies on an axes"
+    for axes, block in zip(figure.axes, blocks, strict=True):
+        assert block.x0 >= -1
+        assert block.x1 <= width + 1, f"{name}: {axes.get_title()} is cut off"
+    for legend in figure.legends:
+        assert legend.get_window_extent(renderer).x1 <= width
+
+
+def test_domain_chart_shows_the_values_and_says_the_finding(run):
+    figure = make("domain", run)
+    axes = figure.axes[0]
+    expected = 100 * run["intervals"].set_index(["method", "domain"])["value"]
+    heights = [bar.get_height() for bars in axes.containers if hasattr(bars, "patches") for bar in bars.patches]
+    np.testing.assert_allclose(heights, [*expected["erm"], *expected["drsf"]])
+    gain = run["differences"].set_index("domain").loc["unseen_mean"]
+    assert f"{100 * gain['difference']:+.1f}" in text_of(figure)
+    assert "n = 4 test images per domain" in text_of(figure)
+    assert "%" in axes.get_ylabel()
+
+
+def test_domain_chart_without_intervals_or_with_a_missing_domain(run):
+    bare = run["intervals"].assign(low=np.nan, high=np.nan)
+    bare.loc[bare["domain"] == "night_rainy", "value"] = np.nan
+    figure = domain_chart(bare, run["differences"].iloc[:0], source="daytime_clear")
+    figure.canvas.draw()
+    assert [t.get_text() for t in figure.axes[0].texts].count("not run") == 2
+    assert "bootstrap" not in text_of(figure)
+
+
+def test_loss_curves_leave_out_what_a_method_lacks(run):
+    figure = make("losses", run)
+    lines = {axes.get_title(loc="left"): {line.get_label() for line in axes.lines if line.get_label()[0] != "_"}
+             for axes in figure.axes}
+    assert lines == {"box": {"ERM", "DRSF"}, "align": {"DRSF"}, "rea": {"DRSF"}, "adv": {"DRSF"},
+                     "learning rate": {"ERM", "DRSF"}}
+
+
+def test_prediction_panels_draw_detections_above_the_threshold_only(run):
+    figure = make("panels", run)
+    assert len(figure.axes) == 2 * len(WEATHERS)
+    first = figure.axes[0]
+    rows = run["manifest"][run["manifest"]["domain"] == "daytime_clear"]
+    easy = rows["difficult"].map(lambda flags: sum(not flag for flag in flags))
+    chosen = rows.loc[easy.idxmax()]
+    found = run["predictions"]["erm"]
+    scores = found[(found["domain"] == "daytime_clear") & (found["image_id"] == chosen["image_id"])]["scores"].iloc[0]
+    assert len(first.patches) == easy.max() + sum(score >= 0.5 for score in scores)
+    assert first.get_ylabel() == "ERM"
+
+
+def test_prediction_panels_without_shared_scenes(run):
+    manifest = run["manifest"].copy()
+    manifest["image_id"] = manifest["domain"] + manifest["image_id"]
+    predictions = street_predictions(manifest, 0.9)
+    figure = prediction_panels({"drsf": predictions}, manifest, run["root"] / "data", CLASSES, scenes=99)
+    assert len(figure.axes) == 4 * len(WEATHERS)
+
+
+def test_pseudo_sheet_frames_the_dropped_and_gives_the_reason(run):
+    figure = make("pseudo", run)
+    framed = [axes for axes in figure.axes
+              if axes.spines["left"].get_visible() and to_hex(axes.spines["left"].get_edgecolor()) == REJECTED]
+    assert len(framed) == int((~run["pseudo"]["kept"]).sum()) == 2
+    assert all("below 40 %" in axes.get_xlabel().replace("\n", " ") for axes in framed)
+    assert "16 of 18 images kept, 2 dropped" in text_of(figure)
+
+
+def test_pseudo_sheet_where_an_image_was_never_made(run):
+    pseudo = run["pseudo"].drop(index=run["pseudo"].index[0])
+    figure = pseudo_sheet(run["source"], run["root"] / "source", pseudo, run["root"] / "pseudo", scenes=3)
+    assert sum(text.get_text() == "none made" for axes in figure.axes for text in axes.texts) == 1
+
+
+def test_feature_shift_shows_every_point_and_distance():
+    figure, shift = shift_figure()
+    cloud, bars = figure.axes
+    assert sum(len(dots.get_offsets()) for dots in cloud.collections) == 30
+    assert sorted(bar.get_width() for bar in bars.patches) == sorted(shift["mmd2"])
+    assert "n = 10 images" in text_of(figure)
+
+
+def test_benchmark_chart_names_the_best_and_shows_the_gain(run):
+    figure = make("benchmark", run)
+    table = benchmark_table(benchmark_records())
+    assert f"DRSF, {100 * table.loc['drsf', 'unseen_mean']:.1f}" in text_of(figure)
+    gains = [text.get_text() for text in figure.axes[1].texts]
+    assert f"{100 * table.loc['drsf', 'gain']:+.1f}, p = {table.loc['drsf', 'gain_p_t']:.3f}" in gains
+    single = benchmark_records().query("seed == 0")
+    benchmark_chart(benchmark_table(single), single).canvas.draw()
+
+
+def test_a_method_keeps_its_colour_whoever_is_beside_it():
+    assert method_colours(["erm", "drsf"])["drsf"] == method_colours(["new", "drsf", "other"])["drsf"]
+    assert len(set(method_colours(["a", "b", "c", "erm"]).values())) == 4
+
+
+def test_figures_leave_global_settings_alone(run):
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    make("benchmark", run)
+    assert dict(mpl.rcParams) == before
