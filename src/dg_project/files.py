@@ -22,7 +22,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
     aside = target.parent / f".{target.stem}-{uuid.uuid4().hex}{target.suffix}"
     try:
         yield aside
-        os.replace(aside, target)
+        aside.replace(target)
     except OSError as error:
         raise _explain(error, target) from error
     finally:
@@ -81,7 +81,8 @@ def file_hash(path: Path) -> str:
 
 def folder_hash(folder: Path) -> str:
     """Return 16 hex digits of the names and bytes of every file below ``folder``."""
-    return fingerprint([(p.relative_to(folder).as_posix(), file_hash(p)) for p in sorted(folder.rglob("*")) if p.is_file()])
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return fingerprint([(path.relative_to(folder).as_posix(), file_hash(path)) for path in files])
 
 
 def inside(root: Path, relative: str) -> Path:

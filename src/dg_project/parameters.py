@@ -90,9 +90,9 @@ class SamplingParams(Params):
     """Style/content selection among candidates (DomainFusion), then the gate."""
 
     decomposition: Literal["fourier", "adain"] = "fourier"
-    style_weight: float = Field(5.0, ge=0, description="weight of the style distance; it spreads ~10x less than content")
+    style_weight: float = Field(5.0, ge=0, description="of the style distance, which spreads less than content")
     content_weight: float = Field(0.5, ge=0)
-    recombine: bool = Field(False, description="put the chosen style on the chosen content instead of keeping one image")
+    recombine: bool = Field(False, description="put the chosen style on the chosen content")
     gate: GateParams = GateParams()
 
 
@@ -170,7 +170,7 @@ class BenchmarkParams(Params):
     @field_validator("methods", "seeds", mode="before")
     @classmethod
     def _from_command_line(cls, value: Any) -> Any:
-        """Lists without commas, which ``--params`` splits at: ``seeds=5`` is five seeds, ``methods=erm+drsf`` is two."""
+        """Lists without commas, where ``--params`` splits: ``seeds=5`` is five seeds, ``erm+drsf`` two methods."""
         if isinstance(value, int):
             return list(range(value))
         return value.split("+") if isinstance(value, str) else value
@@ -187,14 +187,14 @@ class PretrainLDMParams(Params):
     """The recipe of the embedded tiny diffusion model."""
 
     corpus: str = "data/01_raw/streets_corpus"
-    vae_crop: tuple[int, int] = Field((64, 96), description="height, width in pixels that the autoencoder trains on")
-    crop: tuple[int, int] = Field((96, 160), description="height, width in pixels that the U-Net trains on")
-    vae_channels: list[int] = Field([24, 48, 96], min_length=2, description="multiples of 8; each level after the first halves")
-    unet_channels: list[int] = Field([48, 96, 128, 160], min_length=2, description="multiples of 8; text enters at the last")
+    vae_crop: tuple[int, int] = Field((64, 96), description="height, width that the autoencoder trains on")
+    crop: tuple[int, int] = Field((96, 160), description="height, width that the U-Net trains on")
+    vae_channels: list[int] = Field([24, 48, 96], min_length=2, description="multiples of 8; levels halve")
+    unet_channels: list[int] = Field([48, 96, 128, 160], min_length=2, description="multiples of 8; text enters last")
     text_dim: int = Field(128, ge=8)
     latent_channels: int = Field(8, ge=1)
     vae_steps: int = Field(2600, ge=1)
-    unet_steps: int = Field(4500, ge=1)
+    unet_steps: int = Field(3300, ge=1)
     vae_batch_size: int = Field(4, ge=1)
     batch_size: int = Field(8, ge=1)
     vae_lr: float = Field(1.5e-3, gt=0)

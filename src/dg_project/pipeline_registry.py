@@ -12,7 +12,12 @@ def register_pipelines() -> dict[str, Pipeline]:
     With ``--pipeline=X`` Kedro makes ``find_pipelines`` import the module X alone, so no other key may be
     counted on here, and each runnable name is a module.
     """
-    pipelines = find_pipelines(raise_errors=True)
+    try:
+        pipelines = find_pipelines(raise_errors=True)
+    except ImportError as error:
+        if error.__cause__ is not None:
+            raise
+        return {}  # no such folder: Kedro then names the pipelines that there are
     if "drsf" in pipelines:
         pipelines["__default__"] = pipelines["drsf"]
     return pipelines

@@ -54,3 +54,14 @@ def test_a_page_is_its_own_preview(tmp_path: Path) -> None:
     page = HTMLDataset(filepath=str(tmp_path / "p.html"), version=Version(None, "v1"))
     page.save("<p>hello</p>")
     assert page.preview() == "<p>hello</p>"
+
+
+def test_the_preview_of_a_table_is_json(tmp_path: Path) -> None:
+    import json
+
+    table = pd.DataFrame({"image_id": ["a", "b"], "boxes": [[[0.0, 1.0, 2.0, 3.0]], []], "n": [1, 0]})
+    dataset = ParquetDataset(filepath=str(tmp_path / "t.parquet"), version=Version(None, "v1"))
+    dataset.save(table)
+    preview = json.loads(json.dumps(dataset.preview(nrows=1)))
+    assert preview["columns"] == ["image_id", "boxes", "n"]
+    assert preview["data"] == [["a", "[[0.0, 1.0, 2.0, 3.0]]", 1]]

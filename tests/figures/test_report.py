@@ -32,7 +32,8 @@ def make_report(**changes: object) -> Report:
     differences = pd.DataFrame([{"method": "drsf", "domain": d, "metric": "mAP@50", "difference": 0.05, "low": 0.01,
                                  "high": 0.08} for d in [*DOMAINS, "unseen_mean"]])
     given = {"title": "A run <script>alert(1)</script>", "summary": "ERM & DRSF", "facts": {"seed": "0"},
-             "records": rows, "baseline": "erm", "differences": differences, "interval_note": "95 % bootstrap interval, 80 scenes.",
+             "records": rows, "baseline": "erm", "differences": differences,
+             "interval_note": "95 % bootstrap interval, 80 scenes.",
              "data_card": "daytime_clear  320 images", "pictures": [picture()],
              "per_class": {"DRSF": pd.DataFrame({"car": [0.5, np.nan]}, index=["night_clear", "daytime_foggy"])},
              "parameters": {"training": {"max_steps": 300}}, "versions": {"torch": "2.15"},

@@ -11,7 +11,7 @@ from kedro.config import OmegaConfigLoader
 
 from dg_project.errors import ParameterError
 from dg_project.methods import method_classes
-from dg_project.parameters import BenchmarkParams, SynthesisParams, check_parameters
+from dg_project.parameters import BenchmarkParams, Parameters, Params, SynthesisParams, check_parameters
 from dg_project.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -36,6 +36,17 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("env", ["base", "smoke"])
 def test_shipped_parameters_are_valid(env: str) -> None:
     check_parameters(raw(env), SCHEMAS)
+
+
+def test_conf_base_says_what_the_classes_default_to() -> None:
+    """Who reads conf/base sees what is run, and a default that is changed in one place alone is found out."""
+    shipped = Parameters.model_validate(raw())
+    for name in Parameters.model_fields:
+        group = getattr(shipped, name)
+        if isinstance(group, Params) and not any(f.is_required() for f in type(group).model_fields.values()):
+            assert group == type(group)(), name
+    for name, schema in SCHEMAS.items():
+        assert schema.model_validate(raw().get(name, {})) == schema(), name
 
 
 def test_every_parameter_of_every_method_is_shown() -> None:

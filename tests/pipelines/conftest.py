@@ -31,18 +31,17 @@ class Project:
         bootstrap_project(self.root)
         return KedroSession.create(self.root, env="smoke", runtime_params=parameters)
 
-    def run(self, pipeline: str, *, load_versions: dict[str, str] | None = None, **parameters: Any) -> str:
-        """Run a pipeline and return the version that it wrote."""
+    def run(self, *pipelines: str, load_versions: dict[str, str] | None = None, **parameters: Any) -> str:
+        """Run pipelines and return the version that they wrote."""
         with self.session(**parameters) as session:
-            session.run(pipeline_names=[pipeline], load_versions=load_versions)
+            session.run(pipeline_names=list(pipelines), load_versions=load_versions)
             return session.session_id
 
-    def catalog(self) -> Any:
+    def load(self, name: str, version: str | None = None) -> Any:
+        """Load an artifact, the newest one unless a version is named."""
         with self.session() as session:
-            return session.load_context().catalog
-
-    def load(self, name: str) -> Any:
-        return self.catalog().load(name)
+            context = session.load_context()
+            return context._get_catalog(load_versions={name: version} if version else None).load(name)
 
     def mlflow(self) -> Any:
         from mlflow import MlflowClient

@@ -34,7 +34,7 @@ def contact_sheet(folder: Path, images: int, columns: int, width: int) -> bytes:
 
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
     paths = paths[:: max(1, len(paths) // images)][:images]
-    cells = []
+    cells: list[Image.Image] = []
     height = width
     for path in paths:
         with Image.open(path) as image:

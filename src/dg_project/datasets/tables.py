@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import numbers
+
 from kedro_datasets import json, pandas
+from kedro_datasets._typing import TablePreview
 
 from dg_project.datasets.whole import WholeFile
+
+_LONGEST_CELL = 200
 
 
 class ParquetDataset(WholeFile, pandas.ParquetDataset):
     """A table with any cell types, lists of boxes included."""
+
+    def preview(self, nrows: int = 5) -> TablePreview:
+        """Return the first rows for Kedro-Viz, with lists as text (its JSON has no arrays)."""
+        rows = self.load().head(nrows)
+        return TablePreview(rows.map(_readable).to_dict(orient="split"))
 
 
 class CSVDataset(WholeFile, pandas.CSVDataset):
@@ -17,3 +27,14 @@ class CSVDataset(WholeFile, pandas.CSVDataset):
 
 class JSONDataset(WholeFile, json.JSONDataset):
     """A nested mapping."""
+
+
+def _readable(cell: object) -> object:
+    cell = _plain(cell)
+    return cell if isinstance(cell, numbers.Number | str) else str(cell)[:_LONGEST_CELL]
+
+
+def _plain(cell: object) -> object:
+    """Return arrays of arrays, as parquet gives them back, as lists of lists."""
+    cell = cell.tolist() if hasattr(cell, "tolist") else cell
+    return [_plain(part) for part in cell] if isinstance(cell, list) else cell

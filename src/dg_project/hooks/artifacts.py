@@ -14,6 +14,8 @@ from typing import Any
 
 _MOST_IMAGES = 8
 _METRICS_PER_BATCH = 1000
+_FROM_DISK = ("figure", "images")
+"""Kinds that are logged from their saved files: drawing or writing them again takes longer."""
 
 
 def kinds(pipeline: Any, catalog: Any) -> dict[str, dict[str, Any]]:
@@ -23,8 +25,8 @@ def kinds(pipeline: Any, catalog: Any) -> dict[str, dict[str, Any]]:
         metadata = (getattr(catalog.get(name), "metadata", None) or {}) if name in catalog else {}
         if wish := metadata.get("mlflow"):
             found[name] = {"prefix": name, **(wish if isinstance(wish, dict) else {"kind": wish})}
-            if found[name]["kind"] == "images":  # read back from disk: the data is only a function that writes them
-                found[name]["folder"] = str(catalog.get(name)._get_save_path())
+            if found[name]["kind"] in _FROM_DISK:
+                found[name]["saved"] = str(catalog.get(name)._get_save_path())
     return found
 
 
@@ -33,7 +35,7 @@ def log(state: dict[str, Any], name: str, data: Any) -> None:
     if wish := state["kinds"].get(name):
         from dg_project.hooks import runs
 
-        _LOGGERS[wish["kind"]](runs.client(state), state["run"], wish["prefix"], wish.get("folder", data))
+        _LOGGERS[wish["kind"]](runs.client(state), state["run"], wish["prefix"], wish.get("saved", data))
 
 
 def metric_name(name: str) -> str:
@@ -66,8 +68,8 @@ def _send(client: Any, run: str, points: list[tuple[str, Any, int, int]]) -> Non
         client.log_batch(run, metrics=metrics[first:first + _METRICS_PER_BATCH])
 
 
-def _figure(client: Any, run: str, prefix: str, data: Any) -> None:
-    client.log_figure(run, data, f"figures/{prefix}.png")
+def _figure(client: Any, run: str, prefix: str, image: str) -> None:
+    client.log_artifact(run, image, "figures")
 
 
 def _table(client: Any, run: str, prefix: str, data: Any) -> None:

@@ -12,6 +12,8 @@ from kedro.framework.hooks import hook_impl
 
 from dg_project.errors import DGError
 
+_WIDTH = 160
+
 
 class ConsoleHook:
     """Tidies the terminal; changes nothing in notebooks, where there is no log handler of Kedro's."""
@@ -21,6 +23,7 @@ class ConsoleHook:
         """Keep progress bars whole and show errors that a user can mend without a traceback."""
         for handler in logging.getLogger().handlers:
             _write_above_bars(handler)
+            _widen(handler)
         if not getattr(sys.excepthook, "_dg_project", False):
             sys.excepthook = _quiet(sys.excepthook)
 
@@ -40,10 +43,19 @@ def _write_above_bars(handler: logging.Handler) -> None:
     handler._above_bars = True  # type: ignore[attr-defined]
 
 
-def mendable(error: BaseException | None) -> DGError | OSError | None:
+def _widen(handler: logging.Handler) -> None:
+    """A log that is no terminal (a file, CI) has no width; rich would break its tables at 80 columns."""
+    console = getattr(handler, "console", None)
+    if console is not None and not console.is_terminal:
+        console.width = _WIDTH
+
+
+def mendable(error: BaseException | None) -> BaseException | None:
     """Return the error that a user can mend in the chain of causes (Kedro wraps those of datasets), if there is one."""
     while error is not None:
-        if isinstance(error, DGError) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        misnamed = isinstance(error, ValueError) and str(error).startswith("Failed to find the pipeline named")
+        if isinstance(error, DGError) or full or misnamed:
             return error
         error = error.__cause__ or error.__context__
     return None

@@ -47,7 +47,7 @@ def versions(pipeline: Any, catalog: Any) -> dict[str, dict[str, str]]:
 
     found = {}
     for name in sorted(pipeline.datasets()):
-        dataset = catalog.get(name) if name in catalog else None
+        dataset: Any = catalog.get(name) if name in catalog else None
         if not getattr(dataset, "_version", None):
             continue
         try:

@@ -45,7 +45,7 @@ def _check_checkpoint(params: Any) -> None:
     from dg_project.pipelines.paths import locate, locate_checkpoint
 
     folder = locate(params.checkpoint)
-    remedy = ("ldm.checkpoint must be a folder written by diffusers' save_pretrained (it holds a model_index.json) or a "
+    remedy = ("ldm.checkpoint must be a folder written by diffusers' save_pretrained (it has a model_index.json) or a "
               "name on the hub")
     if folder.exists() and not (folder / "model_index.json").is_file():
         raise CheckpointError(f"'{folder}' is no diffusers pipeline: model_index.json is missing; {remedy}")

@@ -47,7 +47,7 @@ def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds:
     pipeline = "+".join(run_params.get("pipeline_names") or ["drsf"])
     name = f"{pipeline} {run_params['run_id']}"
     state = {"uri": uri, "experiment": config["experiment"], "kinds": kinds, "name": name}
-    _quiet_database()
+    _quiet()
     api = client(state)
     tags = {
         "kedro.run_id": run_params["run_id"],
@@ -123,9 +123,11 @@ def _runner_name(runner: Any) -> str:
     return match.group(1) if match else str(runner)
 
 
-def _quiet_database() -> None:
-    """A new database announces each of its migrations; nobody needs to read those."""
+def _quiet() -> None:
+    """A new database announces each of its migrations, and the monitor that it starts; nobody needs to read those."""
     import logging
 
-    for name in ("alembic", "mlflow.store.db.utils"):
+    import mlflow.system_metrics.system_metrics_monitor  # noqa: F401  # its import sets its own level
+
+    for name in ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -70,7 +70,7 @@ def _sample_one(original: Tensor, group: pd.DataFrame, candidate_root: Path, par
     images = [_floats(load_image(image_path(candidate_root, row))) for row in group.itertuples()]
     chosen = select(images, original, params.decomposition, params.style_weight, params.content_weight,
                     params.recombine)
-    row = group.iloc[chosen.index].to_dict()
+    row = {str(key): value for key, value in group.iloc[chosen.index].items()}
     target = row_target(group.iloc[chosen.index])
     visibility = box_visibility(original, chosen.image, target["boxes"])
     weight, kept, reason = gate(visibility, target["difficult"], params.gate)

@@ -9,7 +9,7 @@ from diffusers import StableDiffusionInstructPix2PixPipeline
 from PIL import Image
 
 from dg_project.diffusion.generator import Generator
-from dg_project.diffusion.tiny import pretrain, stage
+from dg_project.diffusion.tiny import measure, pretrain, recipe, stage
 from dg_project.files import file_hash
 from dg_project.parameters import PretrainLDMParams
 
@@ -23,6 +23,8 @@ def save(params: PretrainLDMParams, workdir: Path, folder: Path) -> dict[str, st
 def test_interrupted_and_resumed_training_writes_the_same_weights(
     small: PretrainLDMParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(recipe, "SHEET_PROMPTS", recipe.SHEET_PROMPTS[:1])
+    monkeypatch.setattr(measure, "STEPS", (1,))
     expected = save(small, tmp_path / "w0", tmp_path / "m0")
     step, calls = stage.Stage._step, []
 

@@ -25,7 +25,7 @@ def test_losses_follow_their_formula() -> None:
     torch.testing.assert_close(got["loss_l1"], (weights * error.abs()).mean())
     torch.testing.assert_close(got["loss_edges"], (inner * down.abs()).mean() + (inner * right.abs()).mean())
     colour = error - (error[:, :1] + error[:, 1:2] + error[:, 2:]) / 3
-    torch.testing.assert_close(got["loss_colour"], 5 * (weights * colour.square()).mean())
+    torch.testing.assert_close(got["loss_colour"], 30 * (weights * colour.square()).mean())
     torch.testing.assert_close(got["loss_kl"], 1e-6 * posterior.kl().mean() / posterior.mean[0].numel())
 
 

@@ -38,8 +38,9 @@ def build_vae(channels: Sequence[int], latent_channels: int) -> AutoencoderKL:
 def build_unet(channels: Sequence[int], latent_channels: int, text_dim: int) -> UNet2DConditionModel:
     """Return an InstructPix2Pix U-Net: noisy target latents beside source latents come in, a velocity goes out.
 
-    Text enters by cross-attention at the lowest level and in the middle only: the weather is a property of the whole
-    scene, and the upper levels are where the time goes.
+    Text enters twice: pooled, it joins the timestep and scales and shifts every block (the weather is a property of the
+    whole scene, and so even the first thousand steps learn to make it dark); word by word, by cross-attention, at the
+    lowest level and in the middle only, because the upper levels are where the time goes.
     """
     upper = len(channels) - 1
     return UNet2DConditionModel(
@@ -52,6 +53,9 @@ def build_unet(channels: Sequence[int], latent_channels: int, text_dim: int) -> 
         layers_per_block=1,
         cross_attention_dim=text_dim,
         attention_head_dim=8,
+        addition_embed_type="text",
+        addition_embed_type_num_heads=4,
+        resnet_time_scale_shift="scale_shift",
         norm_num_groups=8,
     )
 

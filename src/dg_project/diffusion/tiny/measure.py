@@ -16,7 +16,7 @@ from dg_project.diffusion.quality import Detector, WeatherClassifier, kept_box_r
 from dg_project.diffusion.tiny.corpus import Group
 from dg_project.diffusion.tiny.vae_training import decode, encode, psnr
 
-STEPS = (4, 6)
+STEPS = (1, 2, 4)
 
 
 def measure(

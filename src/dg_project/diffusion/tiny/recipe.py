@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import torch
 from diffusers import AutoencoderKL, StableDiffusionInstructPix2PixPipeline
 from torch import Tensor
+from torchvision.transforms.v2.functional import pil_to_tensor
 
 from dg_project.diffusion.generator import Generator, quiet
 from dg_project.diffusion.prompts import paraphrase
@@ -121,7 +123,8 @@ def _train_unet(
     def sheet(step: int) -> None:
         if step % (SHEET_EVERY * params.checkpoint_every) == 0 or step == params.unet_steps:
             denoiser.eval()
-            _save_sheet(workdir / f"unet_{step:06d}.png", *sample_rows(pipeline, held[:: max(1, len(held) // 4)][:4]))
+            spread = held[:: max(1, len(held) // 4)][:4]
+            _save_sheet(workdir / f"unet_{step:06d}.png", *sample_rows(pipeline, spread, SHEET_PROMPTS))
             denoiser.train()
 
     history = Stage(
@@ -132,26 +135,13 @@ def _train_unet(
 
 
 def sample_rows(
-    pipeline: StableDiffusionInstructPix2PixPipeline,
-    groups: list[Group],
-    prompts: tuple[str, ...] = SHEET_PROMPTS,
-    steps: int = 6,
+    pipeline: StableDiffusionInstructPix2PixPipeline, groups: Sequence[Group], prompts: Sequence[str], steps: int = 2
 ) -> tuple[list[list[Tensor]], list[str]]:
-    """Return rows of (source, one generated image per prompt) and their heads."""
+    """Return rows of (source, one generated image per prompt) and their heads, for a contact sheet."""
     generator, rows = Generator(pipeline, "in training"), []
     for number, group in enumerate(groups):
         made = generator.generate([group.clear] * len(prompts), prompts, [number] * len(prompts), steps=steps)
-        rows.append(
-            [
-                group.clear,
-                *(
-                    torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-                    .reshape(image.height, image.width, 3)
-                    .permute(2, 0, 1)
-                    for image in made
-                ),
-            ]
-        )
+        rows.append([group.clear, *(pil_to_tensor(image) for image in made)])
     return rows, ["source", *(prompt.replace(" in ", "\nin ", 1) for prompt in prompts)]
 
 

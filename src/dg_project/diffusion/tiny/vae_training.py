@@ -13,16 +13,16 @@ from dg_project.diffusion.tiny.corpus import Group, box_weights, crop_corner
 
 KL_WEIGHT = 1e-6
 EDGE_WEIGHT = 1.0
-COLOUR_WEIGHT = 5.0
+COLOUR_WEIGHT = 30.0
 INSIDE_BOXES = 3.0
 
 
 def vae_losses(vae: AutoencoderKL, images: Tensor, weights: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     """Return the losses of the autoencoder.
 
-    ``mean w·|e|  +  mean w·|∇e|  +  5 · mean w·(e − grey(e))²  +  1e-6 · KL(q(z|x) ‖ N(0, 1))`` with ``e = x̂ − x``, grey
-    the mean over RGB and one posterior sample per image. Most pixels are nearly grey, so an absolute error, whose best
-    guess is the median, would long paint everything in grey; the third term is squared.
+    ``mean w·|e|  +  mean w·|∇e|  +  30 · mean w·(e − grey(e))²  +  1e-6 · KL(q(z|x) ‖ N(0, 1))`` with ``e = x̂ − x``,
+    grey the mean over RGB and one posterior sample per image. Most pixels are nearly grey, so an absolute error, whose
+    best guess is the median, would long paint everything in grey; the third term is squared.
 
     Args:
         vae: the autoencoder.

@@ -42,7 +42,8 @@ def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, parame
 
     settings = read_parameters(parameters)
     images = scored_rows(source, target, settings.evaluation.max_images)
-    records, numbers = [], {}
+    records: list[pd.DataFrame] = []
+    numbers: dict[str, dict[str, Any]] = {}
     for seed in settings.benchmark.seeds:
         for method in settings.benchmark.methods:
             model = models / _name(method, seed)

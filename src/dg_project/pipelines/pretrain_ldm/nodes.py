@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from dg_project.files import FolderWriter
+from pathlib import Path
+from typing import Any
+
+from dg_project.files import FolderWriter, file_hash
 from dg_project.parameters import PretrainLDMParams
 from dg_project.pipelines.lazy import pd
-from dg_project.pipelines.paths import locate
+from dg_project.pipelines.paths import locate, read_parameters
+
+ORACLE_THRESHOLD = 0.5
 
 
-def train_ldm(params: PretrainLDMParams, workspace: str) -> tuple[FolderWriter, pd.DataFrame]:
+def train_oracle(parameters: dict[str, Any]) -> FolderWriter:
+    """Train the detector that finds out which objects the diffusion model loses."""
+    from dg_project import oracle
+    from dg_project.workspace import publish_folder
+
+    settings = read_parameters(parameters)
+    trained = oracle.train_oracle(settings, locate(settings.pretrain_ldm.corpus), locate(settings.workspace))
+    return publish_folder(trained.folder)
+
+
+def train_ldm(params: PretrainLDMParams, oracle_model: Path, workspace: str) -> tuple[FolderWriter, pd.DataFrame]:
     """Train the autoencoder, then the denoiser; an interrupted training goes on after its last checkpoint.
 
     Returns:
@@ -17,13 +32,15 @@ def train_ldm(params: PretrainLDMParams, workspace: str) -> tuple[FolderWriter, 
     import pandas
 
     from dg_project.diffusion.tiny import pretrain
+    from dg_project.oracle import open_oracle
     from dg_project.workspace import code_hash, place
 
-    runtime = {"device", "threads", "checkpoint_every", "corpus"}
-    located = params.model_copy(update={"corpus": str(locate(params.corpus))})
-    folder = place(locate(workspace), "pretrain_ldm", params.model_dump(mode="json", exclude=runtime), params.corpus,
+    speed = {"device", "threads", "checkpoint_every"}
+    captions = file_hash(locate(params.corpus) / "captions.csv")
+    folder = place(locate(workspace), "pretrain_ldm", params.model_dump(mode="json", exclude=speed), captions,
                    code_hash("diffusion/tiny"))
-    write = pretrain(located, folder)
+    located = params.model_copy(update={"corpus": str(locate(params.corpus))})
+    write = pretrain(located, folder, open_oracle(oracle_model, params.device, ORACLE_THRESHOLD))
     stages = [pandas.read_csv(folder / f"{name}_losses.csv").set_index("step").add_prefix(f"{name}/")
               for name in ("vae", "unet")]
     return write, pandas.concat(stages, axis=1).reset_index()

@@ -1,0 +1,81 @@
+"""What a finished training is addressed by: everything that determines it, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from kedro.config import OmegaConfigLoader
+
+from dg_project.errors import DataError, ParameterError
+from dg_project.experiment import TrainingData, _inputs, _method, _spec, nested, train_method
+from dg_project.files import fingerprint
+from dg_project.parameters import Parameters
+from dg_project.settings import CONFIG_LOADER_ARGS
+
+CONF = Path(__file__).parents[1] / "conf"
+Pseudo = tuple[Path, pd.DataFrame]
+
+
+def settings(**changes: Any) -> Parameters:
+    """The smoke parameters with ``group__key=value`` changes."""
+    raw = dict(OmegaConfigLoader(conf_source=str(CONF), env="smoke", **CONFIG_LOADER_ARGS)["parameters"])
+    for path, value in changes.items():
+        *groups, key = path.split("__")
+        node = raw
+        for group in groups:
+            node = node.setdefault(group, {})
+        node[key] = value
+    return Parameters.model_validate(raw)
+
+
+def address(method: str, source: pd.DataFrame, pseudo: pd.DataFrame | None, **changes: Any) -> str:
+    chosen, kind = settings(**changes), _method(method)
+    return fingerprint(*_inputs(kind, _spec(kind, chosen, ["daytime_clear", "night"]), chosen, source, pseudo))
+
+
+@pytest.mark.parametrize("change", [
+    {"seed": 1}, {"training__lr": 1e-4}, {"training__max_steps": 7}, {"drsf__lambda_align": 0.5},
+    {"detection__fpn_channels": 8}, {"backbone__frozen_stages": 1},
+])
+def test_what_changes_the_model_changes_the_address(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo,
+                                                    change: dict[str, Any]) -> None:
+    before = address("drsf", tiny_manifest, tiny_pseudo[1])
+    assert address("drsf", tiny_manifest, tiny_pseudo[1]) == before
+    assert address("drsf", tiny_manifest, tiny_pseudo[1], **change) != before
+
+
+@pytest.mark.parametrize("change", [
+    {"training__device": "cuda"}, {"training__threads": 2}, {"training__checkpoint_every": 1}, {"mixstyle__p": 0.9},
+    {"evaluation__max_images": 1}, {"drsf__lambda_align": 0.1}, {"workspace": "elsewhere"},
+])
+def test_what_does_not_change_the_model_does_not(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo,
+                                                 change: dict[str, Any]) -> None:
+    assert address("drsf", tiny_manifest, tiny_pseudo[1], **change) == address("drsf", tiny_manifest, tiny_pseudo[1])
+
+
+def test_images_labels_and_the_gate_count_and_targets_do_not(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo) -> None:
+    pseudo = tiny_pseudo[1]
+    before = address("drsf", tiny_manifest, pseudo)
+    relabelled = tiny_manifest.assign(labels=[[1] * len(row) for row in tiny_manifest["labels"]])
+    assert address("drsf", relabelled, pseudo) != before
+    assert address("drsf", tiny_manifest, pseudo.assign(kept=[False] + [True] * (len(pseudo) - 1))) != before
+    assert address("drsf", tiny_manifest[tiny_manifest["split"] != "test"], pseudo) == before
+
+
+def test_a_method_on_pseudo_domains_needs_them(tiny_manifest: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="trains on pseudo domains"):
+        train_method("drsf", settings(), TrainingData(tiny_manifest, tmp_path), tmp_path)
+
+
+def test_an_unknown_method_is_named(tiny_manifest: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="Did you mean 'drsf'"):
+        train_method("drfs", settings(), TrainingData(tiny_manifest, tmp_path), tmp_path)
+
+
+def test_records_become_nested_numbers() -> None:
+    records = pd.DataFrame([("mAP", "fog", 0.1), ("mAP", "night", 0.2), ("mAP@50", "fog", 0.3)],
+                           columns=["metric", "domain", "value"])
+    assert nested(records) == {"mAP": {"fog": 0.1, "night": 0.2}, "mAP@50": {"fog": 0.3}}
