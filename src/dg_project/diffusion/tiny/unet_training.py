@@ -143,8 +143,8 @@ def denoising_loss(
 ) -> dict[str, Tensor]:
     """Return ``mean w·‖v̂(z_t, t, z_source, text) − v‖²`` with ``v = √ᾱ_t ε − √(1−ᾱ_t) z_0``.
 
-    Two images in five start at pure noise (zero SNR): that first step alone decides how dark the image becomes, and with
-    the few steps that the embedded model is sampled with it does most of the work.
+    Two images in five start at pure noise (zero SNR): that first step alone decides how dark the image becomes, and
+    with the few steps that the embedded model is sampled with it does most of the work.
     """
     device = next(denoiser.parameters()).device
     target, count = batch.target, len(batch.target)
