@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,18 @@ from torch import Tensor
 from dg_project.domains.batches import BatchStream
 from dg_project.domains.loading import ManifestDataset
 from dg_project.domains.manifest import manifest_fingerprint, select
+from dg_project.domains.views import objects
 from dg_project.errors import DataError, ParameterError, nearest
-from dg_project.evaluation.detection import ALL, score_detections
 from dg_project.evaluation.features import pooled_features
 from dg_project.evaluation.predict import predict_manifest
 from dg_project.evaluation.records import RunFacts, result_records
-from dg_project.files import atomic_file, atomic_folder, folder_hash
+from dg_project.evaluation.scorer import ALL, score_predictions
+from dg_project.evaluation.scorers import SCORERS, main_metric
+from dg_project.files import atomic_file, atomic_folder, file_hash, folder_hash, inside
 from dg_project.methods import Method, method_classes
 from dg_project.methods.artifact import ModelSpec, build_method, load_model, read_card, save_model
-from dg_project.parameters import Parameters
+from dg_project.parameters import ClassificationParams, Parameters, Task
+from dg_project.tasks import TASK_MODELS
 from dg_project.training.device import resolve_device
 from dg_project.training.loop import CHECKPOINT, NOT_SETTINGS, TrainResult, train
 from dg_project.workspace import code_hash, place
@@ -32,9 +35,9 @@ from dg_project.workspace import code_hash, place
 logger = logging.getLogger(__name__)
 
 HISTORY = "history.parquet"
-SELECTION_METRIC = "mAP@50"
-_CODE = ("backbones", "tasks", "training", "domains/batches.py", "domains/loading.py", "evaluation/detection.py",
-         "evaluation/matching.py", "methods/base.py")
+_CODE = ("backbones", "tasks", "training", "domains/batches.py", "domains/loading.py", "domains/masks.py",
+         "domains/views.py", "evaluation/scorer.py", "evaluation/matching.py", "evaluation/detection.py",
+         "evaluation/segmentation.py", "evaluation/classification.py", "methods/base.py")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,21 @@ class Trained:
     history: pd.DataFrame
 
 
+def task_rows(manifest: pd.DataFrame, task: Task, head: dict[str, Any], min_visibility: float = -1) -> pd.DataFrame:
+    """Return a manifest as a task sees it: classification looks at one object per row.
+
+    Args:
+        manifest: rows of images.
+        task: name of the task.
+        head: the parameters under its name.
+        min_visibility: of objects in pseudo images, see ``views.objects``.
+    """
+    if task != "classification":
+        return manifest
+    params = ClassificationParams.model_validate(head)
+    return objects(manifest, params.margin, params.min_side, min_visibility)
+
+
 def train_method(name: str, settings: Parameters, data: TrainingData, workspace: Path) -> Trained:
     """Train a method, go on with an interrupted training of it, or return the finished one of the same inputs.
 
@@ -76,26 +94,30 @@ def train_method(name: str, settings: Parameters, data: TrainingData, workspace:
         DataError: the method needs pseudo images and there are none.
     """
     kind = _method(name)
-    pseudo = data.pseudo if kind.batching != "source" else None
-    if pseudo is None and kind.batching != "source":
+    if kind.batching == "source":
+        data = replace(data, pseudo=None, pseudo_root=None)
+    elif data.pseudo is None:
         raise DataError(f"the method '{name}' trains on pseudo domains; run `kedro run --pipeline=drsf`")
-    pseudo_domains = dict.fromkeys(pseudo["domain"]) if pseudo is not None else {}
+    pseudo_domains = dict.fromkeys(data.pseudo["domain"]) if data.pseudo is not None else {}
     spec = _spec(kind, settings, [settings.data.source, *pseudo_domains])
-    folder = place(workspace, "training", *_inputs(kind, spec, settings, data.source, pseudo))
+    data = _as_seen(data, spec, settings.sampling.gate.min_visibility)
+    folder = place(workspace, "training", *_inputs(kind, spec, settings, data))
     finished = folder / "model"
     if finished.is_dir():
         logger.info("'%s', seed %d: trained before on the same inputs, the model is used again", name, settings.seed)
     else:
         logger.info("training '%s' with seed %d", name, settings.seed)
-        _train(spec, settings, data, pseudo, folder, finished)
+        _train(spec, settings, data, folder, finished)
     return Trained(finished, pd.read_parquet(finished / HISTORY))
 
 
 def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, device: str) -> pd.DataFrame:
-    """Return what a trained model detects in the images of a manifest (``PREDICTION_COLUMNS``)."""
+    """Return what a trained model finds in the images of a manifest (columns of its task's scorer)."""
     where = resolve_device(device)
     method = load_model(model, where)
-    return predict_manifest(method.predict, images, root, batch_size=batch_size, device=where, name=method.name)
+    spec, _ = read_card(model)
+    return predict_manifest(method.predict, SCORERS[spec.task], task_rows(images, spec.task, spec.head), root,
+                            batch_size=batch_size, device=where, name=method.name)
 
 
 def predict_once(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> pd.DataFrame:
@@ -113,18 +135,21 @@ def features(model: Path, images: pd.DataFrame, root: Path, device: str, batch_s
     """Return (N, C): the last backbone stage of a trained model for each image, mean over positions."""
     where = resolve_device(device)
     task = load_model(model, where).model
+    spec, _ = read_card(model)
 
     def last_stage(batch: list[Tensor]) -> Tensor:
         return task.features(task.prepare(batch).images)[task.backbone.last]
 
-    return pooled_features(last_stage, images, root, batch_size=batch_size, device=where)
+    return pooled_features(last_stage, task_rows(images, spec.task, spec.head), root, batch_size=batch_size,
+                           device=where)
 
 
-def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame,
+def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, root: Path,
           run_id: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the scores of a trained model by class, and its records (``RECORD_COLUMNS``)."""
     spec, meta = read_card(model)
-    by_class = score_detections(predictions, images, spec.classes)
+    by_class = score_predictions(SCORERS[spec.task], predictions, task_rows(images, spec.task, spec.head), spec.classes,
+                                 root)
     facts = RunFacts(method=spec.method, task=spec.task, source=meta["source"], seed=meta["seed"],
                      selection=meta["selection"], seconds_per_step=meta["seconds_per_step"], kedro_version_id=run_id,
                      images_generated=meta["images_generated"], peak_memory_mb=meta["peak_memory_mb"])
@@ -147,36 +172,46 @@ def _method(name: str) -> type[Method]:
 def _spec(kind: type[Method], settings: Parameters, domains: list[str]) -> ModelSpec:
     own = kind.Params.model_validate((settings.model_extra or {}).get(kind.name, {}))
     return ModelSpec(method=kind.name, method_params=own.model_dump(mode="json"), task=settings.task,
-                     backbone=settings.backbone, detection=settings.detection, classes=settings.data.classes,
+                     backbone=settings.backbone, head=settings.head.model_dump(mode="json"), classes=settings.classes,
                      domains=domains)
 
 
-def _inputs(kind: type[Method], spec: ModelSpec, settings: Parameters, source: pd.DataFrame,
-            pseudo: pd.DataFrame | None) -> list[Any]:
+def _as_seen(data: TrainingData, spec: ModelSpec, min_visibility: float) -> TrainingData:
+    """Return the rows that training opens, as the task sees them."""
+    used = task_rows(data.source[data.source["split"].isin(["train", "val"])], spec.task, spec.head)
+    pseudo = None if data.pseudo is None else task_rows(data.pseudo, spec.task, spec.head, min_visibility)
+    return replace(data, source=used, pseudo=pseudo)
+
+
+def _inputs(kind: type[Method], spec: ModelSpec, settings: Parameters, data: TrainingData) -> list[Any]:
     """Return everything that determines the trained model: parameters, images, labels and code."""
-    used = source[source["split"].isin(["train", "val"])]
-    difficult = [[bool(flag) for flag in row] for row in used["difficult"]]
+    source, pseudo = data.source, data.pseudo
+    difficult = [[bool(flag) for flag in row] for row in source["difficult"]]
+    masks = [file_hash(inside(data.source_root, path)) for part in TASK_MODELS[spec.task].parts
+             for path in source[part] if path]
     pairs = [] if pseudo is None else [manifest_fingerprint(pseudo), pseudo["source_image_id"].tolist()]
     modules = [parent.__module__ for parent in kind.__mro__ if parent.__module__.startswith("dg_project.methods.")]
     own_code = sorted({"methods/" + module.split(".")[2] for module in modules if module.split(".")[2] != "base"})
     files = [name if (Path(__file__).parent / name).is_dir() else f"{name}.py" for name in own_code]
     return [spec, settings.seed, settings.training.model_dump(mode="json", exclude=NOT_SETTINGS),
-            manifest_fingerprint(used), used["split"].tolist(), difficult, pairs, code_hash(*_CODE, *files)]
+            manifest_fingerprint(source), source["split"].tolist(), difficult, masks, pairs, code_hash(*_CODE, *files)]
 
 
-def _train(spec: ModelSpec, settings: Parameters, data: TrainingData, pseudo: pd.DataFrame | None, folder: Path,
-           finished: Path) -> None:
+def _train(spec: ModelSpec, settings: Parameters, data: TrainingData, folder: Path, finished: Path) -> None:
     """Train in ``folder`` and leave model and history in ``finished``; the checkpoint goes when they are there."""
     params = settings.training
     method = build_method(spec, settings.seed)
-    source = ManifestDataset(select(data.source, split="train"), data.source_root)
-    others = None if pseudo is None or data.pseudo_root is None else ManifestDataset(pseudo, data.pseudo_root)
+    parts = method.model.parts
+    source = ManifestDataset(select(data.source, split="train"), data.source_root, parts=parts)
+    others = None
+    if data.pseudo is not None and data.pseudo_root is not None:
+        others = ManifestDataset(data.pseudo, data.pseudo_root, data.source_root, parts)
     stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, settings.seed,
                          params.flip)
-    held_out = _Validation(select(data.source, split="val"), data.source_root, settings)
+    held_out = _Validation(select(data.source, split="val"), data.source_root, spec, settings)
     result = train(method, stream, params, folder, seed=settings.seed, validate=held_out if len(held_out) else None)
     with atomic_folder(finished) as new:
-        save_model(method, spec, new, _meta(settings, pseudo, result))
+        save_model(method, spec, new, _meta(settings, data.pseudo, result))
         result.history.to_parquet(new / HISTORY)
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
@@ -187,23 +222,25 @@ def _meta(settings: Parameters, pseudo: pd.DataFrame | None, result: TrainResult
         "step": result.best_step, "score": result.best_score, "max_steps": settings.training.max_steps,
         "images_per_step": settings.training.images_per_step, "seconds_per_step": result.seconds_per_step,
         "peak_memory_mb": result.peak_memory_mb,
-        "images_generated": 0 if pseudo is None else int(pseudo["candidates"].sum()),
+        "images_generated": 0 if pseudo is None else int(pseudo.groupby("image")["candidates"].first().sum()),
     }
 
 
 class _Validation:
     """Scores a method on the source's validation split."""
 
-    def __init__(self, images: pd.DataFrame, root: Path, settings: Parameters) -> None:
-        self.images, self.root = images, root
-        self.classes, self.batch_size = settings.data.classes, settings.evaluation.batch_size
+    def __init__(self, images: pd.DataFrame, root: Path, spec: ModelSpec, settings: Parameters) -> None:
+        self.images, self.root, self.spec = images, root, spec
+        self.batch_size = settings.evaluation.batch_size
         self.device: torch.device = resolve_device(settings.training.device)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __call__(self, method: Method) -> float:
-        found = predict_manifest(method.eval().predict, self.images, self.root, batch_size=self.batch_size,
+        scorer = SCORERS[self.spec.task]
+        found = predict_manifest(method.eval().predict, scorer, self.images, self.root, batch_size=self.batch_size,
                                  device=self.device, name="validation")
-        scores = score_detections(found, self.images, self.classes, (SELECTION_METRIC,))
+        scores = score_predictions(scorer, found, self.images, self.spec.classes, self.root,
+                                   (main_metric(self.spec.task),))
         return float(scores.loc[scores["class"] == ALL, "value"].iloc[0])

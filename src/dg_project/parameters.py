@@ -12,6 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from dg_project.errors import ParameterError, nearest
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+TRAIN_CLASSES = ("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation",
+                 "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
+"""The 19 classes that Cityscapes trains on, by train id."""
+Task = Literal["detection", "instance_segmentation", "segmentation", "classification"]
 
 
 class Params(BaseModel):
@@ -105,10 +109,15 @@ class BackboneParams(Params):
     frozen_bn: bool = True
 
 
-class DetectionParams(Params):
-    """Faster R-CNN sizes."""
+class TaskParams(Params):
+    """What every task has."""
 
     image_size: tuple[int, int] = Field((192, 320), description="height, width that images are resized to")
+
+
+class DetectionParams(TaskParams):
+    """Faster R-CNN sizes."""
+
     fpn_stages: list[int] = Field([3, 4, 5], min_length=1, description="backbone stages of the pyramid; stride 2^n")
     fpn_channels: int = Field(96, ge=8)
     box_head_features: int = Field(256, ge=8)
@@ -121,6 +130,39 @@ class DetectionParams(Params):
     roi_size: int = Field(7, ge=1, description="cells per side of a pooled box")
     roi_samples: int = Field(2, ge=1, description="sampling points per cell and side")
     score_threshold: Fraction = 0.02
+
+
+class InstanceSegmentationParams(DetectionParams):
+    """Mask R-CNN sizes: a detector with a mask head."""
+
+    mask_roi_size: int = Field(14, ge=2, description="cells per side of a box pooled for its mask, half of the mask's")
+    mask_channels: int = Field(64, ge=8)
+    mask_layers: int = Field(2, ge=1)
+
+
+class SegmentationParams(TaskParams):
+    """DeepLabV3+ sizes."""
+
+    classes: list[str] = Field(list(TRAIN_CLASSES), min_length=2, description="names of the train ids 0, 1, ...")
+    channels: int = Field(96, ge=8, description="of the pyramid pooling and the decoder")
+    dilations: list[int] = Field([3, 6, 9], min_length=1, description="of the pyramid pooling, cells of the last stage")
+    low_stages: list[int] = Field([3, 2], min_length=1, description="backbone stages whose detail the decoder adds")
+    dropout: Fraction = 0.1
+
+
+class ClassificationParams(TaskParams):
+    """One object per image: the labelled boxes are cropped."""
+
+    image_size: tuple[int, int] = Field((96, 96), description="height, width that crops are resized to")
+    margin: float = Field(0.2, ge=0, description="what a crop shows around its box, in box sides")
+    min_side: int = Field(12, ge=1, description="objects whose longer side has fewer pixels are left out")
+    dropout: Fraction = 0.2
+
+
+TASK_PARAMS: dict[Task, type[TaskParams]] = {
+    "detection": DetectionParams, "instance_segmentation": InstanceSegmentationParams,
+    "segmentation": SegmentationParams, "classification": ClassificationParams,
+}
 
 
 class TrainingParams(Params):
@@ -210,7 +252,7 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    task: Literal["detection"] = "detection"
+    task: Task = "detection"
     method: str = "drsf"
     seed: int = Field(0, ge=0)
     workspace: str = Field("data/.workspace", description="unfinished and reusable work, addressed by its inputs")
@@ -220,11 +262,25 @@ class Parameters(BaseModel):
     sampling: SamplingParams = SamplingParams()
     backbone: BackboneParams = BackboneParams()
     detection: DetectionParams = DetectionParams()
+    instance_segmentation: InstanceSegmentationParams = InstanceSegmentationParams()
+    segmentation: SegmentationParams = SegmentationParams()
+    classification: ClassificationParams = ClassificationParams()
     training: TrainingParams = TrainingParams()
     evaluation: EvaluationParams = EvaluationParams()
     reporting: ReportingParams = ReportingParams()
     benchmark: BenchmarkParams = BenchmarkParams()
     pretrain_ldm: PretrainLDMParams = PretrainLDMParams()
+
+    @property
+    def head(self) -> TaskParams:
+        """The parameters of the chosen task."""
+        chosen: TaskParams = getattr(self, self.task)
+        return chosen
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes of the chosen task."""
+        return self.segmentation.classes if self.task == "segmentation" else self.data.classes
 
 
 def check_parameters(raw: dict[str, Any], methods: dict[str, type[Params]]) -> Parameters:

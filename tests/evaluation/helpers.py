@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
+from dg_project.evaluation.bootstrap import Bootstrap, bootstrap
+from dg_project.evaluation.detection import BoxScorer
+from dg_project.evaluation.scorer import score_predictions
+
 CLASSES = ["bus", "bike", "car", "motor", "person", "rider", "truck"]
 WEATHERS = ["daytime_clear", "night_clear", "dusk_rainy", "night_rainy", "daytime_foggy"]
+
+
+def score_detections(predictions: pd.DataFrame, manifest: pd.DataFrame, classes: list[str],
+                     metrics: tuple[str, ...] | None = None) -> pd.DataFrame:
+    """Score boxes; they lie in the manifest, so no folder is opened."""
+    return score_predictions(BoxScorer(), predictions, manifest, classes, Path(), metrics)
+
+
+def bootstrap_boxes(predictions: dict[str, pd.DataFrame], manifest: pd.DataFrame, classes: list[str],
+                    **options: Any) -> Bootstrap:
+    """Draw scenes again and score boxes."""
+    return bootstrap(BoxScorer(), predictions, manifest, classes, Path(), **options)
 
 
 def random_boxes(generator: np.random.Generator, n: int, size: int = 60) -> np.ndarray:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation.helpers import WEATHERS, random_case
+from evaluation.helpers import WEATHERS, bootstrap_boxes, random_case, score_detections
 
 from dg_project.evaluation import bootstrap as module
-from dg_project.evaluation.bootstrap import bootstrap
-from dg_project.evaluation.detection import score_detections
 
 
 def repeated(table: pd.DataFrame, ids: list[str], counts: np.ndarray) -> pd.DataFrame:
@@ -23,7 +21,7 @@ def test_a_weighted_draw_equals_scoring_repeated_images(metric):
     manifest, predictions = random_case(7, n_images=9)
     ids = sorted(manifest["image_id"])
     weights = module._weights(ids, 12, 3)
-    result = bootstrap({"m": predictions}, manifest, ["a", "b"], metrics=(metric,), resamples=12, seed=3)
+    result = bootstrap_boxes({"m": predictions}, manifest, ["a", "b"], metrics=(metric,), resamples=12, seed=3)
     for drawn, counts in zip(result.scores["m", "daytime_clear", metric].resampled, weights[1:], strict=True):
         tables = (repeated(table, ids, counts) for table in (predictions, manifest))
         scores = score_detections(*tables, ["a", "b"], (metric,))
@@ -32,7 +30,7 @@ def test_a_weighted_draw_equals_scoring_repeated_images(metric):
 
 def test_point_is_the_score_and_unseen_mean_is_over_targets():
     manifest, predictions = random_case(2, n_images=10, domains=tuple(WEATHERS))
-    table = bootstrap({"m": predictions}, manifest, ["a", "b"], resamples=50).intervals().set_index("domain")
+    table = bootstrap_boxes({"m": predictions}, manifest, ["a", "b"], resamples=50).intervals().set_index("domain")
     scores = score_detections(predictions, manifest, ["a", "b"], ("mAP@50",))
     expected = scores[scores["class"] == "all"].set_index("domain")["value"]
     np.testing.assert_allclose(table.loc[WEATHERS, "value"], expected[WEATHERS])
@@ -45,7 +43,7 @@ def test_point_is_the_score_and_unseen_mean_is_over_targets():
 def test_same_scenes_get_the_same_draws_and_differences_are_paired():
     manifest, good = random_case(4, n_images=20, domains=tuple(WEATHERS), noise=1)
     worse = good.assign(scores=[[1 - s for s in scores] for scores in good["scores"]])
-    result = bootstrap({"erm": worse, "same": worse, "drsf": good}, manifest, ["a", "b"], resamples=100)
+    result = bootstrap_boxes({"erm": worse, "same": worse, "drsf": good}, manifest, ["a", "b"], resamples=100)
     gains = result.differences("erm").set_index(["method", "domain"])
     assert (gains.loc["same", ["difference", "low", "high"]] == 0).all(axis=None)
     good_value, worse_value = (result.scores[name, "unseen_mean", "mAP@50"].value for name in ("drsf", "erm"))
@@ -65,6 +63,6 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
                                  "labels": [[1]] * 40, "difficult": [[False]] * 40})
         predictions = pd.DataFrame({"image_id": ids, "domain": "d", "boxes": [[[0, 0, 9, 9]] * int(f) for f in found],
                                     "labels": [[1] * int(f) for f in found], "scores": [[0.9] * int(f) for f in found]})
-        row = bootstrap({"m": predictions}, manifest, ["a"], resamples=100).intervals().iloc[0]
+        row = bootstrap_boxes({"m": predictions}, manifest, ["a"], resamples=100).intervals().iloc[0]
         hits += row["low"] <= 0.6 <= row["high"]
     assert 50 <= hits <= 60

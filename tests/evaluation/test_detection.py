@@ -8,12 +8,13 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation.helpers import WEATHERS, random_case
+from evaluation.helpers import WEATHERS, random_case, score_detections
 from pycocotools.cocoeval import COCOeval
 
 from dg_project.errors import DataError
 from dg_project.evaluation import matching
-from dg_project.evaluation.detection import METRICS, per_class_table, present_mean, score_detections
+from dg_project.evaluation.detection import METRICS
+from dg_project.evaluation.scorer import per_class_table, present_mean
 
 
 def iou(a, b):
@@ -91,7 +92,7 @@ def test_a_detection_on_a_difficult_box_counts_neither_way(metric):
                                 ["car"], (metric,))
     as_easy = score_detections(*reversed(one_image([EASY, HARD], [False, False], [EASY], [0.5])), ["car"], (metric,))
     assert without["value"].tolist() == with_one["value"].tolist() == [1.0, 1.0]
-    assert with_one["n_boxes"].tolist() == [1, 1]
+    assert with_one["n_labels"].tolist() == [1, 1]
     assert as_easy["value"].iloc[0] == pytest.approx(0.5, abs=0.01)
 
 
@@ -142,7 +143,7 @@ def test_row_order_does_not_matter():
 
 def test_per_class_table_keeps_the_order_of_domains_and_classes():
     manifest, predictions = random_case(1, n_images=4, domains=tuple(WEATHERS))
-    table = per_class_table(score_detections(predictions, manifest, ["person", "car"]))
+    table = per_class_table(score_detections(predictions, manifest, ["person", "car"]), "mAP@50")
     assert list(table.columns) == ["person", "car", "all"]
     assert list(table.index) == WEATHERS
 

@@ -10,6 +10,7 @@ from evaluation.helpers import random_case
 from PIL import Image
 
 from dg_project.errors import DataError
+from dg_project.evaluation.detection import BoxScorer
 from dg_project.evaluation.predict import predict_manifest, scored_rows
 from dg_project.evaluation.predictions import by_method
 
@@ -29,7 +30,7 @@ def test_rows_come_in_order_for_any_batch_size(tmp_path):
         path = tmp_path / row.image
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(np.full((8, 12, 3), 50 * k, np.uint8)).save(path)
-    one, many = (predict_manifest(bright, manifest, tmp_path, batch_size=n) for n in (1, 4))
+    one, many = (predict_manifest(bright, BoxScorer(), manifest, tmp_path, batch_size=n) for n in (1, 4))
     pd.testing.assert_frame_equal(one, many)
     assert one["image_id"].tolist() == manifest["image_id"].tolist()
     assert one["scores"].iloc[0] == []

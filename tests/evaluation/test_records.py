@@ -7,12 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation.helpers import WEATHERS, random_case, records
+from evaluation.helpers import WEATHERS, bootstrap_boxes, random_case, records, score_detections
 from scipy import stats
 
 from dg_project.errors import DataError
-from dg_project.evaluation.bootstrap import bootstrap
-from dg_project.evaluation.detection import score_detections
 from dg_project.evaluation.records import RECORD_COLUMNS, RunFacts, check_records, result_records, with_intervals
 from dg_project.evaluation.statistics import paired_test, t_interval
 from dg_project.evaluation.table import benchmark_table, table_domains, to_markdown
@@ -32,7 +30,7 @@ def test_records_hold_source_targets_and_their_mean():
     assert part.loc["unseen_mean", "value"] == pytest.approx(part.loc[WEATHERS[1:], "value"].mean())
     assert part.loc["unseen_mean", "n_images"] == 24
     assert (part["seed"] == 3).all()
-    with_bounds = with_intervals(rows, bootstrap({"drsf": predictions}, manifest, ["a", "b"], resamples=20).intervals())
+    with_bounds = with_intervals(rows, bootstrap_boxes({"drsf": predictions}, manifest, ["a", "b"], resamples=20).intervals())
     assert with_bounds.loc[with_bounds["metric"] == "mAP@50", "low"].notna().all()
     assert with_bounds.loc[with_bounds["metric"] == "mAP", "low"].isna().all()
 

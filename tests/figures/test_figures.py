@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from evaluation.helpers import bootstrap_boxes
 from figures.cases import (
     CLASSES,
     WEATHERS,
@@ -17,7 +18,6 @@ from figures.cases import (
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from dg_project.evaluation.bootstrap import bootstrap
 from dg_project.evaluation.features import domain_shift, embed
 from dg_project.evaluation.table import benchmark_table
 from dg_project.figures.benchmark_chart import benchmark_chart
@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict:
     root = tmp_path_factory.mktemp("run")
     manifest = street_manifest(root / "data", 4)
     predictions = {"erm": street_predictions(manifest, 0.6), "drsf": street_predictions(manifest, 0.9, 1)}
-    result = bootstrap(predictions, manifest, CLASSES, resamples=20)
+    result = bootstrap_boxes(predictions, manifest, CLASSES, resamples=20)
     source = street_manifest(root / "source", 6, {"daytime_clear": (1, 0)}, split="train")
     return {"root": root, "manifest": manifest, "predictions": predictions, "intervals": result.intervals(),
             "differences": result.differences("erm"), "source": source,

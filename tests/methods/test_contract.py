@@ -14,32 +14,52 @@ from dg_project.domains.batches import Batch, BatchStream
 from dg_project.domains.loading import ManifestDataset
 from dg_project.domains.manifest import select
 from dg_project.errors import CheckpointError, ParameterError
+from dg_project.experiment import task_rows
 from dg_project.methods import method_classes
 from dg_project.methods.artifact import CARD, WEIGHTS, ModelSpec, build_method, load_model, read_card, save_model
 from dg_project.methods.base import Method
-from dg_project.parameters import BackboneParams, DetectionParams, Params, TrainingParams
+from dg_project.parameters import TASK_PARAMS, BackboneParams, Params, SegmentationParams, Task, TrainingParams
+from dg_project.tasks import TASK_MODELS
 from dg_project.training.loop import train
 
 DOMAINS = ["daytime_clear", "night", "fog"]
 METHODS = sorted(method_classes())
-SIZES = DetectionParams(image_size=(64, 96), fpn_channels=16, box_head_features=16, proposals_train=32,
-                        proposals_test=16, rois_per_image=16, anchors_per_image=32)
+BOXES: dict[str, Any] = {"image_size": (64, 96), "fpn_channels": 16, "box_head_features": 16, "proposals_train": 32,
+                         "proposals_test": 16, "rois_per_image": 16, "anchors_per_image": 32}
+HEADS: dict[Task, dict[str, Any]] = {
+    "detection": BOXES, "instance_segmentation": {**BOXES, "mask_roi_size": 4, "mask_channels": 8},
+    "segmentation": {"image_size": (64, 96), "channels": 16}, "classification": {"image_size": (32, 32)},
+}
+Datasets = tuple[ManifestDataset, ManifestDataset]
 
 
-def spec(name: str, classes: list[str], **options: Any) -> ModelSpec:
-    return ModelSpec(method=name, method_params=options, classes=classes, domains=DOMAINS, detection=SIZES,
+def spec(name: str, classes: list[str], task: Task = "detection", **options: Any) -> ModelSpec:
+    return ModelSpec(method=name, method_params=options, classes=classes, domains=DOMAINS, task=task,
+                     head=TASK_PARAMS[task](**HEADS[task]).model_dump(mode="json"),
                      backbone=BackboneParams(name="test_efficientnet", weights=None, frozen_stages=1))
 
 
 @pytest.fixture
-def datasets(tiny_streets: Path, tiny_manifest: pd.DataFrame,
-             tiny_pseudo: tuple[Path, pd.DataFrame]) -> tuple[ManifestDataset, ManifestDataset]:
+def task() -> Task:
+    return "detection"
+
+
+@pytest.fixture
+def classes(task: Task, tiny_classes: list[str]) -> list[str]:
+    return SegmentationParams().classes if task == "segmentation" else tiny_classes
+
+
+@pytest.fixture
+def datasets(task: Task, tiny_streets: Path, tiny_manifest: pd.DataFrame,
+             tiny_pseudo: tuple[Path, pd.DataFrame]) -> Datasets:
     root, pseudo = tiny_pseudo
-    train_rows = select(tiny_manifest, split="train", role="source")
-    return ManifestDataset(train_rows, tiny_streets), ManifestDataset(pseudo, root)
+    parts, head = TASK_MODELS[task].parts, HEADS[task]
+    train_rows = task_rows(select(tiny_manifest, split="train", role="source"), task, head)
+    return (ManifestDataset(train_rows, tiny_streets, parts=parts),
+            ManifestDataset(task_rows(pseudo, task, head), root, tiny_streets, parts))
 
 
-def stream(datasets: tuple[ManifestDataset, ManifestDataset], name: str) -> BatchStream:
+def stream(datasets: Datasets, name: str) -> BatchStream:
     source, pseudo = datasets
     batching = method_classes()[name].batching
     return BatchStream(source, None if batching == "source" else pseudo, DOMAINS, batching, 6, 0, 0.5)
@@ -79,9 +99,10 @@ def test_name_and_parameters(name: str, tiny_classes: list[str]) -> None:
         build_method(spec(name, tiny_classes, nonsense=1))
 
 
-def test_losses_are_finite_and_fall(name: str, tiny_classes: list[str],
-                                    datasets: tuple[ManifestDataset, ManifestDataset]) -> None:
-    method = build_method(spec(name, tiny_classes)).train()
+@pytest.mark.parametrize("task", HEADS)
+def test_losses_are_finite_and_fall_in_every_task(name: str, task: Task, classes: list[str],
+                                                  datasets: Datasets) -> None:
+    method = build_method(spec(name, classes, task)).train()
     batch = stream(datasets, name).batch(0)
     first = step_losses(method, batch)
     assert first
@@ -114,9 +135,10 @@ def test_predictions_have_the_shapes_of_the_contract(name: str, tiny_classes: li
     assert method.training, "predict leaves the mode as it was"
 
 
-def test_a_saved_model_predicts_the_same(name: str, tiny_classes: list[str], tmp_path: Path,
-                                         datasets: tuple[ManifestDataset, ManifestDataset]) -> None:
-    built = spec(name, tiny_classes)
+@pytest.mark.parametrize("task", HEADS)
+def test_a_saved_model_predicts_the_same(name: str, task: Task, classes: list[str], tmp_path: Path,
+                                         datasets: Datasets) -> None:
+    built = spec(name, classes, task)
     method = build_method(built, seed=3)
     params = TrainingParams(max_steps=2, selection="last", device="cpu")
     train(method, stream(datasets, name), params, tmp_path / "work")
@@ -126,14 +148,15 @@ def test_a_saved_model_predicts_the_same(name: str, tiny_classes: list[str], tmp
     assert read_card(tmp_path / "model") == (built, {"step": 2, "source": "daytime_clear"})
     images = [torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(i)) for i in range(3)]
     for mine, theirs in zip(method.predict(images), loaded.predict(images), strict=True):
-        assert len(mine["scores"]) > 0
-        assert all(torch.equal(mine[key], theirs[key]) for key in ("boxes", "labels", "scores"))
+        assert mine.keys() == theirs.keys()
+        assert all(value.numel() for value in mine.values())
+        assert all(torch.equal(value, theirs[key]) for key, value in mine.items())
     assert set(loaded.inference_state()) == set(method.inference_state())
     assert not any(key.split(".")[0] in method.training_only for key in method.inference_state())
 
 
 def test_the_same_seed_gives_the_same_numbers(name: str, tiny_classes: list[str], tmp_path: Path,
-                                              datasets: tuple[ManifestDataset, ManifestDataset]) -> None:
+                                              datasets: Datasets) -> None:
     results = []
     for run in ("a", "b"):
         method = build_method(spec(name, tiny_classes), seed=1)
@@ -145,7 +168,7 @@ def test_the_same_seed_gives_the_same_numbers(name: str, tiny_classes: list[str]
 
 
 def test_an_interrupted_training_is_continued_bit_by_bit(name: str, tiny_classes: list[str], tmp_path: Path,
-                                                         datasets: tuple[ManifestDataset, ManifestDataset]) -> None:
+                                                         datasets: Datasets) -> None:
     params = TrainingParams(max_steps=4, selection="last", device="cpu", checkpoint_every=2)
 
     def kill(step: int, row: dict[str, float]) -> None:
@@ -161,7 +184,7 @@ def test_an_interrupted_training_is_continued_bit_by_bit(name: str, tiny_classes
 
 
 def test_a_method_on_source_batches_never_opens_a_pseudo_image(
-        name: str, tiny_classes: list[str], datasets: tuple[ManifestDataset, ManifestDataset],
+        name: str, tiny_classes: list[str], datasets: Datasets,
         monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     plain = ManifestDataset.__getitem__

@@ -12,8 +12,8 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 
 from dg_project.errors import ParameterError
 from dg_project.parameters import BackboneParams, DetectionParams
-from dg_project.tasks import Detector, build_task
-from dg_project.tasks.detection import PresenceHead, image_labels
+from dg_project.tasks import build_task
+from dg_project.tasks.detection import Detector, PresenceHead, image_labels
 from dg_project.tasks.faster_rcnn import weighted_mean
 
 CLASSES = ["bus", "car", "person"]
@@ -97,7 +97,7 @@ def test_difficult_boxes_are_neither_objects_nor_background(detector: Detector) 
     anchors = [torch.tensor([[20.0, 10.0, 60.0, 50.0], [70.0, 0.0, 90.0, 20.0]])]
     labels = [detector.rpn.assign_targets_to_anchors(anchors, targets)[0][0].tolist() for targets in (easy, hard, none)]
     assert labels == [[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]]
-    _, labels, _ = detector.box_heads._sample([anchors[0].clone()], hard)
+    labels = detector.box_heads.sample([anchors[0].clone()], hard).labels
     assert labels[0].tolist() == [0], "only the proposal away from the difficult box is sampled"
 
 

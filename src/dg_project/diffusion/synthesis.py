@@ -149,7 +149,7 @@ def _read(root: Path, row: dict[str, Any]) -> Image.Image:
 
 
 def _row(workspace: Path, job: dict[str, Any]) -> dict[str, Any]:
-    """Return the candidate's manifest row. No mask: a semantic mask stays with the source image."""
+    """Return the candidate's manifest row; masks stay where they are, below the root of the source."""
     card = job["card"]
     return {
         **{column: job["row"][column] for column in COLUMNS},
@@ -158,6 +158,5 @@ def _row(workspace: Path, job: dict[str, Any]) -> dict[str, Any]:
         "role": "pseudo",
         "split": "train",
         "image": job["image"],
-        "mask": "",
         "sha256": _finished(workspace, job),
     }

@@ -28,7 +28,8 @@ class Batch:
 
     Attributes:
         images: N float32 tensors (3, H, W), 0..1; sizes may differ.
-        targets: N dicts: ``boxes`` (n, 4) float32 xyxy, ``labels`` (n,) int64, ``difficult`` (n,) bool, ``image_id``.
+        targets: N dicts: ``boxes`` (n, 4) float32 xyxy, ``labels`` (n,) int64, ``difficult`` (n,) bool, ``image_id``,
+            and where the task wants them ``mask`` (H, W) uint8 and ``instances`` (n, H, W) bool.
         domain_id: (N,) int64; 0 is the source, 1..K the pseudo domains.
         pair_id: (N,) int64; index of the source image that a row came from. Equal ids share their geometry,
             flip included.
@@ -210,7 +211,8 @@ class BatchStream:
 
 
 def flip_horizontally(image: Tensor, target: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
-    """Mirror an image (3, H, W) and its boxes left to right; nothing is changed in place."""
+    """Mirror an image (3, H, W), its boxes and its masks left to right; nothing is changed in place."""
     boxes = target["boxes"].clone()
     boxes[:, [0, 2]] = image.shape[-1] - boxes[:, [2, 0]]
-    return image.flip(-1), {**target, "boxes": boxes}
+    masks: dict[str, Any] = {part: target[part].flip(-1) for part in ("mask", "instances") if part in target}
+    return image.flip(-1), {**target, "boxes": boxes, **masks}

@@ -25,7 +25,8 @@ COLUMNS: dict[str, str] = {
     "boxes": "list of [x0, y0, x1, y1], absolute pixels, 0-based, x1/y1 exclusive",
     "labels": "list of int, 1-based index into the class list (0 is background)",
     "difficult": "list of bool: kept out of the losses and of the score",
-    "mask": "path of the semantic mask (train ids, 255 ignored), relative to the root, or ''",
+    "mask": "path of the semantic mask (train ids, 255 ignored), relative to the data root, or ''",
+    "instances": "path of the map of object numbers (k is the k-th box, 0 none), relative to the data root, or ''",
     "sha256": "hash of the image file",
 }
 PSEUDO_COLUMNS: dict[str, str] = {

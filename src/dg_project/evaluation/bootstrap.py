@@ -1,7 +1,7 @@
 """Intervals for a single run: the test scenes are drawn again, with replacement, and the score is computed anew.
 
-The detections are matched once; a resample only re-weights the images. Domains that show the same scenes (the same
-image ids, as the five weathers of one benchmark do) and all models get the same draws, so differences are paired.
+Predictions are matched with labels once; a resample only re-weights the images. Domains that show the same scenes (the
+same image ids, as the five weathers of one benchmark do) and all models get the same draws, so differences are paired.
 The interval speaks of the choice of test scenes, not of the seed of the training: for that, run the benchmark.
 """
 
@@ -10,20 +10,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dg_project.evaluation.detection import (
-    METRICS,
-    average_precision,
-    check_predictions,
-    check_same_images,
-    present_mean,
-)
-from dg_project.evaluation.matching import match_domain
 from dg_project.evaluation.records import UNSEEN_MEAN
+from dg_project.evaluation.scorer import Scorer, check_predictions, check_same_images
 
 Key = tuple[str, str, str]
 """Method, domain, metric."""
@@ -75,16 +69,18 @@ class Bootstrap:
         return float(low), float(high)
 
 
-def bootstrap(predictions: Mapping[str, pd.DataFrame], manifest: pd.DataFrame, classes: list[str], *,
-              metrics: tuple[str, ...] = ("mAP@50",), resamples: int = 200, confidence: float = 0.95,
+def bootstrap(scorer: Scorer, predictions: Mapping[str, pd.DataFrame], manifest: pd.DataFrame, classes: list[str],
+              root: Path, *, metrics: tuple[str, ...] | None = None, resamples: int = 200, confidence: float = 0.95,
               seed: int = 0) -> Bootstrap:
     """Score every model on ``resamples`` draws of the test scenes.
 
     Args:
+        scorer: of the task.
         predictions: predictions table of each model, by method name.
         manifest: the images that all of them predicted; its ``role`` says which domains make the unseen mean.
-        classes: names of labels 1..C.
-        metrics: names in ``METRICS``.
+        classes: class names.
+        root: folder that label images are relative to.
+        metrics: names in ``scorer.metrics``; None is the first.
         resamples: number of draws B.
         confidence: of the intervals.
         seed: of the draws.
@@ -92,23 +88,17 @@ def bootstrap(predictions: Mapping[str, pd.DataFrame], manifest: pd.DataFrame, c
     scores: dict[Key, Draws] = {}
     targets = [str(name) for name in dict.fromkeys(manifest.loc[manifest["role"] == "target", "domain"])]
     for method, table in predictions.items():
-        check_same_images(check_predictions(table), manifest)
-        for metric in metrics:
+        check_same_images(check_predictions(scorer, table), manifest)
+        for metric in metrics or scorer.metrics[:1]:
             for domain, truth in manifest.groupby("domain", sort=False):
                 found = table[table["domain"] == domain]
-                scores[method, str(domain), metric] = _score(found, truth, len(classes), metric, resamples, seed)
+                compared = scorer.compare(found, truth, len(classes), root, metric)
+                ids = sorted(map(str, truth["image_id"]))
+                values = compared.values(_weights(ids, resamples, seed))[1]
+                scores[method, str(domain), metric] = Draws(float(values[0]), values[1:], len(truth))
             if targets:
                 scores[method, UNSEEN_MEAN, metric] = _mean([scores[method, name, metric] for name in targets])
     return Bootstrap(scores, confidence)
-
-
-def _score(found: pd.DataFrame, truth: pd.DataFrame, n_classes: int, metric: str, resamples: int, seed: int) -> Draws:
-    weights = _weights(sorted(map(str, truth["image_id"])), resamples, seed)
-    levels = METRICS[metric].levels
-    per_class = [average_precision(matches, levels, weights)
-                 for matches in match_domain(found, truth, n_classes, METRICS[metric].rule)]
-    values = present_mean(np.stack(per_class))
-    return Draws(float(values[0]), values[1:], len(truth))
 
 
 def _mean(parts: list[Draws]) -> Draws:

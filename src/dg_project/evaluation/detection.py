@@ -1,4 +1,4 @@
-"""Average precision per class and domain.
+"""Average precision per class and domain, of boxes and of masks.
 
 ``mAP@50`` is Pascal VOC's (2010 and later): the area under the interpolated precision-recall curve at every recall
 that occurs, IoU .5. ``mAP`` is COCO's: precision at 101 recall levels, mean over IoU .5, .55, ..., .95.
@@ -7,28 +7,135 @@ that occurs, IoU .5. ``mAP`` is COCO's: precision at 101 recall levels, mean ove
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+from torch import Tensor
 
-from dg_project.errors import DataError
-from dg_project.evaluation.matching import ClassMatches, match_domain
-from dg_project.evaluation.predictions import check_predictions
+from dg_project.domains.loading import load_part
+from dg_project.evaluation.matching import ClassMatches, Matchable, match_images
+from dg_project.evaluation.predictions import as_boxes, as_vector, rows_by_image
+from dg_project.evaluation.scorer import Comparison, Scorer, Values, present_mean
 
-ALL = "all"
-"""Name of the row that holds the mean over the classes."""
+BOX_COLUMNS = {
+    "boxes": "list of [x0, y0, x1, y1], absolute pixels of the image file",
+    "labels": "list of int, 1-based index into the class list",
+    "scores": "list of float, 0 to 1, same order as the boxes",
+}
 
 
 @dataclass(frozen=True)
-class Metric:
+class Precision:
     """One way of scoring: the rule of matching, and the recall levels (None: every recall that occurs)."""
 
     rule: str
     levels: NDArray[np.float64] | None
 
 
-METRICS: dict[str, Metric] = {"mAP@50": Metric("voc", None), "mAP": Metric("coco", np.linspace(0, 1, 101))}
+METRICS: dict[str, Precision] = {"mAP@50": Precision("voc", None), "mAP": Precision("coco", np.linspace(0, 1, 101))}
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The matched detections of one domain, class by class."""
+
+    classes: list[ClassMatches]
+    levels: NDArray[np.float64] | None
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(C,) boxes to be found."""
+        return np.array([matched.positives.sum() for matched in self.classes])
+
+    def values(self, weights: NDArray[np.float64]) -> Values:
+        """Return average precisions (C, B), and their mean (B,) over the classes that are there."""
+        per_class = np.stack([average_precision(matched, self.levels, weights) for matched in self.classes])
+        return per_class, present_mean(per_class)
+
+
+class BoxScorer(Scorer):
+    """Detection: mAP of boxes."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("mAP@50", "mAP")
+    columns: ClassVar[dict[str, str]] = BOX_COLUMNS
+
+    def pack(self, found: dict[str, Tensor]) -> dict[str, Any]:
+        """Return plain lists, which parquet keeps."""
+        return {key: found[key].detach().cpu().tolist() for key in BOX_COLUMNS}
+
+    def check_row(self, row: Any) -> str | None:
+        """Lists must be of one length, and numbers finite."""
+        boxes, labels, scores = as_boxes(row.boxes), as_vector(row.labels), as_vector(row.scores)
+        if not len(boxes) == len(labels) == len(scores):
+            return f"has {len(boxes)} boxes, {len(labels)} labels and {len(scores)} scores; predict it again"
+        if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+            return ("has a box or score that is not finite; the model has diverged, train it again with a lower "
+                    "learning rate")
+        return None
+
+    def compare(self, found: pd.DataFrame, truth: pd.DataFrame, n_classes: int, root: Path, metric: str) -> Comparison:
+        """See ``Scorer.compare``."""
+        images = [_matchable(label, detected, _xywh(as_boxes(label.boxes)), _xywh(as_boxes(detected.boxes)))
+                  for label, detected in rows_by_image(truth, found)]
+        return Matches(match_images(images, n_classes, METRICS[metric].rule), METRICS[metric].levels)
+
+
+class MaskScorer(BoxScorer):
+    """Instance segmentation: mAP of masks, and of their boxes."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("mask_mAP@50", "mask_mAP", "mAP@50", "mAP")
+    columns: ClassVar[dict[str, str]] = {
+        **BOX_COLUMNS, "masks": "list of text, pycocotools' RLE counts at the size of the image file, same order"}
+
+    def pack(self, found: dict[str, Tensor]) -> dict[str, Any]:
+        """Return plain lists, masks as run lengths."""
+        rles = coco_mask.encode(np.asfortranarray(found["masks"].cpu().numpy().transpose(1, 2, 0), np.uint8))
+        return {**super().pack(found), "masks": [rle["counts"].decode("ascii") for rle in rles]}
+
+    def check_row(self, row: Any) -> str | None:
+        """Every box must have a mask."""
+        if len(row.masks) != len(row.boxes):
+            return f"has {len(row.boxes)} boxes and {len(row.masks)} masks; predict it again"
+        return super().check_row(row)
+
+    def compare(self, found: pd.DataFrame, truth: pd.DataFrame, n_classes: int, root: Path, metric: str) -> Comparison:
+        """See ``Scorer.compare``."""
+        if not metric.startswith("mask_"):
+            return super().compare(found, truth, n_classes, root, metric)
+        way = METRICS[metric.removeprefix("mask_")]
+        images = [_matchable(label, detected, _labelled_masks(label, root), _found_masks(label, detected))
+                  for label, detected in rows_by_image(truth, found)]
+        return Matches(match_images(images, n_classes, way.rule), way.levels)
+
+
+def _matchable(label: Any, detected: Any, truth: NDArray[Any], found: NDArray[Any]) -> Matchable:
+    return Matchable(truth, as_vector(label.labels, np.int64), as_vector(label.difficult, np.bool_), found,
+                     as_vector(detected.labels, np.int64), as_vector(detected.scores))
+
+
+def _xywh(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def _labelled_masks(label: Any, root: Path) -> NDArray[Any]:
+    masks = load_part(label, "instances", root, (label.height, label.width)).numpy()
+    return _rles(coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0), np.uint8)))
+
+
+def _found_masks(label: Any, detected: Any) -> NDArray[Any]:
+    size = [int(label.height), int(label.width)]
+    return _rles([{"size": size, "counts": counts.encode("ascii")} for counts in detected.masks])
+
+
+def _rles(rles: list[dict[str, Any]]) -> NDArray[Any]:
+    """Return an object array: it can be indexed by a mask, as the box arrays are."""
+    shapes = np.empty(len(rles), dtype=object)
+    shapes[:] = rles
+    return shapes
 
 
 def average_precision(matches: ClassMatches, levels: NDArray[np.float64] | None = None,
@@ -62,61 +169,3 @@ def average_precision(matches: ClassMatches, levels: NDArray[np.float64] | None 
             padded = np.pad(envelope, ((0, 0), (0, 1)))
             values += np.take_along_axis(padded, reached, axis=1).mean(axis=1)
     return np.where(total > 0, values / len(matches.true), np.nan)
-
-
-def score_detections(predictions: pd.DataFrame, manifest: pd.DataFrame, classes: list[str],
-                     metrics: tuple[str, ...] = ("mAP@50", "mAP")) -> pd.DataFrame:
-    """Score one model on every domain of the manifest.
-
-    Args:
-        predictions: one row per image (``PREDICTION_COLUMNS``), of one model.
-        manifest: the very images that were predicted, with their boxes.
-        classes: names of labels 1..C.
-        metrics: names in ``METRICS``.
-
-    Returns:
-        Columns ``domain, metric, class, value, n_images, n_boxes``: one row per class, and one named ``all`` with the
-        mean over the classes that the domain has. A class without a box to be found has value NaN and is left out of
-        that mean. Values lie in [0, 1]; ``n_boxes`` counts the boxes to be found.
-
-    Raises:
-        DataError: predictions and manifest do not name the same images, or the predictions are malformed.
-    """
-    check_same_images(check_predictions(predictions), manifest)
-    rows = []
-    found_in = dict(iter(predictions.groupby("domain")))
-    for domain, truth in manifest.groupby("domain", sort=False):
-        for metric in metrics:
-            matched = match_domain(found_in[domain], truth, len(classes), METRICS[metric].rule)
-            values = [float(average_precision(m, METRICS[metric].levels)[0]) for m in matched]
-            boxes = [int(m.positives.sum()) for m in matched]
-            rows += [(domain, metric, name, value, len(truth), n_boxes)
-                     for name, value, n_boxes in zip(classes, values, boxes, strict=True)]
-            rows.append((domain, metric, ALL, float(present_mean(np.array(values))), len(truth), sum(boxes)))
-    return pd.DataFrame(rows, columns=["domain", "metric", "class", "value", "n_images", "n_boxes"])
-
-
-def present_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean over the first axis of the entries that are not NaN; NaN where there is none."""
-    present = ~np.isnan(values)
-    return np.where(present.any(axis=0), np.where(present, values, 0).sum(axis=0) / np.maximum(present.sum(axis=0), 1),
-                    np.nan)
-
-
-def check_same_images(predictions: pd.DataFrame, manifest: pd.DataFrame) -> None:
-    """Raise ``DataError`` unless both tables name the same images of the same domains."""
-    predicted = set(zip(predictions["domain"], predictions["image_id"], strict=True))
-    expected = set(zip(manifest["domain"], manifest["image_id"], strict=True))
-    for extra, problem in ((expected - predicted, "has no prediction"),
-                           (predicted - expected, "is not in the manifest")):
-        if extra:
-            domain, image = sorted(extra)[0]
-            raise DataError(f"image '{image}' of '{domain}' (and {len(extra) - 1} more) {problem}: score the very rows "
-                            "that were predicted, or run `kedro run --pipeline=evaluation` again")
-
-
-def per_class_table(scores: pd.DataFrame, metric: str = "mAP@50") -> pd.DataFrame:
-    """Return a wide table: one row per domain, one column per class and one named ``all``."""
-    rows = scores[scores["metric"] == metric]
-    wide = rows.pivot(index="domain", columns="class", values="value")
-    return wide.loc[list(dict.fromkeys(rows["domain"])), list(dict.fromkeys(rows["class"]))].rename_axis(columns=None)

@@ -20,8 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from dg_project.domains.loading import load_image
-from dg_project.domains.manifest import image_path
+from dg_project.domains.loading import ManifestDataset
 from dg_project.errors import DataError
 
 Extract = Callable[[list[Tensor]], Tensor]
@@ -32,11 +31,11 @@ Array = NDArray[np.float64]
 def pooled_features(extract: Extract, manifest: pd.DataFrame, root: Path, *, batch_size: int = 4,
                     device: str | torch.device = "cpu") -> Array:
     """Return (N, C) features, the mean over positions of what ``extract`` gives for each image of the manifest."""
-    pooled = []
-    with tqdm(total=len(manifest), desc="features", unit="image", leave=False) as bar, torch.inference_mode():
-        for start in range(0, len(manifest), batch_size):
-            batch = list(manifest.iloc[start:start + batch_size].itertuples())
-            features = extract([load_image(image_path(root, row)).to(device).float() / 255 for row in batch])
+    dataset, pooled = ManifestDataset(manifest, root, cache=False), []
+    with tqdm(total=len(dataset), desc="features", unit="image", leave=False) as bar, torch.inference_mode():
+        for start in range(0, len(dataset), batch_size):
+            batch = range(start, min(start + batch_size, len(dataset)))
+            features = extract([dataset[i][0].to(device).float() / 255 for i in batch])
             pooled.append(features.flatten(2).mean(2) if features.ndim > 2 else features)
             bar.update(len(batch))
     return torch.cat(pooled).double().cpu().numpy()

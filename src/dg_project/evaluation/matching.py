@@ -24,13 +24,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-
-from dg_project.evaluation.predictions import as_boxes, as_vector
 
 VOC_IOU = 0.5
 COCO_IOUS = np.linspace(0.5, 0.95, 10)
@@ -52,51 +49,41 @@ class ClassMatches:
 
 
 @dataclass(frozen=True)
-class _Image:
-    """Boxes of one image as x, y, width, height."""
+class Matchable:
+    """What is labelled and what was found in one image.
 
-    truth: NDArray[np.float64]
+    Shapes are boxes, a float array (n, 4) of x, y, width, height, or masks, an object array (n,) of pycocotools' RLEs.
+    """
+
+    truth: NDArray[Any]
     truth_labels: NDArray[np.int64]
     difficult: NDArray[np.bool_]
-    found: NDArray[np.float64]
+    found: NDArray[Any]
     found_labels: NDArray[np.int64]
     scores: NDArray[np.float64]
 
 
-def match_domain(predictions: pd.DataFrame, manifest: pd.DataFrame, n_classes: int, rule: str) -> list[ClassMatches]:
+def match_images(images: list[Matchable], n_classes: int, rule: str) -> list[ClassMatches]:
     """Match the detections of one domain.
 
     Args:
-        predictions: rows of one model and one domain.
-        manifest: rows of the same domain; the images of both tables are the same.
+        images: of the domain.
         n_classes: labels are 1..n_classes.
         rule: ``voc`` (IoU .5) or ``coco`` (IoU .5, .55, ..., .95).
 
     Returns:
-        One entry per class; images are indexed in the order of their sorted ids.
+        One entry per class; images are indexed in the order given.
     """
-    truth, found = _columns(manifest, "difficult"), _columns(predictions, "scores")
-    images = [_image(*truth[image_id], *found[image_id]) for image_id in sorted(truth)]
-    match = {"voc": _voc, "coco": _coco}[rule]
-    return match(images, n_classes)
+    return {"voc": _voc, "coco": _coco}[rule](images, n_classes)
 
 
-def _columns(rows: pd.DataFrame, last: str) -> dict[str, list[Any]]:
-    """Return image id -> boxes, labels and the column named ``last``."""
-    columns = (rows["boxes"], rows["labels"], rows[last])
-    return {str(image_id): values for image_id, *values in zip(rows["image_id"], *columns, strict=True)}
+def overlap(found: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the IoU (D, G) of shapes, see ``Matchable``."""
+    shapes = [part if part.ndim > 1 else part.tolist() for part in (found, truth)]
+    return np.asarray(coco_mask.iou(*shapes, [0] * len(truth)))
 
 
-def _image(boxes: Any, labels: Any, difficult: Any, found: Any, found_labels: Any, scores: Any) -> _Image:
-    return _Image(_xywh(as_boxes(boxes)), as_vector(labels, np.int64), as_vector(difficult, np.bool_),
-                  _xywh(as_boxes(found)), as_vector(found_labels, np.int64), as_vector(scores))
-
-
-def _xywh(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-
-
-def _voc(images: list[_Image], n_classes: int) -> list[ClassMatches]:
+def _voc(images: list[Matchable], n_classes: int) -> list[ClassMatches]:
     matched = []
     for label in range(1, n_classes + 1):
         parts = [_voc_image(image, label) for image in images]
@@ -107,7 +94,7 @@ def _voc(images: list[_Image], n_classes: int) -> list[ClassMatches]:
     return matched
 
 
-def _voc_image(image: _Image, label: int) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+def _voc_image(image: Matchable, label: int) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
     """Return scores, true and ignored, each (D,), of one class in one image."""
     mine, theirs = image.found_labels == label, image.truth_labels == label
     order = np.argsort(-image.scores[mine], kind="stable")
@@ -115,8 +102,8 @@ def _voc_image(image: _Image, label: int) -> tuple[NDArray[np.float64], NDArray[
     true = np.zeros(len(scores), bool)
     if not len(scores) or not len(difficult):
         return scores, true, true.copy()
-    overlap = np.asarray(coco_mask.iou(image.found[mine][order], image.truth[theirs], [0] * len(difficult)))
-    box, hit = overlap.argmax(axis=1), overlap.max(axis=1) >= VOC_IOU
+    iou = overlap(image.found[mine][order], image.truth[theirs])
+    box, hit = iou.argmax(axis=1), iou.max(axis=1) >= VOC_IOU
     ignored = hit & difficult[box]
     candidates = np.flatnonzero(hit & ~ignored)
     first = np.unique(box[candidates], return_index=True)[1]
@@ -124,9 +111,10 @@ def _voc_image(image: _Image, label: int) -> tuple[NDArray[np.float64], NDArray[
     return scores, true, ignored
 
 
-def _coco(images: list[_Image], n_classes: int) -> list[ClassMatches]:
+def _coco(images: list[Matchable], n_classes: int) -> list[ClassMatches]:
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress by print
-        evaluator = COCOeval(*_coco_tables(images, n_classes), iouType="bbox")
+        boxes = all(image.truth.ndim > 1 for image in images)
+        evaluator = COCOeval(*_coco_tables(images, n_classes), iouType="bbox" if boxes else "segm")
         evaluator.params.iouThrs = COCO_IOUS
         evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, 1e10]], ["all"]
         evaluator.params.maxDets = [COCO_MAX_DETECTIONS]
@@ -146,19 +134,17 @@ def _coco(images: list[_Image], n_classes: int) -> list[ClassMatches]:
     return matched
 
 
-def _coco_tables(images: list[_Image], n_classes: int) -> tuple[COCO, COCO]:
+def _coco_tables(images: list[Matchable], n_classes: int) -> tuple[COCO, COCO]:
     """Return ground truth and detections as COCO tables; ids start at 1, for COCOeval takes id 0 for 'no match'."""
     truth: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     for i, image in enumerate(images):
-        for box, label, difficult in zip(image.truth, image.truth_labels, image.difficult, strict=True):
+        for shape, label, difficult in zip(image.truth, image.truth_labels, image.difficult, strict=True):
             # COCOeval ignores a box whose area is outside the range; iscrowd would change its IoU and swallow many.
-            area = -1.0 if difficult else float(box[2] * box[3])
-            truth.append({"id": len(truth) + 1, "image_id": i, "category_id": int(label), "bbox": box.tolist(),
-                          "area": area, "iscrowd": 0})
-        for box, label, score in zip(image.found, image.found_labels, image.scores, strict=True):
-            found.append({"id": len(found) + 1, "image_id": i, "category_id": int(label), "bbox": box.tolist(),
-                          "area": max(float(box[2] * box[3]), 0.0), "iscrowd": 0, "score": float(score)})
+            entry = _entry(shape, len(truth) + 1, i, label)
+            truth.append({**entry, "area": -1.0} if difficult else entry)
+        for shape, label, score in zip(image.found, image.found_labels, image.scores, strict=True):
+            found.append({**_entry(shape, len(found) + 1, i, label), "score": float(score)})
     tables = []
     for boxes in (truth, found):
         table = COCO()
@@ -167,6 +153,13 @@ def _coco_tables(images: list[_Image], n_classes: int) -> tuple[COCO, COCO]:
         table.createIndex()
         tables.append(table)
     return tables[0], tables[1]
+
+
+def _entry(shape: Any, number: int, image: int, label: Any) -> dict[str, Any]:
+    entry = {"id": number, "image_id": image, "category_id": int(label), "iscrowd": 0}
+    if isinstance(shape, dict):
+        return {**entry, "segmentation": shape, "area": float(coco_mask.area(shape))}
+    return {**entry, "bbox": shape.tolist(), "area": max(float(shape[2] * shape[3]), 0.0)}
 
 
 def _sorted(scores: NDArray[Any], index: NDArray[Any], true: NDArray[np.bool_], ignored: NDArray[np.bool_],

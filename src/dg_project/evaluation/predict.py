@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,13 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from dg_project.domains.loading import load_image
-from dg_project.domains.manifest import image_path, select
+from dg_project.domains.loading import ManifestDataset
+from dg_project.domains.manifest import select
 from dg_project.errors import DataError
-from dg_project.evaluation.predictions import PREDICTION_COLUMNS
-
-log = logging.getLogger(__name__)
+from dg_project.evaluation.scorer import Scorer
 
 Predict = Callable[[list[Tensor]], list[dict[str, Tensor]]]
-"""Images (3, H, W) in [0, 1] -> one dict per image with ``boxes`` (n, 4), ``labels`` (n,) and ``scores`` (n,)."""
+"""Images (3, H, W) in [0, 1] -> what was found in each of them, in its own pixels."""
 
 
 def scored_rows(source: pd.DataFrame, target: pd.DataFrame, max_images: int | None = None) -> pd.DataFrame:
@@ -36,30 +33,29 @@ def scored_rows(source: pd.DataFrame, target: pd.DataFrame, max_images: int | No
     return rows if max_images is None else rows.groupby("domain", sort=False).head(max_images).reset_index(drop=True)
 
 
-def predict_manifest(predict: Predict, manifest: pd.DataFrame, root: Path, *, batch_size: int = 4,
+def predict_manifest(predict: Predict, scorer: Scorer, manifest: pd.DataFrame, root: Path, *, batch_size: int = 4,
                      device: str | torch.device = "cpu", name: str = "model") -> pd.DataFrame:
-    """Return one row of detections per image of the manifest, in its order.
+    """Return one row of predictions per image of the manifest, in its order.
 
     Args:
-        predict: the model; it gets images in [0, 1] on ``device`` and answers in absolute pixels of those images.
-        manifest: images to open; images without a detection keep their row, with empty lists.
+        predict: the model; it gets images in [0, 1] on ``device``.
+        scorer: of the task; says how predictions are stored.
+        manifest: images (or the crops of them) to open.
         root: folder that the manifest's paths start from.
         batch_size: images given to ``predict`` at a time.
         device: where the model is.
         name: shown at the progress bar.
 
     Returns:
-        Columns ``domain, image_id, boxes, labels, scores`` (see ``PREDICTION_COLUMNS``); plain lists, so parquet keeps
-        them.
+        Columns ``domain, image_id`` and ``scorer.columns``; plain values, so parquet keeps them.
     """
+    dataset = ManifestDataset(manifest, root, cache=False)
     rows: list[dict[str, Any]] = []
-    with tqdm(total=len(manifest), desc=f"predict ({name})", unit="image", leave=False) as bar, torch.inference_mode():
-        for start in range(0, len(manifest), batch_size):
-            batch = list(manifest.iloc[start:start + batch_size].itertuples())
-            images = [load_image(image_path(root, row)).to(device).float() / 255 for row in batch]
-            for row, found in zip(batch, predict(images), strict=True):
-                rows.append({"domain": row.domain, "image_id": row.image_id}
-                            | {key: found[key].detach().cpu().tolist() for key in ("boxes", "labels", "scores")})
+    with tqdm(total=len(dataset), desc=f"predict ({name})", unit="image", leave=False) as bar, torch.inference_mode():
+        for start in range(0, len(dataset), batch_size):
+            batch = range(start, min(start + batch_size, len(dataset)))
+            images = [dataset[i][0].to(device).float() / 255 for i in batch]
+            for i, found in zip(batch, predict(images), strict=True):
+                rows.append({"domain": dataset.domains[i], "image_id": dataset.image_ids[i]} | scorer.pack(found))
             bar.update(len(batch))
-    log.info("%s: %d detections in %d images", name, sum(len(row["scores"]) for row in rows), len(rows))
-    return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
+    return pd.DataFrame(rows, columns=["domain", "image_id", *scorer.columns])

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dg_project.errors import DataError
-from dg_project.evaluation.detection import ALL
+from dg_project.evaluation.scorer import ALL
 
 UNSEEN_MEAN = "unseen_mean"
 """Name of the ``domain`` of the rows that hold the mean over the target domains."""
@@ -21,7 +21,7 @@ RECORD_COLUMNS: dict[str, str] = {
     "role": "source | target",
     "seed": "seed of the training",
     "selection": "rule that chose the checkpoint",
-    "metric": "mAP@50 | mAP",
+    "metric": "mAP@50, mAP | mask_mAP@50, mask_mAP | mIoU | accuracy, balanced_accuracy",
     "value": "0 to 1",
     "n_images": "images scored",
     "seconds_per_step": "of the training",
@@ -52,7 +52,7 @@ def result_records(scores: pd.DataFrame, facts: RunFacts) -> pd.DataFrame:
     """Return the records of one trained model.
 
     Args:
-        scores: from ``score_detections``; the source domain must be among its domains.
+        scores: from ``score_predictions``; the source domain must be among its domains.
         facts: of the run.
 
     Returns:

@@ -65,7 +65,7 @@ def _cell(axes: Axes, row: dict[str, Any] | None, root: Path, boxes: bool) -> No
     if row is None:
         axes.text(0.5, 0.5, "none made", ha="center", va="center", color=MUTED, transform=axes.transAxes)
         return
-    axes.imshow(open_image(root, row["image"]), interpolation="antialiased")
+    axes.imshow(open_image(root, row), interpolation="antialiased")
     for box in row["boxes"] if boxes else []:
         draw_box(axes, box, "white", width=0.6)
     if not row.get("kept", True):

@@ -16,7 +16,7 @@ from dg_project.errors import CheckpointError, ParameterError, nearest
 from dg_project.files import atomic_file
 from dg_project.methods import method_classes
 from dg_project.methods.base import Method
-from dg_project.parameters import BackboneParams, DetectionParams, Params
+from dg_project.parameters import TASK_PARAMS, BackboneParams, Params, Task
 from dg_project.tasks import build_task
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
@@ -29,9 +29,9 @@ class ModelSpec(Params):
 
     method: str
     method_params: dict[str, Any] = Field(default_factory=dict, description="the parameters under the method's name")
-    task: str = "detection"
+    task: Task = "detection"
     backbone: BackboneParams
-    detection: DetectionParams
+    head: dict[str, Any] = Field(description="the parameters under the task's name")
     classes: list[str] = Field(min_length=1)
     domains: list[str] = Field(min_length=1, description="by domain_id: the source, then the pseudo domains")
 
@@ -47,13 +47,14 @@ def build_method(spec: ModelSpec, seed: int = 0) -> Method:
     if spec.method not in classes:
         raise ParameterError(f"there is no method '{spec.method}'.{nearest(spec.method, classes)}")
     method = classes[spec.method]
+    head = TASK_PARAMS[spec.task].model_validate(spec.head)
     try:
         params = method.Params.model_validate(spec.method_params)
     except ValidationError as error:
         raise ParameterError(f"the parameters of the method '{spec.method}' are wrong: {error}") from error
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return method(build_task(spec.task, spec.backbone, spec.detection, spec.classes), params, spec.domains)
+        return method(build_task(spec.task, spec.backbone, head, spec.classes), params, spec.domains)
 
 
 def save_model(method: Method, spec: ModelSpec, folder: Path, meta: Mapping[str, Any] | None = None) -> None:

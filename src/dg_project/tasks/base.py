@@ -14,12 +14,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dg_project.backbones import Backbone
+from dg_project.parameters import TaskParams
 
 Features = dict[str, Tensor]
 """Named maps ``(N, C, H, W)``, finest first."""
@@ -93,20 +95,40 @@ class TaskModel(nn.Module, ABC):
 
     Args:
         backbone: the feature extractor.
+        params: sizes of the head; ``image_size`` is what the network sees.
         classes: class names; label 0 is background where the task has one.
+
+    Attributes:
+        parts: label images that the targets must hold: ``mask``, ``instances``.
     """
 
+    parts: ClassVar[tuple[str, ...]] = ()
     instance_channels: int | None = None
     """Length of the vectors of ``instance_features``; None where the task has no instances."""
 
-    def __init__(self, backbone: Backbone, classes: Sequence[str]) -> None:
+    def __init__(self, backbone: Backbone, params: TaskParams, classes: Sequence[str]) -> None:
         super().__init__()
         self.backbone = backbone
+        self.image_size = params.image_size
         self.classes = list(classes)
 
-    @abstractmethod
     def prepare(self, images: Sequence[Tensor], targets: Sequence[Target] | None = None) -> Inputs:
         """Resize and normalise images (3, h, w) in [0, 1] of any size, and bring the targets along."""
+        sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
+        resized = torch.stack([self._resize(image) for image in images])
+        stacked = self.backbone.normalise(resized).contiguous(memory_format=torch.channels_last)
+        if targets is None:
+            return Inputs(stacked, sizes)
+        return Inputs(stacked, sizes, [self.target(*pair) for pair in zip(targets, sizes, strict=True)])
+
+    def _resize(self, image: Tensor) -> Tensor:
+        if tuple(image.shape[-2:]) == self.image_size:
+            return image
+        return F.interpolate(image[None], self.image_size, mode="bilinear", antialias=True)[0]
+
+    @abstractmethod
+    def target(self, target: Target, size: tuple[int, int]) -> Target:
+        """Return what the losses need of the target of an image of ``size``, in the coordinates of the input."""
 
     def features(self, images: Tensor) -> Features:
         """Return the backbone's stages of prepared images, ``stage<n>`` at stride ``2**n``."""

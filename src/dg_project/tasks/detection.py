@@ -18,7 +18,7 @@ from dg_project.backbones import Backbone
 from dg_project.errors import ParameterError
 from dg_project.parameters import DetectionParams
 from dg_project.tasks.base import AuxHead, Features, Inputs, Instances, Prediction, Target, TaskModel
-from dg_project.tasks.faster_rcnn import Targets, build_box_heads, build_rpn
+from dg_project.tasks.faster_rcnn import Sampled, Targets, build_box_heads, build_rpn
 
 
 class Detector(TaskModel):
@@ -34,7 +34,7 @@ class Detector(TaskModel):
     """
 
     def __init__(self, backbone: Backbone, params: DetectionParams, classes: Sequence[str]) -> None:
-        super().__init__(backbone, classes)
+        super().__init__(backbone, params, classes)
         self.params = params
         self.levels = [f"stage{n}" for n in params.fpn_stages]
         if missing := set(self.levels) - set(backbone.channels):
@@ -50,29 +50,16 @@ class Detector(TaskModel):
         self.box_heads = build_box_heads(params, self.levels, len(self.classes))
         self.instance_channels = params.box_head_features
 
-    def prepare(self, images: Sequence[Tensor], targets: Sequence[Target] | None = None) -> Inputs:
-        """Resize images (3, h, w) in [0, 1] to ``image_size``, normalise them, and scale the boxes of the targets.
-
-        Boxes marked difficult move from ``boxes`` to ``ignored``: losses treat them as neither object nor background.
-        """
-        sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
-        resized = [self._resize(image) for image in images]
-        stacked = self.backbone.normalise(torch.stack(resized)).contiguous(memory_format=torch.channels_last)
-        if targets is None:
-            return Inputs(stacked, sizes)
-        return Inputs(stacked, sizes, [self._target(*pair) for pair in zip(targets, sizes, strict=True)])
-
-    def _resize(self, image: Tensor) -> Tensor:
-        if tuple(image.shape[-2:]) == self.params.image_size:
-            return image
-        return F.interpolate(image[None], self.params.image_size, mode="bilinear", antialias=True)[0]
-
     def _scale(self, size: tuple[int, int], like: Tensor) -> Tensor:
         """Return the factors (4,) from boxes of an image of this size to boxes of the network's input."""
-        vertical, horizontal = (new / old for new, old in zip(self.params.image_size, size, strict=True))
+        vertical, horizontal = (new / old for new, old in zip(self.image_size, size, strict=True))
         return like.new_tensor([horizontal, vertical, horizontal, vertical])
 
-    def _target(self, target: Target, size: tuple[int, int]) -> dict[str, Tensor]:
+    def target(self, target: Target, size: tuple[int, int]) -> Target:
+        """Return ``boxes`` and ``labels`` of the objects to find, and ``ignored``: the boxes that are marked difficult.
+
+        Losses treat those as neither object nor background.
+        """
         boxes = target["boxes"] * self._scale(size, target["boxes"])
         easy = ~target["difficult"]
         return {"boxes": boxes[easy], "labels": target["labels"][easy], "ignored": boxes[~easy]}
@@ -82,23 +69,37 @@ class Detector(TaskModel):
         return cast(Features, self.fpn(OrderedDict((level, features[level]) for level in self.levels)))
 
     def _image_list(self, inputs: Inputs) -> ImageList:
-        return ImageList(inputs.images, [self.params.image_size] * len(inputs))
+        return ImageList(inputs.images, [self.image_size] * len(inputs))
 
     def losses(self, maps: Features, inputs: Inputs, weight: Tensor) -> dict[str, Tensor]:
         """Return the four losses of Faster R-CNN, each sample weighted by its image's ``weight`` (N,)."""
         images = self._image_list(inputs)
         targets = cast(Targets, inputs.targets)
         proposals, losses = self.rpn(images, maps, targets, weight)
-        return losses | self.box_heads.losses(maps, proposals, images.image_sizes, targets, weight)
+        sampled = self.box_heads.sample(proposals, targets)
+        losses |= self.box_heads.losses(maps, sampled, images.image_sizes, weight)
+        return losses | self.more_losses(maps, sampled, targets, weight)
+
+    def more_losses(self, maps: Features, sampled: Sampled, targets: Targets, weight: Tensor) -> dict[str, Tensor]:
+        """Return the losses of what else a subclass finds in the sampled proposals."""
+        return {}
 
     def decode(self, maps: Features, inputs: Inputs) -> list[Prediction]:
         """Return ``boxes`` (n, 4) in the original image, ``labels`` (n,) and ``scores`` (n,) of every image."""
         images = self._image_list(inputs)
         proposals, _ = self.rpn(images, maps)
         found = self.box_heads.detect(maps, proposals, images.image_sizes)
+        self.add_to(found, maps)
         for prediction, size in zip(found, inputs.sizes, strict=True):
-            prediction["boxes"] = prediction["boxes"] / self._scale(size, prediction["boxes"])
+            self.rescale(prediction, size)
         return found
+
+    def add_to(self, found: list[Prediction], maps: Features) -> None:
+        """Add what else a subclass knows of the detected boxes, still in the coordinates of the network's input."""
+
+    def rescale(self, prediction: Prediction, size: tuple[int, int]) -> None:
+        """Bring a prediction from the network's input to an original image of ``size``."""
+        prediction["boxes"] = prediction["boxes"] / self._scale(size, prediction["boxes"])
 
     def instance_features(self, maps: Features, inputs: Inputs) -> Instances:
         """Return the box head's features of the labelled boxes.
@@ -112,7 +113,7 @@ class Detector(TaskModel):
         slot = torch.cat([torch.arange(len(box), device=counts.device) for box in boxes])
         if not len(row):
             return Instances(inputs.images.new_zeros(0, self.params.box_head_features), row, slot)
-        return Instances(self.box_heads.vectors(maps, boxes, [self.params.image_size] * len(boxes)), row, slot)
+        return Instances(self.box_heads.vectors(maps, boxes, [self.image_size] * len(boxes)), row, slot)
 
     def aux_head(self, channels: int) -> AuxHead:
         """Build the multi-label head: which classes are there in the image?"""

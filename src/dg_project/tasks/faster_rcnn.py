@@ -7,7 +7,7 @@ torchvision's own.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -107,6 +107,22 @@ class WeightedRPN(RegionProposalNetwork):
                 "loss_rpn_box": weighted_mean(shift, of_anchor[positive], len(sampled))}
 
 
+class Sampled(NamedTuple):
+    """Proposals that the losses look at, image by image.
+
+    Attributes:
+        proposals: (n, 4) boxes.
+        labels: (n,) of the object that each lies on; 0 is background.
+        matches: (n,) its number among the objects of the image.
+        wanted: (n, 4) regression targets.
+    """
+
+    proposals: list[Tensor]
+    labels: list[Tensor]
+    matches: list[Tensor]
+    wanted: list[Tensor]
+
+
 class WeightedRoIHeads(RoIHeads):
     """Box head whose losses are weighted per image. Targets are as in ``WeightedRPN``."""
 
@@ -114,16 +130,15 @@ class WeightedRoIHeads(RoIHeads):
         """Return the box head's features (sum of boxes, D) of the boxes of every image."""
         return cast(Tensor, self.box_head(self.box_roi_pool(features, boxes, sizes)))
 
-    def losses(self, features: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]],
-               targets: Targets, weight: Tensor) -> dict[str, Tensor]:
-        """Sample proposals and return the classification and box losses, weighted by ``weight`` (N,)."""
-        proposals, labels, wanted = self._sample(proposals, targets)
-        logits, deltas = self.box_predictor(self.vectors(features, proposals, sizes))
-        of_roi = torch.cat([w.expand(len(boxes)) for w, boxes in zip(weight, proposals, strict=True)])
-        label = torch.cat(labels)
+    def losses(self, features: dict[str, Tensor], sampled: Sampled, sizes: list[tuple[int, int]],
+               weight: Tensor) -> dict[str, Tensor]:
+        """Return the classification and box losses of sampled proposals, weighted by ``weight`` (N,)."""
+        logits, deltas = self.box_predictor(self.vectors(features, sampled.proposals, sizes))
+        of_roi = torch.cat([w.expand(len(boxes)) for w, boxes in zip(weight, sampled.proposals, strict=True)])
+        label = torch.cat(sampled.labels)
         positive = torch.where(label > 0)[0]
         per_class = deltas.view(len(label), -1, 4)[positive, label[positive]]
-        shift = F.smooth_l1_loss(per_class, torch.cat(wanted)[positive], beta=1 / 9, reduction="none")
+        shift = F.smooth_l1_loss(per_class, torch.cat(sampled.wanted)[positive], beta=1 / 9, reduction="none")
         score = F.cross_entropy(logits, label, reduction="none")
         return {"loss_class": weighted_mean(score, of_roi, len(label)),
                 "loss_box": weighted_mean(shift, of_roi[positive], len(label))}
@@ -136,8 +151,8 @@ class WeightedRoIHeads(RoIHeads):
         return [dict(zip(("boxes", "scores", "labels"), parts, strict=True)) for parts in zip(*found, strict=True)]
 
     @torch.no_grad()
-    def _sample(self, proposals: list[Tensor], targets: Targets) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Return the sampled boxes, their labels and their regression targets, image by image."""
+    def sample(self, proposals: list[Tensor], targets: Targets) -> Sampled:
+        """Draw the proposals that the losses look at, a quarter of them on objects."""
         boxes = [target["boxes"] for target in targets]
         proposals = self.add_gt_proposals(proposals, boxes)
         matches, labels = self.assign_targets_to_proposals(proposals, boxes, [target["labels"] for target in targets])
@@ -149,4 +164,4 @@ class WeightedRoIHeads(RoIHeads):
         # An image without boxes has only background samples; its matches point at this placeholder.
         known = [box if len(box) else box.new_zeros(1, 4) for box in boxes]
         matched = [box[match] for box, match in zip(known, matches, strict=True)]
-        return proposals, labels, list(self.box_coder.encode(matched, proposals))
+        return Sampled(proposals, labels, matches, list(self.box_coder.encode(matched, proposals)))

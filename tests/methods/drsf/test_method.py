@@ -22,7 +22,7 @@ def drsf(**options: Any) -> DRSF:
                                 rois_per_image=16, anchors_per_image=32)
     method = build_method(ModelSpec(
         method="drsf", method_params=options, classes=["car", "person"], domains=["day", "night", "fog", "rain"],
-        backbone=BackboneParams(name="test_efficientnet", weights=None, frozen_stages=0), detection=detection))
+        backbone=BackboneParams(name="test_efficientnet", weights=None, frozen_stages=0), head=detection.model_dump()))
     assert isinstance(method, DRSF)
     return method.train()
 

@@ -40,6 +40,7 @@ class RawSample:
         objects: annotated objects.
         size: (width, height) that the annotation states, if it does.
         mask: path of the semantic mask, or None.
+        instances: path of the map of object numbers, or None.
     """
 
     image: Path
@@ -47,6 +48,7 @@ class RawSample:
     objects: list[RawObject] = field(default_factory=list)
     size: tuple[int, int] | None = None
     mask: Path | None = None
+    instances: Path | None = None
 
 
 class Reader(Protocol):
@@ -123,8 +125,12 @@ def _row(reader: Reader, root: Path, domain: str, classes: list[str], image_id: 
         "width": width, "height": height, "boxes": boxes.tolist(),
         "labels": [classes.index(item.name) + 1 for item in sample.objects],
         "difficult": [item.difficult for item in sample.objects],
-        "mask": sample.mask.relative_to(root).as_posix() if sample.mask else "", "sha256": digest,
+        "mask": _relative(sample.mask, root), "instances": _relative(sample.instances, root), "sha256": digest,
     }
+
+
+def _relative(path: Path | None, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path else ""
 
 
 def decode_fully(path: Path) -> tuple[tuple[int, int], str]:

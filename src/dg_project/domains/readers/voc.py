@@ -42,9 +42,10 @@ class VOCReader:
         if named and image_id not in (named, named.rsplit(".", 1)[0]):
             raise DataError(f"{annotation}: it names the image '{named}', but is stored as '{image_id}'; correct or "
                             "delete its <filename>")
-        mask = folder / "SegmentationClass" / f"{image_id}.png"
+        masks = [path if path.is_file() else None for kind in ("SegmentationClass", "SegmentationObject")
+                 for path in [folder / kind / f"{image_id}.png"]]
         return RawSample(images[0], annotation, [self._object(item) for item in tree.iterfind("object")],
-                         self._size(tree), mask if mask.is_file() else None)
+                         self._size(tree), *masks)
 
     @staticmethod
     def _folder(root: Path, domain: str) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dg_project.files import FolderWriter
-from dg_project.parameters import BenchmarkParams
+from dg_project.parameters import BenchmarkParams, Task
 from dg_project.pipelines.lazy import figure, pd
 
 logger = logging.getLogger(__name__)
@@ -49,28 +49,30 @@ def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, parame
             model = models / _name(method, seed)
             found = experiment.predict_once(model, images, locate(settings.data.root), settings,
                                             locate(settings.workspace))
-            cell = experiment.score(model, found, images, run_id)[1]
+            cell = experiment.score(model, found, images, locate(settings.data.root), run_id)[1]
             records.append(cell)
             numbers.setdefault(method, {})[f"seed{seed}"] = experiment.nested(cell)
     return pandas.concat(records, ignore_index=True), numbers
 
 
-def make_table(records: pd.DataFrame, benchmark: BenchmarkParams) -> pd.DataFrame:
+def make_table(records: pd.DataFrame, task: Task, benchmark: BenchmarkParams) -> pd.DataFrame:
     """Summarise the records over seeds, one row per method, and print the table."""
+    from dg_project.evaluation.scorers import main_metric
     from dg_project.evaluation.table import benchmark_table, to_markdown
 
-    table = benchmark_table(records, confidence=benchmark.confidence)
-    logger.info("benchmark\n%s", to_markdown(table, confidence=benchmark.confidence))
+    table = benchmark_table(records, metric=main_metric(task), confidence=benchmark.confidence)
+    logger.info("benchmark\n%s", to_markdown(table, metric=main_metric(task), confidence=benchmark.confidence))
     return table.reset_index()
 
 
-def draw_chart(records: pd.DataFrame, benchmark: BenchmarkParams) -> figure.Figure:
+def draw_chart(records: pd.DataFrame, task: Task, benchmark: BenchmarkParams) -> figure.Figure:
     """Draw the mean of each method in each domain with its interval, and the gains over the baseline."""
+    from dg_project.evaluation.scorers import main_metric
     from dg_project.evaluation.table import benchmark_table
     from dg_project.figures.benchmark_chart import benchmark_chart
 
-    table = benchmark_table(records, confidence=benchmark.confidence)
-    return benchmark_chart(table, records, confidence=benchmark.confidence)
+    table = benchmark_table(records, metric=main_metric(task), confidence=benchmark.confidence)
+    return benchmark_chart(table, records, metric=main_metric(task), confidence=benchmark.confidence)
 
 
 def _name(method: str, seed: int) -> str:

@@ -16,7 +16,9 @@ def create_pipeline() -> Pipeline:
         Node(nodes.score_cells,
              ["benchmark_models", "source_manifest", "target_manifest", "parameters", "params:run_id"],
              ["benchmark_records", "benchmark_scores"], name="score_cells"),
-        Node(nodes.make_table, ["benchmark_records", "params:benchmark"], "benchmark_table", name="make_table"),
-        Node(nodes.draw_chart, ["benchmark_records", "params:benchmark"], "benchmark_chart", name="draw_chart"),
+        Node(nodes.make_table, ["benchmark_records", "params:task", "params:benchmark"], "benchmark_table",
+             name="make_table"),
+        Node(nodes.draw_chart, ["benchmark_records", "params:task", "params:benchmark"], "benchmark_chart",
+             name="draw_chart"),
     ], namespace="benchmark", prefix_datasets_with_namespace=False)
     return ingestion.create_pipeline() + synthesis.create_pipeline() + sampling.create_pipeline() + cells

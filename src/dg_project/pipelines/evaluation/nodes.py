@@ -12,7 +12,7 @@ from dg_project.pipelines.paths import locate
 
 def predict(model: Path, source: pd.DataFrame, target: pd.DataFrame, data: DataParams, evaluation: EvaluationParams,
             device: str) -> pd.DataFrame:
-    """Return what the model detects in the test images of every domain."""
+    """Return what the model finds in the test images of every domain."""
     from dg_project import experiment
     from dg_project.evaluation.predict import scored_rows
 
@@ -21,16 +21,16 @@ def predict(model: Path, source: pd.DataFrame, target: pd.DataFrame, data: DataP
 
 
 def score_model(
-    model: Path, predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame, evaluation: EvaluationParams,
-    run_id: str,
+    model: Path, predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame, data: DataParams,
+    evaluation: EvaluationParams, run_id: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Score one model; see ``score_with_baseline``."""
-    return _score({"": (model, predictions)}, source, target, evaluation, run_id)
+    return _score({"": (model, predictions)}, source, target, data, evaluation, run_id)
 
 
 def score_with_baseline(
     model: Path, predictions: pd.DataFrame, baseline: Path, baseline_predictions: pd.DataFrame, source: pd.DataFrame,
-    target: pd.DataFrame, evaluation: EvaluationParams, run_id: str,
+    target: pd.DataFrame, data: DataParams, evaluation: EvaluationParams, run_id: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Score a method and its baseline on the same images.
 
@@ -39,11 +39,11 @@ def score_with_baseline(
         ``<metric>/<domain>`` of the method and ``baseline/<metric>/<domain>``.
     """
     models = {"baseline": (baseline, baseline_predictions), "": (model, predictions)}
-    return _score(models, source, target, evaluation, run_id)
+    return _score(models, source, target, data, evaluation, run_id)
 
 
 def _score(
-    models: dict[str, tuple[Path, pd.DataFrame]], source: pd.DataFrame, target: pd.DataFrame,
+    models: dict[str, tuple[Path, pd.DataFrame]], source: pd.DataFrame, target: pd.DataFrame, data: DataParams,
     evaluation: EvaluationParams, run_id: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     import pandas
@@ -56,7 +56,7 @@ def _score(
     tables: dict[str, tuple[pd.DataFrame, ...]] = {}
     numbers: dict[str, Any] = {}
     for prefix, (model, predictions) in models.items():
-        by_class, records = experiment.score(model, predictions, images, run_id)
+        by_class, records = experiment.score(model, predictions, images, locate(data.root), run_id)
         name = records["method"].iloc[0]
         # ERM as the method of a run is its own baseline: one set of rows, not two of the same name.
         tables[name] = (predictions.assign(method=name), records, by_class.assign(method=name))

@@ -7,7 +7,7 @@ from kedro.pipeline import Node, Pipeline
 from dg_project.pipelines.evaluation import nodes
 
 _IMAGES = ["source_manifest", "target_manifest", "params:data", "params:evaluation", "params:training.device"]
-_SCORING = ["source_manifest", "target_manifest", "params:evaluation", "params:run_id"]
+_SCORING = ["source_manifest", "target_manifest", "params:data", "params:evaluation", "params:run_id"]
 
 
 def create_pipeline() -> Pipeline:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from dg_project.parameters import DataParams, EvaluationParams, ReportingParams
+from dg_project.parameters import DataParams, Parameters, ReportingParams
 from dg_project.pipelines.lazy import figure, pd
-from dg_project.pipelines.paths import locate
+from dg_project.pipelines.paths import locate, read_parameters
 
 BASELINE = "erm"
 
@@ -18,24 +19,35 @@ def make_table(results: pd.DataFrame) -> pd.DataFrame:
     return wide[order].reset_index()
 
 
-def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame, data: DataParams,
-                       evaluation: EvaluationParams) -> tuple[pd.DataFrame, pd.DataFrame]:
+def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
+                       parameters: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Draw the test scenes again and again; return the scores with intervals, and the gains over the baseline."""
     from dg_project.evaluation.bootstrap import bootstrap
-    from dg_project.evaluation.predict import scored_rows
     from dg_project.evaluation.predictions import by_method
+    from dg_project.evaluation.scorers import SCORERS
 
+    settings = read_parameters(parameters)
     models = by_method(predictions)
-    drawn = bootstrap(models, scored_rows(source, target, evaluation.max_images), data.classes)
+    images = _scored(source, target, settings)
+    drawn = bootstrap(SCORERS[settings.task], models, images, settings.classes, locate(settings.data.root))
     baseline = BASELINE if BASELINE in models else next(iter(models))
     return drawn.intervals(), drawn.differences(baseline)
+
+
+def _scored(source: pd.DataFrame, target: pd.DataFrame, settings: Parameters) -> pd.DataFrame:
+    """Return what was scored: the test images, or the objects in them."""
+    from dg_project.evaluation.predict import scored_rows
+    from dg_project.experiment import task_rows
+
+    images = scored_rows(source, target, settings.evaluation.max_images)
+    return task_rows(images, settings.task, settings.head.model_dump())
 
 
 def draw_domains(intervals: pd.DataFrame, gains: pd.DataFrame, data: DataParams) -> figure.Figure:
     """Draw the score of each method in each domain."""
     from dg_project.figures.domain_chart import domain_chart
 
-    return domain_chart(intervals, gains, source=data.source)
+    return domain_chart(intervals, gains, metric=str(intervals["metric"].iloc[0]), source=data.source)
 
 
 def draw_losses(method: str, history: pd.DataFrame, baseline_history: pd.DataFrame) -> figure.Figure:
@@ -52,16 +64,17 @@ def draw_erm_losses(history: pd.DataFrame) -> figure.Figure:
     return loss_curves({BASELINE: history})
 
 
-def draw_panels(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame, data: DataParams,
-                evaluation: EvaluationParams, reporting: ReportingParams) -> figure.Figure:
+def draw_panels(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
+                parameters: dict[str, Any]) -> figure.Figure:
     """Draw the same scenes in every weather, with what each model found."""
-    from dg_project.evaluation.predict import scored_rows
     from dg_project.evaluation.predictions import by_method
     from dg_project.figures.prediction_panels import prediction_panels
 
-    images = scored_rows(source, target, evaluation.max_images)
-    return prediction_panels(by_method(predictions), images, locate(data.root), data.classes,
-                             scenes=reporting.panel_scenes, score_threshold=reporting.score_threshold)
+    settings = read_parameters(parameters)
+    reporting = settings.reporting
+    return prediction_panels(by_method(predictions), _scored(source, target, settings), locate(settings.data.root),
+                             settings.classes, scenes=reporting.panel_scenes,
+                             score_threshold=reporting.score_threshold)
 
 
 def draw_pseudo_domains(source: pd.DataFrame, root: str, pseudo: pd.DataFrame, pseudo_images: Path) -> figure.Figure:

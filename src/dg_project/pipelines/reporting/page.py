@@ -19,7 +19,7 @@ _LIMITS = [
 ]
 _ALT = {
     "domain_chart": ("Scores by domain", "Bars of each method's score in the source, each target and their mean."),
-    "prediction_panels": ("Same scenes, every weather", "Detections of each model on the same scenes in all domains."),
+    "prediction_panels": ("Same scenes, every weather", "What each model finds in the same scenes in all domains."),
     "pseudo_sheet": ("Pseudo domains", "Source images beside the images that the diffusion model made of them."),
     "feature_shift": ("Feature shift", "Source, pseudo and target images as points in the model's feature space."),
     "loss_curves": ("Training", "Losses of each model by training step."),
@@ -75,7 +75,7 @@ def _facts(results: pd.DataFrame, parameters: dict[str, Any], run_id: str) -> di
 
 
 def _per_class(class_scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    from dg_project.evaluation.detection import per_class_table
+    from dg_project.evaluation.scorer import per_class_table
 
     return {f"{method}, {metric}": per_class_table(rows, str(metric))
             for (method, metric), rows in class_scores.groupby(["method", "metric"], sort=False)}

@@ -39,9 +39,8 @@ def create_erm_pipeline() -> Pipeline:
 def _scores() -> list[Node]:
     return [
         Node(nodes.make_table, "results", "results_table", name="make_table"),
-        Node(nodes.estimate_intervals, ["predictions", *_MANIFESTS, "params:data", "params:evaluation"],
-             ["intervals", "gains"], name="estimate_intervals"),
+        Node(nodes.estimate_intervals, ["predictions", *_MANIFESTS, "parameters"], ["intervals", "gains"],
+             name="estimate_intervals"),
         Node(nodes.draw_domains, ["intervals", "gains", "params:data"], "domain_chart", name="draw_domains"),
-        Node(nodes.draw_panels, ["predictions", *_MANIFESTS, "params:data", "params:evaluation", "params:reporting"],
-             "prediction_panels", name="draw_panels"),
+        Node(nodes.draw_panels, ["predictions", *_MANIFESTS, "parameters"], "prediction_panels", name="draw_panels"),
     ]

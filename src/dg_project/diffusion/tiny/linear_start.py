@@ -1,0 +1,176 @@
+"""The autoencoder starts as the best linear one.
+
+From random weights the convolutions, norms and activations of an ``AutoencoderKL`` need thousands of steps before they
+pass on as much as a linear map does from the start. So a linear autoencoder with the same sampling (a quarter of the
+size, up by nearest neighbours) is fitted first, which takes a minute, and then written into the layers of the real one:
+
+* every residual branch ends in zeros, so a block is its shortcut;
+* the norm before an output divides by what does not depend on the image, because half of its channels are constants;
+* the activation after it vanishes in pairs of channels: ``silu(x) - silu(-x) = x``.
+
+Training then only adds what a linear map cannot do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from diffusers.models.resnet import ResnetBlock2D
+from torch import Tensor, nn
+
+FACTOR = 4
+STEPS = 800
+CONSTANT = 1.0
+LOUDNESS = 0.1
+"""Signals of this size stand beside constants of size 1 in a norm, so that they hardly change what it divides by."""
+LOG_VARIANCE = -8.0
+
+
+class LinearAutoencoder(nn.Module):
+    """Images ``(N, 3, H, W)`` to latents ``(N, L, H/4, W/4)`` and back, without a nonlinearity.
+
+    Args:
+        latent_channels: L.
+        cells: numbers that describe a 4 x 4 block before neighbouring blocks are looked at.
+        widths: channels at a quarter and at half of the size, and at the full one before the last layer.
+    """
+
+    def __init__(self, latent_channels: int, cells: int, widths: tuple[int, int, int]) -> None:
+        super().__init__()
+        quarter, half, full = widths
+        self.block = nn.Conv2d(3 * FACTOR**2, cells, 1, bias=False)
+        self.analysis = nn.Conv2d(cells, latent_channels, 3, padding=1)
+        self.at_quarter = nn.Conv2d(latent_channels, quarter, 3, padding=1, bias=False)
+        self.at_half = nn.Conv2d(quarter, half, 3, padding=1, bias=False)
+        self.at_full = nn.Conv2d(half, full, 3, padding=1, bias=False)
+        self.synthesis = nn.Conv2d(full, 3, 3, padding=1)
+
+    def signals(self, images: Tensor) -> Tensor:
+        """Return what the analysis sees, ``(N, cells, H/4, W/4)``."""
+        blocks: Tensor = self.block(F.pixel_unshuffle(images, FACTOR))
+        return blocks
+
+    def decode_signals(self, latents: Tensor) -> Tensor:
+        """Return what the synthesis sees, ``(N, full, H, W)``."""
+        half = self.at_half(F.interpolate(self.at_quarter(latents), scale_factor=2.0))
+        full: Tensor = self.at_full(F.interpolate(half, scale_factor=2.0))
+        return full
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the images as they come back."""
+        returned: Tensor = self.synthesis(self.decode_signals(self.analysis(self.signals(images))))
+        return returned
+
+
+def principal_blocks(images: Tensor, count: int) -> Tensor:
+    """Return the ``count`` strongest principal components ``(count, 48)`` of the 4 x 4 blocks of images (N, 3, H, W)."""
+    blocks = F.pixel_unshuffle(images, FACTOR).permute(0, 2, 3, 1).reshape(-1, 3 * FACTOR**2)
+    return torch.linalg.eigh(torch.cov(blocks.T)).eigenvectors.flip(1)[:, :count].T
+
+
+def fit(linear: LinearAutoencoder, sample: Callable[[int], Tensor], steps: int = STEPS) -> None:
+    """Minimise ``mean (x̂ - x)²``, from the principal components of the blocks on.
+
+    Args:
+        linear: what is fitted.
+        sample: step -> images (N, 3, H, W) in -1..1.
+        steps: how many; the learning rate falls to zero.
+    """
+    with torch.no_grad():
+        linear.block.weight.copy_(principal_blocks(sample(0), len(linear.block.weight))[:, :, None, None])
+        nn.init.dirac_(linear.analysis.weight)
+    optimizer = torch.optim.Adam(linear.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.1)
+    for step in range(steps):
+        images = sample(step)
+        optimizer.zero_grad()
+        (linear(images) - images).square().mean().backward()
+        optimizer.step()
+        schedule.step()
+
+
+@torch.no_grad()
+def write_into(linear: LinearAutoencoder, vae: AutoencoderKL, images: Tensor) -> None:
+    """Give the autoencoder the weights with which it does what the linear one does.
+
+    Args:
+        linear: fitted.
+        vae: of ``build_vae``: three levels, one norm group.
+        images: ``(N, 3, H, W)`` in -1..1, to measure how large the signals are.
+    """
+    for block in vae.modules():
+        if isinstance(block, ResnetBlock2D):
+            nn.init.zeros_(block.conv2.weight)
+            nn.init.zeros_(block.conv2.bias)
+    signals = linear.signals(images)
+    latents = linear.analysis(signals)
+    encoder, decoder = vae.encoder, vae.decoder
+    _copy(encoder.conv_in, torch.eye(3)[:, :, None, None])
+    first, second, last = encoder.down_blocks
+    _copy(first.downsamplers[0].conv, _space_to_depth(3))
+    _copy(second.resnets[0].conv_shortcut, torch.eye(12)[:, :, None, None])
+    _copy(second.downsamplers[0].conv, _space_to_depth(12))
+    # Two halvings order a block's pixels otherwise than one pixel_unshuffle does.
+    order = F.pixel_unshuffle(F.pixel_unshuffle(torch.arange(48.0).view(1, 3, 4, 4), 2), 2).flatten().long()
+    ours = F.pixel_unshuffle(torch.arange(48.0).view(1, 3, 4, 4), 4).flatten().long()
+    position = torch.empty_like(order).scatter_(0, ours, torch.arange(48))[order]
+    _write_output(last.resnets[0].conv_shortcut, linear.block.weight[:, position], encoder.conv_out, linear.analysis,
+                  signals)
+    _copy(vae.quant_conv, torch.eye(latents.shape[1])[:, :, None, None])
+    vae.quant_conv.bias[latents.shape[1]:] = LOG_VARIANCE
+
+    _copy(vae.post_quant_conv, torch.eye(latents.shape[1])[:, :, None, None])
+    lowest, middle, highest = decoder.up_blocks
+    _copy(decoder.conv_in, linear.at_quarter.weight)
+    _copy(lowest.upsamplers[0].conv, linear.at_half.weight)
+    half = len(linear.at_half.weight)
+    _copy(middle.resnets[0].conv_shortcut, torch.eye(half)[:, :, None, None])
+    _copy(middle.upsamplers[0].conv, linear.at_full.weight)
+    full = len(linear.at_full.weight)
+    _write_output(highest.resnets[0].conv_shortcut, torch.eye(full)[:, :, None, None], decoder.conv_out,
+                  linear.synthesis, linear.decode_signals(latents))
+
+
+def _copy(layer: nn.Conv2d, weight: Tensor, bias: Tensor | None = None) -> None:
+    """Write a smaller kernel into the middle of a layer's first channels, and zeros everywhere else."""
+    outputs, inputs, height, width = weight.shape
+    top, left = ((layer.weight.shape[dim] - side) // 2 for dim, side in ((2, height), (3, width)))
+    nn.init.zeros_(layer.weight)
+    layer.weight[:outputs, :inputs, top:top + height, left:left + width] = weight
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+        if bias is not None:
+            layer.bias[:outputs] = bias
+
+
+def _space_to_depth(channels: int) -> Tensor:
+    """Return the 3 x 3 kernel of a strided convolution, padded at the right and below, that is ``pixel_unshuffle``."""
+    weight = torch.zeros(4 * channels, channels, 3, 3)
+    for channel in range(channels):
+        for y in range(2):
+            for x in range(2):
+                weight[4 * channel + 2 * y + x, channel, y, x] = 1
+    return weight
+
+
+def _write_output(producer: nn.Conv2d, weight: Tensor, output: nn.Conv2d, linear: nn.Conv2d, signals: Tensor) -> None:
+    """Let ``output(silu(norm(producer(x))))`` be ``linear(weight x)``.
+
+    Args:
+        producer: the 1 x 1 convolution whose output reaches the norm.
+        weight: ``(S, inputs, 1, 1)``, of the S signals.
+        output: the convolution behind norm and activation.
+        linear: what it shall do with the signals.
+        signals: ``(N, S, h, w)``, to measure how large they are.
+    """
+    count, channels = len(weight), len(producer.weight)
+    scale = LOUDNESS / signals.square().mean().sqrt()
+    _copy(producer, torch.cat([scale * weight, -scale * weight]))
+    constants = channels - 2 * count
+    producer.bias[2 * count:] = CONSTANT * torch.tensor([1.0, -1.0]).repeat(constants)[:constants]
+    divisor = (constants * CONSTANT**2 + 2 * count * LOUDNESS**2) ** 0.5 / channels**0.5
+    assert linear.bias is not None
+    _copy(output, torch.cat([linear.weight, -linear.weight], 1) * divisor / scale, linear.bias)

@@ -1,0 +1,69 @@
+"""Accuracy of one label per image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dg_project.evaluation.predictions import as_vector, rows_by_image
+from dg_project.evaluation.scorer import Comparison, Scorer, Values, present_mean
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Which images were classified rightly.
+
+    Attributes:
+        right: (N,) bool.
+        label: (N,) 0-based class of each image.
+        n_classes: C.
+        balanced: whether each class counts alike, instead of each image.
+    """
+
+    right: NDArray[np.bool_]
+    label: NDArray[np.int64]
+    n_classes: int
+    balanced: bool
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(C,) images of each class."""
+        return np.bincount(self.label, minlength=self.n_classes)
+
+    def values(self, weights: NDArray[np.float64]) -> Values:
+        """Return the share of each class's images that is right (C, B), and over all images or classes (B,)."""
+        onehot = np.eye(self.n_classes)[self.label]
+        total, right = weights @ onehot, (weights * self.right) @ onehot
+        per_class = np.where(total > 0, right / np.maximum(total, 1), np.nan).T
+        accuracy = right.sum(axis=1) / np.maximum(total.sum(axis=1), 1)
+        return per_class, present_mean(per_class) if self.balanced else accuracy
+
+
+class AccuracyScorer(Scorer):
+    """Classification: accuracy, and its mean over classes."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "balanced_accuracy")
+    columns: ClassVar[dict[str, str]] = {"probabilities": "list of float, one per class"}
+
+    def pack(self, found: dict[str, Tensor]) -> dict[str, Any]:
+        """Return a plain list."""
+        return {"probabilities": found["probabilities"].cpu().tolist()}
+
+    def check_row(self, row: Any) -> str | None:
+        """Probabilities must be finite."""
+        finite = len(row.probabilities) and np.isfinite(as_vector(row.probabilities)).all()
+        return None if finite else ("has a probability that is not finite; the model has diverged, train it again with "
+                                    "a lower learning rate")
+
+    def compare(self, found: pd.DataFrame, truth: pd.DataFrame, n_classes: int, root: Path, metric: str) -> Comparison:
+        """See ``Scorer.compare``."""
+        pairs = [(int(next(iter(label.labels))) - 1, int(as_vector(predicted.probabilities).argmax()))
+                 for label, predicted in rows_by_image(truth, found)]
+        labels, predicted = np.array(pairs, np.int64).T
+        return Hits(labels == predicted, labels, n_classes, balanced=metric == "balanced_accuracy")

@@ -1,0 +1,19 @@
+"""The scorer of each task."""
+
+from __future__ import annotations
+
+from dg_project.evaluation.classification import AccuracyScorer
+from dg_project.evaluation.detection import BoxScorer, MaskScorer
+from dg_project.evaluation.scorer import Scorer
+from dg_project.evaluation.segmentation import MIoUScorer
+from dg_project.parameters import Task
+
+SCORERS: dict[Task, Scorer] = {
+    "detection": BoxScorer(), "instance_segmentation": MaskScorer(), "segmentation": MIoUScorer(),
+    "classification": AccuracyScorer(),
+}
+
+
+def main_metric(task: Task) -> str:
+    """Return the metric that stands in a task's headlines and selects its models."""
+    return SCORERS[task].metrics[0]

@@ -1,0 +1,90 @@
+"""Mean intersection over union of semantic masks."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from dg_project.domains.loading import load_part
+from dg_project.errors import DataError
+from dg_project.evaluation.predictions import rows_by_image
+from dg_project.evaluation.scorer import Comparison, Scorer, Values, present_mean
+
+IGNORE = 255
+
+
+@dataclass(frozen=True)
+class Confusions:
+    """One confusion matrix per image, (N, C, C): rows are labels, columns predictions."""
+
+    matrices: NDArray[np.int64]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(C,) labelled pixels."""
+        total: NDArray[np.int64] = self.matrices.sum(axis=(0, 2))
+        return total
+
+    def values(self, weights: NDArray[np.float64]) -> Values:
+        """Return ``IoU_c = TP / (TP + FP + FN)`` over all pixels of the domain (C, B), and the mIoU (B,).
+
+        As on Cityscapes the pixels of all images are pooled. A class that no pixel is labelled with has no IoU and
+        takes no part in the mean; predictions of it count against the classes that they hide.
+        """
+        pooled = np.tensordot(weights, self.matrices, axes=1)
+        right = np.diagonal(pooled, axis1=1, axis2=2)
+        labelled, predicted = pooled.sum(axis=2), pooled.sum(axis=1)
+        union = labelled + predicted - right
+        per_class = np.where(labelled > 0, right / np.maximum(union, 1), np.nan).T
+        return per_class, present_mean(per_class)
+
+
+class MIoUScorer(Scorer):
+    """Semantic segmentation: mIoU."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("mIoU",)
+    columns: ClassVar[dict[str, str]] = {"mask": "PNG bytes of the train ids, at the size of the image file"}
+
+    def pack(self, found: dict[str, Tensor]) -> dict[str, Any]:
+        """Return the mask as the bytes of a PNG."""
+        stream = io.BytesIO()
+        Image.fromarray(found["mask"].cpu().numpy()).save(stream, "PNG")
+        return {"mask": stream.getvalue()}
+
+    def check_row(self, row: Any) -> str | None:
+        """A mask must be there."""
+        return None if row.mask else "has no mask; predict it again"
+
+    def compare(self, found: pd.DataFrame, truth: pd.DataFrame, n_classes: int, root: Path, metric: str) -> Comparison:
+        """See ``Scorer.compare``."""
+        return Confusions(np.stack([_confusion(label, predicted, n_classes, root)
+                                    for label, predicted in rows_by_image(truth, found)]))
+
+
+def unpack_mask(png: bytes) -> NDArray[np.uint8]:
+    """Return the train ids (h, w) of a row of predictions."""
+    with Image.open(io.BytesIO(png)) as image:
+        return np.array(image)
+
+
+def confusion_matrix(labels: NDArray[Any], predicted: NDArray[Any], n_classes: int) -> NDArray[np.int64]:
+    """Return (C, C) pixel counts, rows are labels; pixels labelled 255 are left out."""
+    seen = labels != IGNORE
+    pairs = n_classes * labels[seen].astype(np.int64) + predicted[seen]
+    return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+def _confusion(label: Any, predicted: Any, n_classes: int, root: Path) -> NDArray[np.int64]:
+    truth = load_part(label, "mask", root, (label.height, label.width)).numpy()
+    if (outside := (truth >= n_classes) & (truth != IGNORE)).any():
+        raise DataError(f"the mask of '{label.image}' has the train id {int(truth[outside][0])}, but there are "
+                        f"{n_classes} classes; correct segmentation.classes or the mask")
+    return confusion_matrix(truth, unpack_mask(predicted.mask), n_classes)

@@ -1,0 +1,167 @@
+"""How the predictions of each task look on an image: boxes, outlines, a coloured mask, or a label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from dg_project.domains.loading import load_part
+from dg_project.evaluation.segmentation import unpack_mask
+from dg_project.figures.panels import draw_box, draw_mask, open_image
+from dg_project.figures.style import REJECTED, RIGHT, class_colour, train_id_colours
+
+Row = dict[str, Any]
+
+
+class Drawing:
+    """Draws one image with its labels and what a model found in it.
+
+    Attributes:
+        what: the predictions in one word, for the title.
+        extra_rows: names of rows above the methods, drawn without predictions.
+
+    Args:
+        root: folder that the manifest's paths start from.
+        classes: class names.
+        threshold: detections of a lower score are not drawn.
+    """
+
+    what: ClassVar[str] = "Detections"
+    extra_rows: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, root: Path, classes: list[str], threshold: float) -> None:
+        self.root, self.classes, self.threshold = root, classes, threshold
+
+    @property
+    def caption(self) -> str:
+        """What the marks mean."""
+        return (f"Thin white: ground truth. Coloured: detections with a score of at least {self.threshold:g}, written "
+                "on the box.")
+
+    def order(self, rows: list[Row]) -> list[Row]:
+        """Return the rows, those with most labelled boxes first."""
+        return sorted(rows, key=lambda row: (-sum(not hard for hard in row["difficult"]), str(row["image_id"])))
+
+    def aspect(self, row: Row) -> float:
+        """Return height / width of the image of a row."""
+        return float(row["height"] / row["width"])
+
+    def draw(self, axes: Axes, row: Row, found: Row | None) -> None:
+        """Draw a manifest row, and what was found in it."""
+        axes.imshow(open_image(self.root, row), interpolation="antialiased")
+        for box, difficult in zip(row["boxes"], row["difficult"], strict=True):
+            if not difficult:
+                draw_box(axes, box, "white", width=0.55)
+        for k, (box, label, score) in enumerate(zip(found["boxes"], found["labels"], found["scores"], strict=True)
+                                                if found else ()):
+            if score >= self.threshold:
+                draw_box(axes, box, class_colour(int(label)), width=0.9, text=f"{score:.1f}".lstrip("0"))
+                self.draw_more(axes, row, found or {}, k)
+
+    def draw_more(self, axes: Axes, row: Row, found: Row, k: int) -> None:
+        """Draw what else is known of detection k."""
+
+    def legend(self) -> Iterable[Artist]:
+        """Return the entries of the legend."""
+        yield Line2D([], [], color="#b8c0c8", linewidth=1, label="ground truth")
+        for k, name in enumerate(self.classes, start=1):
+            yield Line2D([], [], color=class_colour(k), linewidth=2, label=name)
+
+
+class MaskDrawing(Drawing):
+    """Detections with the pixels that belong to them."""
+
+    def draw_more(self, axes: Axes, row: Row, found: Row, k: int) -> None:
+        """Tint the pixels of detection k."""
+        rle = {"size": [int(row["height"]), int(row["width"])], "counts": found["masks"][k].encode("ascii")}
+        inside_object: NDArray[np.uint8] = np.where(coco_mask.decode(rle), 0, 255).astype(np.uint8)
+        draw_mask(axes, inside_object, np.array([to_rgb(class_colour(int(found["labels"][k])))]), alpha=0.45)
+
+
+class SemanticDrawing(Drawing):
+    """Semantic masks in the colours of Cityscapes."""
+
+    what = "Semantic masks"
+    extra_rows = ("labels",)
+
+    @property
+    def caption(self) -> str:
+        """What the colours mean."""
+        return ("First row: the labels, then what each model sees, in the colours of Cityscapes; unlabelled pixels are "
+                "clear.")
+
+    def draw(self, axes: Axes, row: Row, found: Row | None) -> None:
+        """Lay the predicted mask over the image, or the labels where there is no prediction."""
+        axes.imshow(open_image(self.root, row), interpolation="antialiased")
+        size = (int(row["height"]), int(row["width"]))
+        if found:
+            mask = unpack_mask(found["mask"])
+        else:
+            mask = load_part(SimpleNamespace(**row), "mask", self.root, size).numpy()
+        draw_mask(axes, mask, train_id_colours(len(self.classes)))
+
+    def legend(self) -> Iterable[Artist]:
+        """Return one patch per class."""
+        for name, colour in zip(self.classes, train_id_colours(len(self.classes)), strict=True):
+            yield Patch(color=tuple(colour), label=name)
+
+
+class LabelDrawing(Drawing):
+    """One label per image: green where it is right, red where it is wrong."""
+
+    what = "Labels"
+
+    @property
+    def caption(self) -> str:
+        """What the words mean."""
+        return "The predicted class and its probability: green where it is right, red where it is wrong."
+
+    def order(self, rows: list[Row]) -> list[Row]:
+        """Return the largest image of each class, then the second largest, and so on."""
+        by_class: dict[int, list[Row]] = {}
+        for row in sorted(rows, key=lambda row: (-_area(row), str(row["image_id"]))):
+            by_class.setdefault(int(row["labels"][0]), []).append(row)
+        ranked = [(rank, label, row) for label, part in by_class.items() for rank, row in enumerate(part)]
+        return [row for *_, row in sorted(ranked, key=lambda entry: entry[:2])]
+
+    def aspect(self, row: Row) -> float:
+        """All images are drawn as squares."""
+        return 1.0
+
+    def draw(self, axes: Axes, row: Row, found: Row | None) -> None:
+        """Draw the image and the predicted class."""
+        axes.imshow(open_image(self.root, row), interpolation="antialiased", aspect="auto")
+        if found:
+            likely = int(np.argmax(found["probabilities"]))
+            right = likely + 1 == int(row["labels"][0])
+            axes.text(0.03, 0.03, f"{self.classes[likely]} {found['probabilities'][likely]:.2f}", fontsize=7,
+                      va="bottom", transform=axes.transAxes, color="white",
+                      bbox={"facecolor": RIGHT if right else REJECTED, "edgecolor": "none", "pad": 1.2})
+
+    def legend(self) -> Iterable[Artist]:
+        """The words say everything."""
+        return ()
+
+
+def _area(row: Row) -> float:
+    x0, y0, x1, y1 = row["boxes"][0]
+    return float((x1 - x0) * (y1 - y0))
+
+
+def drawing_of(columns: Iterable[str], root: Path, classes: list[str], threshold: float) -> Drawing:
+    """Return how to draw a predictions table that has these columns."""
+    kinds: dict[str, type[Drawing]] = {"masks": MaskDrawing, "boxes": Drawing, "mask": SemanticDrawing,
+                                       "probabilities": LabelDrawing}
+    names = set(columns)
+    return next(kind for column, kind in kinds.items() if column in names)(root, classes, threshold)

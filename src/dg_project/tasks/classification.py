@@ -1,0 +1,82 @@
+"""Classification: one object per image, pooled features of the last stage and a linear layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dg_project.backbones import Backbone
+from dg_project.parameters import ClassificationParams
+from dg_project.tasks.base import AuxHead, Features, Inputs, Prediction, Target, TaskModel
+
+
+class Classifier(TaskModel):
+    """A backbone with a linear classifier.
+
+    Args:
+        backbone: the feature extractor.
+        params: sizes of the network.
+        classes: class names, labels ``1..C`` in targets and predictions.
+    """
+
+    def __init__(self, backbone: Backbone, params: ClassificationParams, classes: Sequence[str]) -> None:
+        super().__init__(backbone, params, classes)
+        self.head = nn.Sequential(nn.Dropout(params.dropout),
+                                  nn.Linear(backbone.channels[backbone.last], len(self.classes)))
+
+    def target(self, target: Target, size: tuple[int, int]) -> Target:
+        """Return the ``label`` () int64, 0-based, of the one object in the image."""
+        return {"label": target["labels"][0] - 1}
+
+    def vectors(self, maps: Features) -> Tensor:
+        """Return (N, C): the last stage, mean over its positions."""
+        return maps[self.backbone.last].mean((2, 3))
+
+    def logits(self, maps: Features) -> Tensor:
+        """Return (N, classes)."""
+        return cast(Tensor, self.head(self.vectors(maps)))
+
+    def losses(self, maps: Features, inputs: Inputs, weight: Tensor) -> dict[str, Tensor]:
+        """Return ``loss_classification``: the mean weighted cross-entropy."""
+        loss = F.cross_entropy(self.logits(maps), true_labels(inputs), reduction="none")
+        return {"loss_classification": (loss * weight).mean()}
+
+    def decode(self, maps: Features, inputs: Inputs) -> list[Prediction]:
+        """Return ``probabilities`` (classes,) of every image."""
+        return [{"probabilities": row} for row in self.logits(maps).softmax(1)]
+
+    def aux_head(self, channels: int) -> AuxHead:
+        """Build a linear classifier on a pooled stage."""
+        return PooledHead(channels, len(self.classes))
+
+
+def true_labels(inputs: Inputs) -> Tensor:
+    """Return the labels (N,) int64, 0-based."""
+    assert inputs.targets is not None
+    return torch.stack([target["label"] for target in inputs.targets])
+
+
+class PooledHead(AuxHead):
+    """A linear classifier on the globally pooled map."""
+
+    def __init__(self, channels: int, n_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, n_classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features ``(N, C, H, W)`` to logits ``(N, n_classes)``."""
+        return cast(Tensor, self.linear(features.mean((2, 3))))
+
+    def entropy(self, logits: Tensor) -> Tensor:
+        """Return the mean entropy of the softmax, divided by log n_classes."""
+        log_p = logits.log_softmax(1)
+        return -(log_p.exp() * log_p).sum(1).mean() / math.log(logits.shape[1])
+
+    def loss(self, logits: Tensor, inputs: Inputs) -> Tensor:
+        """Return the mean cross-entropy."""
+        return F.cross_entropy(logits, true_labels(inputs))

@@ -1,0 +1,107 @@
+"""The segmenter: targets, the loss against its definition, decoding."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dg_project.errors import ParameterError
+from dg_project.parameters import BackboneParams, SegmentationParams
+from dg_project.tasks import build_task
+from dg_project.tasks.segmentation import PixelHead, Segmenter, pixel_loss
+
+CLASSES = ["road", "sky", "car"]
+BACKBONE = BackboneParams(name="test_efficientnet", weights=None, frozen_stages=0)
+
+
+def segmenter(**options: object) -> Segmenter:
+    torch.manual_seed(0)
+    params = SegmentationParams.model_validate({"image_size": (64, 96), "channels": 16, "dropout": 0} | options)
+    model = build_task("segmentation", BACKBONE, params, CLASSES)
+    assert isinstance(model, Segmenter)
+    return model.train()
+
+
+def masks(*sizes: tuple[int, int]) -> list[dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.tensor([0, 1, 2, 255], dtype=torch.uint8)
+    return [{"mask": values[torch.randint(4, size, generator=generator)]} for size in sizes]
+
+
+def images(*sizes: tuple[int, int]) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.rand(3, *size, generator=generator) for size in sizes]
+
+
+def test_masks_are_resized_without_new_ids() -> None:
+    sizes = [(64, 96), (50, 71)]
+    inputs = segmenter().prepare(images(*sizes), masks(*sizes))
+    assert inputs.targets is not None
+    for target, given in zip(inputs.targets, masks(*sizes), strict=True):
+        assert target["mask"].shape == (64, 96)
+        assert target["mask"].dtype == torch.int64
+        assert set(target["mask"].unique().tolist()) <= {0, 1, 2, 255}
+        if given["mask"].shape == (64, 96):
+            assert torch.equal(target["mask"], given["mask"].long())
+
+
+def test_the_loss_is_the_mean_over_labelled_pixels_times_the_weight_of_the_image() -> None:
+    model = segmenter()
+    inputs = model.prepare(images((64, 96), (64, 96)), masks((64, 96), (64, 96)))
+    maps = model.neck(model.features(inputs.images))
+    got = model.losses(maps, inputs, torch.tensor([1.0, 0.25]))["loss_segmentation"]
+    logits = F.interpolate(model.logits(maps), (64, 96), mode="bilinear")
+    assert inputs.targets is not None
+    each = []
+    for row, target in zip(logits, inputs.targets, strict=True):
+        seen = target["mask"] != 255
+        each.append(-row.log_softmax(0).permute(1, 2, 0)[seen].gather(1, target["mask"][seen][:, None]).mean())
+    torch.testing.assert_close(got, (each[0] + 0.25 * each[1]) / 2)
+
+
+def test_an_image_without_a_labelled_pixel_has_no_loss() -> None:
+    assert pixel_loss(torch.randn(1, 3, 4, 4), torch.full((1, 4, 4), 255)).item() == 0
+
+
+def test_masks_come_back_in_the_size_of_the_image() -> None:
+    sizes = [(64, 96), (50, 71)]
+    for found, size in zip(segmenter().predict(images(*sizes)), sizes, strict=True):
+        assert found["mask"].shape == size
+        assert found["mask"].dtype == torch.uint8
+        assert int(found["mask"].max()) < 3
+
+
+def test_no_batch_statistics_mix_the_domains() -> None:
+    model = segmenter()
+    heads = [model.pyramid, model.reduce, model.decode_stage]
+    assert not any(isinstance(module, nn.BatchNorm2d) for head in heads for module in head.modules())
+    inputs = model.prepare(images((64, 96), (64, 96)))
+    both = model.logits(model.features(inputs.images))
+    alone = model.logits(model.features(inputs.images[:1]))
+    torch.testing.assert_close(both[:1], alone)
+
+
+def test_entropy_is_one_for_a_guess_and_zero_for_certainty() -> None:
+    head = PixelHead(4, 3)
+    assert head.entropy(torch.zeros(2, 3, 5, 5)).item() == pytest.approx(1)
+    assert head.entropy(torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1) * 100).item() == pytest.approx(0, abs=1e-6)
+    logits = torch.randn(1, 3, 1, 1)
+    p = logits.flatten().softmax(0)
+    assert head.entropy(logits).item() == pytest.approx(-sum(float(v) * math.log(float(v)) for v in p) / math.log(3))
+
+
+def test_the_auxiliary_head_learns_the_class_of_each_position() -> None:
+    model = segmenter()
+    inputs = model.prepare(images((64, 96)), masks((64, 96)))
+    logits = model.aux_head(8)(torch.randn(1, 8, 8, 12))
+    assert logits.shape == (1, 3, 8, 12)
+    assert model.aux_head(8).loss(logits, inputs).isfinite()
+
+
+def test_a_stage_that_is_not_there_is_named() -> None:
+    with pytest.raises(ParameterError, match=r"low_stages.*'stage9'.*stage"):
+        segmenter(low_stages=[9])
