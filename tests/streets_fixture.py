@@ -53,6 +53,14 @@ def scene(seed: int) -> tuple[np.ndarray, np.ndarray, list[tuple[str, tuple[int,
     return image.clip(0, 255).astype(np.uint8), mask, objects
 
 
+def index_map(objects: list[tuple[str, tuple[int, int, int, int], bool]]) -> np.ndarray:
+    """Return (H, W) uint8: k where the k-th object is, 0 elsewhere."""
+    values = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for k, (_, (x0, y0, x1, y1), _) in enumerate(objects, start=1):
+        values[y0:y1, x0:x1] = k
+    return values
+
+
 def annotation(name: str, objects: list[tuple[str, tuple[int, int, int, int], bool]]) -> str:
     """Return the VOC XML of one image: 1-based inclusive boxes."""
     body = "".join(
@@ -70,7 +78,7 @@ def build_tiny_streets(root: Path, train: int = 8, val: int = 4, test: int = 4) 
     seeds = {name: seed for seed, name in enumerate(chain(*splits.values()))}
     for domain in [SOURCE, *TARGETS]:
         voc = root / domain / "VOC2007"
-        for folder in ("JPEGImages", "Annotations", "ImageSets/Main", "SegmentationClass"):
+        for folder in ("JPEGImages", "Annotations", "ImageSets/Main", "SegmentationClass", "SegmentationObject"):
             (voc / folder).mkdir(parents=True)
         for split, names in splits.items() if domain == SOURCE else [("test", splits["test"])]:
             (voc / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names) + "\n")
@@ -78,6 +86,7 @@ def build_tiny_streets(root: Path, train: int = 8, val: int = 4, test: int = 4) 
                 image, mask, objects = scene(seeds[name])
                 Image.fromarray(weather(image, domain)).save(voc / "JPEGImages" / f"{name}.jpg", quality=95)
                 Image.fromarray(mask).save(voc / "SegmentationClass" / f"{name}.png")
+                Image.fromarray(index_map(objects)).save(voc / "SegmentationObject" / f"{name}.png")
                 (voc / "Annotations" / f"{name}.xml").write_text(annotation(name, objects))
     return root
 
@@ -91,7 +100,7 @@ def build_tiny_pseudo(root: Path, source_root: Path, source_rows: list[dict], do
             image = np.asarray(Image.open(source_root / row["image"]).convert("RGB"))
             path = f"{domain}/{row['image_id']}_0.png"
             Image.fromarray(weather(image, looks_like)).save(root / path)
-            rows.append({**row, "domain": domain, "role": "pseudo", "image": path, "mask": "",
+            rows.append({**row, "domain": domain, "role": "pseudo", "image": path,
                          "sha256": file_hash(root / path), "source_image_id": row["image_id"], "candidate": 0,
                          "prompt": f"a street, {domain}", "strength": 0.8, "guidance_scale": 1.0, "steps": 1,
                          "seed": 0, "model": "generated", "weight": 1.0, "kept": True, "reason": ""})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from dg_project.domains.manifest import NO_MASKS
+
 CLASSES = ["bus", "bike", "car", "motor", "person", "rider", "truck"]
 WEATHERS = ["daytime_clear", "night_clear", "dusk_rainy", "night_rainy", "daytime_foggy"]
 
@@ -28,7 +30,7 @@ def random_case(seed: int, n_images: int = 3, n_classes: int = 2, domains: tuple
             truth.append({"image_id": f"{i:03d}", "domain": domain, "split": "test",
                           "role": "source" if domain == "daytime_clear" else "target", "image": f"{domain}/{i:03d}.png",
                           "width": 96, "height": 96, "boxes": boxes.tolist(), "labels": labels.tolist(),
-                          "difficult": (generator.random(len(boxes)) < 0.25).tolist(), "mask": "", "sha256": ""})
+                          "difficult": (generator.random(len(boxes)) < 0.25).tolist(), "sha256": "", **NO_MASKS})
             pick = generator.integers(0, max(len(boxes), 1), 0 if not len(boxes) else generator.integers(0, 8))
             moved = boxes[pick] + generator.normal(0, noise, (len(pick), 4))
             moved[:, 2:] = np.maximum(moved[:, 2:], moved[:, :2] + 1)

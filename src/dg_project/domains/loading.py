@@ -14,6 +14,17 @@ from torch import Tensor
 from dg_project.domains.manifest import image_path
 from dg_project.errors import DataError
 
+BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises for a file that is missing, truncated, no image, or far too large."""
+
+
+def broken(path: Path, error: BaseException) -> DataError:
+    """Return the error that says why an image file cannot be used, and what to do."""
+    if isinstance(error, Image.DecompressionBombError):
+        return DataError(f"{path}: it unpacks to more pixels than any data set has ({error}); replace the file, or "
+                         "scale it down")
+    return DataError(f"{path}: it is truncated or no image ({error}); restore the file")
+
 
 def load_image(path: Path) -> Tensor:
     """Return the RGB image at ``path`` as a uint8 tensor (3, H, W).
@@ -24,7 +35,7 @@ def load_image(path: Path) -> Tensor:
     try:
         with Image.open(path) as image:
             pixels = np.array(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except BROKEN as error:
         raise DataError(f"cannot read the image '{path}' ({error}); restore the file or ingest again") from error
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
