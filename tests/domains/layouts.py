@@ -61,7 +61,7 @@ def scene(background: int, sky: int, objects: dict[int, Box], dtype: type = np.u
 
 
 def voc(root: Path, devkit: str = "VOCdevkit", names: tuple[str, ...] = ("2008_000002", "2008_000003")) -> Path:
-    """``VOCdevkit/VOC2012`` with palette masks of VOC's classes (255: the outline) and lists of Main and Segmentation."""
+    """``VOCdevkit/VOC2012`` with palette masks (255: the outline), lists of Main and of Segmentation."""
     folder = root / devkit / "VOC2012"
     for seed, name in enumerate(names):
         picture(folder / "JPEGImages" / f"{name}.jpg", seed)
@@ -69,8 +69,8 @@ def voc(root: Path, devkit: str = "VOCdevkit", names: tuple[str, ...] = ("2008_0
         classes[:, 30], numbers[:, 30] = 255, 255
         ids(folder / "SegmentationClass" / f"{name}.png", classes, palette=True)
         ids(folder / "SegmentationObject" / f"{name}.png", numbers, palette=True)
-        items = "".join(f"<object><name>{label}</name><difficult>0</difficult><bndbox><xmin>{x0 + 1}</xmin><ymin>{y0 + 1}"
-                        f"</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"
+        items = "".join(f"<object><name>{label}</name><difficult>0</difficult><bndbox><xmin>{x0 + 1}</xmin>"
+                        f"<ymin>{y0 + 1}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"
                         for label, (x0, y0, x1, y1) in (("car", CAR), ("person", PERSON)))
         (folder / "Annotations").mkdir(exist_ok=True)
         (folder / "Annotations" / f"{name}.xml").write_text(
@@ -87,7 +87,7 @@ COCO_CATEGORIES = [{"id": 1, "name": "person"}, {"id": 3, "name": "car"}, {"id":
 
 
 def coco(root: Path, domain: str = "coco") -> Path:
-    """``annotations/instances_<split>.json`` beside ``train2017`` and ``val2017``; polygons, run lengths and a crowd."""
+    """``annotations/instances_<split>.json`` beside ``train2017`` and ``val2017``; polygons, run lengths, a crowd."""
     for split, first in (("train2017", 0), ("val2017", 100)):
         images, annotations = [], []
         for k in range(3):
@@ -237,7 +237,8 @@ def bdd100k(root: Path, domain: str = "bdd100k") -> Path:
             single = {"name": Path(name).stem, "attributes": old["attributes"],
                       "frames": [{"timestamp": 10000, "objects": old["labels"] or []}]}
             write_json(folder / "labels" / "100k" / split / name.replace(".jpg", ".json"), single)
-        for path, year in ((f"labels/det_20/det_{split}.json", 2020), (f"labels/bdd100k_labels_images_{split}.json", 2018),
+        for path, year in ((f"labels/det_20/det_{split}.json", 2020),
+                           (f"labels/bdd100k_labels_images_{split}.json", 2018),
                            (f"labels/sem_seg/polygons/sem_seg_{split}.json", 2020)):
             write_json(folder / path, [bdd_frame(name, k, year) for k, name in enumerate(names)])
     return root
@@ -280,9 +281,10 @@ def mapillary(root: Path, domain: str = "mapillary", labels: int = 66, inner: st
         for k in range(2):
             name = f"{'aZ-_'[k]}{split[:2]}xJx0PuXHSvRk"
             picture(folder / split / "images" / f"{name}.jpg", k)
-            ids(folder / split / inner / "labels" / f"{name}.png", scene(13, 27, {55: CAR, 19: PERSON, 65: (0, 20, 3, 24)}),
-                palette=True)
-            values = scene(13 * 256, 27 * 256, {55 * 256: CAR, 19 * 256 + 1: PERSON, 45 * 256: (37, 0, 39, 20)}, np.uint16)
+            ids(folder / split / inner / "labels" / f"{name}.png",
+                scene(13, 27, {55: CAR, 19: PERSON, 65: (0, 20, 3, 24)}), palette=True)
+            objects = {55 * 256: CAR, 19 * 256 + 1: PERSON, 45 * 256: (37, 0, 39, 20)}
+            values = scene(13 * 256, 27 * 256, objects, np.uint16)
             ids(folder / split / inner / "instances" / f"{name}.png", values)
     names = [MAPILLARY[k][0] if k in MAPILLARY else f"other--{k}" for k in range(labels)]
     write_json(folder / "config.json", {"version": "1.2", "labels": [{"name": name} for name in names]})

@@ -1,4 +1,4 @@
-"""Masks of every kind become train ids; what is no mask is explained. Torchvision's table of Cityscapes is the reference."""
+"""Masks of every kind become train ids, what is no mask is explained; torchvision's Cityscapes is the reference."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_mask_of_one_bit_is_read(tmp_path):
 
 
 WRONG = {
-    "another size": (lambda p: ids(p, np.zeros((5, 4), np.uint8)), "train_ids", r"m\.png: it is 4x5, .* image is 40x24"),
+    "another size": (lambda p: ids(p, np.zeros((5, 4), np.uint8)), "train_ids", r"m\.png: it is 4x5, .* is 40x24"),
     "label ids": (lambda p: ids(p, scene(7, 23, {})), "train_ids", r"m\.png: it holds the ids 23, which 'train_ids'"),
     "many ids": (lambda p: ids(p, scene(0, 0, {k: (k, 6, k + 1, 7) for k in range(30, 39)})), "train_ids",
                  r"the ids 30, 31, 32, 33, 34 …"),
@@ -157,11 +157,14 @@ def test_wrong_instances_are_explained(tmp_path):
     write_json(tmp_path / "a.json", {"annotations": [{"id": 1, "segmentation": [[1, 2]]},
                                                      {"id": 2, "segmentation": {"size": [3, 3], "counts": [9]}}]})
     write_json(tmp_path / "b.json", {"images": []})
-    for case, message in [(row("", [1]), "no instance masks"), (row("i.png", [1, 2]), r"i\.png: no pixel has the value 2"),
-                          (row("i.png", [70000]), "no pixel has the value 70000"), (row("small.png", [1]), "it is 4x4"),
-                          (row("photo.png", [1]), "it is a colour picture"), (row("../i.png", [1]), "leaves its root"),
-                          (row("a.json", [5]), "no annotation 5 any more"), (row("a.json", [1]), "neither polygons nor"),
-                          (row("a.json", [2]), "run lengths of a 40x24 image"), (row("b.json", [1]), r"b\.json: it is no COCO file")]:
+    cases = {
+        "no instance masks": row("", [1]), r"i\.png: no pixel has the value 2": row("i.png", [1, 2]),
+        "no pixel has the value 70000": row("i.png", [70000]), "it is 4x4": row("small.png", [1]),
+        "it is a colour picture": row("photo.png", [1]), "leaves its root": row("../i.png", [1]),
+        "no annotation 5 any more": row("a.json", [5]), "neither polygons nor": row("a.json", [1]),
+        "run lengths of a 40x24 image": row("a.json", [2]), r"b\.json: it is no COCO file": row("b.json", [1]),
+    }
+    for message, case in cases.items():
         with pytest.raises(DataError, match=message):
             load_instances(tmp_path, case)
 

@@ -218,9 +218,10 @@ def _coco_segmentations(path: Path) -> dict[int, Any]:
 
 
 def usable(segmentation: Any, size: tuple[int, int]) -> Any:
-    """Return what can be drawn of a COCO segmentation: run lengths of (width, height), or the polygons of 3 points or more.
+    """Return what can be drawn of a COCO segmentation, or None.
 
-    None: nothing can; COCO itself has a few degenerate polygons.
+    That is run lengths of an image of ``size`` (width, height), or the polygons of three points or more: COCO itself
+    has a few degenerate ones.
     """
     if isinstance(segmentation, dict):
         stated = list(segmentation.get("size") or [])
@@ -233,8 +234,8 @@ def _rasterise(path: Path, segmentation: Any, size: tuple[int, int]) -> np.ndarr
     """Return polygons, or run lengths (compressed or not), as bool (H, W)."""
     width, height = size
     if (known := usable(segmentation, size)) is None:
-        raise DataError(f"{path}: a segmentation is neither polygons nor the run lengths of a {width}x{height} image; the "
-                        "file was changed, so ingest again")
+        raise DataError(f"{path}: a segmentation is neither polygons nor the run lengths of a {width}x{height} image; "
+                        "the file was changed, so ingest again")
     compressed = isinstance(known, dict) and isinstance(known["counts"], str)
     runs = known if compressed else coco_mask.frPyObjects(known, height, width)
     return coco_mask.decode(coco_mask.merge(runs) if isinstance(runs, list) else runs).astype(bool)

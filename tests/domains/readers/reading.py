@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,8 @@ def stops_and_skips(message: str, **arguments: Any) -> pd.DataFrame:
         read_domain(**arguments)
     manifest, skipped = read_domain(**arguments, on_bad_sample="skip")
     assert len(skipped) == 1
-    pytest.raises(DataError, _raise, skipped[0]).match(message)
+    assert re.search(message, skipped[0])
     return manifest
-
-
-def _raise(text: str) -> None:
-    raise DataError(text)
 
 
 def boxes(row: Any, classes: list[str]) -> list[tuple[str, tuple[float, ...], bool]]:

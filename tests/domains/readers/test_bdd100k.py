@@ -9,7 +9,7 @@ from dg_project.domains.masks import load_mask
 from dg_project.domains.readers import read_domain
 from dg_project.errors import DataError, ParameterError
 
-NAMES = {"det_20": ["car", "pedestrian"], "2018": ["car", "person"]}
+NAMES = {"det_20": ["car", "pedestrian"], "det_2018": ["car", "person"]}
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def edit(root, path, change):
     path.write_text(json.dumps(content))
 
 
-@pytest.mark.parametrize(("labels", "single"), [("det_20", False), ("2018", False), ("2018", True)])
+@pytest.mark.parametrize(("labels", "single"), [("det_20", False), ("det_2018", False), ("det_2018", True)])
 def test_every_form_gives_the_boxes_that_were_drawn(root, labels, single):
     folder = root / "bdd100k" / "labels" / "100k"
     folder.rename(folder.with_name("100k" if single else "elsewhere"))
@@ -42,7 +42,8 @@ def test_every_form_gives_the_boxes_that_were_drawn(root, labels, single):
     assert set(manifest["mask"]) == {""}
 
 
-@pytest.mark.parametrize(("labels", "single"), [("det_20", False), ("2018", False), ("2018", True), ("sem_seg", False)])
+@pytest.mark.parametrize(("labels", "single"), [("det_20", False), ("det_2018", False), ("det_2018", True),
+                                                ("sem_seg", False)])
 @pytest.mark.parametrize(("options", "found"), [
     ({"weather": ["clear"]}, [0, 3]), ({"weather": ["rainy", "foggy"]}, [1, 2]),
     ({"weather": ["clear"], "timeofday": ["night"]}, [3]), ({"scene": ["highway"]}, [0, 1, 2, 3])])
@@ -55,7 +56,7 @@ def test_weather_and_time_make_domains(root, labels, single, options, found):
 
 
 def test_attributes_that_no_image_has_are_answered_with_those_there_are(root):
-    with pytest.raises(DataError, match=r"no image has \{'weather': \['snowy'\]\}; there are \{'weather': \{'clear': 2"):
+    with pytest.raises(DataError, match=r"no image has \{'weather': \['snowy'\]\}; there are .*\{'clear': 2"):
         read_domain(**arguments(root, weather=["snowy"]))
     with pytest.raises(ParameterError, match=r"weather\.0 Input should be 'clear', 'partly cloudy'"):
         read_domain(**arguments(root, weather=["sunny"]))
@@ -78,8 +79,8 @@ BREAKS = {
                   lambda c: c[1]["labels"][0].update(box2d={"x1": 3, "y1": 3, "x2": 2, "y2": 9}), r"inverted or empty"),
     "no x2": ("det_20", "det_20/det_train.json", lambda c: c[1]["labels"][0]["box2d"].pop("x2"),
               r"det_train\.json: it is not a BDD100K annotation at the image '00000001-train\.jpg' \(KeyError: 'x2'\)"),
-    "missing image": ("det_20", "det_20/det_train.json", lambda c: c[1].update(name="gone.jpg"), r"gone\.jpg: it is trunc"),
-    "frames": ("2018", "100k/train/00000001-train.json", lambda c: c.update(frames=[]),
+    "missing image": ("det_20", "det_20/det_train.json", lambda c: c[1].update(name="gone.jpg"), r"gone\.jpg: it is "),
+    "frames": ("det_2018", "100k/train/00000001-train.json", lambda c: c.update(frames=[]),
                r"00000001-train\.json: it is not a BDD100K annotation"),
 }
 
@@ -93,8 +94,8 @@ def test_a_broken_sample_stops_or_is_counted(root, labels, path, change, message
 def test_a_malformed_file_of_one_image_is_counted_with_and_without_a_filter(root):
     (root / "bdd100k" / "labels" / "100k" / "train" / "00000000-train.json").write_text("{")
     message = r"00000000-train\.json: it is no well-formed JSON"
-    assert len(stops_and_skips(message, **arguments(root, "2018"))) == 3
-    assert len(stops_and_skips(message, **arguments(root, "2018", weather=["clear"]))) == 1
+    assert len(stops_and_skips(message, **arguments(root, "det_2018"))) == 3
+    assert len(stops_and_skips(message, **arguments(root, "det_2018", weather=["clear"]))) == 1
 
 
 def test_a_wrong_mask_or_a_missing_one_is_counted(root):

@@ -93,11 +93,11 @@ def test_annotations_that_share_an_id_have_no_masks(root):
 
 BREAKS = {
     "category": (lambda c: c["annotations"][0].update(category_id=99),
-                 r"instances_train2017\.json: the annotation 1 has the category 99, but the categories are \[1, 3, 10\]"),
-    "zero area": (lambda c: c["annotations"][0].update(bbox=[4, 4, 0, 5]), r"instances_train2017\.json.*inverted or empty"),
+                 r"instances_train2017\.json: the annotation 1 has the category 99, .* categories are \[1, 3, 10\]"),
+    "zero area": (lambda c: c["annotations"][0].update(bbox=[4, 4, 0, 5]), r"instances_train2017\.json.*or empty"),
     "outside": (lambda c: c["annotations"][0].update(bbox=[4, 4, 60, 5]), r"outside the 40x24 image"),
     "three numbers": (lambda c: c["annotations"][0].update(bbox=[4, 4, 6]),
-                      r"instances_train2017\.json: it is not a COCO annotation at the image 'train2017/000000000000\.jpg'"),
+                      r"instances_train2017\.json: it is not a COCO annotation at the image 'train2017/0{12}\.jpg'"),
     "NaN": (lambda c: c["annotations"][0].update(bbox=[4, 4, float("nan"), 2]), r"is not finite"),
     "size": (lambda c: c["images"][0].update(width=41), r"it states the size \(41, 24\), but .* is 40x24"),
     "missing image": (lambda c: c["images"][0].update(file_name="gone.jpg"), r"gone\.jpg: it is truncated or no image"),
@@ -115,7 +115,7 @@ def test_a_broken_sample_stops_or_is_counted(root, change, message):
 
 def test_an_image_id_given_twice_leaves_both_images_out(root):
     edit(root, lambda c: c["images"][2].update(id=c["images"][0]["id"]))
-    with pytest.raises(DataError, match="'train2017/000000000000.jpg' shares its id 7 with another one"):
+    with pytest.raises(DataError, match=r"'train2017/0{12}\.jpg' shares its id 7 with another one"):
         read_domain(**arguments(root))
     manifest, skipped = read_domain(**arguments(root), on_bad_sample="skip")
     assert (len(manifest), len(skipped)) == (1, 2)
@@ -138,9 +138,10 @@ def test_wrong_files_are_named(root):
 
 
 def test_classes_that_are_not_ours_are_told_at_once(root):
-    with pytest.raises(DataError, match=r"the classes 'person', 'car' are not in data\.classes; .*All .*: \[person, car\]"):
+    with pytest.raises(DataError, match=r"the classes 'person', 'car' are not in .*All .*: \[person, car\]"):
         read("coco", root, "coco", "train2017", ["bus"])
-    manifest = read("coco", root, "coco", "train2017", ["vehicle", "human"], rename={"car": "vehicle", "person": "human"})
+    names = {"car": "vehicle", "person": "human"}
+    manifest = read("coco", root, "coco", "train2017", ["vehicle", "human"], rename=names)
     assert manifest.loc[0, "labels"] == [1, 2, 2]
 
 

@@ -38,7 +38,8 @@ def test_shares_are_a_function_of_seed_and_image_alone(root):
     again, _ = read_domain("image_folder", root, "photo", "source", SHARES, CLASSES)
     assert first.to_dict("records") == again.to_dict("records")
     other, _ = read_domain("image_folder", root, "photo", "source", SHARES, CLASSES, split_seed=1)
-    assert set(other.loc[other["split"] == "train", "image_id"]) != set(first.loc[first["split"] == "train", "image_id"])
+    one, two = (set(manifest.loc[manifest["split"] == "train", "image_id"]) for manifest in (first, other))
+    assert one != two
 
 
 def test_a_class_that_a_domain_lacks_is_on_the_card(root):
@@ -49,7 +50,7 @@ def test_a_class_that_a_domain_lacks_is_on_the_card(root):
 
 
 def test_the_folders_are_offered_as_the_class_list(root):
-    with pytest.raises(DataError, match=r"'elephant', 'giraffe' are not in data\.classes.*: \[dog, elephant, giraffe\]"):
+    with pytest.raises(DataError, match=r"'elephant', 'giraffe' are not in .*: \[dog, elephant, giraffe\]"):
         read("image_folder", root, "photo", "all", ["dog"])
     assert len(read("image_folder", root, "photo", "all", ["dog"], other_classes="ignore")) == 30
 
@@ -74,8 +75,8 @@ def test_a_split_that_is_not_there_shows_how_to_take_shares(root):
 
 
 def test_broken_doubled_and_misplaced_images(root):
-    arguments = {"reader": "image_folder", "root": root, "domain": "photo", "role": "source", "splits": {"train": "all"},
-                 "classes": CLASSES}
+    arguments = {"reader": "image_folder", "root": root, "domain": "photo", "role": "source",
+                 "splits": {"train": "all"}, "classes": CLASSES}
     (root / "photo" / "dog" / "pic_003.jpg").write_text("hello")
     assert len(stops_and_skips(r"pic_003\.jpg: it is truncated or no image", **arguments)) == 29
     picture(root / "photo" / "dog" / "pic_003.jpg")

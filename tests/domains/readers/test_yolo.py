@@ -48,7 +48,8 @@ def test_the_split_before_the_images_is_a_layout_too(root):
     assert len(read("yolo", root, "coco8", "train", YOLO_CLASSES)) == 3
 
 
-@pytest.mark.parametrize("prefix", ["./images/train/", "images/train/", "/home/me/coco8/images/train/", "..\\images\\train\\"])
+@pytest.mark.parametrize("prefix", ["./images/train/", "images/train/", "/home/me/coco8/images/train/",
+                                    "..\\images\\train\\"])
 def test_a_split_may_be_a_list(root, prefix):
     (root / "coco8" / "train.txt").write_text(f"{prefix}001.jpg\n{prefix}000.jpg\n\n")
     text = (root / "coco8" / "data.yaml").read_text()
@@ -67,7 +68,9 @@ def test_polygons_become_their_boxes(root):
 
 def test_six_decimals_over_the_edge_are_taken_back(root):
     (root / "coco8" / "labels" / "train" / "000.txt").write_text("1 0.500001 0.5 1.000001 1.000000\n")
-    assert read("yolo", root, "coco8", "train", YOLO_CLASSES).loc[0, "boxes"][0] == pytest.approx([0, 0, 40, 24], abs=1e-3)
+    box = read("yolo", root, "coco8", "train", YOLO_CLASSES).loc[0, "boxes"][0]
+    assert box == pytest.approx([0, 0, 40, 24], abs=1e-3)
+    assert box[2] <= 40
 
 
 BREAKS = {
@@ -89,7 +92,7 @@ def test_a_broken_sample_stops_or_is_counted(root, line, message):
 
 def test_wrong_places_are_explained(root):
     folder = root / "coco8"
-    with pytest.raises(DataError, match=r"data\.yaml' names no split 'test'\. Known: train, val\. Correct data\.splits"):
+    with pytest.raises(DataError, match=r"data\.yaml' names no split 'test'\. Known: train, val\. Correct"):
         read_domain(**arguments(root, "test"))
     text = (folder / "data.yaml").read_text()
     (folder / "data.yaml").write_text(text.replace("images/train", "imagse/train"))
@@ -113,7 +116,7 @@ def test_wrong_places_are_explained(root):
 
 def test_paths_cannot_leave_the_domain(root):
     (root / "coco8" / "data.yaml").write_text("train: ../../etc\nnames: [person, car, traffic light]\n")
-    with pytest.raises(DataError, match="leaves its root|is missing"):
+    with pytest.raises(DataError, match=r"(leaves its root)|(is missing)"):
         read_domain(**arguments(root))
 
 

@@ -13,7 +13,7 @@ from dg_project.domains.readers.base import Place, Reader
 from dg_project.domains.readers.bdd100k import BDD100KReader
 from dg_project.domains.readers.cityscapes import CityscapesReader
 from dg_project.domains.readers.coco import COCOReader
-from dg_project.domains.readers.collect import Rules, collect
+from dg_project.domains.readers.collection import Rules, collect
 from dg_project.domains.readers.gta5 import GTA5Reader
 from dg_project.domains.readers.image_folder import ImageFolderReader
 from dg_project.domains.readers.mapillary import MapillaryReader
@@ -47,7 +47,7 @@ def read_domain(reader: str, root: Path, domain: str, role: Literal["source", "t
         limits: our split name -> read only the first n images.
         folder: folder of the domain below ``root``; None: it is called like the domain.
         options: the reader's options.
-        **rules: ``rename``, ``other_classes``, ``split_seed`` and ``expected_counts`` of ``collect.Rules``.
+        **rules: ``rename``, ``other_classes``, ``split_seed`` and ``expected_counts`` of ``collection.Rules``.
 
     Returns:
         The manifest (columns of ``domains.manifest.COLUMNS``, paths relative to ``root``) and one message per skipped

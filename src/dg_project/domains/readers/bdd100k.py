@@ -27,10 +27,10 @@ class BDD100KReader(Reader):
     class Options(Params):
         """Which annotation, and which images by their attributes; an empty list takes all.
 
-        The labels of 2018 call pedestrian, motorcycle and bicycle person, motor and bike.
+        det_2018 calls pedestrian, motorcycle and bicycle person, motor and bike.
         """
 
-        labels: Literal["det_20", "2018", "sem_seg"] = "det_20"
+        labels: Literal["det_20", "det_2018", "sem_seg"] = "det_20"
         weather: list[Weather] = Field([])
         timeofday: list[TimeOfDay] = Field([])
         scene: list[Scene] = Field([])
@@ -47,7 +47,7 @@ class BDD100KReader(Reader):
         if self.options.labels == "sem_seg":
             return self._masks(folder, labels / "sem_seg" / "masks" / split,
                                labels / "sem_seg" / "polygons" / f"sem_seg_{split}.json")
-        if self.options.labels == "2018" and (labels / "100k" / split).is_dir():
+        if self.options.labels == "det_2018" and (labels / "100k" / split).is_dir():
             return self._boxes_by_image(folder, labels / "100k" / split)
         return self._boxes(folder, labels / "det_20" / f"det_{split}.json" if self.options.labels == "det_20" else
                            labels / f"bdd100k_labels_images_{split}.json")
@@ -94,7 +94,7 @@ class BDD100KReader(Reader):
 
 
 def _frames(path: Path) -> list[Frame]:
-    frames = read_json(path, "unpack the labels, or choose others with data.options.labels: det_20, 2018 or sem_seg")
+    frames = read_json(path, "unpack the labels, or choose others with data.options.labels (det_20, det_2018, sem_seg)")
     with form(path, "a list of BDD100K frames with names"):
         return [{**frame, "name": str(frame["name"])} for frame in frames]
 

@@ -59,8 +59,8 @@ class CityscapesReader(Reader):
         remedy = "The cityscapes reader expects <root>/<domain>/leftImg8bit/<split>/<city>; correct data.splits or root"
         if self.options.beta is None:
             return need_folder(self.place.folder / "leftImg8bit" / split, remedy), "_leftImg8bit"
-        foggy = [self.place.folder / name / split for name in ("leftImg8bit_foggyDBF", "leftImg8bit_foggy")]
-        folder = next((path for path in foggy if path.is_dir()), foggy[-1])
+        foggy = [self.place.folder / name / split for name in ("leftImg8bit_foggy", "leftImg8bit_foggyDBF")]
+        folder = next((path for path in foggy if path.is_dir()), foggy[0])
         return need_folder(folder, remedy), f"_leftImg8bit_foggy_beta_{self.options.beta:g}"
 
     def _sample(self, split: str, image: Path, name: str) -> RawSample:

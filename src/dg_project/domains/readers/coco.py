@@ -39,7 +39,7 @@ class COCOReader(Reader):
         content = _Content(path, split)
         samples = []
         for item in content.images:
-            name = PurePosixPath(images) / str(item.get("file_name"))
+            name = PurePosixPath(images) / item["file_name"]
             read = partial(content.sample, self.place.folder, str(name), item)
             samples.append((name.with_suffix("").as_posix(), read))
         return Listing(samples, content.used_classes)
@@ -54,12 +54,13 @@ class _Content:
         content = read_json(path, f"there are {files}.{unpack_hint(path.parent)} Correct the split '{split}' in "
                                   "data.splits, or data.options.annotations")
         with form(path, "a COCO annotation with images, annotations and categories"):
-            self.images: list[Item] = [dict(item) for item in content["images"]]
+            self.images: list[Item] = [{**item, "id": int(item["id"]), "file_name": str(item["file_name"])}
+                                       for item in content["images"]]
             self.names = {int(item["id"]): str(item["name"]) for item in content["categories"]}
             self.annotations: dict[int, list[Item]] = defaultdict(list)
             for item in content["annotations"]:
                 self.annotations[int(item["image_id"])].append(item)
-            self.image_ids = Counter(int(item["id"]) for item in self.images)
+            self.image_ids = Counter(item["id"] for item in self.images)
             used = {item.get("category_id") for item in content["annotations"]}
             # Instance masks are found again by the id of their annotation, so it must be one's own.
             self.has_masks = len({item.get("id") for item in content["annotations"]}) == len(content["annotations"])
@@ -74,8 +75,9 @@ class _Content:
         with form(self.path, f"a COCO annotation at the image '{name}'"):
             objects = [self._object(annotation, size) for annotation in annotations]
             stated = (int(item["width"]), int(item["height"])) if item.get("width") and item.get("height") else None
-        masks = self.has_masks and bool(annotations) and all(usable(part.get("segmentation"), size) for part in annotations)
-        return RawSample(image, self.path, objects, stated, instances=self.path if masks else None)
+        drawn = [usable(annotation.get("segmentation"), size) for annotation in annotations]
+        masks = self.path if self.has_masks and drawn and all(drawn) else None
+        return RawSample(image, self.path, objects, stated, instances=masks)
 
     def _object(self, annotation: Item, size: tuple[int, int]) -> RawObject:
         number, category = annotation.get("id"), int(annotation["category_id"])

@@ -112,7 +112,7 @@ def form(path: Path, what: str) -> Iterator[None]:
     """Turn the errors of a block that takes a parsed file apart into a ``DataError`` that names the file."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{path}: it is not {what} ({type(error).__name__}: {error}); restore or mend it") from error
 
 

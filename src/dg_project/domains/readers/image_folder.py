@@ -13,8 +13,8 @@ from dg_project.errors import DataError
 class ImageFolderReader(Reader):
     """Every image is one object as large as the image, of the class that its folder is called like.
 
-    The one split is ``all``, of which ``data.splits`` takes shares; a list ``<root>/<domain>_<split>.txt`` makes
-    another one (DomainNet publishes such lists: path and class number per line).
+    The one split is ``all``, of which ``data.splits`` takes shares; a list ``<domain>_<split>.txt`` beside the domain's
+    folder makes another one (DomainNet publishes such lists: path and class number per line).
     """
 
     def read(self, split: str) -> Listing:
@@ -30,16 +30,17 @@ class ImageFolderReader(Reader):
                         for path in images], [folder.name for folder in folders])
 
     def _in_list(self, images: list[Path], split: str) -> list[Path]:
-        path = self.place.root / f"{self.place.domain}_{split}.txt"
+        above = self.place.folder.parent
+        path = above / f"{self.place.folder.name}_{split}.txt"
         if not path.is_file():
             raise DataError(f"there is no list '{path}', so the only split of '{self.place.domain}' is '{ALL}'; take "
                             "shares of it: data.splits {train: 'all[:80%]', val: 'all[80%:90%]', test: 'all[90%:]'} "
                             "and data.target_split: all")
-        by_path = {image.relative_to(self.place.root).as_posix(): image for image in images}
+        by_path = {image.relative_to(above).as_posix(): image for image in images}
         lines = read_text(path, "restore it").splitlines()
         names = [line.strip().rsplit(maxsplit=1)[0] for line in lines if line.strip()]
         if missing := [name for name in names if name not in by_path]:
-            raise DataError(f"{path}: it lists '{missing[0]}', which is not in '{self.place.root}'; unpack the images "
+            raise DataError(f"{path}: it lists '{missing[0]}', which is not in '{above}'; unpack the images "
                             "there, or take the line out")
         return [by_path[name] for name in names]
 

@@ -18,7 +18,7 @@ from dg_project.files import inside
 from dg_project.parameters import Params
 
 _MEMBERSHIP = re.compile(r"\s+(-1|0|1)$")
-"""The lists of a class say beside every image whether the class is in it."""
+"""The lists of a class say beside every image whether the class is in it; a name of its own may end in a number."""
 
 
 class VOCReader(Reader):
@@ -44,11 +44,12 @@ class VOCReader(Reader):
             raise DataError(f"the split list '{listed}' is missing.{nearest(split, known)} Add the list or change "
                             "data.splits")
         lines = read_text(listed, "add the list or change data.splits").splitlines()
-        ids = [_MEMBERSHIP.sub("", line.strip()) for line in lines if line.strip()]
         images = {path.stem: path for path in images_in(folder / "JPEGImages")}
         if not images:
             raise DataError(f"there is no image in '{folder / 'JPEGImages'}'.{unpack_hint(folder / 'JPEGImages')} Put "
                             "the images there")
+        names = [line.strip() for line in lines if line.strip()]
+        ids = [name if name in images else _MEMBERSHIP.sub("", name) for name in names]
         return Listing([(image_id, partial(self._sample, folder, image_id, images.get(image_id))) for image_id in ids])
 
     def _sample(self, folder: Path, image_id: str, image: Path | None) -> RawSample:
