@@ -4,8 +4,9 @@ import pytest
 from PIL import Image
 from streets_fixture import CLASSES, SOURCE
 
+from dg_project.domains.instances import load_instances
 from dg_project.domains.manifest import check_boxes, manifest_fingerprint, select, validate_manifest
-from dg_project.domains.masks import load_instances, load_mask
+from dg_project.domains.masks import load_mask
 from dg_project.domains.readers import read_domain
 from dg_project.errors import DataError
 

@@ -6,7 +6,8 @@ from domains.layouts import CITY_OBJECTS, HEIGHT, WIDTH, acdc, cityscapes, ids, 
 from domains.readers.reading import boxes, read, stops_and_skips
 from torchvision.datasets import Cityscapes
 
-from dg_project.domains.masks import load_instances, load_mask
+from dg_project.domains.instances import load_instances
+from dg_project.domains.masks import load_mask
 from dg_project.domains.readers import read_domain
 from dg_project.errors import DataError, ParameterError
 

@@ -7,7 +7,7 @@ from domains.readers.reading import boxes, read, stops_and_skips
 from pycocotools.coco import COCO
 from torchvision.datasets import CocoDetection
 
-from dg_project.domains.masks import load_instances
+from dg_project.domains.instances import load_instances
 from dg_project.domains.readers import read_domain
 from dg_project.errors import DataError, ParameterError
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageFile
 from streets_fixture import CLASSES, SOURCE
 
 from dg_project.domains.readers import READERS, read_domain
-from dg_project.domains.readers.folders import in_share, split_share
+from dg_project.domains.readers.folders import in_share, read_json, split_share
 from dg_project.errors import DataError, ParameterError
 
 SPLITS = {"train": "train", "val": "val", "test": "test"}
@@ -195,8 +195,7 @@ def _pool(workers):
 def test_annotations_of_a_data_set_are_parsed_once_a_split(tmp_path, monkeypatch):
     root = coco(tmp_path)
     parsed = []
-    real = READERS["coco"].read.__globals__["read_json"]
-    monkeypatch.setitem(READERS["coco"].read.__globals__, "read_json", lambda *a: parsed.append(a) or real(*a))
+    monkeypatch.setattr("dg_project.domains.readers.coco.read_json", lambda *a: parsed.append(a) or read_json(*a))
     names = [item["name"] for item in COCO_CATEGORIES]
     read_domain("coco", root, "coco", "source", {"train": "train2017", "val": "val2017"}, names)
     assert len(parsed) == 2

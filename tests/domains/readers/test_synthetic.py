@@ -6,8 +6,9 @@ from domains.layouts import CAR, HEIGHT, PERSON, WIDTH, gta5, ids, mapillary, sc
 from domains.readers.reading import boxes, read, stops_and_skips
 from PIL import Image
 
+from dg_project.domains.instances import load_instances
 from dg_project.domains.label_ids import COLOURS
-from dg_project.domains.masks import load_instances, load_mask
+from dg_project.domains.masks import load_mask
 from dg_project.domains.readers import read_domain
 from dg_project.errors import DataError
 
@@ -46,7 +47,7 @@ def test_gta5_masks_in_all_three_forms(tmp_path, kind):
 
 
 def test_a_gta5_mask_of_another_size_stops_or_is_counted(tmp_path):
-    """As in the published set, where 36 masks differ from their images."""
+    """The published set has some."""
     root = gta5(tmp_path)
     ids(root / "gta5" / "labels" / "00003.png", np.full((HEIGHT + 4, WIDTH), 7, np.uint8), palette=True)
     assert len(stops_and_skips(r"00003\.png: it is 40x28", **arguments("gta5", root, "gta5"))) == 5

@@ -7,8 +7,9 @@ from domains.layouts import voc as voc_devkit
 from streets_fixture import CLASSES, SOURCE, TARGETS, TRAIN_IDS, scene
 from torchvision.datasets import VOCDetection, VOCSegmentation
 
+from dg_project.domains.instances import load_instances
 from dg_project.domains.manifest import validate_manifest
-from dg_project.domains.masks import load_instances, load_mask
+from dg_project.domains.masks import load_mask
 from dg_project.domains.readers import read_domain
 from dg_project.errors import DataError, ParameterError
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import Field
 
+from dg_project.domains.instances import extents, read_index_map, values_in
 from dg_project.domains.label_ids import CITYSCAPES, FIRST_THING, SEMANTIC_CLASSES
-from dg_project.domains.masks import extents, read_index_map, values_in
 from dg_project.domains.readers.base import Listing, RawObject, RawSample, Reader
 from dg_project.domains.readers.folders import (
     first_file,

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from dg_project.domains.masks import usable
+from dg_project.domains.instances import usable
 from dg_project.domains.readers.base import Listing, RawObject, RawSample, Reader
 from dg_project.domains.readers.folders import form, image_size, need_folder, read_json, unpack_hint, within
 from dg_project.errors import DataError

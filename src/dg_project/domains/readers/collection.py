@@ -18,9 +18,10 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from dg_project.domains.instances import check_indices, read_index_map
 from dg_project.domains.loading import BROKEN, broken
 from dg_project.domains.manifest import COLUMNS, check_boxes, validate_manifest
-from dg_project.domains.masks import check_indices, load_mask, read_index_map
+from dg_project.domains.masks import load_mask
 from dg_project.domains.readers.base import Listing, Place, RawObject, RawSample, Reader, Sample
 from dg_project.domains.readers.folders import in_share, split_share, unpack_hint
 from dg_project.errors import DataError, nearest

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from dg_project.domains.instances import extents, read_index_map, values_in
 from dg_project.domains.label_ids import FIRST_THING, MAPILLARY, MAPILLARY_LABELS, SEMANTIC_CLASSES
-from dg_project.domains.masks import extents, read_index_map, values_in
 from dg_project.domains.readers.base import Listing, RawObject, RawSample, Reader
 from dg_project.domains.readers.folders import first_file, form, need_folder, need_images, read_json
 from dg_project.errors import DataError
