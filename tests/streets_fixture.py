@@ -34,19 +34,14 @@ def weather(image: np.ndarray, domain: str) -> np.ndarray:
     return seen.clip(0, 255).astype(np.uint8)
 
 
-Object = tuple[str, tuple[int, int, int, int], bool]
-"""Class, 0-based exclusive xyxy, difficult."""
-
-
-def scene(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Object]]:
-    """Draw one layout: image (H, W, 3), semantic mask (H, W) and map of object numbers (H, W), all uint8; objects."""
+def scene(seed: int) -> tuple[np.ndarray, np.ndarray, list[tuple[str, tuple[int, int, int, int], bool]]]:
+    """Draw one layout: image (H, W, 3) uint8, mask (H, W) uint8, objects (class, 0-based exclusive xyxy, difficult)."""
     rng = np.random.default_rng(seed)
     ramp = np.linspace(200, 90, HEIGHT, dtype=np.float32)[:, None, None]
     image = ramp + np.linspace(-15, 15, WIDTH, dtype=np.float32)[None, :, None] + rng.normal(0, 2, (HEIGHT, WIDTH, 3))
     mask = np.full((HEIGHT, WIDTH), ROAD, np.uint8)
     mask[: HEIGHT // 3] = SKY
-    numbers = np.zeros((HEIGHT, WIDTH), np.uint8)
-    objects: list[Object] = []
+    objects = []
     for slot in range(int(rng.integers(2, 4))):
         index = int(rng.integers(len(CLASSES)))
         w, h = int(rng.integers(14, 26)), int(rng.integers(14, 30))
@@ -55,11 +50,18 @@ def scene(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Object]]:
         image[y0 + h // 4:y0 + h // 2, x0 + w // 4:x0 + w - w // 4] = COLOURS[index] * 0.3
         mask[y0:y0 + h, x0:x0 + w] = TRAIN_IDS[CLASSES[index]]
         objects.append((CLASSES[index], (x0, y0, x0 + w, y0 + h), bool(slot == 2)))
-        numbers[y0:y0 + h, x0:x0 + w] = len(objects)
-    return image.clip(0, 255).astype(np.uint8), mask, numbers, objects
+    return image.clip(0, 255).astype(np.uint8), mask, objects
 
 
-def annotation(name: str, objects: list[Object]) -> str:
+def index_map(objects: list[tuple[str, tuple[int, int, int, int], bool]]) -> np.ndarray:
+    """Return (H, W) uint8: k where the k-th object is, 0 elsewhere."""
+    values = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for k, (_, (x0, y0, x1, y1), _) in enumerate(objects, start=1):
+        values[y0:y1, x0:x1] = k
+    return values
+
+
+def annotation(name: str, objects: list[tuple[str, tuple[int, int, int, int], bool]]) -> str:
     """Return the VOC XML of one image: 1-based inclusive boxes."""
     body = "".join(
         f"<object><name>{label}</name><difficult>{int(difficult)}</difficult><bndbox><xmin>{x0 + 1}</xmin>"
@@ -81,10 +83,10 @@ def build_tiny_streets(root: Path, train: int = 8, val: int = 4, test: int = 4) 
         for split, names in splits.items() if domain == SOURCE else [("test", splits["test"])]:
             (voc / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names) + "\n")
             for name in names:
-                image, mask, numbers, objects = scene(seeds[name])
+                image, mask, objects = scene(seeds[name])
                 Image.fromarray(weather(image, domain)).save(voc / "JPEGImages" / f"{name}.jpg", quality=95)
                 Image.fromarray(mask).save(voc / "SegmentationClass" / f"{name}.png")
-                Image.fromarray(numbers).save(voc / "SegmentationObject" / f"{name}.png")
+                Image.fromarray(index_map(objects)).save(voc / "SegmentationObject" / f"{name}.png")
                 (voc / "Annotations" / f"{name}.xml").write_text(annotation(name, objects))
     return root
 

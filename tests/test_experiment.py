@@ -10,7 +10,7 @@ import pytest
 from kedro.config import OmegaConfigLoader
 
 from dg_project.errors import DataError, ParameterError
-from dg_project.experiment import TrainingData, _inputs, _method, _spec, nested, train_method
+from dg_project.experiment import TrainingData, _as_seen, _inputs, _method, _spec, nested, train_method
 from dg_project.files import fingerprint
 from dg_project.parameters import Parameters
 from dg_project.settings import CONFIG_LOADER_ARGS
@@ -33,12 +33,15 @@ def settings(**changes: Any) -> Parameters:
 
 def address(method: str, source: pd.DataFrame, pseudo: pd.DataFrame | None, **changes: Any) -> str:
     chosen, kind = settings(**changes), _method(method)
-    return fingerprint(*_inputs(kind, _spec(kind, chosen, ["daytime_clear", "night"]), chosen, source, pseudo))
+    spec = _spec(kind, chosen, ["daytime_clear", "night"])
+    seen = _as_seen(TrainingData(source, Path(), pseudo, Path()), spec, chosen.sampling.gate.min_visibility)
+    return fingerprint(*_inputs(kind, spec, chosen, seen))
 
 
 @pytest.mark.parametrize("change", [
     {"seed": 1}, {"training__lr": 1e-4}, {"training__max_steps": 7}, {"drsf__lambda_align": 0.5},
-    {"detection__fpn_channels": 8}, {"backbone__frozen_stages": 1},
+    {"detection__fpn_channels": 8}, {"backbone__frozen_stages": 1}, {"task": "segmentation"},
+    {"task": "classification"},
 ])
 def test_what_changes_the_model_changes_the_address(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo,
                                                     change: dict[str, Any]) -> None:

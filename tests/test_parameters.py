@@ -4,7 +4,7 @@ import pytest
 from pydantic import Field
 
 from dg_project.errors import ParameterError
-from dg_project.parameters import Parameters, Params, check_parameters
+from dg_project.parameters import DataParams, Parameters, Params, check_parameters
 
 
 class ERMParams(Params):
@@ -64,6 +64,12 @@ def test_parameters_cannot_be_changed_after_the_check():
     ("training.flip", 1.5, r"training\.flip: .*less than or equal to 1"),
     ("data.targets", [], r"data\.targets: .*at least 1 item"),
     ("data.clases", ["car"], r"data: unknown parameter 'clases'\. Did you mean 'classes'\?"),
+    ("data.domains", {"nigth_clear": {}}, r"'nigth_clear' is neither source nor .* mean 'night_clear'\?"),
+    ("data.domains", {"night_clear": {"raeder": "coco"}}, r"data\.domains\.night_clear: unknown parameter 'raeder'"),
+    ("data.expected_counts", {"night_clear/train": 3}, r"'night_clear/train' is no domain/split\..*_clear/test'\?"),
+    ("data.rename", {"motor": "cra"}, r"rename: 'cra' is not in classes\. Did you mean 'car'\?"),
+    ("data.splits", {"train": "train"}, r"splits: 'test' is missing"),
+    ("data.other_classes", "skip", r"data\.other_classes: .*'stop' or 'ignore'"),
     ("synthesis.domains", {"night": {"prompt": ""}}, r"synthesis\.domains\.night\.prompt: "),
     ("synthesis.domains", {"night": {"prompt": "x", "strenght": 1}},
      r"synthesis\.domains\.night: unknown parameter 'strenght'\. Did you mean 'strength'\?"),
@@ -103,3 +109,47 @@ def test_parameters_of_methods_need_no_place_in_the_core():
     without = {name: schema for name, schema in METHODS.items() if name != "mixstyle"}
     with pytest.raises(ParameterError, match="unknown parameter 'mixstyle'"):
         check_parameters({**RAW, "mixstyle": {}, "benchmark": {"methods": ["erm"]}}, without)
+
+
+class FogOptions(Params):
+    """One option."""
+
+    beta: float = Field(0.02, gt=0)
+
+
+READERS = {"voc": ERMParams, "cityscapes": FogOptions}
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"data.reader": "vok"}, r"data\.reader: unknown reader 'vok'\. Did you mean 'voc'\?"),
+    ({"data.options": {"beta": 0.02}}, r"data\.options \(reader voc\): unknown parameter 'beta'"),
+    ({"data.reader": "cityscapes", "data.options": {"bata": 1}},
+     r"data\.options \(reader cityscapes\): unknown parameter 'bata'\. Did you mean 'beta'\?"),
+    ({"data.domains": {"night_clear": {"reader": "cityscapes", "options": {"beta": -1}}}},
+     r"data\.domains\.night_clear\.options \(reader cityscapes\)\.beta: .*greater than 0 \(given: -1\)"),
+    ({"data.domains": {"night_clear": {"reader": "cityscape"}}},
+     r"data\.domains\.night_clear\.reader: unknown reader 'cityscape'\. Did you mean 'cityscapes'\?"),
+])
+def test_readers_and_their_options_are_checked_before_anything_runs(changes, message):
+    raw = RAW
+    for path, value in changes.items():
+        raw = {**raw, "data": {**raw["data"], path.removeprefix("data."): value}}
+    check_parameters(RAW, METHODS, READERS)
+    with pytest.raises(ParameterError, match=message) as error:
+        check_parameters(raw, METHODS, READERS)
+    assert len(str(error.value).splitlines()) == 2  # told once, not once per domain
+
+
+def test_a_domain_may_have_its_own_reader_folder_and_options():
+    data = DataParams(root="r", source="a", targets=["b", "c", "d"], classes=["car"], reader="cityscapes",
+                      options={"beta": 0.01}, domains={"b": {"reader": "voc"}, "c": {"folder": "x"},
+                                                       "d": {"options": {"beta": 0.02}}})
+    assert data.layout("a") == ("cityscapes", "a", {"beta": 0.01})
+    assert data.layout("b") == ("voc", "b", {})  # the options of another reader are not its own
+    assert data.layout("c") == ("cityscapes", "x", {"beta": 0.01})
+    assert data.layout("d") == ("cityscapes", "d", {"beta": 0.02})
+
+
+def test_a_split_of_the_targets_replaces_that_of_test():
+    data = {"root": "r", "source": "a", "targets": ["b"], "classes": ["car"], "splits": {"train": "train"}}
+    assert DataParams(**data, target_split="val").target_split == "val"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dg_project.domains.batches import BatchStream
-from dg_project.domains.loading import ManifestDataset
+from dg_project.domains.dataset import ManifestDataset
 from dg_project.domains.manifest import manifest_fingerprint, select
 from dg_project.domains.views import objects
 from dg_project.errors import DataError, ParameterError, nearest
@@ -23,11 +23,10 @@ from dg_project.evaluation.predict import predict_manifest
 from dg_project.evaluation.records import RunFacts, result_records
 from dg_project.evaluation.scorer import ALL, score_predictions
 from dg_project.evaluation.scorers import SCORERS, main_metric
-from dg_project.files import atomic_file, atomic_folder, file_hash, folder_hash, inside
+from dg_project.files import atomic_file, atomic_folder, folder_hash
 from dg_project.methods import Method, method_classes
 from dg_project.methods.artifact import ModelSpec, build_method, load_model, read_card, save_model
 from dg_project.parameters import ClassificationParams, Parameters, Task
-from dg_project.tasks import TASK_MODELS
 from dg_project.training.device import resolve_device
 from dg_project.training.loop import CHECKPOINT, NOT_SETTINGS, TrainResult, train
 from dg_project.workspace import code_hash, place
@@ -35,9 +34,10 @@ from dg_project.workspace import code_hash, place
 logger = logging.getLogger(__name__)
 
 HISTORY = "history.parquet"
-_CODE = ("backbones", "tasks", "training", "domains/batches.py", "domains/loading.py", "domains/masks.py",
-         "domains/views.py", "evaluation/scorer.py", "evaluation/matching.py", "evaluation/detection.py",
-         "evaluation/segmentation.py", "evaluation/classification.py", "methods/base.py")
+_DOMAINS = ("batches", "dataset", "instances", "label_ids", "loading", "masks", "views")
+_EVALUATION = ("classification", "detection", "matching", "scorer", "segmentation")
+_CODE = ("backbones", "tasks", "training", "methods/base.py", *(f"domains/{name}.py" for name in _DOMAINS),
+         *(f"evaluation/{name}.py" for name in _EVALUATION))
 
 
 @dataclass(frozen=True)
@@ -187,14 +187,12 @@ def _inputs(kind: type[Method], spec: ModelSpec, settings: Parameters, data: Tra
     """Return everything that determines the trained model: parameters, images, labels and code."""
     source, pseudo = data.source, data.pseudo
     difficult = [[bool(flag) for flag in row] for row in source["difficult"]]
-    masks = [file_hash(inside(data.source_root, path)) for part in TASK_MODELS[spec.task].parts
-             for path in source[part] if path]
     pairs = [] if pseudo is None else [manifest_fingerprint(pseudo), pseudo["source_image_id"].tolist()]
     modules = [parent.__module__ for parent in kind.__mro__ if parent.__module__.startswith("dg_project.methods.")]
     own_code = sorted({"methods/" + module.split(".")[2] for module in modules if module.split(".")[2] != "base"})
     files = [name if (Path(__file__).parent / name).is_dir() else f"{name}.py" for name in own_code]
     return [spec, settings.seed, settings.training.model_dump(mode="json", exclude=NOT_SETTINGS),
-            manifest_fingerprint(source), source["split"].tolist(), difficult, masks, pairs, code_hash(*_CODE, *files)]
+            manifest_fingerprint(source), source["split"].tolist(), difficult, pairs, code_hash(*_CODE, *files)]
 
 
 def _train(spec: ModelSpec, settings: Parameters, data: TrainingData, folder: Path, finished: Path) -> None:

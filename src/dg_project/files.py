@@ -89,10 +89,14 @@ def inside(root: Path, relative: str) -> Path:
     """Return ``root / relative``, refusing absolute paths and any that leave the root.
 
     Raises:
-        DataError: the path leaves ``root``.
+        DataError: the path leaves ``root``, or its symbolic links lead in a circle.
     """
     path = root / relative
-    if Path(relative).is_absolute() or not path.resolve().is_relative_to(root.resolve()):
+    try:
+        resolved = path.resolve()
+    except (RuntimeError, OSError) as error:  # links that lead in a circle
+        raise DataError(f"the path '{path}' leads nowhere ({error}); remove or correct its symbolic links") from error
+    if Path(relative).is_absolute() or not resolved.is_relative_to(root.resolve()):
         raise DataError(f"the path '{relative}' leaves its root '{root}': manifests may only name files below the root")
     return path
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dg_project.diffusion.quality import Detector
 from dg_project.diffusion.tiny.corpus import Group, hold_out, read_corpus
-from dg_project.domains.manifest import COLUMNS
+from dg_project.domains.manifest import COLUMNS, NO_MASKS
 from dg_project.experiment import Trained, TrainingData, train_method
 from dg_project.files import file_hash
 from dg_project.methods.artifact import load_model
@@ -50,7 +50,7 @@ def corpus_manifest(groups: list[Group], corpus: Path, classes: list[str]) -> pd
                 "image_id": f"{group.name}_{path.stem}", "domain": DOMAIN, "role": "source", "split": "train",
                 "image": path.relative_to(corpus).as_posix(), "width": width, "height": height,
                 "boxes": group.boxes.tolist(), "labels": [classes.index(label) + 1 for label in group.labels],
-                "difficult": [False] * len(group.labels), "mask": "", "sha256": file_hash(path)})
+                "difficult": [False] * len(group.labels), "sha256": file_hash(path), **NO_MASKS})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

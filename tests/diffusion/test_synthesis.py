@@ -45,7 +45,11 @@ def source(tmp_path: Path) -> tuple[pd.DataFrame, Path]:
                 "boxes": [[2.0, 3.0, 12.0, 15.0]],
                 "labels": [1],
                 "difficult": [False],
-                "mask": "",
+                "mask": f"masks/{i}.png",
+                "mask_ids": "cityscapes_ids",
+                "instances": f"instances/{i}.png",
+                "instance_ids": [24001],
+                "labels_sha256": str(i),
                 "sha256": file_hash(root / f"{i}.png"),
             }
         )
@@ -65,6 +69,10 @@ def test_manifest_keeps_labels_and_records_how_each_image_was_made(source, tiny_
     assert set(made.role) == {"pseudo"}
     assert set(PSEUDO_COLUMNS) <= set(made.columns)
     assert made.boxes.map(lambda b: b == [[2.0, 3.0, 12.0, 15.0]]).all()
+    masks = ["mask", "mask_ids", "instances", "instance_ids", "labels_sha256"]
+    for _, row in made.iterrows():
+        origin = source[0].set_index("image_id").loc[row["source_image_id"]]
+        assert row[masks].tolist() == origin[masks].tolist()
     assert set(made[made.domain == "fog"].prompt) <= {"a foggy street", "a misty street"}
     assert made.seed.is_unique
     assert set(made.model) == {Generator.open(tiny_ldm).fingerprint}

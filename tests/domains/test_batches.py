@@ -6,7 +6,7 @@ import torch
 from streets_fixture import SOURCE
 
 from dg_project.domains.batches import Batch, BatchStream, flip_horizontally
-from dg_project.domains.loading import ManifestDataset
+from dg_project.domains.dataset import ManifestDataset
 from dg_project.errors import DataError, ParameterError
 
 DOMAINS = [SOURCE, "night", "fog"]

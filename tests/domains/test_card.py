@@ -51,3 +51,16 @@ def test_a_card_without_any_box(tiny_manifest):
     assert card["splits"][0]["images_without_boxes"] == 2
     assert card["splits"][0]["box_side"] == []
     assert SOURCE in format_card(card)
+
+
+def test_masks_are_counted_and_many_classes_have_no_columns(tiny_manifest):
+    card = data_card(tiny_manifest, CLASSES, [])
+    assert all(entry["masks"] == entry["instances"] == entry["images"] for entry in card["splits"])
+    many = [*CLASSES, *(f"class {k}" for k in range(60))]
+    lines = format_card(data_card(tiny_manifest, many, [])).splitlines()
+    assert lines[0].split()[:7] == ["domain", "split", "images", "boxes", "difficult", "masks", "instances"]
+    assert "class" not in lines[0]
+    counts = {name: n for name, n in card["splits"][0]["boxes_per_class"].items() if n}
+    line = next(line for line in lines if line.startswith(f"{SOURCE}/train: {len(counts)} classes, from "))
+    assert f"from {min(counts.values())} boxes" in line
+    assert f"to {max(counts.values())} (" in line

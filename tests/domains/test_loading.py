@@ -4,7 +4,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dg_project.domains.loading import ManifestDataset, load_image
+from dg_project.domains.dataset import ManifestDataset
+from dg_project.domains.loading import load_image
 from dg_project.errors import DataError
 
 

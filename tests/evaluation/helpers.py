@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dg_project.domains.manifest import NO_MASKS
 from dg_project.evaluation.bootstrap import Bootstrap, bootstrap
 from dg_project.evaluation.detection import BoxScorer
 from dg_project.evaluation.scorer import score_predictions
@@ -47,7 +48,7 @@ def random_case(seed: int, n_images: int = 3, n_classes: int = 2, domains: tuple
             truth.append({"image_id": f"{i:03d}", "domain": domain, "split": "test",
                           "role": "source" if domain == "daytime_clear" else "target", "image": f"{domain}/{i:03d}.png",
                           "width": 96, "height": 96, "boxes": boxes.tolist(), "labels": labels.tolist(),
-                          "difficult": (generator.random(len(boxes)) < 0.25).tolist(), "mask": "", "sha256": ""})
+                          "difficult": (generator.random(len(boxes)) < 0.25).tolist(), "sha256": "", **NO_MASKS})
             pick = generator.integers(0, max(len(boxes), 1), 0 if not len(boxes) else generator.integers(0, 8))
             moved = boxes[pick] + generator.normal(0, noise, (len(pick), 4))
             moved[:, 2:] = np.maximum(moved[:, 2:], moved[:, :2] + 1)

@@ -30,7 +30,8 @@ def test_records_hold_source_targets_and_their_mean():
     assert part.loc["unseen_mean", "value"] == pytest.approx(part.loc[WEATHERS[1:], "value"].mean())
     assert part.loc["unseen_mean", "n_images"] == 24
     assert (part["seed"] == 3).all()
-    with_bounds = with_intervals(rows, bootstrap_boxes({"drsf": predictions}, manifest, ["a", "b"], resamples=20).intervals())
+    drawn = bootstrap_boxes({"drsf": predictions}, manifest, ["a", "b"], resamples=20)
+    with_bounds = with_intervals(rows, drawn.intervals())
     assert with_bounds.loc[with_bounds["metric"] == "mAP@50", "low"].notna().all()
     assert with_bounds.loc[with_bounds["metric"] == "mAP", "low"].isna().all()
 

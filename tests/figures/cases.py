@@ -9,6 +9,8 @@ import pandas as pd
 from evaluation.helpers import CLASSES, WEATHERS, records
 from PIL import Image, ImageDraw, ImageFilter
 
+from dg_project.domains.manifest import NO_MASKS
+
 SIZE = (240, 144)
 LIGHT = {"daytime_clear": (1.0, 0.0), "night_clear": (0.25, 0.0), "dusk_rainy": (0.55, 0.15),
          "night_rainy": (0.2, 0.1), "daytime_foggy": (0.5, 0.5)}
@@ -43,7 +45,7 @@ def street_manifest(root: Path, n: int = 6, domains: dict[str, tuple[float, floa
             rows.append({"image_id": f"{k:04d}", "domain": domain, "split": split,
                          "role": "source" if domain == "daytime_clear" else role, "image": path.as_posix(),
                          "width": SIZE[0], "height": SIZE[1], "boxes": boxes, "labels": labels,
-                         "difficult": [j == 0 and k % 3 == 0 for j in range(len(boxes))], "mask": "", "sha256": ""})
+                         "difficult": [j == 0 and k % 3 == 0 for j in range(len(boxes))], "sha256": "", **NO_MASKS})
     return pd.DataFrame(rows)
 
 

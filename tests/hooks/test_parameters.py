@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from kedro.config import OmegaConfigLoader
 
+from dg_project.domains.readers import READERS
 from dg_project.errors import ParameterError
 from dg_project.methods import method_classes
-from dg_project.parameters import BenchmarkParams, Parameters, Params, SynthesisParams, check_parameters
+from dg_project.parameters import BenchmarkParams, DataParams, Parameters, Params, SynthesisParams, check_parameters
 from dg_project.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[2] / "conf"
 SCHEMAS = {name: method.Params for name, method in method_classes().items()}
+READER_OPTIONS = {name: reader.Options for name, reader in READERS.items()}
 
 
 def raw(env: str = "base") -> dict[str, Any]:
@@ -35,7 +37,19 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("env", ["base", "smoke"])
 def test_shipped_parameters_are_valid(env: str) -> None:
-    check_parameters(raw(env), SCHEMAS)
+    check_parameters(raw(env), SCHEMAS, READER_OPTIONS)
+
+
+def test_the_parameters_of_the_data_show_their_defaults() -> None:
+    shown, fields = raw()["data"], DataParams.model_fields
+    assert set(shown) == set(fields)
+    for name, field in fields.items():
+        assert field.is_required() or shown[name] == field.default, name
+
+
+def test_every_reader_has_options_with_defaults() -> None:
+    for name, options in READER_OPTIONS.items():
+        assert options.model_validate({}) == options(), name
 
 
 def test_conf_base_says_what_the_classes_default_to() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dg_project.domains.batches import Batch, BatchStream
-from dg_project.domains.loading import ManifestDataset
+from dg_project.domains.dataset import ManifestDataset
 from dg_project.domains.manifest import select
 from dg_project.errors import CheckpointError, ParameterError
 from dg_project.experiment import task_rows

@@ -49,7 +49,8 @@ def synthesise(
         workspace: folder of the images; may hold some of them already.
 
     Returns:
-        The candidate manifest: boxes and labels of the source, paths relative to ``workspace``, ``PSEUDO_COLUMNS``.
+        The candidate manifest: boxes, labels and masks of the source, ``PSEUDO_COLUMNS``. Images are relative to
+        ``workspace``, masks to ``root``.
 
     Raises:
         DataError: a source image cannot be read.
@@ -149,7 +150,7 @@ def _read(root: Path, row: dict[str, Any]) -> Image.Image:
 
 
 def _row(workspace: Path, job: dict[str, Any]) -> dict[str, Any]:
-    """Return the candidate's manifest row; masks stay where they are, below the root of the source."""
+    """Return the candidate's manifest row: boxes and masks are those of the source image."""
     card = job["card"]
     return {
         **{column: job["row"][column] for column in COLUMNS},

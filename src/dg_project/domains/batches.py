@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dg_project.domains.loading import ManifestDataset
+from dg_project.domains.dataset import ManifestDataset
 from dg_project.errors import DataError, ParameterError
 
 Batching = Literal["source", "mixed", "paired"]

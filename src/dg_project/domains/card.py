@@ -9,6 +9,9 @@ import pandas as pd
 
 from dg_project.domains.manifest import manifest_fingerprint
 
+MOST_COLUMNS = 12
+"""More classes than that do not fit beside one another."""
+
 
 def data_card(manifest: pd.DataFrame, classes: list[str], skipped: list[str]) -> dict[str, Any]:
     """Count images and boxes per domain and split.
@@ -22,7 +25,8 @@ def data_card(manifest: pd.DataFrame, classes: list[str], skipped: list[str]) ->
         A JSON-able dict: ``classes``, ``skipped``, ``fingerprint`` and ``splits``, a list with one entry per domain and
         split: domain, role, split, images, images_without_boxes, boxes, difficult, boxes_per_class (difficult ones
         counted), sizes ("WxH" -> images), box_side (5th, 50th and 95th percentile of the square root of the area,
-        pixels), masks, fingerprint (of images, boxes and classes).
+        pixels), masks (images with a semantic mask), instances (images with instance masks), fingerprint (of images,
+        boxes, masks and classes).
     """
     splits = [_entry(rows, classes, domain, split)
               for (domain, split), rows in manifest.groupby(["domain", "split"], sort=False)]
@@ -41,16 +45,21 @@ def _entry(rows: pd.DataFrame, classes: list[str], domain: Any, split: Any) -> d
         "boxes_per_class": {name: labels[index] for index, name in enumerate(classes, start=1)},
         "sizes": dict(sizes.most_common()),
         "box_side": [round(float(q), 1) for q in sides.quantile([0.05, 0.5, 0.95])] if len(sides) else [],
-        "masks": sum(bool(path) for path in rows["mask"]), "fingerprint": manifest_fingerprint(rows),
+        "masks": sum(bool(path) for path in rows["mask"]),
+        "instances": sum(bool(path) for path in rows["instances"]), "fingerprint": manifest_fingerprint(rows),
     }
 
 
 def format_card(card: dict[str, Any]) -> str:
-    """Return the card as a table of plain text, then the classes that a split lacks and the skipped samples."""
-    head = ["domain", "split", "images", "boxes", "difficult", *card["classes"], "size", "box side 5/50/95 %"]
-    rows = [[entry["domain"], entry["split"], entry["images"], entry["boxes"], entry["difficult"],
-             *entry["boxes_per_class"].values(), _sizes(entry["sizes"]),
-             "/".join(f"{q:.0f}" for q in entry["box_side"])]
+    """Return the card as a table of plain text, then the classes that a split lacks and the skipped samples.
+
+    Many classes have no column each, but a line per split with the rarest and the most frequent one.
+    """
+    wide = len(card["classes"]) <= MOST_COLUMNS
+    head = ["domain", "split", "images", "boxes", "difficult", "masks", "instances", *(card["classes"] if wide else []),
+            "size", "box side 5/50/95 %"]
+    rows = [[*(entry[key] for key in head[:7]), *(entry["boxes_per_class"].values() if wide else []),
+             _sizes(entry["sizes"]), "/".join(f"{q:.0f}" for q in entry["box_side"])]
             for entry in card["splits"]]
     table = [[str(cell) for cell in row] for row in [head, *rows]]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -58,12 +67,24 @@ def format_card(card: dict[str, Any]) -> str:
                        enumerate(zip(row, widths, strict=True))) for row in table]
     lines.insert(1, "  ".join("-" * width for width in widths))
     for entry in card["splits"]:
-        if absent := [name for name, count in entry["boxes_per_class"].items() if not count]:
-            lines.append(f"no box of {', '.join(absent)} in {entry['domain']}/{entry['split']}")
+        lines += _about_classes(entry, wide)
     if card["skipped"]:
         lines += [f"{len(card['skipped'])} sample(s) skipped:", *(f"  {reason}" for reason in card["skipped"][:10])]
         lines += ["  …"] if len(card["skipped"]) > 10 else []
     return "\n".join(lines)
+
+
+def _about_classes(entry: dict[str, Any], wide: bool) -> list[str]:
+    """Name the classes without a box, and among many classes the extremes of the others."""
+    where, counts = f"{entry['domain']}/{entry['split']}", entry["boxes_per_class"]
+    held = sorted((count, name) for name, count in counts.items() if count)
+    lines = []
+    if absent := [name for name, count in counts.items() if not count]:
+        lines.append(f"no box of {', '.join(absent)} in {where}")
+    if held and not wide:
+        lines.append(f"{where}: {len(held)} classes, from {held[0][0]} boxes ({held[0][1]}) to {held[-1][0]} "
+                     f"({held[-1][1]})")
+    return lines
 
 
 def _sizes(sizes: dict[str, int]) -> str:

@@ -25,10 +25,16 @@ COLUMNS: dict[str, str] = {
     "boxes": "list of [x0, y0, x1, y1], absolute pixels, 0-based, x1/y1 exclusive",
     "labels": "list of int, 1-based index into the class list (0 is background)",
     "difficult": "list of bool: kept out of the losses and of the score",
-    "mask": "path of the semantic mask (train ids, 255 ignored), relative to the data root, or ''",
-    "instances": "path of the map of object numbers (k is the k-th box, 0 none), relative to the data root, or ''",
+    "mask": "path of the semantic mask as its data set stores it, or ''; a pseudo image has the mask of its source "
+            "image, so the path is always relative to the source data root",
+    "mask_ids": "how its ids become train ids: a name in domains.masks.ENCODINGS, or ''",
+    "instances": "path of the index map or COCO file with the instance masks, or ''; relative to the same root as mask",
+    "instance_ids": "list of int: value of each box in the index map, or id of its COCO annotation; [] without masks",
+    "labels_sha256": "hash of the mask and the index map, or ''",
     "sha256": "hash of the image file",
 }
+NO_MASKS: dict[str, Any] = {"mask": "", "mask_ids": "", "instances": "", "instance_ids": (), "labels_sha256": ""}
+"""What a row says that has boxes alone."""
 PSEUDO_COLUMNS: dict[str, str] = {
     "source_image_id": "the source image that this one was made from; its boxes are kept",
     "candidate": "index of the candidate, 0-based",
@@ -65,6 +71,9 @@ def validate_manifest(manifest: pd.DataFrame, classes: list[str], name: str = "m
         if any(not 1 <= label <= len(classes) for label in row.labels) or len(row.labels) != len(row.boxes):
             raise DataError(f"{name}: {row.image} has labels {list(row.labels)} for {len(row.boxes)} boxes and "
                             f"{len(classes)} classes")
+        if bool(row.mask) != bool(row.mask_ids) or len(row.instance_ids) != len(row.boxes) * bool(row.instances):
+            raise DataError(f"{name}: {row.image} has a mask without mask_ids, or not one instance id a box; ingest "
+                            "again")
     return manifest
 
 
@@ -98,10 +107,11 @@ def select(manifest: pd.DataFrame, *, split: str | None = None, domain: str | No
 
 
 def manifest_fingerprint(manifest: pd.DataFrame) -> str:
-    """Return 16 hex digits of the images, boxes and weights that the manifest names."""
+    """Return 16 hex digits of the images, boxes, masks and weights that the manifest names."""
     def identity(row: Any) -> tuple[Any, ...]:
         boxes = [[float(x) for x in box] for box in row.boxes]
         weight, kept = float(getattr(row, "weight", 1.0)), bool(getattr(row, "kept", True))
-        return row.domain, row.image_id, row.sha256, boxes, [int(label) for label in row.labels], weight, kept
+        masks = row.mask_ids, row.labels_sha256, [int(k) for k in row.instance_ids]
+        return row.domain, row.image_id, row.sha256, boxes, [int(label) for label in row.labels], masks, weight, kept
 
     return fingerprint([identity(row) for row in manifest.itertuples()])

@@ -1,7 +1,10 @@
-"""Label images: semantic masks of train ids, and maps of object numbers."""
+"""Semantic masks as train ids, whatever the data set stores."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,33 +12,134 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dg_project.errors import DataError
+from dg_project.domains import label_ids
+from dg_project.domains.label_ids import IGNORE, SEMANTIC_CLASSES
+from dg_project.domains.loading import BROKEN, broken
+from dg_project.errors import DataError, nearest
+
+__all__ = ["ENCODINGS", "IGNORE", "SEMANTIC_CLASSES", "load_mask"]
+
+_OUTSIDE = 254
+"""Marks a stored id that the encoding does not know; no train id is as high."""
 
 
-def load_mask(path: Path) -> Tensor:
-    """Return the semantic mask at ``path`` as uint8 train ids (H, W), 255 ignored.
+@dataclass(frozen=True)
+class Encoding:
+    """How a data set stores its masks.
+
+    Attributes:
+        table: (256,) uint8: stored id -> train id, ``_OUTSIDE`` where there is no such id.
+        colours: RGB pictures in Cityscapes' colours are read too.
+        deep: 16-bit files are read too, by their first channel.
+    """
+
+    table: np.ndarray
+    colours: bool = False
+    deep: bool = False
+
+
+def _table(train_ids: dict[int, int], known: Iterable[int]) -> np.ndarray:
+    table = np.full(256, _OUTSIDE, np.uint8)
+    table[[*known, IGNORE]] = IGNORE
+    table[list(train_ids)] = list(train_ids.values())
+    return table
+
+
+ENCODINGS: dict[str, Encoding] = {
+    "train_ids": Encoding(_table({i: i for i in range(len(SEMANTIC_CLASSES))}, [])),
+    "cityscapes_ids": Encoding(_table(label_ids.CITYSCAPES, range(label_ids.CITYSCAPES_LABELS))),
+    "gta5": Encoding(_table(label_ids.CITYSCAPES, range(label_ids.CITYSCAPES_LABELS)), colours=True),
+    "synthia": Encoding(_table(label_ids.SYNTHIA, range(label_ids.SYNTHIA_LABELS)), deep=True),
+    "mapillary": Encoding(_table({i: train_id for i, (_, train_id) in label_ids.MAPILLARY.items()},
+                                 range(label_ids.MAPILLARY_LABELS))),
+    "voc": Encoding(_table(label_ids.VOC, range(label_ids.VOC_LABELS))),
+}
+"""What the column ``mask_ids`` may name."""
+
+
+def load_mask(path: Path, ids: str, size: tuple[int, int] | None = None) -> Tensor:
+    """Return a semantic mask as train ids.
+
+    Args:
+        path: file of the mask: ids in grey or palette indices, or one of the kinds that its encoding allows.
+        ids: name in ``ENCODINGS``.
+        size: (width, height) of the mask's image; None does not look.
+
+    Returns:
+        uint8 tensor (H, W): 0..18 as in ``SEMANTIC_CLASSES``, 255 ignored.
 
     Raises:
-        DataError: the file is missing or no image of one channel.
+        DataError: the file is broken, of another size than its image, not stored as ``ids`` says, or holds an id that
+            ``ids`` does not know.
     """
-    return torch.from_numpy(_indices(path))
+    if ids not in ENCODINGS:
+        raise DataError(f"{path}: unknown mask_ids '{ids}'.{nearest(ids, ENCODINGS)}")
+    encoding = ENCODINGS[ids]
+    stored, bits = read_pixels(path)
+    check_size(path, stored, size)
+    if bits == 16 and not encoding.deep:
+        raise DataError(f"{path}: it stores 16 bits a pixel, but '{ids}' masks have 8; this may be an instance map, so "
+                        "look for the semantic mask, or save it as 8-bit ids")
+    if bits == 16 and stored.ndim == 3:
+        stored = stored[..., 0]
+    if stored.ndim == 3 and encoding.colours:
+        mask = _from_colours(stored[..., :3])
+    elif stored.ndim == 3:
+        raise DataError(f"{path}: it is a colour picture, but '{ids}' masks store one id a pixel; use the file with "
+                        "the ids, or convert the colours to ids")
+    else:
+        mask = encoding.table[np.minimum(stored, _OUTSIDE)] if bits == 16 else encoding.table[stored]
+    if (outside := mask == _OUTSIDE).any():
+        raise DataError(f"{path}: it holds {_few(stored, outside)}, which '{ids}' does not know; it is a mask of "
+                        "another kind (label ids are no train ids), or the wrong file")
+    return torch.from_numpy(mask)
 
 
-def load_instances(path: Path, count: int) -> Tensor:
-    """Return bool masks (count, H, W) of the objects 1..count of the map at ``path``.
-
-    Raises:
-        DataError: the file is missing or no image of one channel.
-    """
-    return torch.from_numpy(_indices(path)[None] == np.arange(1, count + 1)[:, None, None])
-
-
-def _indices(path: Path) -> np.ndarray:
+def read_pixels(path: Path) -> tuple[np.ndarray, int]:
+    """Return what a file stores, (H, W) or (H, W, C), and its bits per channel: 8 or 16."""
     try:
-        with Image.open(path) as image:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as image:
+            if image.format in ("JPEG", "WEBP"):
+                raise DataError(f"{path}: {image.format} changes the ids of a mask; store masks as PNG")
+            deep = image.format == "PNG" and content[24] == 16
+            if deep and len(image.getbands()) > 1:  # Pillow keeps only 8 of these 16 bits
+                return _deep_png(content), 16
             values = np.array(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"cannot read the mask '{path}' ({error}); restore the file or ingest again") from error
-    if values.ndim != 2:
-        raise DataError(f"the mask '{path}' has colours instead of ids; store it with one channel or a palette")
-    return values
+    except BROKEN as error:
+        raise broken(path, error) from error
+    if values.dtype.kind not in "bu":
+        raise DataError(f"{path}: it stores {values.dtype} numbers; save the ids as PNG of 8 or 16 bits")
+    return (values.astype(np.uint8) if values.dtype == bool else values), 8 * values.itemsize
+
+
+def _deep_png(content: bytes) -> np.ndarray:
+    from torchvision.io import ImageReadMode, decode_png
+
+    coded = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    return np.ascontiguousarray(decode_png(coded, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy())
+
+
+def check_size(path: Path, values: np.ndarray, size: tuple[int, int] | None) -> None:
+    height, width = values.shape[:2]
+    if size and (width, height) != tuple(size):
+        raise DataError(f"{path}: it is {width}x{height}, but its image is {size[0]}x{size[1]}; it belongs to another "
+                        "image or to one before resizing")
+
+
+def _from_colours(rgb: np.ndarray) -> np.ndarray:
+    """Return the train ids (H, W) of a picture (H, W, 3) in Cityscapes' colours."""
+    colours = np.array([*label_ids.COLOURS, *label_ids.IGNORED_COLOURS], np.uint32)
+    codes = colours @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    train_ids = np.array([*range(len(label_ids.COLOURS)), *[IGNORE] * len(label_ids.IGNORED_COLOURS)], np.uint8)
+    order = np.argsort(codes)
+    pixels = rgb.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    place = np.searchsorted(codes[order], pixels).clip(max=len(codes) - 1)
+    return np.where(codes[order][place] == pixels, train_ids[order][place], np.uint8(_OUTSIDE))
+
+
+def _few(stored: np.ndarray, where: np.ndarray) -> str:
+    """Name up to five of the values or colours at the given pixels."""
+    values = np.unique(stored[where], axis=0)
+    kind = "the colours" if values.ndim == 2 else "the ids"
+    return f"{kind} {', '.join(str(v) for v in values[:5].tolist())}{' …' if len(values) > 5 else ''}"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from dg_project.domains.loading import load_part
+from dg_project.domains.dataset import load_part
 from dg_project.evaluation.matching import ClassMatches, Matchable, match_images
 from dg_project.evaluation.predictions import as_boxes, as_vector, rows_by_image
 from dg_project.evaluation.scorer import Comparison, Scorer, Values, present_mean
@@ -122,7 +122,7 @@ def _xywh(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _labelled_masks(label: Any, root: Path) -> NDArray[Any]:
-    masks = load_part(label, "instances", root, (label.height, label.width)).numpy()
+    masks = load_part(label, "instances", root).numpy()
     return _rles(coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0), np.uint8)))
 
 

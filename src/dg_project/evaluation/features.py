@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from dg_project.domains.loading import ManifestDataset
+from dg_project.domains.dataset import ManifestDataset
 from dg_project.errors import DataError
 
 Extract = Callable[[list[Tensor]], Tensor]

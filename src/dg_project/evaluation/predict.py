@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from dg_project.domains.loading import ManifestDataset
+from dg_project.domains.dataset import ManifestDataset
 from dg_project.domains.manifest import select
 from dg_project.errors import DataError
 from dg_project.evaluation.scorer import Scorer

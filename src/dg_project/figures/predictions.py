@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from dg_project.domains.loading import load_part
+from dg_project.domains.dataset import load_part
 from dg_project.evaluation.segmentation import unpack_mask
 from dg_project.figures.panels import draw_box, draw_mask, open_image
 from dg_project.figures.style import REJECTED, RIGHT, class_colour, train_id_colours
@@ -104,11 +104,8 @@ class SemanticDrawing(Drawing):
     def draw(self, axes: Axes, row: Row, found: Row | None) -> None:
         """Lay the predicted mask over the image, or the labels where there is no prediction."""
         axes.imshow(open_image(self.root, row), interpolation="antialiased")
-        size = (int(row["height"]), int(row["width"]))
-        if found:
-            mask = unpack_mask(found["mask"])
-        else:
-            mask = load_part(SimpleNamespace(**row), "mask", self.root, size).numpy()
+        labels = SimpleNamespace(**row)
+        mask = unpack_mask(found["mask"]) if found else load_part(labels, "mask", self.root).numpy()
         draw_mask(axes, mask, train_id_colours(len(self.classes)))
 
     def legend(self) -> Iterable[Artist]:

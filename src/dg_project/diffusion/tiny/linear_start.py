@@ -66,7 +66,7 @@ class LinearAutoencoder(nn.Module):
 
 
 def principal_blocks(images: Tensor, count: int) -> Tensor:
-    """Return the ``count`` strongest principal components ``(count, 48)`` of the 4 x 4 blocks of images (N, 3, H, W)."""
+    """Return the ``count`` strongest principal components ``(count, 48)`` of 4 x 4 blocks of images (N, 3, H, W)."""
     blocks = F.pixel_unshuffle(images, FACTOR).permute(0, 2, 3, 1).reshape(-1, 3 * FACTOR**2)
     return torch.linalg.eigh(torch.cov(blocks.T)).eigenvectors.flip(1)[:, :count].T
 
@@ -170,7 +170,8 @@ def _write_output(producer: nn.Conv2d, weight: Tensor, output: nn.Conv2d, linear
     scale = LOUDNESS / signals.square().mean().sqrt()
     _copy(producer, torch.cat([scale * weight, -scale * weight]))
     constants = channels - 2 * count
+    assert producer.bias is not None
+    assert linear.bias is not None
     producer.bias[2 * count:] = CONSTANT * torch.tensor([1.0, -1.0]).repeat(constants)[:constants]
     divisor = (constants * CONSTANT**2 + 2 * count * LOUDNESS**2) ** 0.5 / channels**0.5
-    assert linear.bias is not None
     _copy(output, torch.cat([linear.weight, -linear.weight], 1) * divisor / scale, linear.bias)

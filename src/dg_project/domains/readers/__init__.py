@@ -3,40 +3,78 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
+from pydantic import ValidationError
 
-from dg_project.domains.readers.base import Reader, collect
+from dg_project.domains.readers.acdc import ACDCReader
+from dg_project.domains.readers.base import Place, Reader
+from dg_project.domains.readers.bdd100k import BDD100KReader
+from dg_project.domains.readers.cityscapes import CityscapesReader
+from dg_project.domains.readers.coco import COCOReader
+from dg_project.domains.readers.collection import Rules, collect
+from dg_project.domains.readers.gta5 import GTA5Reader
+from dg_project.domains.readers.image_folder import ImageFolderReader
+from dg_project.domains.readers.mapillary import MapillaryReader
+from dg_project.domains.readers.synthia import SYNTHIAReader
 from dg_project.domains.readers.voc import VOCReader
-from dg_project.errors import ParameterError, nearest
+from dg_project.domains.readers.yolo import YOLOReader
+from dg_project.errors import DataError, ParameterError, nearest
+from dg_project.files import inside
 
-READERS: dict[str, Reader] = {"voc": VOCReader()}
+READERS: dict[str, type[Reader]] = {
+    "voc": VOCReader, "coco": COCOReader, "yolo": YOLOReader, "cityscapes": CityscapesReader, "acdc": ACDCReader,
+    "bdd100k": BDD100KReader, "gta5": GTA5Reader, "synthia": SYNTHIAReader, "mapillary": MapillaryReader,
+    "image_folder": ImageFolderReader,
+}
 
 
 def read_domain(reader: str, root: Path, domain: str, role: Literal["source", "target"], splits: dict[str, str],
                 classes: list[str], on_bad_sample: Literal["stop", "skip"] = "stop",
-                limits: dict[str, int] | None = None) -> tuple[pd.DataFrame, list[str]]:
-    """Read and check one domain: every image is decoded, every box and class checked.
+                limits: dict[str, int] | None = None, *, folder: str | None = None,
+                options: dict[str, Any] | None = None, **rules: Any) -> tuple[pd.DataFrame, list[str]]:
+    """Read and check one domain: every image and mask is decoded, every box and class checked.
 
     Args:
         reader: name in ``READERS``.
-        root: folder that holds one folder per domain.
-        domain: name of the domain and of its folder.
+        root: folder that holds the folders of the domains.
+        domain: name of the domain.
         role: what the domain is used for.
-        splits: our split name -> the data set's split name; only these are opened.
+        splits: our split name -> the data set's split name, or a share of it (``train[:90%]``); only these are opened.
         classes: class names; their order gives the labels 1..C.
         on_bad_sample: ``stop`` at the first broken sample, or ``skip`` it.
         limits: our split name -> read only the first n images.
+        folder: folder of the domain below ``root``; None: it is called like the domain.
+        options: the reader's options.
+        **rules: ``rename``, ``other_classes``, ``split_seed`` and ``expected_counts`` of ``collection.Rules``.
 
     Returns:
         The manifest (columns of ``domains.manifest.COLUMNS``, paths relative to ``root``) and one message per skipped
         sample.
 
     Raises:
-        DataError: a folder or list is missing, a split is empty or wholly broken, or a sample is broken (``stop``).
-        ParameterError: there is no such reader.
+        DataError: a folder or list is missing, a split is empty, wholly broken or not as large as expected, or a sample
+            is broken (``stop``).
+        ParameterError: there is no such reader, or it has no such option.
     """
     if reader not in READERS:
         raise ParameterError(f"data.reader: unknown reader '{reader}'.{nearest(reader, READERS)}")
-    return collect(READERS[reader], Path(root), domain, role, splits, classes, on_bad_sample, limits or {})
+    try:
+        parsed = READERS[reader].Options.model_validate(options or {})
+    except ValidationError as error:
+        reasons = "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors())
+        raise ParameterError(f"data.options of the reader '{reader}': {reasons}") from error
+    place = Place(domain, _folder(Path(root), domain, folder or domain), Path(root))
+    how = Rules(classes, on_bad_sample=on_bad_sample, limits=limits or {}, **rules)
+    return collect(READERS[reader](place, parsed), role, splits, how)
+
+
+def _folder(root: Path, domain: str, name: str) -> Path:
+    if not root.is_dir():
+        raise DataError(f"the data root '{root}' is missing; set data.root to the folder that holds the domains")
+    if not (folder := inside(root, name)).is_dir():
+        known = [path.name for path in root.iterdir() if path.is_dir()]
+        raise DataError(f"the domain folder '{folder}' is missing.{nearest(name, known)} Correct data.source, "
+                        f"data.targets, data.root, or data.domains.{domain}.folder")
+    return folder

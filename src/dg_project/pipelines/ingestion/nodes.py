@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Literal
 
 from dg_project.parameters import DataParams
 from dg_project.pipelines.lazy import pd
@@ -14,24 +14,30 @@ logger = logging.getLogger(__name__)
 
 def ingest_source(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
     """Read every split of the source domain; return its manifest and a message per skipped sample."""
-    from dg_project.domains.readers import read_domain
-
-    limits = {"train": data.max_train} if data.max_train else None
-    return read_domain(data.reader, locate(data.root), data.source, "source", data.splits, data.classes,
-                       data.on_bad_sample, limits)
+    return _read(data, data.source, "source", data.splits)
 
 
 def ingest_targets(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
     """Read the test split of every target domain; the other splits of a target are never opened."""
     import pandas
 
-    from dg_project.domains.readers import read_domain
-
-    test = {"test": data.splits["test"]}
-    parts = [read_domain(data.reader, locate(data.root), name, "target", test, data.classes, data.on_bad_sample)
-             for name in data.targets]
+    test = {"test": data.target_split or data.splits["test"]}
+    parts = [_read(data, name, "target", test) for name in data.targets]
     manifest = pandas.concat([manifest for manifest, _ in parts], ignore_index=True)
     return manifest, [message for _, skipped in parts for message in skipped]
+
+
+def _read(data: DataParams, domain: str, role: Literal["source", "target"],
+          splits: dict[str, str]) -> tuple[pd.DataFrame, list[str]]:
+    from dg_project.domains.readers import read_domain
+
+    reader, folder, options = data.layout(domain)
+    counts = {split: data.expected_counts[f"{domain}/{split}"] for split in splits
+              if f"{domain}/{split}" in data.expected_counts}
+    limits = {"train": data.max_train} if data.max_train else None
+    return read_domain(reader, locate(data.root), domain, role, splits, data.classes, data.on_bad_sample, limits,
+                       folder=folder, options=options, rename=data.rename, other_classes=data.other_classes,
+                       split_seed=data.split_seed, expected_counts=counts)
 
 
 def make_card(source: pd.DataFrame, target: pd.DataFrame, skipped_source: list[str], skipped_target: list[str],

@@ -3,9 +3,13 @@ import shutil
 
 import numpy as np
 import pytest
-from streets_fixture import CLASSES, SOURCE, TARGETS, scene
+from domains.layouts import voc as voc_devkit
+from streets_fixture import CLASSES, SOURCE, TARGETS, TRAIN_IDS, scene
+from torchvision.datasets import VOCDetection, VOCSegmentation
 
+from dg_project.domains.instances import load_instances
 from dg_project.domains.manifest import validate_manifest
+from dg_project.domains.masks import load_mask
 from dg_project.domains.readers import read_domain
 from dg_project.errors import DataError, ParameterError
 
@@ -27,7 +31,7 @@ def rewrite(voc, name, pattern, replacement):
     path = voc / "Annotations" / f"{name}.xml"
     text, count = re.subn(pattern, replacement, path.read_text(), count=1)
     assert count == 1
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
 
 
 def test_boxes_labels_flags_and_masks_are_those_that_were_drawn(tiny_streets):
@@ -165,3 +169,47 @@ def test_reading_twice_gives_the_same_rows(tiny_streets):
     first, second = read(tiny_streets)[0], read(tiny_streets)[0]
     assert first.to_dict("records") == second.to_dict("records")
     assert np.all(first["sha256"].str.len() == 64)
+
+
+def test_a_true_devkit_reads_as_torchvision_does(tmp_path):
+    root = voc_devkit(tmp_path)
+    detection = VOCDetection(root, "2012", "train")
+    segmentation = VOCSegmentation(root, "2012", "train")
+    manifest, _ = read(root, domain="VOCdevkit", splits={"train": "train"}, classes=["person", "car"],
+                       options={"year": "VOC2012", "mask_ids": "voc"})
+    assert len(manifest) == len(detection) == len(segmentation) == 2
+    for row, (image, target), (_, classes) in zip(manifest.itertuples(), detection, segmentation, strict=True):
+        assert image.size == (row.width, row.height)
+        expected = [[float(item["bndbox"][key]) - (key in ("xmin", "ymin")) for key in ("xmin", "ymin", "xmax", "ymax")]
+                    for item in target["annotation"]["object"]]
+        assert row.boxes == expected
+        names = [["person", "car"][label - 1] for label in row.labels]
+        assert names == [item["name"] for item in target["annotation"]["object"]]
+        stored = np.asarray(classes)
+        train_ids = np.full(256, 255)
+        train_ids[[7, 15]] = [13, 11]
+        assert np.array_equal(load_mask(root / row.mask, row.mask_ids, image.size), train_ids[stored])
+        for mask, (x0, y0, x1, y1) in zip(load_instances(root, row), row.boxes, strict=True):
+            ys, xs = mask.nonzero(as_tuple=True)
+            assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (x0, y0, x1, y1)
+
+
+def test_instance_masks_come_in_the_order_of_the_objects(tiny_streets):
+    manifest, _ = read(tiny_streets)
+    for seed, row in enumerate(manifest.itertuples()):
+        _, mask, objects = scene(seed)
+        assert row.instance_ids == [k + 1 for k in range(len(objects))]
+        for found, (name, (x0, y0, x1, y1), _) in zip(load_instances(tiny_streets, row), objects, strict=True):
+            assert found.sum() == (x1 - x0) * (y1 - y0)
+            assert (mask[found.numpy()] == TRAIN_IDS[name]).all()
+
+
+def test_unicode_spaces_and_mixed_extensions(tiny_streets, voc):
+    names = ["Straße 1", "夜 -1", "a b"]
+    for name, suffix, k in zip(names, (".JPG", ".png", ".jpeg"), range(3), strict=True):
+        (voc / f"Annotations/train_00{k}.xml").rename(voc / f"Annotations/{name}.xml")
+        rewrite(voc, name, "<filename>.*</filename>", f"<filename>{name}{suffix}</filename>")
+        (voc / f"JPEGImages/train_00{k}.jpg").rename(voc / f"JPEGImages/{name}{suffix}")
+    (voc / "ImageSets/Main/train.txt").write_text("Straße 1\n夜 -1  -1\na b  1\n", encoding="utf-8")
+    manifest, _ = read(tiny_streets, splits={"train": "train"})
+    assert manifest["image_id"].tolist() == names

@@ -1,0 +1,50 @@
+"""GTA5 (Playing for Data): ``images/00001.png`` beside ``labels/00001.png``; masks alone."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from dg_project.domains.readers.base import Listing, RawSample, Reader
+from dg_project.domains.readers.folders import ALL, first_file, listed, need_folder, need_images
+from dg_project.errors import DataError
+
+
+class GTA5Reader(Reader):
+    """Reads the splits of the authors' ``split.mat``, of ``<split>.txt``, or ``all`` images."""
+
+    def read(self, split: str) -> Listing:
+        """List a split."""
+        folder = self.place.folder
+        images = need_images(folder / "images", "The gta5 reader expects <root>/<domain>/images and labels; correct "
+                                                "data.root")
+        need_folder(folder / "labels", "The gta5 reader expects the masks there")
+        matlab = folder / "split.mat"
+        if split != ALL and matlab.is_file():
+            chosen = _official(matlab, split)
+            images = [path for path in images if path.stem.isdecimal() and int(path.stem) in chosen]
+        else:
+            images = listed(images, split, folder, f"put the authors' split.mat into '{folder}'")
+        return Listing([(path.stem, partial(_sample, path, folder / "labels")) for path in images])
+
+
+def _official(path: Path, split: str) -> set[int]:
+    """Return the image numbers of a split of split.mat."""
+    try:
+        content = loadmat(path)
+    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
+        raise DataError(f"{path}: it is no MATLAB file ({error}); restore it") from error
+    if f"{split}Ids" not in content:
+        raise DataError(f"{path}: it has no split '{split}', but {sorted(k for k in content if k.endswith('Ids'))}; "
+                        "use train, val, test or all in data.splits")
+    return {int(number) for number in content[f"{split}Ids"].ravel()}
+
+
+def _sample(image: Path, labels: Path) -> RawSample:
+    ids, train_ids = labels / f"{image.stem}.png", labels / f"{image.stem}_labelTrainIds.png"
+    if (mask := first_file(train_ids, ids)) is None:
+        raise DataError(f"'{image}' has no mask: there is no '{ids}'; unpack all ten archives of the labels")
+    return RawSample(image, mask, mask=mask, mask_ids="train_ids" if mask == train_ids else "gta5")

@@ -1,0 +1,64 @@
+"""The nodes of the ingestion: several readers in one run, counts, and the card of what was read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from domains.layouts import acdc, bdd100k, cityscapes, gta5, image_folder, mapillary
+
+from dg_project.domains.manifest import validate_manifest
+from dg_project.errors import DataError
+from dg_project.parameters import DataParams
+from dg_project.pipelines.ingestion import nodes
+
+CLASSES = ["person", "car"]
+
+
+def test_gta5_to_four_real_data_sets_in_one_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The protocol of domain-generalized segmentation: every domain has a reader of its own."""
+    for build in (gta5, bdd100k, mapillary, acdc):
+        build(tmp_path)
+    cityscapes(tmp_path, betas=("0.02",))
+    data = DataParams(
+        root=str(tmp_path), reader="cityscapes", source="gta5", classes=CLASSES, target_split="val",
+        targets=["cityscapes", "foggy", "bdd100k", "mapillary", "night"],
+        domains={"gta5": {"reader": "gta5"}, "foggy": {"folder": "cityscapes", "options": {"beta": 0.02}},
+                 "bdd100k": {"reader": "bdd100k", "options": {"labels": "sem_seg"}},
+                 "mapillary": {"reader": "mapillary"},
+                 "night": {"reader": "acdc", "folder": "acdc", "options": {"condition": "night"}}},
+        expected_counts={"gta5/train": 3, "cityscapes/test": 2, "night/test": 2})
+    source, _ = nodes.ingest_source(data)
+    target, _ = nodes.ingest_targets(data)
+    assert source.groupby("split").size().to_dict() == {"train": 3, "val": 1, "test": 2}
+    assert target.groupby("domain").size().to_dict() == {"cityscapes": 2, "foggy": 2, "bdd100k": 4, "mapillary": 2,
+                                                         "night": 2}
+    assert dict(zip(target["domain"], target["mask_ids"], strict=True)) == {
+        "cityscapes": "cityscapes_ids", "foggy": "cityscapes_ids", "bdd100k": "train_ids", "mapillary": "mapillary",
+        "night": "train_ids"}
+    assert all((tmp_path / mask).is_file() for mask in [*source["mask"], *target["mask"]])
+    validate_manifest(target, CLASSES)
+    with caplog.at_level("INFO"):
+        card = nodes.make_card(source, target, [], [], data)
+    assert [entry["masks"] for entry in card["splits"]] == [3, 1, 2, 2, 2, 4, 2, 2]
+    assert "data card" in caplog.text
+
+
+def test_a_wrong_count_names_the_split(tmp_path: Path) -> None:
+    gta5(tmp_path)
+    data = DataParams(root=str(tmp_path), reader="gta5", source="gta5", targets=["other"], classes=CLASSES,
+                      expected_counts={"gta5/train": 12403})
+    with pytest.raises(DataError, match=r"gta5/train: 'train' below .* lists 3 images, but .* says 12403"):
+        nodes.ingest_source(data)
+
+
+def test_image_folders_train_on_a_share_and_are_scored_whole(tmp_path: Path) -> None:
+    image_folder(tmp_path)
+    data = DataParams(root=str(tmp_path), reader="image_folder", source="photo", targets=["art_painting"],
+                      classes=["dog", "elephant", "giraffe"], target_split="all",
+                      splits={"train": "all[:80%]", "val": "all[80%:90%]", "test": "all[90%:]"})
+    source, _ = nodes.ingest_source(data)
+    target, _ = nodes.ingest_targets(data)
+    assert source.groupby("split").size().to_dict() == {"train": 24, "val": 3, "test": 3}
+    assert len(target) == 20
+    assert set(target["split"]) == {"test"}
