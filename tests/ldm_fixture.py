@@ -29,7 +29,7 @@ def _pipeline() -> StableDiffusionInstructPix2PixPipeline:
 
     logging.disable_progress_bar()
     return build_pipeline(
-        PretrainLDMParams(vae_channels=[8, 8, 16], unet_channels=[8, 16], text_dim=16, latent_channels=4), CAPTIONS
+        PretrainLDMParams(vae_channels=(12, 48, 16), unet_channels=[8, 16], text_dim=16, latent_channels=4), CAPTIONS
     )
 
 

@@ -19,7 +19,8 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 def build_vae(channels: Sequence[int], latent_channels: int) -> AutoencoderKL:
     """Return an autoencoder of factor ``2^(len(channels)-1)``: objects of 12 px must survive, so that is 4, not 8.
 
-    No attention anywhere: its cost grows with the square of the image's area.
+    No attention anywhere: its cost grows with the square of the image's area. One norm group: with more, each group of
+    a few channels loses its own mean and spread, and with them how bright an image is and what colour it has.
     """
     levels = len(channels)
     return AutoencoderKL(
@@ -28,7 +29,7 @@ def build_vae(channels: Sequence[int], latent_channels: int) -> AutoencoderKL:
         block_out_channels=tuple(channels),
         layers_per_block=1,
         latent_channels=latent_channels,
-        norm_num_groups=8,
+        norm_num_groups=1,
         mid_block_add_attention=False,
         scaling_factor=1.0,
         force_upcast=False,

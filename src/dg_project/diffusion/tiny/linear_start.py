@@ -22,7 +22,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 FACTOR = 4
-STEPS = 800
+BATCH_SIZE = 16
 CONSTANT = 1.0
 LOUDNESS = 0.1
 """Signals of this size stand beside constants of size 1 in a norm, so that they hardly change what it divides by."""
@@ -71,7 +71,26 @@ def principal_blocks(images: Tensor, count: int) -> Tensor:
     return torch.linalg.eigh(torch.cov(blocks.T)).eigenvectors.flip(1)[:, :count].T
 
 
-def fit(linear: LinearAutoencoder, sample: Callable[[int], Tensor], steps: int = STEPS) -> None:
+def start_linear(vae: AutoencoderKL, sample: Callable[[int], Tensor], steps: int, seed: int) -> None:
+    """Give a fresh autoencoder the weights of the best linear one.
+
+    Args:
+        vae: of ``build_vae``, with widths of at least 12, 48 and four times the latent channels.
+        sample: step -> images (N, 3, H, W) in -1..1.
+        steps: of the fit.
+        seed: of the linear one's first weights.
+    """
+    small, middle, large = vae.config.block_out_channels
+    # A quarter of the widest layer and a third of the narrowest, since a signal takes two channels beside constants.
+    widths = (large, min(middle, large), small // 3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        linear = LinearAutoencoder(vae.config.latent_channels, large // 4, widths)
+    fit(linear, sample, steps)
+    write_into(linear.to(vae.device), vae, sample(0).to(vae.device))
+
+
+def fit(linear: LinearAutoencoder, sample: Callable[[int], Tensor], steps: int) -> None:
     """Minimise ``mean (x̂ - x)²``, from the principal components of the blocks on.
 
     Args:

@@ -17,8 +17,9 @@ from dg_project.diffusion.quality import Detector, contact_sheet
 from dg_project.diffusion.tiny.architecture import build_pipeline
 from dg_project.diffusion.tiny.card import model_card
 from dg_project.diffusion.tiny.corpus import Group, hold_out, read_corpus
+from dg_project.diffusion.tiny.linear_start import BATCH_SIZE, start_linear
 from dg_project.diffusion.tiny.measure import measure
-from dg_project.diffusion.tiny.stage import Stage
+from dg_project.diffusion.tiny.stage import Stage, step_generator
 from dg_project.diffusion.tiny.unet_training import (
     Denoiser,
     LatentGroup,
@@ -72,7 +73,7 @@ def pretrain(params: PretrainLDMParams, workdir: Path, detector: Detector | None
 def _train_vae(
     params: PretrainLDMParams, workdir: Path, vae: AutoencoderKL, train: list[Group], held: list[Group]
 ) -> pd.DataFrame:
-    """Train the autoencoder and normalise its latents."""
+    """Train the autoencoder, from a linear start, and normalise its latents."""
     sample = crop_sampler(train, params.vae_crop, params.vae_batch_size)
     pictures = torch.stack([group.clear for group in held[:3]] + [group.weathers[0] for group in held[:3]])
 
@@ -85,6 +86,10 @@ def _train_vae(
             rows = list(zip(pictures, decode(vae, encode(vae, pictures)), strict=True))
             _save_sheet(workdir / f"vae_{step:06d}.png", rows, ["held-out frame", "through the autoencoder"], 320)
 
+    if not (workdir / "vae.pt").exists():
+        crops = crop_sampler(train, params.vae_crop, BATCH_SIZE)
+        start_linear(vae, lambda step: crops(step_generator(params.seed, "linear", step))[0], params.linear_steps,
+                     params.seed)
     history = Stage(
         "vae", vae, loss, params.vae_steps, params.vae_lr, params.seed, params.checkpoint_every, sheet
     ).train(workdir)
