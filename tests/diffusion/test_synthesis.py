@@ -145,7 +145,7 @@ class Noise:
 
 root, workspace = map(Path, sys.argv[1:])
 manifest = pd.read_json(root / "manifest.json", dtype={"sha256": str})
-ldm = LDMParams(checkpoint="none", steps=2, batch_size=2)
+ldm = LDMParams(checkpoint="none", mode="img2img", steps=2, batch_size=2)
 synthesise(manifest, root, {"fog": PseudoDomain(prompt="fog")}, ldm, 2000, 0, Noise(), workspace)
 """
 
