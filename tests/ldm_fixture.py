@@ -22,6 +22,7 @@ CAPTIONS = [
 
 
 TEXT_WIDTH = 16
+SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 
 
 def _pipeline() -> StableDiffusionInstructPix2PixPipeline:
@@ -43,80 +44,69 @@ def build_instruct(folder: Path) -> Path:
 
 def build_img2img(folder: Path) -> Path:
     """Write an image-to-image pipeline, as Stable Diffusion is."""
-    from diffusers import StableDiffusionImg2ImgPipeline
-
-    StableDiffusionImg2ImgPipeline(**_sd_parts(4)).save_pretrained(folder)
-    return folder
+    return build_sd(folder, "StableDiffusionImg2ImgPipeline")
 
 
-def build_inpaint(folder: Path) -> Path:
-    """Write a pipeline that was trained to inpaint: latents, mask and masked source go into its U-Net."""
-    from diffusers import StableDiffusionInpaintPipeline
+def build_sd(folder: Path, kind: str, in_channels: int = 4, **more: Any) -> Path:
+    """Write a pipeline of Stable Diffusion's architecture with its noise schedule.
 
-    StableDiffusionInpaintPipeline(**_sd_parts(9)).save_pretrained(folder)
-    return folder
-
-
-def build_sdxl(folder: Path) -> Path:
-    """Write an image-to-image pipeline as SDXL is: two text encoders, the sizes of the image beside the time."""
-    import torch
-    from diffusers import EulerDiscreteScheduler, StableDiffusionXLImg2ImgPipeline
-    from transformers import CLIPTextModelWithProjection
+    Args:
+        folder: where.
+        kind: diffusers class.
+        in_channels: of the U-Net: 4, 8 (InstructPix2Pix) or 9 (inpainting).
+        **more: further parts.
+    """
+    import diffusers
 
     parts = _pipeline().components
-    torch.manual_seed(0)
-    config = parts["text_encoder"].config
-    StableDiffusionXLImg2ImgPipeline(
-        vae=parts["vae"],
-        text_encoder=parts["text_encoder"],
-        text_encoder_2=CLIPTextModelWithProjection(config),
-        tokenizer=parts["tokenizer"],
-        tokenizer_2=parts["tokenizer"],
-        unet=_unet(4, 2 * TEXT_WIDTH, addition_embed_type="text_time", addition_time_embed_dim=8,
-                   projection_class_embeddings_input_dim=6 * 8 + TEXT_WIDTH),
-        scheduler=EulerDiscreteScheduler(beta_schedule="scaled_linear", timestep_spacing="leading", steps_offset=1),
+    scheduler = diffusers.PNDMScheduler(skip_prk_steps=True, **SCHEDULE)
+    getattr(diffusers, kind)(
+        **{name: parts[name] for name in ("vae", "text_encoder", "tokenizer")}, unet=build_unet(in_channels),
+        scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False, **more,
     ).save_pretrained(folder)
     return folder
 
 
-def build_controlnet(folder: Path, text_width: int = TEXT_WIDTH) -> Path:
-    """Write a ControlNet for ``build_img2img``; trained ones have no zeros where this one would begin with them."""
+def build_sdxl(folder: Path, kind: str = "StableDiffusionXLImg2ImgPipeline", in_channels: int = 4) -> Path:
+    """Write a pipeline of SDXL's architecture: two text encoders, the sizes of the image beside the time."""
+    import diffusers
+    import torch
+    from transformers import CLIPTextModelWithProjection
+
+    parts = _pipeline().components
+    torch.manual_seed(0)
+    getattr(diffusers, kind)(
+        vae=parts["vae"], text_encoder=parts["text_encoder"], tokenizer=parts["tokenizer"],
+        text_encoder_2=CLIPTextModelWithProjection(parts["text_encoder"].config), tokenizer_2=parts["tokenizer"],
+        unet=build_unet(in_channels, xl=True), scheduler=diffusers.EulerDiscreteScheduler(**SCHEDULE),
+    ).save_pretrained(folder)
+    return folder
+
+
+def build_controlnet(folder: Path, xl: bool = False) -> Path:
+    """Write a ControlNet for ``build_sd`` or ``build_sdxl``, random where an untrained one would be zero."""
     import torch
     from diffusers import ControlNetModel
 
-    torch.manual_seed(1)
-    net = ControlNetModel.from_unet(_unet(4, text_width), conditioning_embedding_out_channels=(8, 8, 16))
+    net = ControlNetModel.from_unet(build_unet(4, xl), conditioning_embedding_out_channels=(8, 8, 16))
     for layer in [*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out]:
         torch.nn.init.normal_(layer.weight, std=0.3)
     net.save_pretrained(folder)
     return folder
 
 
-def _sd_parts(in_channels: int) -> dict[str, Any]:
-    """Parts of a Stable Diffusion pipeline with random weights, and its noise schedule."""
-    from diffusers import PNDMScheduler
-
-    parts = _pipeline().components
-    return {
-        **{name: parts[name] for name in ("vae", "text_encoder", "tokenizer")},
-        "unet": _unet(in_channels, TEXT_WIDTH),
-        "scheduler": PNDMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1,
-                                   skip_prk_steps=True),
-        "safety_checker": None,
-        "feature_extractor": None,
-        "requires_safety_checker": False,
-    }
-
-
-def _unet(in_channels: int, text_width: int, **options: Any) -> Any:
+def build_unet(in_channels: int, xl: bool = False) -> Any:
+    """Return a random U-Net with text at its lowest level."""
     import torch
     from diffusers import UNet2DConditionModel
 
     torch.manual_seed(0)
+    sizes = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8,
+             "projection_class_embeddings_input_dim": 6 * 8 + TEXT_WIDTH} if xl else {}
     return UNet2DConditionModel(
         sample_size=8, in_channels=in_channels, out_channels=4, block_out_channels=(8, 16), layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=text_width, attention_head_dim=8, norm_num_groups=8, **options)
+        cross_attention_dim=TEXT_WIDTH * (1 + xl), attention_head_dim=8, norm_num_groups=8, **sizes)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from diffusers import DDIMInverseScheduler, DDIMScheduler
 from PIL import Image
+from torch import Tensor
 
 from dg_project.diffusion.modes.base import Batch, Mode, Sampling
 from dg_project.diffusion.modes.schedule import FirstSteps, LastSteps, encode, scheduled
@@ -31,16 +32,20 @@ class Inversion(Mode):
         self._inverter = DDIMInverseScheduler(**{k: v for k, v in self._sampler.config.items() if k in known})
 
     def __call__(self, batch: Batch, sampling: Sampling) -> list[Image.Image]:
-        """Return one image per image of the batch: ``run`` steps up, without guidance, and ``run`` steps down."""
-        latents = encode(self.pipeline, self.pipeline.image_processor.preprocess(list(batch.images)))
-        up = {
+        """Return one image per image of the batch: up to the noise of the strength, and down under the prompt."""
+        noise = self.invert(batch, sampling)
+        with scheduled(self.pipeline, LastSteps(self._sampler, sampling.run)):
+            call = self.text(batch, sampling) | {"eta": self.params.eta}
+            return self.pipeline(latents=noise, **call, **batch.size).images
+
+    def invert(self, batch: Batch, sampling: Sampling) -> Tensor:
+        """Return the latents ``(N, C, h, w)`` after ``run`` steps upwards, without guidance, which would not invert."""
+        call = {
             "prompt": [self.params.source_prompt] * len(batch.images),
             "num_inference_steps": sampling.steps,
             "guidance_scale": 1.0,
             "output_type": "latent",
         }
+        latents = encode(self.pipeline, self.pipeline.image_processor.preprocess(list(batch.images)))
         with scheduled(self.pipeline, FirstSteps(self._inverter, sampling.run)):
-            noise = self.pipeline(latents=latents, **up, **batch.size).images
-        with scheduled(self.pipeline, LastSteps(self._sampler, sampling.run)):
-            down = self.text(batch, sampling) | {"eta": self.params.eta}
-            return self.pipeline(latents=noise, **down, **batch.size).images
+            return self.pipeline(latents=latents, **call, **batch.size).images
