@@ -8,11 +8,7 @@ from typing import Any
 
 import torch
 from diffusers.loaders import StableDiffusionLoraLoaderMixin, StableDiffusionXLLoraLoaderMixin
-from diffusers.utils.state_dict_utils import (
-    convert_state_dict_to_diffusers,
-    convert_state_dict_to_peft,
-    convert_unet_state_dict_to_peft,
-)
+from diffusers.utils.state_dict_utils import StateDictType, convert_state_dict_to_peft, convert_unet_state_dict_to_peft
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -113,7 +109,8 @@ def _renamed(found: dict[str, Any]) -> dict[str, Any]:
         if part == "unet":
             own = convert_unet_state_dict_to_peft(own)
         elif own and not any(".lora_A." in key for key in own):
-            own = convert_state_dict_to_peft(convert_state_dict_to_diffusers(own))
+            old = any("_lora." in key for key in own)
+            own = convert_state_dict_to_peft(own, StateDictType.DIFFUSERS_OLD if old else StateDictType.DIFFUSERS)
         renamed |= {f"{part}.{key}": value for key, value in own.items()}
     return renamed
 
