@@ -183,6 +183,12 @@ class SynthesisParams(Params):
                 raise ValueError(f"'{shard}' is no part: the parts of {parts} are '1/{parts}' to '{parts}/{parts}'")
         return shard
 
+    @model_validator(mode="after")
+    def _box_bounds(self) -> SynthesisParams:
+        if self.max_boxes is not None and self.max_boxes < self.min_boxes:
+            raise ValueError(f"max_boxes {self.max_boxes} is below min_boxes {self.min_boxes}: no image can pass")
+        return self
+
     @field_validator("domains", mode="before")
     @classmethod
     def _without_removed(cls, domains: Any) -> Any:

@@ -1,4 +1,4 @@
-"""LoRA: the sum is the formula, in every format that diffusers reads, and a wrong one is named before an image is made."""
+"""LoRA: the sum is the formula, whatever the file's format, and a wrong file is named before an image is made."""
 
 from __future__ import annotations
 
@@ -122,7 +122,9 @@ def test_a_lora_of_another_family_is_refused_by_its_header(tiny_img2img: Path, t
     (layers(ATTENTION.replace("attn2", "attn1"), *pair(16, 99)), r"of shape \(16, 99\), but .* shape \(16, 16\)"),
     ({f"{ATTENTION}.hada_w1_a": torch.zeros(2, 2)}, "holds no plain LoRA"),
 ])
-def test_what_does_not_fit_the_network_is_named(tiny_img2img: Path, tmp_path: Path, tensors: dict, message: str) -> None:
+def test_what_does_not_fit_the_network_is_named(
+    tiny_img2img: Path, tmp_path: Path, tensors: dict[str, torch.Tensor], message: str
+) -> None:
     save_file({f"unet.{key}": value for key, value in tensors.items()}, tmp_path / "odd.safetensors")
     with pytest.raises(CheckpointError, match=message):
         opened(tiny_img2img, {"weights": str(tmp_path / "odd.safetensors")})

@@ -98,7 +98,7 @@ def test_a_controlnet_must_be_one_and_fit_the_checkpoint(
                             (tiny_img2img / "nowhere", "config.json is missing")):
         with pytest.raises(CheckpointError, match=message):
             check(params(tiny_img2img, mode="controlnet", controlnet={"checkpoint": str(beside)}), CPU)
-    with pytest.raises(ParameterError, match="not used in mode 'img2img': set ldm.mode: controlnet"):
+    with pytest.raises(ParameterError, match=r"not used in mode 'img2img': set ldm\.mode: controlnet"):
         check(params(tiny_img2img, controlnet={"checkpoint": str(tiny_controlnet)}), CPU)
 
 
