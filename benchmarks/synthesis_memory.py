@@ -4,8 +4,8 @@
     python benchmarks/synthesis_memory.py --images 500     # another number, printed too
 
 Each number of images is run twice, each time in a process of its own: once for the growth of the resident memory, once
-traced by tracemalloc, which sees every Python object (and not the strings of a table, which pyarrow holds). What is left
-after the run is the manifest that is returned; ``overhead_mb`` is the traced peak beyond it.
+traced by tracemalloc, which sees every Python object (and not the strings of a table, which pyarrow holds). What is
+left after the run is the manifest that is returned; ``overhead_mb`` is the traced peak beyond it.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ def main() -> None:
         row: dict[str, Any] = {"images": images}
         for inside in ("plain", "traced"):
             command = [sys.executable, __file__, "--images", str(images), "--inside", inside]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            quiet = {**os.environ, "TQDM_DISABLE": "1"}
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=quiet)
             row |= {key: round(value, 2) for key, value in json.loads(done.stdout.splitlines()[-1]).items()}
         rows.append(row | facts())
     table = pd.DataFrame(rows)

@@ -203,6 +203,8 @@ class GateParams(Params):
     min_visibility: float = Field(0.2, ge=-1, le=1, description="a box scoring less counts as lost")
     drop_below: Fraction = Field(0.4, description="images keeping a smaller share of their boxes are dropped")
     down_weight_below: Fraction = Field(0.8, description="between the two, the weight is the share kept")
+    clip: str | None = Field(None, description="folder or hub name of a CLIP model that must know the boxes again")
+    min_recognition: Fraction = Field(0.1, description="a box whose class CLIP finds less probable counts as lost")
 
 
 class SamplingParams(Params):

@@ -12,7 +12,7 @@ _STAGES = ["pretrain_ldm", "ingestion", "synthesis", "sampling", "training", "ev
 
 
 class PreflightHook:
-    """Free inputs must have been made by an earlier run, and the diffusion checkpoint must be there."""
+    """Free inputs must have been made by an earlier run, and the generators' checkpoints must be there."""
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
@@ -20,7 +20,7 @@ class PreflightHook:
 
         Raises:
             DataError: an input was never made; the message names the pipeline that makes it.
-            CheckpointError: the diffusion checkpoint is missing, or cannot do what the parameters ask of it.
+            CheckpointError: a checkpoint is missing, or cannot do what the parameters ask of it.
             ParameterError: parameters that exclude one another for this checkpoint or on this machine.
         """
         missing = [name for name in sorted(pipeline.inputs()) if not _available(catalog, name)]
@@ -31,6 +31,8 @@ class PreflightHook:
                             f"run this first: {commands}")
         if "params:ldm" in pipeline.inputs() and "params:synthesis" in pipeline.inputs():
             _check_checkpoint(catalog.load("params:ldm"), catalog.load("params:training.device"))
+        if "params:sampling" in pipeline.inputs():
+            _check_clip(catalog.load("params:sampling").gate.clip)
 
 
 def _available(catalog: Any, name: str) -> bool:
@@ -48,3 +50,12 @@ def _check_checkpoint(params: Any, device: str) -> None:
     from dg_project.training.device import resolve_device
 
     check(locate_ldm(params), resolve_device(device))
+
+
+def _check_clip(name: str | None) -> None:
+    from dg_project.pipelines.paths import locate_checkpoint
+
+    if name is not None:
+        from dg_project.styles.recognition import check_clip
+
+        check_clip(locate_checkpoint(name))
