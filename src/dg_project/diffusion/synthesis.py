@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["image_seed", "synthesise"]
 
-CHUNK = 4096
+CHUNK = 512
 """Rows of the manifest that are held as Python objects; finished chunks are columns."""
 
 
