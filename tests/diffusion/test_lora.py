@@ -121,6 +121,7 @@ def test_a_lora_of_another_family_is_refused_by_its_header(tiny_img2img: Path, t
     (layers("mid_block.no_such_layer", *pair(16, 16)), "changes 'unet.mid_block.no_such_layer', which .* lacks"),
     (layers(ATTENTION.replace("attn2", "attn1"), *pair(16, 99)), r"of shape \(16, 99\), but .* shape \(16, 16\)"),
     ({f"{ATTENTION}.hada_w1_a": torch.zeros(2, 2)}, "holds no plain LoRA"),
+    ({**layers(ATTENTION, *pair(16, 16)), f"{ATTENTION}.dora_scale": torch.ones(16)}, "is a DoRA, which cannot be"),
 ])
 def test_what_does_not_fit_the_network_is_named(
     tiny_img2img: Path, tmp_path: Path, tensors: dict[str, torch.Tensor], message: str

@@ -201,6 +201,7 @@ def test_inpainting_gets_the_boxes_and_the_card_names_both(source, tiny_img2img:
     assert card["mode"] == "inpaint"
     assert card["boxes"] == [[2.0, 3.0, 12.0, 15.0]]
     assert card["inpaint"] == {"box_strength": 0.0}
+    assert set(card["made_with"]) == {"torch", "diffusers"}
 
 
 def test_a_segmentation_controlnet_gets_the_mask_or_names_the_image_that_has_none(

@@ -45,11 +45,15 @@ def merge(pipeline: Any, lora: LoRAParams) -> dict[str, Tensor]:
     return tensors
 
 
-def check_text_width(lora: LoRAParams, width: int) -> None:
-    """Compare the width of the text in a local file's header with the checkpoint's, without reading a weight.
+def check_header(lora: LoRAParams, width: int) -> None:
+    """Look at a local file's header, without reading a weight; a hub name is fetched when it is needed.
+
+    Args:
+        lora: what to look at.
+        width: of the text that the checkpoint's U-Net listens to.
 
     Raises:
-        CheckpointError: there is no such file, or it was trained for another family of checkpoints.
+        CheckpointError: there is no such file, or it was trained for another family of checkpoints, or is a DoRA.
     """
     path = Path(lora.weights)
     if not path.exists():
@@ -64,9 +68,12 @@ def check_text_width(lora: LoRAParams, width: int) -> None:
         )
     try:
         with safe_open(files[0], "pt") as header:
-            widths = {header.get_slice(key).get_shape()[1] for key in header.keys() if _listens(key)}  # noqa: SIM118
+            names = list(header.keys())
+            widths = {header.get_slice(key).get_shape()[1] for key in names if _listens(key)}
     except SafetensorError as error:
         raise CheckpointError(f"the LoRA weights '{files[0]}' are no safetensors file ({error}). {REMEDY}") from error
+    if any("dora_scale" in key for key in names):  # diffusers would leave these out with no more than a warning
+        raise CheckpointError(f"'{files[0]}' is a DoRA, which cannot be merged; use a plain LoRA")
     if widths - {width}:
         raise CheckpointError(
             f"the LoRA '{files[0]}' was trained for text of width {widths.pop()}, but the U-Net of ldm.checkpoint "

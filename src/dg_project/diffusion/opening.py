@@ -22,7 +22,7 @@ from dg_project.diffusion.checkpoint import (
     resolve,
     text_width,
 )
-from dg_project.diffusion.lora import check_text_width, merge
+from dg_project.diffusion.lora import check_header, merge
 from dg_project.diffusion.modes import MODES, Mode
 from dg_project.errors import CheckpointError, ParameterError, nearest
 from dg_project.files import fingerprint, folder_hash
@@ -60,7 +60,7 @@ def check(ldm: LDMParams, device: torch.device) -> Checkpoint | None:
     mode = choose_mode(ldm, checkpoint)
     _check_controlnet(ldm, checkpoint, mode)
     for lora in ldm.loras:
-        check_text_width(lora, checkpoint.text_width)
+        check_header(lora, checkpoint.text_width)
     build_scheduler(ldm, checkpoint)
     return checkpoint
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ __all__ = ["image_seed", "synthesise"]
 
 CHUNK = 512
 """Rows of the manifest that are held as Python objects; finished chunks are columns."""
+MADE_WITH = {name: version(name) for name in ("torch", "diffusers")}
+"""On every card; another version makes no image anew."""
 
 
 def synthesise(
@@ -91,7 +94,7 @@ def _finished(workspace: Path, job: Job) -> bool:
         card = json.loads(image.with_suffix(".json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return False
-    sha256 = card.pop("sha256", None)
+    sha256, _ = card.pop("sha256", None), card.pop("made_with", None)
     return card == job.card and image.is_file() and file_hash(image) == sha256
 
 
@@ -126,7 +129,8 @@ def _generate(batch: list[Job], root: Path, ldm: LDMParams, generator: Generator
         with atomic_file(target) as aside:
             image.save(aside, compress_level=4)
         with atomic_file(target.with_suffix(".json")) as aside:
-            aside.write_text(json.dumps({**job.card, "sha256": file_hash(target)}, indent=1))
+            card = {**job.card, "sha256": file_hash(target), "made_with": MADE_WITH}
+            aside.write_text(json.dumps(card, indent=1))
 
 
 def _read(root: Path, relative: str) -> Image.Image:
