@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from diffusion.modes.helpers import make, opened, same, scene
 
 from dg_project.diffusion.conditions import edge_image
 from dg_project.diffusion.generator import Generator
 from dg_project.errors import DataError
-
-from .helpers import make, opened, same, scene
 
 
 def controlled(checkpoint: Path, beside: Path | None, **options: Any) -> Generator:

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusion.modes.helpers import make, opened, same, scene, trainids
 
 from dg_project.diffusion.generator import Generator
 from dg_project.diffusion.modes import MODES
-
-from .helpers import make, opened, same, scene, trainids
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "instruct": ("tiny_ldm", {}),

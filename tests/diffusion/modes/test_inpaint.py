@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusion.modes.helpers import Decoded, make, opened, same, scene
 
 from dg_project.diffusion.modes.inpaint import outside
-
-from .helpers import Decoded, make, opened, same, scene
 
 INSIDE = (slice(None), slice(None), slice(1, 4), slice(2, 6))
 """The latent cells (a quarter of the pixels) that ``BOX`` touches."""

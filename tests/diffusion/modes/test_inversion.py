@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusion.modes.helpers import Decoded, latents_of, make, opened, same, scene
 
 from dg_project.diffusion.modes import Batch, Sampling
-
-from .helpers import Decoded, latents_of, make, opened, same, scene
 
 
 def change(checkpoint: Path, steps: int) -> tuple[float, float]:
