@@ -6,7 +6,7 @@ diffusers is imported inside the functions, so that tests which need no diffusio
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +21,10 @@ CAPTIONS = [
 ]
 
 
+TEXT_WIDTH = 16
+SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+
+
 def _pipeline() -> StableDiffusionInstructPix2PixPipeline:
     from diffusers.utils import logging
 
@@ -28,9 +32,8 @@ def _pipeline() -> StableDiffusionInstructPix2PixPipeline:
     from dg_project.parameters import PretrainLDMParams
 
     logging.disable_progress_bar()
-    return build_pipeline(
-        PretrainLDMParams(vae_channels=(12, 48, 16), unet_channels=[8, 16], text_dim=16, latent_channels=4), CAPTIONS
-    )
+    sizes = PretrainLDMParams(vae_channels=(12, 48, 16), unet_channels=[8, 16], text_dim=TEXT_WIDTH, latent_channels=4)
+    return build_pipeline(sizes, CAPTIONS)
 
 
 def build_instruct(folder: Path) -> Path:
@@ -41,16 +44,69 @@ def build_instruct(folder: Path) -> Path:
 
 def build_img2img(folder: Path) -> Path:
     """Write an image-to-image pipeline, as Stable Diffusion is."""
-    from diffusers import StableDiffusionImg2ImgPipeline
+    return build_sd(folder, "StableDiffusionImg2ImgPipeline")
+
+
+def build_sd(folder: Path, kind: str, in_channels: int = 4, **more: Any) -> Path:
+    """Write a pipeline of Stable Diffusion's architecture with its noise schedule.
+
+    Args:
+        folder: where.
+        kind: diffusers class.
+        in_channels: of the U-Net: 4, 8 (InstructPix2Pix) or 9 (inpainting).
+        **more: further parts.
+    """
+    import diffusers
 
     parts = _pipeline().components
-    channels = {"in_channels": parts["vae"].config.latent_channels}
-    parts["unet"] = type(parts["unet"]).from_config({**parts["unet"].config, **channels})
-    kept = {name: parts[name] for name in ("vae", "text_encoder", "tokenizer", "unet", "scheduler")}
-    StableDiffusionImg2ImgPipeline(
-        **kept, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    scheduler = diffusers.PNDMScheduler(skip_prk_steps=True, **SCHEDULE)
+    getattr(diffusers, kind)(
+        **{name: parts[name] for name in ("vae", "text_encoder", "tokenizer")}, unet=build_unet(in_channels),
+        scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False, **more,
     ).save_pretrained(folder)
     return folder
+
+
+def build_sdxl(folder: Path, kind: str = "StableDiffusionXLImg2ImgPipeline", in_channels: int = 4) -> Path:
+    """Write a pipeline of SDXL's architecture: two text encoders, the sizes of the image beside the time."""
+    import diffusers
+    import torch
+    from transformers import CLIPTextModelWithProjection
+
+    parts = _pipeline().components
+    torch.manual_seed(0)
+    getattr(diffusers, kind)(
+        vae=parts["vae"], text_encoder=parts["text_encoder"], tokenizer=parts["tokenizer"],
+        text_encoder_2=CLIPTextModelWithProjection(parts["text_encoder"].config), tokenizer_2=parts["tokenizer"],
+        unet=build_unet(in_channels, xl=True), scheduler=diffusers.EulerDiscreteScheduler(**SCHEDULE),
+    ).save_pretrained(folder)
+    return folder
+
+
+def build_controlnet(folder: Path, xl: bool = False) -> Path:
+    """Write a ControlNet for ``build_sd`` or ``build_sdxl``, random where an untrained one would be zero."""
+    import torch
+    from diffusers import ControlNetModel
+
+    net = ControlNetModel.from_unet(build_unet(4, xl), conditioning_embedding_out_channels=(8, 8, 16))
+    for layer in [*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out]:
+        torch.nn.init.normal_(layer.weight, std=0.3)
+    net.save_pretrained(folder)
+    return folder
+
+
+def build_unet(in_channels: int, xl: bool = False) -> Any:
+    """Return a random U-Net with text at its lowest level."""
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    torch.manual_seed(0)
+    sizes = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8,
+             "projection_class_embeddings_input_dim": 6 * 8 + TEXT_WIDTH} if xl else {}
+    return UNet2DConditionModel(
+        sample_size=8, in_channels=in_channels, out_channels=4, block_out_channels=(8, 16), layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=TEXT_WIDTH * (1 + xl), attention_head_dim=8, norm_num_groups=8, **sizes)
 
 
 @pytest.fixture(scope="session")

@@ -79,6 +79,18 @@ def test_parameters_cannot_be_changed_after_the_check():
     ("method", "drfs", r"unknown method 'drfs'\. Did you mean 'drsf'\?"),
     ("benchmark.methods", ["erm", "naif"], r"unknown method 'naif'"),
     ("seed", -1, r"seed: "),
+    ("ldm.mode", "inpant", r"ldm\.mode: .*'inpaint' or 'inversion' \(given: 'inpant'\)"),
+    ("ldm.memory", {"offlaod": "model"}, r"ldm\.memory: unknown parameter 'offlaod'\. Did you mean 'offload'\?"),
+    ("ldm.negative_prompt", "blur", r"ldm: negative_prompt has no effect without guidance"),
+    ("ldm.image_guidance_scale", 0.5, r"ldm\.image_guidance_scale: .*greater than or equal to 1"),
+    ("ldm.loras", [{"weight": "x"}], r"ldm\.loras\.0: unknown parameter 'weight'\. Did you mean 'weights'\?"),
+    ("synthesis.shard", "5/4", r"synthesis\.shard: '5/4' is no part: the parts of 4 are '1/4' to '4/4'"),
+    ("synthesis", {"domains": {"night": {"prompt": "x"}}, "min_boxes": 3, "max_boxes": 2}, "max_boxes 2 is below min"),
+    ("synthesis.shard", "quarter", r"synthesis\.shard: .*pattern"),
+    ("synthesis.domains", {"night": {"strength": 1}}, r"synthesis\.domains\.night: give either a prompt or a vocab"),
+    ("synthesis.domains", {"night": {"prompt": "x", "vocabulary": {}}}, r"night: give either a prompt or a vocabulary"),
+    ("synthesis.domains", {"night": {"prompt": "x", "strength": 0.1}},
+     r"synthesis\.domains\.night\.strength 0\.1 with ldm\.steps 6 runs no denoising step: raise ldm\.steps to 10"),
 ])
 def test_a_wrong_value_is_named_with_its_path_and_remedy(path, value, message):
     with pytest.raises(ParameterError, match=message):
@@ -91,6 +103,28 @@ def test_a_missing_value_is_named(group, key):
     del raw[group][key]
     with pytest.raises(ParameterError, match=rf"{group}\.{key}: Field required"):
         check_parameters(raw, METHODS)
+
+
+@pytest.mark.parametrize(("ldm", "others", "message"), [
+    ({"mode": "img2img", "controlnet": {"checkpoint": "c"}}, {}, "controlnet.checkpoint is not used in mode 'img2img'"),
+    ({"mode": "inversion", "scheduler": "LCMScheduler"}, {}, "inverts DDIM, not LCMScheduler: leave scheduler out"),
+    ({"mode": "inversion"}, {}, "the 2 candidates of 'night' would be copies"),
+    ({"memory": {"offload": "model"}}, {"training": {"device": "cpu"}}, "but training.device is cpu"),
+])
+def test_parameters_that_exclude_one_another_are_refused(ldm, others, message):
+    raw = changed("ldm", {"checkpoint": "x", **ldm}) | others
+    with pytest.raises(ParameterError, match=message):
+        check_parameters(raw, METHODS)
+
+
+@pytest.mark.parametrize(("synthesis", "inversion"), [
+    ({"candidates": 1, "domains": {"night": {"prompt": "night"}}}, {}),
+    ({"domains": {"night": {"prompt": "night"}}}, {"eta": 0.3}),
+    ({"domains": {"night": {"prompt": "{night|dusk}"}, "any": {"vocabulary": {}}}}, {}),
+])
+def test_an_inversion_whose_candidates_differ_is_welcome(synthesis, inversion):
+    raw = {**RAW, "synthesis": synthesis, "ldm": {"checkpoint": "x", "mode": "inversion", "inversion": inversion}}
+    assert check_parameters(raw, METHODS).ldm.mode == "inversion"
 
 
 def test_all_problems_come_in_one_message():

@@ -10,7 +10,8 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
 from PIL import Image
 
-from dg_project.diffusion.generator import Generator, LastSteps
+from dg_project.diffusion.generator import Generator
+from dg_project.diffusion.modes.schedule import LastSteps
 from dg_project.errors import CheckpointError, ParameterError
 
 
@@ -88,7 +89,7 @@ def test_little_strength_starts_from_the_source_latents(tiny_ldm: Path) -> None:
     scheduler, vae, image = generator.pipeline.scheduler, generator.pipeline.vae, scene(0)
     generator.pipeline.scheduler = LastSteps(scheduler, 1)
     generator.pipeline.scheduler.set_timesteps(10)
-    got = generator._noised([image], [torch.Generator().manual_seed(3)])
+    got = generator.mode.noised([image], [torch.Generator().manual_seed(3)])
     with torch.no_grad():
         clean = vae.encode(generator.pipeline.image_processor.preprocess([image])).latent_dist.mode()
     alpha = scheduler.alphas_cumprod[scheduler.timesteps[-1]]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,105 @@ def test_a_missing_source_image_is_named(source, tiny_ldm: Path, tmp_path: Path)
         run(source, tiny_ldm, tmp_path / "w")
 
 
+class Noise:
+    """A generator that is quick; what it paints depends on nothing but the seed."""
+
+    fingerprint = "noise"
+
+    def generate(self, images: list, prompts: list[str], seeds: list[int], **options: object) -> list[Image.Image]:
+        return [Image.fromarray(np.full((24, 40, 3), seed % 256, np.uint8)) for seed in seeds]
+
+
+def many(source: tuple[pd.DataFrame, Path], count: int) -> tuple[pd.DataFrame, Path]:
+    """The three source images over and over, under ids of their own."""
+    rows = pd.concat([source[0]] * -(-count // 3), ignore_index=True).head(count)
+    return rows.assign(image_id=[f"s{i}" for i in range(count)]), source[1]
+
+
+def quickly(source: tuple[pd.DataFrame, Path], workspace: Path, **options: object) -> pd.DataFrame:
+    ldm = LDMParams(checkpoint="none", mode="img2img", steps=2, batch_size=3)
+    return synthesise(*source, DOMAINS, ldm, 2, 0, Noise(), workspace, **options)
+
+
+def test_shards_fill_one_workspace_and_a_last_run_gathers_them(source, tmp_path: Path) -> None:
+    images = many(source, 7)
+    parts = [quickly(images, tmp_path / "shared", shard=f"{i}/3") for i in (1, 2, 3)]
+    made = {p: p.stat().st_mtime_ns for p in (tmp_path / "shared").rglob("*.png")}
+    gathered = quickly(images, tmp_path / "shared")
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "shared").rglob("*.png")} == made
+    pd.testing.assert_frame_equal(gathered, quickly(images, tmp_path / "alone"))
+    assert folder_hash(tmp_path / "shared") == folder_hash(tmp_path / "alone")
+    joined = pd.concat(parts).sort_values("image").reset_index(drop=True)
+    pd.testing.assert_frame_equal(joined, gathered.sort_values("image").reset_index(drop=True))
+
+
+def test_batches_stay_full_though_some_images_are_there_already(
+    source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, sizes = many(source, 9), []
+    quickly(images, tmp_path / "w", shard="1/3")
+    generate = Noise.generate
+    monkeypatch.setattr(Noise, "generate", lambda self, given, *args, **options: sizes.append(len(given))
+                        or generate(self, given, *args, **options))
+    quickly(images, tmp_path / "w")
+    assert sizes == [3, 3, 3, 3, 3, 3, 3, 3], "six sources, two candidates, two domains, three at a time"
+
+
+def test_memory_does_not_grow_with_the_number_of_jobs(source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dg_project.diffusion.synthesis.CHUNK", 32)
+    quickly(many(source, 3), tmp_path / "warm")
+    overheads = {}
+    for count in (10, 100):
+        images = many(source, count)
+        tracemalloc.start()
+        kept = quickly(images, tmp_path / str(count))
+        current, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        overheads[count] = peak - 2 * current  # joining the chunks holds the manifest twice
+        assert len(kept) == 4 * count
+    assert overheads[100] < overheads[10] + 50_000
+
+
+def test_inpainting_gets_the_boxes_and_the_card_names_both(source, tiny_img2img: Path, tmp_path: Path) -> None:
+    ldm = LDMParams(checkpoint=str(tiny_img2img), steps=2, mode="inpaint", inpaint={"box_strength": 0})
+    made = synthesise(*source, {"fog": DOMAINS["fog"]}, ldm, 1, 0, Generator.from_params(ldm), tmp_path / "w")
+    for row in made.itertuples():
+        old, new = (np.asarray(Image.open(path)) for path in (source[1] / f"{row.source_image_id[1:]}.png",
+                                                              tmp_path / "w" / row.image))
+        assert np.array_equal(old[3:15, 2:12], new[3:15, 2:12])
+        assert not np.array_equal(old, new)
+    card = json.loads((tmp_path / "w" / made.image[0]).with_suffix(".json").read_text())
+    assert card["mode"] == "inpaint"
+    assert card["boxes"] == [[2.0, 3.0, 12.0, 15.0]]
+    assert card["inpaint"] == {"box_strength": 0.0}
+    assert set(card["made_with"]) == {"torch", "diffusers"}
+
+
+def test_a_segmentation_controlnet_gets_the_mask_or_names_the_image_that_has_none(
+    source, tiny_img2img: Path, tiny_controlnet: Path, tmp_path: Path
+) -> None:
+    manifest, root = source
+    beside = {"checkpoint": str(tiny_controlnet), "condition": "segmentation"}
+    ldm = LDMParams(checkpoint=str(tiny_img2img), steps=2, mode="controlnet", controlnet=beside)
+    generator = Generator.from_params(ldm)
+
+    def made(rows: pd.DataFrame) -> pd.DataFrame:
+        return synthesise(rows, root, {"fog": DOMAINS["fog"]}, ldm, 1, 0, generator, tmp_path / "w")
+
+    with pytest.raises(DataError, match=r"the source image '0.png' has no semantic mask"):
+        made(manifest)
+    Image.fromarray(np.full((24, 40), 10, np.uint8)).save(root / "sky.png")
+    Image.fromarray(np.full((24, 40), 0, np.uint8)).save(root / "road.png")
+    sky, road = made(manifest.assign(mask="sky.png")), made(manifest.assign(mask="road.png"))
+    assert (sky.sha256 != road.sha256).all()
+    assert (sky["mask"] == "").all()
+
+
+def test_a_card_says_auto_nowhere(source, tiny_ldm: Path, tmp_path: Path) -> None:
+    made = run(source, tiny_ldm, tmp_path / "w")
+    assert json.loads((tmp_path / "w" / made.image[0]).with_suffix(".json").read_text())["mode"] == "instruct"
+
+
 KILLED = """
 import sys
 import numpy as np, pandas as pd
@@ -153,7 +253,7 @@ class Noise:
 
 root, workspace = map(Path, sys.argv[1:])
 manifest = pd.read_json(root / "manifest.json", dtype={"sha256": str})
-ldm = LDMParams(checkpoint="none", steps=2, batch_size=2)
+ldm = LDMParams(checkpoint="none", mode="img2img", steps=2, batch_size=2)
 synthesise(manifest, root, {"fog": PseudoDomain(prompt="fog")}, ldm, 2000, 0, Noise(), workspace)
 """
 

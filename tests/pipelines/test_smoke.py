@@ -172,6 +172,9 @@ def test_a_stage_without_its_input_says_what_to_run(project: Any) -> None:
     ({"synthesis": {"domains": {}, "domians": {}}}, ParameterError, "Did you mean 'domains'"),
     ({"ldm": {"checkpoint": "data/nowhere"}}, CheckpointError, "data/nowhere"),
     ({"ldm": {"checkpoint": "data/01_raw/streets"}}, CheckpointError, "model_index.json"),
+    ({"ldm": {"mode": "img2img"}}, ParameterError, "use ldm.mode: instruct"),
+    ({"ldm": {"loras": "data/nowhere.safetensors"}}, CheckpointError, "data/nowhere.safetensors' do not exist"),
+    ({"sampling": {"gate": {"clip": "data/01_raw/streets"}}}, CheckpointError, "is no CLIP model"),
     ({"data": {"root": "data/nowhere"}}, DataError, "nowhere"),
     ({"data": {"source": "daytime_claer"}}, DataError, "daytime_claer"),
 ])

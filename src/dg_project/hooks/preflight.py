@@ -6,13 +6,13 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
-from dg_project.errors import CheckpointError, DataError
+from dg_project.errors import DataError
 
 _STAGES = ["pretrain_ldm", "ingestion", "synthesis", "sampling", "training", "evaluation", "reporting", "benchmark"]
 
 
 class PreflightHook:
-    """Free inputs must have been made by an earlier run, and the diffusion checkpoint must be there."""
+    """Free inputs must have been made by an earlier run, and the generators' checkpoints must be there."""
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
@@ -20,7 +20,8 @@ class PreflightHook:
 
         Raises:
             DataError: an input was never made; the message names the pipeline that makes it.
-            CheckpointError: the diffusion checkpoint is missing or is no diffusers pipeline.
+            CheckpointError: a checkpoint is missing, or cannot do what the parameters ask of it.
+            ParameterError: parameters that exclude one another for this checkpoint or on this machine.
         """
         missing = [name for name in sorted(pipeline.inputs()) if not _available(catalog, name)]
         if missing:
@@ -29,7 +30,9 @@ class PreflightHook:
             raise DataError(f"{', '.join(repr(name) for name in missing)} was never made in this project; "
                             f"run this first: {commands}")
         if "params:ldm" in pipeline.inputs() and "params:synthesis" in pipeline.inputs():
-            _check_checkpoint(catalog.load("params:ldm"))
+            _check_checkpoint(catalog.load("params:ldm"), catalog.load("params:training.device"))
+        if "params:sampling" in pipeline.inputs():
+            _check_clip(catalog.load("params:sampling").gate.clip)
 
 
 def _available(catalog: Any, name: str) -> bool:
@@ -40,14 +43,19 @@ def _maker(catalog: Any, name: str) -> str:
     return catalog.get(name).metadata["made_by"]
 
 
-def _check_checkpoint(params: Any) -> None:
-    """Look at the folder only: opening it takes time, and a hub name is fetched when it is needed."""
-    from dg_project.pipelines.paths import locate, locate_checkpoint
+def _check_checkpoint(params: Any, device: str) -> None:
+    """Look at JSON files and headers only: opening takes time, and a hub name is fetched when it is needed."""
+    from dg_project.diffusion.opening import check
+    from dg_project.pipelines.paths import locate_ldm
+    from dg_project.training.device import resolve_device
 
-    folder = locate(params.checkpoint)
-    remedy = ("ldm.checkpoint must be a folder written by diffusers' save_pretrained (it has a model_index.json) or a "
-              "name on the hub")
-    if folder.exists() and not (folder / "model_index.json").is_file():
-        raise CheckpointError(f"'{folder}' is no diffusers pipeline: model_index.json is missing; {remedy}")
-    if not folder.exists() and locate_checkpoint(params.checkpoint) == str(folder):
-        raise CheckpointError(f"the diffusion checkpoint '{folder}' does not exist; {remedy}")
+    check(locate_ldm(params), resolve_device(device))
+
+
+def _check_clip(name: str | None) -> None:
+    from dg_project.pipelines.paths import locate_checkpoint
+
+    if name is not None:
+        from dg_project.styles.recognition import check_clip
+
+        check_clip(locate_checkpoint(name))

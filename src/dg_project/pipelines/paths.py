@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from dg_project.parameters import Parameters
+from dg_project.parameters import LDMParams, Parameters
 
 ROOT_VARIABLE = "DG_PROJECT_ROOT"
 """Set by the parameters hook; the environment carries it to worker processes."""
@@ -25,6 +25,15 @@ def locate_checkpoint(name: str) -> str:
     owner, *rest = name.split("/")
     looks_like_hub = len(rest) == 1 and not name.startswith((".", "~")) and owner != "" and not locate(owner).exists()
     return name if looks_like_hub else str(locate(name))
+
+
+def locate_ldm(ldm: LDMParams) -> LDMParams:
+    """Return the parameters with every checkpoint of them located: the model's, its ControlNet's, its LoRAs'."""
+    beside = ldm.controlnet.checkpoint
+    controlnet = ldm.controlnet.model_copy(update={"checkpoint": beside and locate_checkpoint(beside)})
+    loras = [lora.model_copy(update={"weights": locate_checkpoint(lora.weights)}) for lora in ldm.loras]
+    return ldm.model_copy(update={"checkpoint": locate_checkpoint(ldm.checkpoint), "controlnet": controlnet,
+                                  "loras": loras})
 
 
 def read_parameters(parameters: dict[str, Any]) -> Parameters:

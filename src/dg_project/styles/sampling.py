@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,9 @@ from dg_project.styles.visibility import box_visibility, gate
 
 logger = logging.getLogger(__name__)
 
+Recognise = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""image (3, H, W) in 0..1, boxes (n, 4), labels (n,) -> how probable every box's own class is, (n,)."""
+
 SELECTION_COLUMNS: dict[str, str] = {
     "candidates": "how many there were to choose from",
     "style_distance": "of the chosen candidate from its source image",
@@ -32,7 +37,7 @@ SELECTION_COLUMNS: dict[str, str] = {
 
 
 def sample(source: pd.DataFrame, source_root: Path, candidates: pd.DataFrame, candidate_root: Path,
-           params: SamplingParams, folder: Path) -> pd.DataFrame:
+           params: SamplingParams, folder: Path, recognise: Recognise | None = None) -> pd.DataFrame:
     """Keep one image per source image and pseudo domain, and weigh it.
 
     Args:
@@ -42,6 +47,7 @@ def sample(source: pd.DataFrame, source_root: Path, candidates: pd.DataFrame, ca
         candidate_root: folder that its paths are relative to.
         params: selection and gate.
         folder: empty folder; gets the images as ``<domain>/<image_id>.png``.
+        recognise: the CLIP filter of the gate; None leaves it out.
 
     Returns:
         The pseudo manifest, paths relative to ``folder``: the rows of the chosen candidates with ``SAMPLED_COLUMNS``
@@ -58,14 +64,14 @@ def sample(source: pd.DataFrame, source_root: Path, candidates: pd.DataFrame, ca
             raise DataError(f"the candidates of '{domain}' were made from '{name}', which is no source image; run "
                             "`kedro run --pipeline=synthesis` again with the present data")
         original = _floats(load_image(image_path(source_root, origins[str(name)])))
-        rows.append(_sample_one(original, group, candidate_root, params, folder))
+        rows.append(_sample_one(original, group, candidate_root, params, folder, recognise))
     manifest = pd.DataFrame(rows)
     _tell(manifest)
     return manifest
 
 
-def _sample_one(original: Tensor, group: pd.DataFrame, candidate_root: Path, params: SamplingParams,
-                folder: Path) -> dict[str, Any]:
+def _sample_one(original: Tensor, group: pd.DataFrame, candidate_root: Path, params: SamplingParams, folder: Path,
+                recognise: Recognise | None) -> dict[str, Any]:
     """Choose among the candidates of one source image and domain, store the image and return its row."""
     images = [_floats(load_image(image_path(candidate_root, row))) for row in group.itertuples()]
     chosen = select(images, original, params.decomposition, params.style_weight, params.content_weight,
@@ -73,7 +79,11 @@ def _sample_one(original: Tensor, group: pd.DataFrame, candidate_root: Path, par
     row = {str(key): value for key, value in group.iloc[chosen.index].items()}
     target = row_target(group.iloc[chosen.index])
     visibility = box_visibility(original, chosen.image, target["boxes"])
-    weight, kept, reason = gate(visibility, target["difficult"], params.gate)
+    seen = visibility
+    if recognise is not None:
+        known = recognise(chosen.image, target["boxes"], target["labels"]) >= params.gate.min_recognition
+        seen = visibility.masked_fill(~known, -math.inf)
+    weight, kept, reason = gate(seen, target["difficult"], params.gate)
     image = f"{row['domain']}/{row['image_id']}.png"
     path = inside(folder, image)
     _store(chosen, inside(candidate_root, row["image"]), path, params.recombine)

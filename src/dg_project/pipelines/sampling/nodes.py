@@ -7,11 +7,12 @@ from pathlib import Path
 from dg_project.files import FolderWriter
 from dg_project.parameters import SamplingParams
 from dg_project.pipelines.lazy import pd
-from dg_project.pipelines.paths import locate
+from dg_project.pipelines.paths import locate, locate_checkpoint
 
 
-def sample_pseudo_domains(source: pd.DataFrame, root: str, candidate_images: Path, candidates: pd.DataFrame,
-                          sampling: SamplingParams, workspace: str) -> tuple[FolderWriter, pd.DataFrame]:
+def sample_pseudo_domains(source: pd.DataFrame, root: str, classes: list[str], candidate_images: Path,
+                          candidates: pd.DataFrame, sampling: SamplingParams, device: str,
+                          workspace: str) -> tuple[FolderWriter, pd.DataFrame]:
     """Keep the candidate that is newest in style and truest in content; drop or down-weight what lost its objects.
 
     Returns:
@@ -20,15 +21,20 @@ def sample_pseudo_domains(source: pd.DataFrame, root: str, candidate_images: Pat
     import pandas
 
     from dg_project.domains.manifest import manifest_fingerprint
-    from dg_project.files import atomic_folder
+    from dg_project.files import atomic_folder, folder_hash
+    from dg_project.styles.recognition import Recogniser
     from dg_project.styles.sampling import sample
+    from dg_project.training.device import resolve_device
     from dg_project.workspace import code_hash, place, publish_images
 
+    clip = sampling.gate.clip and locate_checkpoint(sampling.gate.clip)
+    weights = [folder_hash(Path(clip))] if clip and Path(clip).is_dir() else []
     folder = place(locate(workspace), "sampling", manifest_fingerprint(source), manifest_fingerprint(candidates),
-                   candidates["candidate"].tolist(), sampling, code_hash("styles")) / "sampled"
+                   candidates["candidate"].tolist(), sampling, code_hash("styles"), *weights) / "sampled"
     if not folder.exists():
+        recognise = Recogniser(clip, classes, resolve_device(device)) if clip else None
         with atomic_folder(folder) as new:
-            chosen = sample(source, locate(root), candidates, candidate_images, sampling, new)
+            chosen = sample(source, locate(root), candidates, candidate_images, sampling, new, recognise)
             chosen.to_parquet(new / "manifest.parquet")
     manifest = pandas.read_parquet(folder / "manifest.parquet")
     return publish_images(folder, manifest), manifest

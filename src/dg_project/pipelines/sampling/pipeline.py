@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
     """Return the pipeline: selection, recombination and the label-fidelity gate."""
     return Pipeline([
         Node(nodes.sample_pseudo_domains,
-             ["source_manifest", "params:data.root", "candidate_images", "candidate_manifest", "params:sampling",
-              "params:workspace"],
+             ["source_manifest", "params:data.root", "params:data.classes", "candidate_images", "candidate_manifest",
+              "params:sampling", "params:training.device", "params:workspace"],
              ["pseudo_images", "pseudo_manifest"], name="sample_pseudo_domains"),
     ], namespace="sampling", prefix_datasets_with_namespace=False)

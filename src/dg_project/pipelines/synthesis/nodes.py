@@ -5,29 +5,33 @@ from __future__ import annotations
 from dg_project.files import FolderWriter
 from dg_project.parameters import LDMParams, SynthesisParams
 from dg_project.pipelines.lazy import pd
-from dg_project.pipelines.paths import locate, locate_checkpoint
+from dg_project.pipelines.paths import locate, locate_ldm
 
 
-def generate_candidates(source: pd.DataFrame, root: str, ldm: LDMParams, synthesis: SynthesisParams, seed: int,
-                        device: str, workspace: str) -> tuple[FolderWriter, pd.DataFrame]:
+def generate_candidates(source: pd.DataFrame, root: str, classes: list[str], ldm: LDMParams,
+                        synthesis: SynthesisParams, seed: int, device: str,
+                        workspace: str) -> tuple[FolderWriter, pd.DataFrame]:
     """Make ``synthesis.candidates`` images per source training image and pseudo domain.
 
-    Images that the workspace holds already (an interrupted run, or one with the same inputs) are not made again.
+    Images that the workspace holds already (an interrupted run, another shard, or a run with the same inputs) are not
+    made again.
 
     Returns:
         A writer of the folder of images, and their manifest.
     """
     from dg_project.diffusion.generator import Generator
+    from dg_project.diffusion.jobs import eligible, image_settings
     from dg_project.diffusion.synthesis import synthesise
     from dg_project.domains.manifest import select
     from dg_project.training.device import resolve_device
     from dg_project.workspace import code_hash, place, publish_images
 
-    rows = select(source, split="train").head(synthesis.n_images or len(source))
-    generator = Generator.open(locate_checkpoint(ldm.checkpoint), ldm.dtype, resolve_device(device), ldm.scheduler)
+    rows = eligible(select(source, split="train"), synthesis.min_boxes, synthesis.max_boxes, synthesis.n_images)
+    generator = Generator.from_params(locate_ldm(ldm), resolve_device(device))
+    chosen = ldm.model_copy(update={"mode": generator.mode.name})
     # The speed may change between two runs of the same work; a card beside each image says what else it was made from.
-    quality = ldm.model_dump(exclude={"checkpoint", "batch_size"})
-    code = code_hash("diffusion/generator.py")
-    folder = place(locate(workspace), "synthesis", generator.fingerprint, quality, seed, code)
-    candidates = synthesise(rows, locate(root), synthesis.domains, ldm, synthesis.candidates, seed, generator, folder)
+    code = code_hash("diffusion/generator.py", "diffusion/modes", "diffusion/conditions.py", "diffusion/lora.py")
+    folder = place(locate(workspace), "synthesis", generator.fingerprint, image_settings(chosen), seed, code)
+    candidates = synthesise(rows, locate(root), synthesis.domains, chosen, synthesis.candidates, seed, generator,
+                            folder, classes=classes, shard=synthesis.shard)
     return publish_images(folder, candidates), candidates

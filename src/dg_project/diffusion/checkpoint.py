@@ -1,0 +1,156 @@
+"""What a diffusion checkpoint is, read from its JSON files: nothing here opens a weight."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffusers import DiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
+
+from dg_project.errors import CheckpointError
+
+REMEDY = (
+    "'ldm.checkpoint' must be a folder written by diffusers' save_pretrained (it holds a model_index.json) or the "
+    "name of one on the hub"
+)
+CLASSES: dict[str, tuple[str, str]] = {
+    "StableDiffusionPipeline": ("sd", "img2img"),
+    "StableDiffusionImg2ImgPipeline": ("sd", "img2img"),
+    "StableDiffusionInpaintPipeline": ("sd", "inpaint"),
+    "StableDiffusionInstructPix2PixPipeline": ("sd", "instruct"),
+    "StableDiffusionControlNetPipeline": ("sd", "controlnet"),
+    "StableDiffusionControlNetImg2ImgPipeline": ("sd", "controlnet"),
+    "LatentConsistencyModelPipeline": ("sd", "img2img"),
+    "LatentConsistencyModelImg2ImgPipeline": ("sd", "img2img"),
+    "StableDiffusionXLPipeline": ("sdxl", "img2img"),
+    "StableDiffusionXLImg2ImgPipeline": ("sdxl", "img2img"),
+    "StableDiffusionXLInpaintPipeline": ("sdxl", "inpaint"),
+    "StableDiffusionXLInstructPix2PixPipeline": ("sdxl", "instruct"),
+    "StableDiffusionXLControlNetPipeline": ("sdxl", "controlnet"),
+    "StableDiffusionXLControlNetImg2ImgPipeline": ("sdxl", "controlnet"),
+}
+"""Class that a model_index.json names -> family of its parts, mode that it was made for."""
+UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
+"""Parts that no mode opens."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A diffusers folder whose parts are all there.
+
+    Attributes:
+        folder: the folder.
+        family: sd or sdxl.
+        mode: what it was made for.
+        image_channels: channels of its latents.
+        unet_channels: channels that its U-Net takes.
+        text_width: width of the text that its U-Net listens to.
+    """
+
+    folder: Path
+    family: str
+    mode: str
+    image_channels: int
+    unet_channels: int
+    text_width: int
+
+
+def resolve(name: str | Path, variant: str | None = None) -> Path:
+    """Return the local folder of a checkpoint, downloading a hub name.
+
+    Raises:
+        CheckpointError: nothing is there, or it is no diffusers pipeline, or the hub cannot be reached.
+    """
+    folder = Path(name)
+    if (folder / "model_index.json").is_file():
+        return folder
+    if folder.exists():
+        inside = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) if folder.is_dir() else "one file"
+        raise CheckpointError(
+            f"'{name}' is no diffusers pipeline: model_index.json is missing (found: {inside or 'nothing'}). {REMEDY}"
+        )
+    if not is_hub_name(name):
+        raise CheckpointError(f"the diffusion checkpoint '{name}' does not exist. {REMEDY}")
+    quiet()
+    try:
+        return Path(DiffusionPipeline.download(str(name), variant=variant))
+    except Exception as error:
+        raise CheckpointError(
+            f"the diffusion checkpoint '{name}' is neither a folder here nor could it be fetched from the hub "
+            f"({type(error).__name__}). {REMEDY}"
+        ) from error
+
+
+def is_hub_name(name: str | Path) -> bool:
+    """Return whether a name may be ``owner/model`` on the hub."""
+    return str(name).count("/") == 1 and not str(name).startswith((".", "/", "~", "data/"))
+
+
+def read(folder: Path) -> Checkpoint:
+    """Return what a checkpoint folder is.
+
+    Raises:
+        CheckpointError: its JSON cannot be read, a part is missing, or no mode can use its class.
+    """
+    index = read_json(folder / "model_index.json", folder)
+    name = str(index.get("_class_name"))
+    if name not in CLASSES:
+        raise CheckpointError(
+            f"'{folder}' is a {name}, which this project cannot run; it runs {', '.join(CLASSES)}. {REMEDY}"
+        )
+    _check_parts(folder, index)
+    unet = read_json(folder / "unet" / "config.json", folder)
+    vae = read_json(folder / "vae" / "config.json", folder)
+    family, mode = CLASSES[name]
+    return Checkpoint(
+        folder, family, mode, vae.get("latent_channels", 4), unet.get("in_channels", 4), text_width(unet)
+    )
+
+
+def text_width(config: dict[str, Any]) -> int:
+    """Return the width of the text that a U-Net or ControlNet of this configuration listens to."""
+    width = config.get("cross_attention_dim") or 0
+    return int(width[0] if isinstance(width, list) else width)
+
+
+def read_json(path: Path, folder: Path) -> dict[str, Any]:
+    """Return a JSON file of a checkpoint folder.
+
+    Raises:
+        CheckpointError: it is missing or broken.
+    """
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"'{folder}' cannot be opened: {path.relative_to(folder)} is missing or no JSON ({error}). {REMEDY}"
+        ) from error
+
+
+def quiet() -> None:
+    """Switch off the bars that diffusers and transformers draw for every file they read or write."""
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+
+
+def _check_parts(folder: Path, index: dict[str, Any]) -> None:
+    """Every part that the index names must be a folder, and a text encoder must be among them."""
+    parts = [name for name, kind in index.items() if isinstance(kind, list) and kind[-1] and name not in UNUSED]
+    for name in parts:
+        if not (folder / name).is_dir() or not any((folder / name).iterdir()):
+            raise CheckpointError(
+                f"'{folder}' cannot be opened: its model_index.json names the part '{name}', but there is no such "
+                f"folder, or it is empty; copy the whole checkpoint. {REMEDY}"
+            )
+    for name, either in {
+        "text encoder": {"text_encoder", "text_encoder_2"},
+        "U-Net": {"unet"},
+        "autoencoder": {"vae"},
+        "scheduler": {"scheduler"},
+    }.items():
+        if not either & set(parts):
+            raise CheckpointError(f"'{folder}' cannot be opened: it has no {name}. {REMEDY}")

@@ -1,0 +1,52 @@
+"""InstructPix2Pix: the U-Net sees the clean source beside the noise, so geometry is kept even at strength 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dg_project.diffusion.modes.base import Batch, Mode, Sampling
+from dg_project.diffusion.modes.schedule import LastSteps, encode, scheduled
+
+
+class Instruct(Mode):
+    """InstructPix2Pix, of Stable Diffusion (the tiny LDM is one) or SDXL. Diffusers knows no strength for it."""
+
+    name = "instruct"
+    pipelines: ClassVar[dict[str, str]] = {
+        "sd": "StableDiffusionInstructPix2PixPipeline",
+        "sdxl": "StableDiffusionXLInstructPix2PixPipeline",
+    }
+
+    @classmethod
+    def channels(cls, image_channels: int) -> set[int]:
+        """Noisy latents and source latents."""
+        return {2 * image_channels}
+
+    def __call__(self, batch: Batch, sampling: Sampling) -> list[Image.Image]:
+        """Return one image per image of the batch; below strength 1 only the last steps run, from the noised source."""
+        call: dict[str, Any] = {
+            "image": list(batch.images),
+            "image_guidance_scale": sampling.image_guidance_scale,
+            **self.text(batch, sampling),
+        }
+        if self.pipeline.__class__.__name__ == self.pipelines["sdxl"]:
+            call |= batch.size  # which would be the checkpoint's default size else
+        if sampling.run == sampling.steps:
+            return self.pipeline(**call).images
+        with scheduled(self.pipeline, LastSteps(self.pipeline.scheduler, sampling.run)):
+            self.pipeline.scheduler.set_timesteps(sampling.steps, device=self.pipeline._execution_device)
+            call["latents"] = self.noised(batch.images, batch.generators)
+            return self.pipeline(**call).images
+
+    def noised(self, images: Sequence[Image.Image], generators: Sequence[torch.Generator]) -> Tensor:
+        """Return the source latents ``(N, C, h, w)`` noised to the scheduler's first timestep, one generator each."""
+        scheduler = self.pipeline.scheduler
+        clean = encode(self.pipeline, self.pipeline.image_processor.preprocess(list(images)))
+        noise = torch.cat([torch.randn(clean[:1].shape, generator=g) for g in generators]).to(clean)
+        noised = scheduler.add_noise(clean, noise, scheduler.timesteps[:1].expand(len(clean)))
+        return noised / scheduler.init_noise_sigma

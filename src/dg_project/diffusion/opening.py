@@ -1,0 +1,224 @@
+"""From parameters to an opened pipeline: what cannot work is refused before a weight is read."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import ControlNetModel
+from torch import Tensor
+
+from dg_project.diffusion.checkpoint import (
+    REMEDY,
+    Checkpoint,
+    is_hub_name,
+    quiet,
+    read,
+    read_json,
+    resolve,
+    text_width,
+)
+from dg_project.diffusion.lora import check_header, merge
+from dg_project.diffusion.modes import MODES, Mode
+from dg_project.errors import CheckpointError, ParameterError, nearest
+from dg_project.files import fingerprint, folder_hash
+from dg_project.parameters import LDMParams, MemoryParams
+
+EXTRAS: dict[str, dict[str, Any]] = {
+    "sd": {"safety_checker": None, "requires_safety_checker": False},
+    "sdxl": {"add_watermarker": False},
+}
+"""What a pipeline class would add by itself: a filter that blackens images, a watermark inside the pixels."""
+
+
+def check(ldm: LDMParams, device: torch.device) -> Checkpoint | None:
+    """Refuse a checkpoint and parameters that do not fit one another.
+
+    Reads JSON files and headers only, so it may run long before the first image is due.
+
+    Returns:
+        What the checkpoint is, or None for a hub name that has to be fetched first.
+
+    Raises:
+        CheckpointError: the checkpoint, its ControlNet or a LoRA is missing or of the wrong kind.
+        ParameterError: parameters that exclude one another.
+    """
+    if ldm.memory.offload != "none" and device.type == "cpu":
+        raise ParameterError(
+            f"ldm.memory.offload '{ldm.memory.offload}' moves networks between the CPU and an accelerator, and there "
+            "is none here: set ldm.memory.offload: none"
+        )
+    if ldm.dtype == "float16" and device.type == "cpu":
+        raise ParameterError("ldm.dtype 'float16' is for accelerators: on a CPU use float32 or bfloat16")
+    if not Path(ldm.checkpoint).exists() and is_hub_name(ldm.checkpoint):
+        return None
+    checkpoint = read(resolve(ldm.checkpoint))
+    mode = choose_mode(ldm, checkpoint)
+    _check_controlnet(ldm, checkpoint, mode)
+    for lora in ldm.loras:
+        check_header(lora, checkpoint.text_width)
+    build_scheduler(ldm, checkpoint)
+    return checkpoint
+
+
+def choose_mode(ldm: LDMParams, checkpoint: Checkpoint) -> type[Mode]:
+    """Return the mode that ``ldm.mode`` means for this checkpoint.
+
+    Raises:
+        ParameterError: its U-Net does not take what the mode would give it.
+    """
+    mode = MODES[checkpoint.mode if ldm.mode == "auto" else ldm.mode]
+    if checkpoint.unet_channels not in mode.channels(checkpoint.image_channels):
+        fitting = [m.name for m in MODES.values() if checkpoint.unet_channels in m.channels(checkpoint.image_channels)]
+        raise ParameterError(
+            f"ldm.mode '{mode.name}' does not fit '{checkpoint.folder}': its U-Net takes {checkpoint.unet_channels} "
+            f"channels, {mode.name} gives it {sorted(mode.channels(checkpoint.image_channels))}; use ldm.mode: "
+            f"{' or '.join(fitting) or 'of another checkpoint'}"
+        )
+    return mode
+
+
+def open_pipeline(ldm: LDMParams, device: torch.device) -> tuple[Any, type[Mode], str]:
+    """Open a checkpoint with everything that the parameters add to it.
+
+    Returns:
+        The pipeline on the CPU, its mode, and 16 hex digits of all weights.
+
+    Raises:
+        CheckpointError: something cannot be opened, or is for another architecture.
+        ParameterError: parameters that exclude one another.
+    """
+    quiet()
+    located = ldm.model_copy(update={"checkpoint": str(resolve(ldm.checkpoint, ldm.variant))})
+    checkpoint = check(located, device)
+    assert checkpoint is not None
+    mode = choose_mode(ldm, checkpoint)
+    parts: dict[str, Any] = {"scheduler": build_scheduler(ldm, checkpoint)}
+    weights = [folder_hash(checkpoint.folder)]
+    if mode.name == "controlnet" and ldm.controlnet.checkpoint:
+        parts["controlnet"] = _controlnet(ldm.controlnet.checkpoint, ldm.dtype)
+        weights.append(_tensors_hash(parts["controlnet"].state_dict()))
+    pipeline = _load(ldm, checkpoint, mode, parts)
+    weights += [_tensors_hash(merge(pipeline, lora)) for lora in ldm.loras]
+    return pipeline, mode, weights[0] if len(weights) == 1 else fingerprint(weights)
+
+
+def place(pipeline: Any, memory: MemoryParams, device: torch.device) -> None:
+    """Move an opened pipeline to where it runs, or let parts of it wait on the CPU."""
+    if memory.attention_slicing:
+        pipeline.enable_attention_slicing()
+    if memory.vae_slicing:
+        pipeline.vae.enable_slicing()
+    if memory.vae_tiling:
+        pipeline.vae.enable_tiling()
+    if memory.offload == "model":
+        pipeline.enable_model_cpu_offload(device=device)
+    elif memory.offload == "sequential":
+        pipeline.enable_sequential_cpu_offload(device=device)
+    else:
+        pipeline.to(device)
+
+
+def build_scheduler(ldm: LDMParams, checkpoint: Checkpoint) -> Any:
+    """Return the checkpoint's scheduler, or the named one with the checkpoint's noise schedule.
+
+    Raises:
+        ParameterError: diffusers has no such scheduler, or it refuses an option or the number of steps.
+    """
+    name = ldm.scheduler or read_json(checkpoint.folder / "scheduler" / "scheduler_config.json", checkpoint.folder).get(
+        "_class_name", ""
+    )
+    kind: Any = getattr(diffusers, name, None)
+    if not _samples(kind):
+        names = [n for n in dir(diffusers) if n.endswith("Scheduler")]
+        raise ParameterError(f"ldm.scheduler: diffusers has no scheduler '{name}' for images.{nearest(name, names)}")
+    known = [key for key in inspect.signature(kind).parameters if key != "kwargs"]
+    for option in ldm.scheduler_options:
+        if option not in known:
+            raise ParameterError(f"ldm.scheduler_options: {name} has no option '{option}'.{nearest(option, known)}")
+    try:
+        scheduler = kind.from_pretrained(
+            checkpoint.folder, subfolder="scheduler", local_files_only=True, **ldm.scheduler_options
+        )
+        scheduler.set_timesteps(ldm.steps)
+    except Exception as error:
+        raise ParameterError(
+            f"{name} refuses ldm.steps {ldm.steps} with ldm.scheduler_options {ldm.scheduler_options}: {error}"
+        ) from error
+    return scheduler
+
+
+def _samples(kind: Any) -> bool:
+    """Whether a class can noise an image and denoise it again, as every mode needs."""
+    try:
+        return all(hasattr(kind, method) for method in ("set_timesteps", "add_noise", "scale_model_input", "step"))
+    except ImportError:  # it needs a package that is not installed
+        return False
+
+
+def _check_controlnet(ldm: LDMParams, checkpoint: Checkpoint, mode: type[Mode]) -> None:
+    name = ldm.controlnet.checkpoint
+    if mode.name != "controlnet":
+        if name:
+            raise ParameterError(
+                f"ldm.controlnet.checkpoint is not used in mode '{mode.name}': set ldm.mode: controlnet, or take it "
+                "away"
+            )
+        return
+    if name is None and checkpoint.mode != "controlnet":
+        raise ParameterError(
+            f"ldm.mode 'controlnet' needs a ControlNet, and '{checkpoint.folder}' has none: set "
+            "ldm.controlnet.checkpoint to the folder or hub name of one"
+        )
+    folder = Path(name) if name else checkpoint.folder / "controlnet"
+    if not folder.exists() and is_hub_name(folder):
+        return
+    config = read_json(folder / "config.json", folder)
+    if config.get("_class_name") != "ControlNetModel":
+        raise CheckpointError(
+            f"ldm.controlnet.checkpoint '{folder}' is a {config.get('_class_name')}, not a ControlNetModel"
+        )
+    if text_width(config) != checkpoint.text_width:
+        raise CheckpointError(
+            f"the ControlNet '{folder}' was trained for text of width {text_width(config)}, but the U-Net of "
+            f"'{checkpoint.folder}' listens to {checkpoint.text_width}: use a ControlNet for this family of checkpoints"
+        )
+
+
+def _controlnet(name: str, dtype: str) -> Any:
+    try:
+        return ControlNetModel.from_pretrained(name, dtype=getattr(torch, dtype))
+    except Exception as error:
+        raise CheckpointError(
+            f"the ControlNet '{name}' cannot be opened ({_reason(error)}); ldm.controlnet.checkpoint must be the "
+            "folder or hub name of a diffusers ControlNetModel"
+        ) from error
+
+
+def _load(ldm: LDMParams, checkpoint: Checkpoint, mode: type[Mode], parts: dict[str, Any]) -> Any:
+    kind = getattr(diffusers, mode.pipelines[checkpoint.family])
+    options = {"dtype": getattr(torch, ldm.dtype), "variant": ldm.variant, "local_files_only": True}
+    try:
+        return kind.from_pretrained(checkpoint.folder, **options, **EXTRAS[checkpoint.family], **parts)
+    except Exception as error:
+        raise CheckpointError(
+            f"'{checkpoint.folder}' cannot be opened as a {kind.__name__}: {_reason(error)}. {REMEDY}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def _tensors_hash(tensors: dict[str, Tensor]) -> str:
+    """Return 16 hex digits of names and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,60 @@
+"""DDIM inversion: the formula, and that it keeps the source where nothing else is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusion.modes.helpers import Decoded, latents_of, make, opened, same, scene
+
+from dg_project.diffusion.modes import Batch, Sampling
+
+
+def change(checkpoint: Path, steps: int) -> tuple[float, float]:
+    """How far the latents of an inversion and of img2img, asked for what the source shows, are from the source's."""
+    distances = []
+    for mode in ("inversion", "img2img"):
+        generator = opened(checkpoint, mode=mode, inversion={"source_prompt": "a street"}, scheduler="DDIMScheduler")
+        decoded = Decoded(generator)
+        make(generator, prompt="a street", steps=steps, strength=0.8)
+        distances.append(float((decoded.latents - latents_of(generator, scene(0))).abs().mean()))
+    return distances[0], distances[1]
+
+
+def test_with_the_sources_own_prompt_the_source_comes_back(tiny_img2img: Path) -> None:
+    few, _ = change(tiny_img2img, 5)
+    many, img2img = change(tiny_img2img, 40)
+    assert many < few
+    assert many < 0.2 * img2img
+
+
+def test_the_inversion_is_the_formula_of_ddim_upwards(tiny_img2img: Path) -> None:
+    generator = opened(tiny_img2img, mode="inversion", inversion={"source_prompt": "a street"})
+    pipeline, image = generator.pipeline, scene(0)
+    batch = Batch([image], ["night"], [torch.Generator()], [np.zeros((0, 4))], [None])
+    got = generator.mode.invert(batch, Sampling(strength=0.5, steps=10))
+    text = pipeline.encode_prompt(["a street"], "cpu", 1, False)[0]
+    alphas = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2, 0)
+    latents, before = latents_of(generator, image), alphas[0]  # Stable Diffusion ends at its first alpha, not at 1
+    for t in range(1, 1 + 5 * 100, 100):  # five of ten steps, offset by one as in Stable Diffusion
+        with torch.no_grad():
+            noise = pipeline.unet(latents, t, text).sample
+        clean = (latents - (1 - before).sqrt() * noise) / before.sqrt()
+        before = alphas[t]
+        latents = before.sqrt() * clean + (1 - before).sqrt() * noise
+    torch.testing.assert_close(got, latents, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5])
+def test_seeds_matter_only_where_fresh_noise_is_asked_for(tiny_img2img: Path, eta: float) -> None:
+    generator = opened(tiny_img2img, mode="inversion", inversion={"eta": eta})
+    assert same(make(generator, seed=0), make(generator, seed=1)) == (eta == 0)
+
+
+def test_the_pipelines_own_scheduler_is_back_afterwards(tiny_img2img: Path) -> None:
+    generator = opened(tiny_img2img, mode="inversion")
+    own = generator.pipeline.scheduler
+    make(generator)
+    assert generator.pipeline.scheduler is own

@@ -1,0 +1,207 @@
+"""Opening: what cannot work is refused with one clear error, before a weight is read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import constants
+from PIL import Image
+
+from dg_project.diffusion.generator import Generator
+from dg_project.diffusion.opening import check, place
+from dg_project.errors import CheckpointError, DGError, ParameterError
+from dg_project.parameters import LDMParams, MemoryParams
+
+CPU = torch.device("cpu")
+GPU = torch.device("cuda")
+
+
+def params(checkpoint: Path | str, **options: Any) -> LDMParams:
+    return LDMParams(checkpoint=str(checkpoint), **options)
+
+
+def scene() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 40, 3), dtype=np.uint8))
+
+
+def make(generator: Generator) -> np.ndarray:
+    return np.asarray(generator.generate([scene()], ["night"], [0], steps=4, strength=0.5)[0])
+
+
+def changed_index(checkpoint: Path, target: Path, **changes: Any) -> Path:
+    shutil.copytree(checkpoint, target)
+    index = json.loads((target / "model_index.json").read_text())
+    (target / "model_index.json").write_text(json.dumps({**index, **changes}))
+    return target
+
+
+def test_a_missing_text_encoder_is_named(tiny_img2img: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_img2img, tmp_path / "cut")
+    shutil.rmtree(tmp_path / "cut" / "text_encoder")
+    with pytest.raises(CheckpointError, match="names the part 'text_encoder', but there is no such folder"):
+        check(params(tmp_path / "cut"), CPU)
+    none = changed_index(tiny_img2img, tmp_path / "none", text_encoder=[None, None])
+    with pytest.raises(CheckpointError, match="it has no text encoder"):
+        check(params(none), CPU)
+
+
+def test_a_damaged_weight_file_is_named(tiny_img2img: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_img2img, tmp_path / "cut")
+    weights = tmp_path / "cut" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="cannot be opened as a StableDiffusionImg2ImgPipeline"):
+        Generator.from_params(params(tmp_path / "cut"))
+
+
+def test_a_class_that_no_mode_can_run_is_named(tiny_img2img: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"is a FluxPipeline, .* it runs StableDiffusionPipeline, "):
+        check(params(changed_index(tiny_img2img, tmp_path / "flux", _class_name="FluxPipeline")), CPU)
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "controlnet", "lora"])
+def test_an_unreachable_hub_is_one_clear_error(tiny_img2img: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    hub = "nobody/no-such-model"
+    ldm = {"checkpoint": params(hub),
+           "controlnet": params(tiny_img2img, mode="controlnet", controlnet={"checkpoint": hub}),
+           "lora": params(tiny_img2img, loras=[{"weights": hub}])}[name]
+    check(ldm, CPU)
+    with pytest.raises(CheckpointError, match=f"'{hub}' .*(cannot be|could it be)"):
+        Generator.from_params(ldm)
+
+
+@pytest.mark.parametrize(("checkpoint", "mode", "message"), [
+    ("tiny_ldm", "img2img", r"takes 8 channels, img2img gives it \[4\]; use ldm.mode: instruct"),
+    ("tiny_ldm", "inpaint", r"takes 8 channels, inpaint gives it \[4, 9\]; use ldm.mode: instruct"),
+    ("tiny_img2img", "instruct", r"takes 4 channels, .* use ldm.mode: img2img or controlnet or inpaint or inversion"),
+    ("tiny_inpaint", "inversion", r"takes 9 channels, .* use ldm.mode: inpaint"),
+    ("tiny_img2img", "controlnet", "needs a ControlNet, and .* has none: set ldm.controlnet.checkpoint"),
+])
+def test_a_mode_that_the_checkpoint_cannot_do_is_refused(
+    request: pytest.FixtureRequest, checkpoint: str, mode: str, message: str
+) -> None:
+    with pytest.raises(ParameterError, match=message):
+        check(params(request.getfixturevalue(checkpoint), mode=mode), CPU)
+
+
+def test_a_controlnet_must_be_one_and_fit_the_checkpoint(
+    tiny_img2img: Path, tiny_sdxl_controlnet: Path, tiny_controlnet: Path
+) -> None:
+    for beside, message in ((tiny_sdxl_controlnet, "width 32, but .* listens to 16"),
+                            (tiny_img2img / "unet", "is a UNet2DConditionModel, not a ControlNetModel"),
+                            (tiny_img2img / "nowhere", "config.json is missing")):
+        with pytest.raises(CheckpointError, match=message):
+            check(params(tiny_img2img, mode="controlnet", controlnet={"checkpoint": str(beside)}), CPU)
+    with pytest.raises(ParameterError, match=r"not used in mode 'img2img': set ldm\.mode: controlnet"):
+        check(params(tiny_img2img, controlnet={"checkpoint": str(tiny_controlnet)}), CPU)
+
+
+def test_a_checkpoint_may_bring_its_controlnet(tiny_img2img: Path, tiny_controlnet: Path, tmp_path: Path) -> None:
+    whole = changed_index(tiny_img2img, tmp_path / "whole", _class_name="StableDiffusionControlNetPipeline",
+                          controlnet=["diffusers", "ControlNetModel"])
+    shutil.copytree(tiny_controlnet, whole / "controlnet")
+    generator = Generator.from_params(params(whole))
+    assert generator.mode.name == "controlnet"
+    beside = params(tiny_img2img, mode="controlnet", controlnet={"checkpoint": str(tiny_controlnet)})
+    assert np.array_equal(make(generator), make(Generator.from_params(beside)))
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"scheduler": "DDIMSheduler"}, "Did you mean 'DDIMScheduler'"),
+    ({"scheduler": "FlowMatchEulerDiscreteScheduler"}, "no scheduler 'FlowMatchEulerDiscreteScheduler' for images"),
+    ({"scheduler": "EulerDiscreteScheduler", "scheduler_options": {"timestep_spacin": "trailing"}},
+     "no option 'timestep_spacin'. Did you mean 'timestep_spacing'"),
+    ({"scheduler": "LCMScheduler", "steps": 60}, "LCMScheduler refuses ldm.steps 60"),
+    ({"scheduler_options": {"beta_schedule": "round"}}, "PNDMScheduler refuses .*beta_schedule"),
+    ({"memory": {"offload": "model"}}, "there is none here: set ldm.memory.offload: none"),
+    ({"dtype": "float16"}, "on a CPU use float32 or bfloat16"),
+])
+def test_what_the_scheduler_or_the_machine_cannot_do_is_refused(
+    tiny_img2img: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ParameterError, match=message):
+        check(params(tiny_img2img, **options), CPU)
+
+
+def test_what_a_cpu_cannot_do_an_accelerator_can(tiny_img2img: Path) -> None:
+    for options in ({"memory": {"offload": "sequential"}}, {"dtype": "float16"}):
+        assert check(params(tiny_img2img, **options), GPU) is not None
+
+
+@pytest.mark.parametrize(("scheduler", "options", "timesteps"), [
+    ("LCMScheduler", {}, [999, 759, 499, 259]),
+    ("EulerDiscreteScheduler", {"timestep_spacing": "trailing"}, [999, 749, 499, 249]),
+])
+def test_few_step_schedulers_run_their_own_timesteps(
+    tiny_img2img: Path, scheduler: str, options: dict[str, Any], timesteps: list[int]
+) -> None:
+    generator = Generator.from_params(params(tiny_img2img, scheduler=scheduler, scheduler_options=options, steps=4))
+    seen: list[int] = []
+    generator.pipeline.unet.register_forward_pre_hook(lambda module, args: seen.append(round(float(args[1]))))
+    generator.generate([scene()], ["night"], [0], steps=4, strength=1.0)
+    assert seen == timesteps
+    seen.clear()
+    generator.generate([scene()], ["night"], [0], steps=4, strength=0.5)
+    assert seen == timesteps[2:]
+
+
+def test_the_noise_schedule_stays_the_checkpoints_own(tiny_img2img: Path) -> None:
+    config = Generator.from_params(params(tiny_img2img, scheduler="EulerDiscreteScheduler")).pipeline.scheduler.config
+    assert config.beta_schedule == "scaled_linear"
+    assert config.beta_end == pytest.approx(0.012)
+
+
+def test_a_latent_consistency_model_is_told_the_guidance(tiny_img2img: Path, tmp_path: Path) -> None:
+    """An LCM is a Stable Diffusion whose U-Net takes the guidance as an embedding."""
+    from diffusers import UNet2DConditionModel
+
+    lcm = changed_index(tiny_img2img, tmp_path / "lcm", _class_name="LatentConsistencyModelPipeline")
+    unet = UNet2DConditionModel.from_pretrained(lcm / "unet")
+    UNet2DConditionModel.from_config({**unet.config, "time_cond_proj_dim": 8}).save_pretrained(lcm / "unet")
+    generator = Generator.from_params(params(lcm, scheduler="LCMScheduler"))
+    images = [np.asarray(generator.generate([scene()], ["night"], [0], steps=4, guidance_scale=g)[0]) for g in (1, 8)]
+    assert not np.array_equal(*images)
+
+
+def test_saving_memory_hardly_changes_an_image(tiny_img2img: Path) -> None:
+    plain = make(Generator.from_params(params(tiny_img2img))).astype(int)
+    thrifty = Generator.from_params(params(tiny_img2img, memory={"attention_slicing": True, "vae_slicing": True}))
+    assert np.abs(make(thrifty) - plain).max() <= 1
+    tiled = Generator.from_params(params(tiny_img2img, memory={"vae_tiling": True}))
+    assert tiled.pipeline.vae.use_tiling
+
+
+@pytest.mark.parametrize("mode", ["img2img", "inversion"])
+def test_networks_that_wait_elsewhere_change_no_image(tiny_img2img: Path, mode: Any) -> None:
+    """The CPU stands for the accelerator here: the networks are hooked and moved, from the CPU to the CPU."""
+    generator = Generator.from_params(params(tiny_img2img, mode=mode))
+    expected = make(generator)
+    place(generator.pipeline, MemoryParams(offload="model"), CPU)
+    assert all(hasattr(network, "_hf_hook") for network in (generator.pipeline.unet, generator.pipeline.vae))
+    assert np.array_equal(make(generator), expected)
+
+
+def test_sequential_offload_leaves_no_weight_where_the_model_runs(tiny_img2img: Path) -> None:
+    """accelerate cannot run this from the CPU to the CPU, so only the placement is seen here."""
+    generator = Generator.from_params(params(tiny_img2img))
+    place(generator.pipeline, MemoryParams(offload="sequential"), CPU)
+    assert {p.device.type for p in generator.pipeline.unet.parameters()} == {"meta"}
+
+
+def test_every_refusal_is_an_error_that_a_user_can_mend() -> None:
+    assert issubclass(CheckpointError, DGError)
+    assert issubclass(ParameterError, DGError)
+
+
+def test_an_image_generated_at_another_size_comes_back_at_its_own(tiny_img2img: Path) -> None:
+    generator = Generator.from_params(params(tiny_img2img, resolution=48))
+    seen: list[torch.Size] = []
+    generator.pipeline.unet.register_forward_pre_hook(lambda module, args: seen.append(args[0].shape[-2:]))
+    assert generator.generate([scene()], ["night"], [0], steps=2)[0].size == (40, 24)
+    assert tuple(seen[0]) == (48 // 4, 80 // 4)

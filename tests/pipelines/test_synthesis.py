@@ -1,0 +1,39 @@
+"""The synthesis as a pipeline: a vocabulary of the data's own classes, shards of one job list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dg_project.parameters import LDMParams
+from dg_project.pipelines.paths import ROOT_VARIABLE, locate_ldm
+
+Run = tuple[Any, str]
+
+
+def test_shards_of_a_vocabulary_and_the_run_that_gathers_them(drsf_run: Run) -> None:
+    project, _ = drsf_run
+    words = {"weather": ["foggy"], "time": ["dusk"], "objects": 1, "actions": {"car": ["skidding"]}}
+    removed = dict.fromkeys(["fog", "dusk_rain", "night", "night_rain"])
+    synthesis = {"domains": {**removed, "dusk_fog": {"vocabulary": words}}, "min_boxes": 1, "candidates": 1}
+    parts = [project.run("synthesis", synthesis={**synthesis, "shard": shard}) for shard in ("1/2", "2/2")]
+    shards = [project.load("candidate_manifest", version) for version in parts]
+    assert [len(shard) for shard in shards] == [2, 2]
+    version = project.run("synthesis", synthesis=synthesis)
+    whole = project.load("candidate_manifest", version)
+    assert {*whole["sha256"]} == {value for shard in shards for value in shard["sha256"]}
+    assert whole["prompt"].str.startswith("a cityscape photo of a foggy street during dusk. A").all()
+    assert len(list(project.load("candidate_images", version).rglob("*.png"))) == 4
+
+
+def test_every_checkpoint_is_looked_for_below_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
+    ldm = LDMParams(checkpoint="models/sd/v15", mode="controlnet", loras=[{"weights": "/abs/lora.safetensors"}],
+                    controlnet={"checkpoint": "owner/name"})
+    located = locate_ldm(ldm)
+    assert located.checkpoint == str(tmp_path / "models/sd/v15")
+    assert located.controlnet.checkpoint == "owner/name"
+    assert located.loras[0].weights == "/abs/lora.safetensors"
+    assert locate_ldm(LDMParams(checkpoint="owner/name")).controlnet.checkpoint is None
