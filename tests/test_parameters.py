@@ -73,6 +73,8 @@ def test_parameters_cannot_be_changed_after_the_check():
     ("method", "drfs", r"unknown method 'drfs'\. Did you mean 'drsf'\?"),
     ("benchmark.methods", ["erm", "naif"], r"unknown method 'naif'"),
     ("seed", -1, r"seed: "),
+    ("backbone.frozen_stages", "al", r"backbone\.frozen_stages.*'all' \(given: 'al'\)"),
+    ("backbone.weights", "hf-hub:timm/x", r"backbone\.weights: give 'hf-hub:timm/x' as backbone\.name"),
 ])
 def test_a_wrong_value_is_named_with_its_path_and_remedy(path, value, message):
     with pytest.raises(ParameterError, match=message):

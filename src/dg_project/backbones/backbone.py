@@ -93,6 +93,7 @@ class Backbone(nn.Module):
         self._taps = {stage: Tap() for stage in body.ends}
         self._outputs: OrderedDict[str, Tensor] = OrderedDict()
         self._size = PROBE
+        self._still: list[nn.Module] = []
         for stage, end in body.ends.items():
             # A partial of a bound method, unlike a closure, belongs to the copy in a deep copy.
             self.network.get_submodule(end.module).register_forward_hook(partial(self._end_of_stage, stage))
@@ -101,6 +102,7 @@ class Backbone(nn.Module):
         self.strides = {stage: 2 ** int(stage.removeprefix("stage")) for stage in body.ends}
         self.channels = self._measure()
         self._freeze(frozen_stages)
+        self._still = self._frozen_modules()
         self.train()
 
     def _end_of_stage(self, stage: str, module: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
@@ -130,9 +132,9 @@ class Backbone(nn.Module):
         if frozen_stages == "all":
             self.network.requires_grad_(False)
             return
-        for norm in self._batch_norms():
-            if self.frozen_bn:
-                norm.requires_grad_(False)
+        for module in self.network.modules():
+            if self._is_frozen_bn(module):
+                module.requires_grad_(False)
         frozen = [features for stage, features in self._maps(torch.zeros(1, 3, *PROBE)).items()
                   if self.strides[stage] <= 2**frozen_stages]
         if not frozen:
@@ -144,8 +146,14 @@ class Backbone(nn.Module):
             if gradient is not None:
                 weight.requires_grad_(False)
 
-    def _batch_norms(self) -> list[nn.Module]:
-        return [module for module in self.modules() if isinstance(module, _BatchNorm)]
+    def _is_frozen_bn(self, module: nn.Module) -> bool:
+        return self.frozen_bn and isinstance(module, _BatchNorm)
+
+    def _frozen_modules(self) -> list[nn.Module]:
+        """Return the modules in which nothing trains."""
+        weights = {module: list(module.parameters()) for module in self.network.modules()}
+        return [module for module, own in weights.items()
+                if self._is_frozen_bn(module) or (own and not any(weight.requires_grad for weight in own))]
 
     def _maps(self, images: Tensor) -> OrderedDict[str, Tensor]:
         """Return what the taps leave, ``(B, C, h, w)`` by stage."""
@@ -189,11 +197,6 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Switch the mode; what is frozen stays in evaluation mode."""
         super().train(mode)
-        for module in self.network.modules():
-            weights = list(module.parameters())
-            if weights and not any(weight.requires_grad for weight in weights):
-                module.eval()
-        for norm in self._batch_norms():
-            if self.frozen_bn:
-                norm.eval()
+        for module in self._still:
+            module.eval()
         return self

@@ -18,7 +18,7 @@ def evenly_spaced(depth: int) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Pyramid:
-    """Resamples the maps of evenly spaced blocks, finest for the earliest, so that heads of any kind find their strides.
+    """Resamples the maps of evenly spaced blocks, the earliest to the finest, so that every head finds its strides.
 
     Maps of evenly spaced blocks are what dense heads on plain transformers read (BEiT: Bao et al., ICLR 2022), and make
     a tap meaningful: it changes the stages after its own and none before. That a single-stride map resampled to four

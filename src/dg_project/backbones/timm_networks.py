@@ -24,12 +24,13 @@ SHORT_NAMES = {
     "swin_tiny": "swin_tiny_patch4_window7_224",
     "dinov2_small": "vit_small_patch14_dinov2",
     "dinov2_base": "vit_base_patch14_dinov2",
-    "clip_vit_base": "vit_base_patch16_clip_224.openai",
+    # OpenAI trained with QuickGELU; timm's network without it in the name computes GELU.
+    "clip_vit_base": "vit_base_patch16_clip_quickgelu_224.openai",
 }
 """What people say, and what timm calls it."""
 
 SOURCES = ("hf-hub:", "local-dir:")
-ANY_SIZE = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+ANY_SIZE: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 """How networks are asked to read images of any size: plain transformers, windowed ones, convolutional ones."""
 
 # timm warns that a pyramid does not use the classifier's weights, which is the point of a pyramid.
@@ -103,8 +104,9 @@ def _hierarchical(name: str, weights: str | None, options: dict[str, bool]) -> B
     for path, stride in zip(network.feature_info.module_name(), network.feature_info.reduction(), strict=True):
         stage = f"stage{stride.bit_length() - 1}"
         if stride.bit_count() != 1 or stage in ends:
-            raise ParameterError(f"backbone.name: the stages of '{name}' have the strides "
-                                 f"{network.feature_info.reduction()}, not one power of two each; choose another network")
+            strides = network.feature_info.reduction()
+            raise ParameterError(f"backbone.name: the stages of '{name}' have the strides {strides}, not one power of "
+                                 "two each; choose another network")
         if stride > 1:
             ends[stage] = End(_path(network, path, name), layout)
     config = network.pretrained_cfg

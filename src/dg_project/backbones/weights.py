@@ -68,7 +68,7 @@ def _fitted(name: str, weights: str, options: dict[str, bool]) -> Any:
         try:
             return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=_overlay(state, **changes),
                                      **options, **changes)
-        except (RuntimeError, KeyError, AttributeError) as error:
+        except (RuntimeError, KeyError, ValueError, AttributeError) as error:
             problems.append(error)
     raise does_not_fit(name, weights, problems[0]) from problems[0]
 
