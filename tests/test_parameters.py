@@ -91,6 +91,8 @@ def test_parameters_cannot_be_changed_after_the_check():
     ("synthesis.domains", {"night": {"prompt": "x", "vocabulary": {}}}, r"night: give either a prompt or a vocabulary"),
     ("synthesis.domains", {"night": {"prompt": "x", "strength": 0.1}},
      r"synthesis\.domains\.night\.strength 0\.1 with ldm\.steps 6 runs no denoising step: raise ldm\.steps to 10"),
+    ("backbone.frozen_stages", "al", r"backbone\.frozen_stages.*'all' \(given: 'al'\)"),
+    ("backbone.weights", "hf-hub:timm/x", r"backbone\.weights: give 'hf-hub:timm/x' as backbone\.name"),
 ])
 def test_a_wrong_value_is_named_with_its_path_and_remedy(path, value, message):
     with pytest.raises(ParameterError, match=message):

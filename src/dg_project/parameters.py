@@ -261,10 +261,18 @@ class SamplingParams(Params):
 class BackboneParams(Params):
     """The feature extractor."""
 
-    name: str = "tf_efficientnet_lite0"
+    name: str = Field("tf_efficientnet_lite0", description="timm's name | hf-hub:<owner>/<model> | torchvision/<name>")
     weights: str | None = Field("package", description="package | path of a .safetensors/.pth | hub | null for random")
-    frozen_stages: int = Field(2, ge=0, description="stem and first stages that do not train")
-    frozen_bn: bool = True
+    frozen_stages: Annotated[int, Field(ge=0)] | Literal["all"] = Field(
+        2, description="stem and first stages that do not train; all freezes the whole network")
+    frozen_bn: bool = Field(True, description="batch norm keeps its statistics; layer norm trains like other layers")
+
+    @field_validator("weights")
+    @classmethod
+    def _not_a_hub_name(cls, weights: str | None) -> str | None:
+        if weights is not None and weights.startswith("hf-hub:"):
+            raise ValueError(f"give '{weights}' as backbone.name, which it says too, and set backbone.weights to hub")
+        return weights
 
 
 class TaskParams(Params):

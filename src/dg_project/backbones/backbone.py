@@ -1,31 +1,46 @@
-"""One face for every convolutional network: named stages, and a tap at the end of each."""
+"""One face for every network: named stages, and a tap at the end of each."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from functools import partial
+from typing import Literal, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from dg_project.backbones.layouts import Layout
+from dg_project.backbones.pyramid import Pyramid
 from dg_project.errors import ParameterError, nearest
 
 StageMap = Callable[[Tensor], Tensor]
+PROBE = (64, 96)
+"""Height and width of the image that a new backbone is tried with."""
 
 
 class Tap:
     """A place at the end of a stage where a method may put a map of the features.
 
     Attributes:
-        module: callable ``F -> F`` of the same shape, applied to the stage's output; everything downstream sees its
-            result. ``None`` leaves the network as it is. The tap does not own the module: the method registers it.
+        module: callable ``F -> F`` of the same shape ``(B, C, h, w)``, applied to the stage's output; everything
+            downstream sees its result. ``None`` leaves the network as it is. The tap does not own the module: the
+            method registers it.
     """
 
     def __init__(self) -> None:
         self.module: StageMap | None = None
+
+
+@dataclass(frozen=True)
+class End:
+    """Where a stage ends: the dotted name of the submodule that ends it, and the layout of its output."""
+
+    module: str
+    layout: Layout
 
 
 @dataclass(frozen=True)
@@ -34,86 +49,131 @@ class Body:
 
     Attributes:
         network: maps images ``(B, 3, H, W)`` to anything; only the outputs of its stages are read.
-        ends: stage name -> dotted name of the submodule whose output ends that stage.
+        ends: stage name -> where it ends, finest first.
         mean: channel means that the weights expect, for images in [0, 1].
         std: channel deviations that the weights expect.
+        multiple: images are padded at the bottom and on the right to a multiple of this, with the mean colour.
+        pyramid: of a plain vision transformer: makes the stages' strides; its taps see the stride of the patches.
     """
 
     network: nn.Module
-    ends: dict[str, str]
+    ends: dict[str, End]
     mean: Sequence[float]
     std: Sequence[float]
+    multiple: int = 1
+    pyramid: Pyramid | None = None
 
 
 class Backbone(nn.Module):
-    """A convolutional network that returns its stages, ``stage<n>`` being the one of stride ``2**n``.
+    """A network that returns its stages, ``stage<n>`` being the one of stride ``2**n``.
 
     Args:
         body: the network and where its stages end.
-        frozen_stages: the stem and all stages up to this number do not train.
-        frozen_bn: batch normalisation keeps its ImageNet statistics and affine parameters.
+        frozen_stages: the stem and all stages up to this number do not train, nor do they drop anything; ``all``
+            freezes the whole network, also what lies after its last stage.
+        frozen_bn: batch normalisation keeps its ImageNet statistics and affine parameters. Layer normalisation has
+            no statistics: it trains like any other layer.
+
+    Attributes:
+        channels: of each stage, by name.
+        strides: in pixels, of each stage, by name.
+
+    Raises:
+        ParameterError: what the stages return are no maps of the strides in their names.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, body: Body, frozen_stages: int = 0, frozen_bn: bool = True) -> None:
+    def __init__(self, body: Body, frozen_stages: int | Literal["all"] = 0, frozen_bn: bool = True) -> None:
         super().__init__()
         self.network = body.network
         self.frozen_bn = frozen_bn
+        self._ends, self._multiple, self._pyramid = body.ends, body.multiple, body.pyramid
         self._taps = {stage: Tap() for stage in body.ends}
         self._outputs: OrderedDict[str, Tensor] = OrderedDict()
+        self._size = PROBE
+        self._still: list[nn.Module] = []
         for stage, end in body.ends.items():
-            self.network.get_submodule(end).register_forward_hook(self._hook(stage))
+            # A partial of a bound method, unlike a closure, belongs to the copy in a deep copy.
+            self.network.get_submodule(end.module).register_forward_hook(partial(self._end_of_stage, stage))
         self.register_buffer("mean", torch.tensor(body.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(body.std).view(1, 3, 1, 1), persistent=False)
-        self._measure()
+        self.strides = {stage: 2 ** int(stage.removeprefix("stage")) for stage in body.ends}
+        self.channels = self._measure()
         self._freeze(frozen_stages)
+        self._still = self._frozen_modules()
         self.train()
 
-    def _hook(self, stage: str) -> Callable[[nn.Module, object, Tensor], Tensor]:
-        tap = self._taps[stage]
-
-        def end_of_stage(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
-            result = output if tap.module is None else tap.module(output)
-            self._outputs[stage] = result
-            return result
-
-        return end_of_stage
+    def _end_of_stage(self, stage: str, module: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
+        layout, tap = self._ends[stage].layout, self._taps[stage].module
+        features = layout.fold(output, self._size)
+        if tap is None:
+            self._outputs[stage] = features
+            return None
+        self._outputs[stage] = tap(features)
+        return layout.unfold(self._outputs[stage], output)
 
     @torch.no_grad()
-    def _measure(self) -> None:
-        """Fill ``channels`` and ``strides`` from one pass of a 64x64 image."""
+    def _measure(self) -> dict[str, int]:
+        """Return the channels of each stage, found by passing one image through."""
         self.eval()
-        outputs = self(torch.zeros(1, 3, 64, 64))
-        self.channels = {stage: output.shape[1] for stage, output in outputs.items()}
-        self.strides = {stage: 64 // output.shape[2] for stage, output in outputs.items()}
+        outputs = self(torch.zeros(1, 3, *PROBE))
+        for stage, stride in self.strides.items():
+            shape = outputs[stage].shape if stage in outputs else ()
+            if len(shape) != 4 or any(abs(n - length / stride) >= 1
+                                      for n, length in zip(shape[-2:], PROBE, strict=True)):
+                raise ParameterError(f"the network's {stage} is no map of stride {stride}: an image of {PROBE[0]} x "
+                                     f"{PROBE[1]} pixels gives {tuple(shape) or 'nothing'}")
+        return {stage: outputs[stage].shape[1] for stage in self.strides}
 
     @torch.enable_grad()
-    def _freeze(self, frozen_stages: int) -> None:
-        for norm in self._norms():
-            if self.frozen_bn:
-                norm.requires_grad_(False)
-        frozen = [output for stage, output in self(torch.zeros(1, 3, 64, 64)).items()
+    def _freeze(self, frozen_stages: int | Literal["all"]) -> None:
+        if frozen_stages == "all":
+            self.network.requires_grad_(False)
+            return
+        for module in self.network.modules():
+            if self._is_frozen_bn(module):
+                module.requires_grad_(False)
+        frozen = [features for stage, features in self._maps(torch.zeros(1, 3, *PROBE)).items()
                   if self.strides[stage] <= 2**frozen_stages]
         if not frozen:
             return
         # What a stage's output depends on is exactly what lies before it, whatever the network is built of.
-        trainable = [(name, weight) for name, weight in self.network.named_parameters() if weight.requires_grad]
-        gradients = torch.autograd.grad(frozen[-1].sum(), [weight for _, weight in trainable], allow_unused=True)
-        for (_, weight), gradient in zip(trainable, gradients, strict=True):
+        trainable = [weight for weight in self.network.parameters() if weight.requires_grad]
+        gradients = torch.autograd.grad(frozen[-1].sum(), trainable, allow_unused=True)
+        for weight, gradient in zip(trainable, gradients, strict=True):
             if gradient is not None:
                 weight.requires_grad_(False)
 
-    def _norms(self) -> list[nn.Module]:
-        return [module for module in self.modules() if isinstance(module, _BatchNorm)]
+    def _is_frozen_bn(self, module: nn.Module) -> bool:
+        return self.frozen_bn and isinstance(module, _BatchNorm)
 
-    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
-        """Map normalised images ``(B, 3, H, W)`` to ``stage<n>: (B, C_n, H / 2**n, W / 2**n)``, finest first."""
+    def _frozen_modules(self) -> list[nn.Module]:
+        """Return the modules in which nothing trains."""
+        weights = {module: list(module.parameters()) for module in self.network.modules()}
+        return [module for module, own in weights.items()
+                if self._is_frozen_bn(module) or (own and not any(weight.requires_grad for weight in own))]
+
+    def _maps(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        """Return what the taps leave, ``(B, C, h, w)`` by stage."""
+        height, width = images.shape[-2:]
+        padding = (0, -width % self._multiple, 0, -height % self._multiple)
+        images = F.pad(images, padding) if any(padding) else images
+        self._size = (images.shape[-2], images.shape[-1])
         self._outputs = OrderedDict()
         self.network(images)
         outputs, self._outputs = self._outputs, OrderedDict()
         return outputs
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        """Map normalised images ``(B, 3, H, W)`` to ``stage<n>: (B, C_n, H / 2**n, W / 2**n)``, finest first.
+
+        Where a size is no multiple of the stride, most networks round up (the padding of the image shows in the last
+        cells) and some down.
+        """
+        maps = self._maps(images)
+        return maps if self._pyramid is None else self._pyramid(maps, (images.shape[-2], images.shape[-1]))
 
     def normalise(self, images: Tensor) -> Tensor:
         """Map images in [0, 1] to the range that the weights were trained on."""
@@ -135,9 +195,8 @@ class Backbone(nn.Module):
         return next(reversed(self._taps))
 
     def train(self, mode: bool = True) -> Self:
-        """Switch the mode; frozen batch normalisation stays with its stored statistics."""
+        """Switch the mode; what is frozen stays in evaluation mode."""
         super().train(mode)
-        for norm in self._norms():
-            if self.frozen_bn or not all(weight.requires_grad for weight in norm.parameters()):
-                norm.eval()
+        for module in self._still:
+            module.eval()
         return self

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -14,6 +16,83 @@ from torch import Tensor
 from dg_project.errors import CheckpointError
 
 PACKAGED = ("tf_efficientnet_lite0",)
+
+
+def load_timm(name: str, weights: str | None, **options: bool) -> Any:
+    """Create a timm network with its weights.
+
+    Weights given by file or package must fit the whole classifier, of any number of classes, or the network without
+    its classifier. timm converts other layouts that it knows, and resamples position embeddings of another image size.
+
+    Args:
+        name: timm's name of the network.
+        weights: ``package``, ``hub``, the path of a state dict, or None for random weights.
+        options: of ``timm.create_model``.
+
+    Raises:
+        CheckpointError: the weights cannot be read or do not fit.
+    """
+    if weights is None:
+        return timm.create_model(name, **options)
+    if weights == "hub":
+        try:
+            return timm.create_model(name, pretrained=True, **options)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise no_download(name, error) from error
+    features_only = options.pop("features_only", False)
+    network = _fitted(name, weights, options)
+    if features_only:
+        network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=_overlay(network.state_dict()),
+                                    features_only=True, **options)
+    # The configuration would keep a second copy of the weights alive.
+    network.pretrained_cfg.pop("state_dict")
+    return network
+
+
+def _overlay(state: dict[str, Tensor], **changes: Any) -> dict[str, Any]:
+    """Return what makes timm load a state dict, whatever source the name of the network gives."""
+    return {"state_dict": state, "source": None, **changes}
+
+
+def _fitted(name: str, weights: str, options: dict[str, bool]) -> Any:
+    """Return the whole classifier, strictly loaded: a pyramid would silently keep random weights for names it lacks."""
+    state = given_weights(name, weights)
+    with torch.device("meta"):
+        classifier = timm.create_model(name).pretrained_cfg["classifier"]
+    last = state.get(f"{classifier}.weight")
+    # A state dict without a classifier is of a headless network, or of another layout whose head timm will find.
+    numbers: list[int | None] = [0, None] if last is None else [len(last)]
+    problems = []
+    for classes in numbers:
+        changes = {} if classes is None else {"num_classes": classes}
+        try:
+            return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=_overlay(state, **changes),
+                                     **options, **changes)
+        except (RuntimeError, KeyError, ValueError, AttributeError) as error:
+            problems.append(error)
+    raise does_not_fit(name, weights, problems[0]) from problems[0]
+
+
+def given_weights(name: str, weights: str) -> dict[str, Tensor]:
+    """Return the state dict of a network from ``package`` or a path.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be read.
+    """
+    return package_weights(name) if weights == "package" else read_weights(Path(weights))
+
+
+def does_not_fit(name: str, weights: str, error: Exception) -> CheckpointError:
+    """Return the error of weights that belong to another network; libraries list every entry, this the first few."""
+    return CheckpointError(f"backbone.weights: '{weights}' does not fit '{name}': "
+                           + textwrap.shorten(str(error), 400, placeholder=" ..."))
+
+
+def no_download(name: str, error: Exception) -> CheckpointError:
+    """Return the error of weights that the library could not download."""
+    return CheckpointError(f"backbone.weights: the weights of '{name}' could not be downloaded "
+                           f"({textwrap.shorten(str(error), 400, placeholder=' ...')}); check the network connection, "
+                           "or set backbone.weights to a path or null")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -31,7 +110,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"backbone.weights: '{path}' is not a readable state dict ({error}); "
                               "download it again, or save it as .safetensors") from error
-    return state.get("state_dict", state)
+    state = state.get("state_dict", state) if isinstance(state, dict) else {}
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"backbone.weights: '{path}' holds no state dict; save the state_dict() of a network")
+    return state
 
 
 def package_weights(name: str) -> dict[str, Tensor]:
