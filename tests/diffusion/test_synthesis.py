@@ -227,9 +227,9 @@ def test_a_segmentation_controlnet_gets_the_mask_or_names_the_image_that_has_non
         made(manifest)
     Image.fromarray(np.full((24, 40), 10, np.uint8)).save(root / "sky.png")
     Image.fromarray(np.full((24, 40), 0, np.uint8)).save(root / "road.png")
-    sky, road = made(manifest.assign(mask="sky.png")), made(manifest.assign(mask="road.png"))
+    sky, road = (made(manifest.assign(mask=mask, mask_ids="train_ids")) for mask in ("sky.png", "road.png"))
     assert (sky.sha256 != road.sha256).all()
-    assert (sky["mask"] == "").all()
+    assert (sky["mask"] == "sky.png").all()
 
 
 def test_a_card_says_auto_nowhere(source, tiny_ldm: Path, tmp_path: Path) -> None:

@@ -6,15 +6,13 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from dg_project.domains.label_ids import COLOURS
+
 FAINT, STRONG = 100, 200
 """Canny's thresholds on the sum of both Sobel responses, grey levels: the usual pair of ControlNet's annotators."""
 
 PALETTES: dict[str, list[tuple[int, int, int]]] = {
-    "cityscapes": [
-        (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153),
-        (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0),
-        (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
-    ],
+    "cityscapes": list(COLOURS),
     "ade20k": [
         (140, 140, 140), (235, 255, 7), (180, 120, 120), (120, 120, 120), (255, 184, 6), (51, 0, 255), (41, 0, 255),
         (255, 5, 153), (4, 200, 3), (4, 250, 7), (6, 230, 230), (150, 5, 61), (150, 5, 61), (0, 102, 200),

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from dg_project.diffusion.jobs import Job, Jobs, image_seed
 from dg_project.domains.manifest import COLUMNS, PSEUDO_COLUMNS
+from dg_project.domains.masks import load_mask
 from dg_project.errors import DataError
 from dg_project.files import atomic_file, file_hash, inside
 from dg_project.parameters import LDMParams, PseudoDomain
@@ -118,7 +119,7 @@ def _generate(batch: list[Job], root: Path, ldm: LDMParams, generator: Generator
         [job.card["prompt"] for job in batch],
         [job.card["seed"] for job in batch],
         boxes=[job.card.get("boxes", []) for job in batch],
-        masks=[_read(root, job.row["mask"]) if ldm.uses_masks else None for job in batch],
+        masks=[_mask(root, job.row) if ldm.uses_masks else None for job in batch],
         strength=batch[0].card["strength"],
         steps=ldm.steps,
         guidance_scale=ldm.guidance_scale,
@@ -144,6 +145,12 @@ def _read(root: Path, relative: str) -> Image.Image:
         raise DataError(
             f"the source image '{path}' cannot be read ({error}); restore it or run the ingestion again"
         ) from error
+
+
+def _mask(root: Path, row: dict[str, Any]) -> Image.Image:
+    """Return the semantic mask of a source image as train ids."""
+    size = (int(row["width"]), int(row["height"]))
+    return Image.fromarray(load_mask(inside(root, row["mask"]), row["mask_ids"], size).numpy())
 
 
 def _manifest(jobs: Jobs, workspace: Path) -> pd.DataFrame:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from dg_project.parameters import SEMANTIC_CLASSES as SEMANTIC_CLASSES
+
 IGNORE = 255
 """Train id of the pixels that are neither trained on nor scored."""
-
-SEMANTIC_CLASSES = ("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
-                    "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle",
-                    "bicycle")
-"""Name of every train id."""
 
 COLOURS = ((128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153),
            (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0),

@@ -16,6 +16,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dg_project.domains.label_ids import COLOURS
+
 INK, MUTED, GRID, PAPER = "#1f2933", "#5f6c7b", "#e4e8ed", "#ffffff"
 REJECTED, RIGHT = "#d64545", "#2f8f5b"
 METHOD_COLOURS = {"erm": "#8a96a3", "naive": "#d9a441", "mixstyle": "#5a9e6f", "drsf": "#2f6db3",
@@ -23,8 +25,6 @@ METHOD_COLOURS = {"erm": "#8a96a3", "naive": "#d9a441", "mixstyle": "#5a9e6f", "
 SPARE_COLOURS = ["#c8553d", "#3aa6a6", "#b5587f", "#6b7f3a", "#7a5c46"]
 DOMAIN_COLOURS = ["#e0a526", "#3b4cc0", "#5b8fb9", "#1b1f4b", "#8fa3ad", "#c8553d", "#5a9e6f", "#8b5fbf", "#b5587f"]
 CLASS_COLOURS = ["#ff9f1c", "#2ec4b6", "#4cc9f0", "#f15bb5", "#fee440", "#9b5de5", "#90e561", "#ff6b6b", "#c0c0ff"]
-TRAIN_ID_COLOURS = ("804080 f423e8 464646 66669c be9999 999999 faaa1e dcdc00 6b8e23 98fb98 4682b4 dc143c ff0000 00008e "
-                    "000046 003c64 005064 0000e6 770b20")
 DPI = 150
 
 RC: dict[str, Any] = {
@@ -78,7 +78,7 @@ def class_colour(label: int) -> str:
 
 def train_id_colours(n_classes: int) -> NDArray[np.float64]:
     """Return (n, 3) colours in 0..1 of the train ids: Cityscapes' own for its 19 classes, others in turn after them."""
-    own = np.array([tuple(bytes.fromhex(colour)) for colour in TRAIN_ID_COLOURS.split()]) / 255
+    own = np.array(COLOURS) / 255
     spare = np.array([to_rgb(colour) for colour in CLASS_COLOURS])
     return np.concatenate([own, np.resize(spare, (max(0, n_classes - len(own)), 3))])[:n_classes]
 

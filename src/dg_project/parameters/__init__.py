@@ -1,0 +1,72 @@
+"""Every parameter of the project, typed and checked before anything runs.
+
+A method's own parameters live beside the method (``Method.Params``) under the top-level key of its name.
+"""
+
+from __future__ import annotations
+
+from dg_project.parameters.base import Fraction, Params
+from dg_project.parameters.data import DataParams, DomainParams
+from dg_project.parameters.generation import (
+    ControlNetParams,
+    GateParams,
+    InpaintParams,
+    InversionParams,
+    LDMParams,
+    LoRAParams,
+    MemoryParams,
+    PseudoDomain,
+    SamplingParams,
+    SynthesisParams,
+    VocabularyParams,
+    denoising_steps,
+)
+from dg_project.parameters.models import (
+    SEMANTIC_CLASSES,
+    TASK_PARAMS,
+    BackboneParams,
+    ClassificationParams,
+    DetectionParams,
+    InstanceSegmentationParams,
+    SegmentationParams,
+    Task,
+    TaskParams,
+)
+from dg_project.parameters.root import Parameters, check_parameters
+from dg_project.parameters.runs import BenchmarkParams, EvaluationParams, ReportingParams, TrainingParams
+from dg_project.parameters.tiny_ldm import PretrainLDMParams
+
+__all__ = [
+    "SEMANTIC_CLASSES",
+    "TASK_PARAMS",
+    "BackboneParams",
+    "BenchmarkParams",
+    "ClassificationParams",
+    "ControlNetParams",
+    "DataParams",
+    "DetectionParams",
+    "DomainParams",
+    "EvaluationParams",
+    "Fraction",
+    "GateParams",
+    "InpaintParams",
+    "InstanceSegmentationParams",
+    "InversionParams",
+    "LDMParams",
+    "LoRAParams",
+    "MemoryParams",
+    "Parameters",
+    "Params",
+    "PretrainLDMParams",
+    "PseudoDomain",
+    "ReportingParams",
+    "SamplingParams",
+    "SegmentationParams",
+    "SynthesisParams",
+    "Task",
+    "TaskParams",
+    "TrainingParams",
+    "VocabularyParams",
+    "check_parameters",
+    "denoising_steps",
+]

@@ -1,0 +1,26 @@
+"""What all groups of parameters share: immutable, and an unknown key names the nearest known one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from dg_project.errors import nearest
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Params(BaseModel):
+    """Base of all parameter groups: immutable, and an unknown key names the nearest known one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unknown_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    raise ValueError(f"unknown parameter '{key}'.{nearest(str(key), cls.model_fields)}")
+        return data

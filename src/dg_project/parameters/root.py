@@ -1,0 +1,143 @@
+"""All parameters together, and the check that comes before anything runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dg_project.errors import ParameterError, nearest
+from dg_project.parameters.base import Params
+from dg_project.parameters.data import DataParams, DomainParams
+from dg_project.parameters.generation import LDMParams, SamplingParams, SynthesisParams, denoising_steps
+from dg_project.parameters.models import (
+    BackboneParams,
+    ClassificationParams,
+    DetectionParams,
+    InstanceSegmentationParams,
+    SegmentationParams,
+    Task,
+    TaskParams,
+)
+from dg_project.parameters.runs import BenchmarkParams, EvaluationParams, ReportingParams, TrainingParams
+from dg_project.parameters.tiny_ldm import PretrainLDMParams
+
+
+class Parameters(BaseModel):
+    """The root: one field per pipeline. Top-level keys that are not here must be names of methods."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    task: Task = "detection"
+    method: str = "drsf"
+    seed: int = Field(0, ge=0)
+    workspace: str = Field("data/.workspace", description="unfinished and reusable work, addressed by its inputs")
+    data: DataParams
+    ldm: LDMParams
+    synthesis: SynthesisParams
+    sampling: SamplingParams = SamplingParams()
+    backbone: BackboneParams = BackboneParams()
+    detection: DetectionParams = DetectionParams()
+    instance_segmentation: InstanceSegmentationParams = InstanceSegmentationParams()
+    segmentation: SegmentationParams = SegmentationParams()
+    classification: ClassificationParams = ClassificationParams()
+    training: TrainingParams = TrainingParams()
+    evaluation: EvaluationParams = EvaluationParams()
+    reporting: ReportingParams = ReportingParams()
+    benchmark: BenchmarkParams = BenchmarkParams()
+    pretrain_ldm: PretrainLDMParams = PretrainLDMParams()
+
+    @property
+    def head(self) -> TaskParams:
+        """The parameters of the chosen task."""
+        chosen: TaskParams = getattr(self, self.task)
+        return chosen
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes of the chosen task."""
+        return self.segmentation.classes if self.task == "segmentation" else self.data.classes
+
+    @model_validator(mode="after")
+    def _generation(self) -> Parameters:
+        """Refuse what would fail only after hours of generation."""
+        for name, domain in self.synthesis.domains.items():
+            if domain.strength > 0 and denoising_steps(self.ldm.steps, domain.strength) < 1:
+                raise ValueError(f"synthesis.domains.{name}.strength {domain.strength} with ldm.steps {self.ldm.steps} "
+                                 f"runs no denoising step: raise ldm.steps to {math.ceil(1 / domain.strength)} or "
+                                 "more, or the strength")
+        if self.ldm.memory.offload != "none" and self.training.device == "cpu":
+            raise ValueError("ldm.memory.offload moves a model between the CPU and an accelerator, but training.device "
+                             "is cpu: set ldm.memory.offload: none")
+        if self.ldm.mode == "inversion" and not self.ldm.inversion.eta:
+            _check_copies(self.synthesis)
+        return self
+
+
+def _check_copies(synthesis: SynthesisParams) -> None:
+    fixed = [name for name, domain in synthesis.domains.items() if domain.prompt and "{" not in domain.prompt]
+    if synthesis.candidates > 1 and fixed:
+        raise ValueError(f"ldm.mode 'inversion' draws nothing at random, so the {synthesis.candidates} candidates of "
+                         f"'{fixed[0]}' would be copies: set synthesis.candidates: 1, raise ldm.inversion.eta above 0, "
+                         "or write choices {a|b} into the prompt")
+
+
+def check_parameters(raw: dict[str, Any], methods: Mapping[str, type[Params]],
+                     readers: Mapping[str, type[Params]] | None = None) -> Parameters:
+    """Validate everything under ``conf/**/parameters*.yml`` and ``--params`` at once.
+
+    Args:
+        raw: the merged parameters.
+        methods: parameter class of every method, by method name.
+        readers: option class of every reader, by reader name; None leaves the options to the ingestion.
+
+    Raises:
+        ParameterError: one line per wrong or unknown key, with its full path, the reason and the nearest valid key.
+    """
+    known = [*Parameters.model_fields, *methods]
+    problems = [f"unknown parameter '{key}'.{nearest(key, known)}" for key in raw if key not in known]
+    parsed = None
+    try:
+        parsed = Parameters.model_validate({k: v for k, v in raw.items() if k in Parameters.model_fields})
+    except ValidationError as error:
+        problems += _lines(error)
+    for name, schema in methods.items():
+        try:
+            schema.model_validate(raw.get(name, {}))
+        except ValidationError as error:
+            problems += _lines(error, name)
+    problems += _reader_problems(parsed.data, readers) if parsed and readers else []
+    chosen = [raw.get("method", "drsf"), *(parsed.benchmark.methods if parsed else [])]
+    problems += [f"unknown method '{m}'.{nearest(str(m), methods)}" for m in dict.fromkeys(chosen) if m not in methods]
+    if problems or parsed is None:
+        raise ParameterError("wrong parameters, nothing was run:\n  " + "\n  ".join(problems))
+    return parsed
+
+
+def _reader_problems(data: DataParams, readers: Mapping[str, type[Params]]) -> list[str]:
+    """Check the reader and the options of every domain; each problem is told once."""
+    problems: dict[str, None] = {}
+    for domain in [data.source, *data.targets]:
+        reader, _, options = data.layout(domain)
+        own = data.domains.get(domain, DomainParams())
+        if reader not in readers:
+            where = f"data.domains.{domain}.reader" if own.reader else "data.reader"
+            problems[f"{where}: unknown reader '{reader}'.{nearest(reader, readers)}"] = None
+            continue
+        try:
+            readers[reader].model_validate(options)
+        except ValidationError as error:
+            where = f"data.domains.{domain}.options" if own.options is not None else "data.options"
+            problems |= dict.fromkeys(_lines(error, f"{where} (reader {reader})"))
+    return list(problems)
+
+
+def _lines(error: ValidationError, prefix: str = "") -> list[str]:
+    lines = []
+    for item in error.errors():
+        path = ".".join(filter(None, [prefix, *map(str, item["loc"])]))
+        given = "" if item["type"] in ("missing", "value_error") else f" (given: {item['input']!r})"
+        lines.append(f"{path or 'parameters'}: {item['msg'].removeprefix('Value error, ')}{given}")
+    return lines
