@@ -25,7 +25,7 @@ class PretrainLDMParams(Params):
     vae_batch_size: int = Field(4, ge=1)
     batch_size: int = Field(8, ge=1)
     vae_lr: float = Field(1e-3, gt=0)
-    lr: float = Field(4e-4, gt=0)
+    lr: float = Field(1e-3, gt=0)
     checkpoint_every: int = Field(200, ge=1)
     seed: int = 0
     device: str = "auto"
