@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -23,7 +23,8 @@ class PretrainLDMParams(Params):
     vae_steps: int = Field(1200, ge=1)
     unet_steps: int = Field(7000, ge=1)
     vae_batch_size: int = Field(4, ge=1)
-    batch_size: int = Field(8, ge=1)
+    unet_dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="of its convolutions and products")
+    batch_size: int = Field(12, ge=1)
     vae_lr: float = Field(1e-3, gt=0)
     lr: float = Field(1e-3, gt=0)
     checkpoint_every: int = Field(200, ge=1)

@@ -88,3 +88,16 @@ def test_learning_rate_warms_up_and_falls() -> None:
 def test_every_step_has_its_own_draws() -> None:
     draws = {float(torch.rand((), generator=step_generator(0, name, step))) for name in ("a", "b") for step in range(5)}
     assert len(draws) == 10
+
+
+def test_the_loss_sees_the_dtype_that_was_asked_for_and_the_weights_keep_theirs(tmp_path: Path) -> None:
+    model, seen = nn.Linear(4, 1), []
+
+    def loss(generator: torch.Generator) -> dict[str, Tensor]:
+        out = model(torch.randn(2, 4, generator=generator))
+        seen.append(out.dtype)
+        return {"loss_fit": out.float().square().mean()}
+
+    Stage("fit", model, loss, 1, 0.1, 0, 1, autocast=torch.bfloat16).train(tmp_path)
+    assert seen == [torch.bfloat16]
+    assert model.weight.dtype == torch.float32

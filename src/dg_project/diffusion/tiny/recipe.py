@@ -133,7 +133,8 @@ def _train_unet(
             denoiser.train()
 
     history = Stage(
-        "unet", denoiser, loss, params.unet_steps, params.lr, params.seed, params.checkpoint_every, sheet
+        "unet", denoiser, loss, params.unet_steps, params.lr, params.seed, params.checkpoint_every, sheet,
+        getattr(torch, params.unet_dtype),
     ).train(workdir)
     denoiser.eval()
     return history

@@ -36,6 +36,7 @@ class Stage:
         seed: together with the name and the step it seeds every draw.
         checkpoint_every: steps between checkpoints.
         on_checkpoint: called with the step while the modules hold the weight average.
+        autocast: convolutions and products of the loss in this dtype; the weights stay in float32.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Stage:
     seed: int
     checkpoint_every: int
     on_checkpoint: Callable[[int], None] = lambda step: None
+    autocast: torch.dtype = torch.float32
 
     def train(self, workdir: Path) -> pd.DataFrame:
         """Train to the end, from ``<workdir>/<name>.pt`` where it exists, and return the logged losses per step.
@@ -54,7 +56,7 @@ class Stage:
             TrainingError: a loss is not finite.
         """
         parameters = [p for p in self.modules.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=self.lr, betas=(0.9, 0.99), weight_decay=1e-3)
+        optimizer = torch.optim.AdamW(parameters, lr=self.lr, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
         average = EMAModel(parameters, decay=EMA_DECAY)
         history = self._restore(workdir, optimizer, average)
         with tqdm(total=self.steps, initial=len(history), desc=f"{self.name} of the tiny LDM", unit="step") as bar:
@@ -77,7 +79,8 @@ class Stage:
     def _step(self, step: int, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> dict[str, float]:
         for group in optimizer.param_groups:
             group["lr"] = self.lr * learning_rate_factor(step, self.steps)
-        losses = self.loss(step_generator(self.seed, self.name, step))
+        with torch.autocast(parameters[0].device.type, self.autocast, enabled=self.autocast != torch.float32):
+            losses = self.loss(step_generator(self.seed, self.name, step))
         total = sum((v for k, v in losses.items() if k.startswith("loss_")), torch.zeros(()))
         values = {k: float(v.detach()) for k, v in losses.items()}
         if not math.isfinite(float(total.detach())):
