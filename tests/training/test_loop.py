@@ -103,6 +103,19 @@ def test_stop_and_resume_is_bit_equal(tmp_path: Path, optimizer: str, ema: float
     pd.testing.assert_frame_equal(result.history.drop(columns="seconds"), expected.history.drop(columns="seconds"))
 
 
+def test_a_pause_keeps_the_present_weights_and_goes_on_as_if_there_had_been_none(tmp_path: Path) -> None:
+    options = params(selection="source_val", validate_every=2)
+    whole, _ = run(tmp_path / "whole", options, validate=weight_score)
+    paused, before = run(tmp_path / "parts", options, validate=lambda learner: -1.0, until=5)
+    assert len(before.history) == 5
+    present = torch.load(tmp_path / "parts" / CHECKPOINT, weights_only=True)["learner"]
+    assert all(torch.equal(value, present[name]) for name, value in paused.state_dict().items())
+    (tmp_path / "parts" / CHECKPOINT).unlink()
+    run(tmp_path / "parts", options, validate=weight_score, until=5)
+    resumed, _ = run(tmp_path / "parts", options, validate=weight_score)
+    assert_same(whole, resumed)
+
+
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     first, expected = run(tmp_path, params())
     again, result = run(tmp_path, params(), stream=Stream(broken_at=0))

@@ -55,7 +55,8 @@ class TrainResult:
 
 
 def train(learner: L, stream: BatchStream, params: TrainingParams, workdir: Path, *, seed: int = 0,
-          validate: Callable[[L], float] | None = None, on_log: OnLog | None = None) -> TrainResult:
+          validate: Callable[[L], float] | None = None, on_log: OnLog | None = None,
+          until: int | None = None) -> TrainResult:
     """Train a learner in place and leave it with the selected weights, in evaluation mode.
 
     A checkpoint in ``workdir`` is resumed; on the CPU the result is then bit-equal to that of an uninterrupted run.
@@ -68,6 +69,8 @@ def train(learner: L, stream: BatchStream, params: TrainingParams, workdir: Path
         seed: seed of everything that a step draws.
         validate: score of the learner on the source's validation split, higher is better.
         on_log: called after every step with the step (1-based) and its row of the history.
+        until: pause after this step (1-based), with a checkpoint and the weights as they are; the next call goes on
+            from there, with another stream if the caller made one. None trains to the end.
 
     Raises:
         TrainingError: a loss is not finite.
@@ -75,10 +78,11 @@ def train(learner: L, stream: BatchStream, params: TrainingParams, workdir: Path
     """
     use_threads(params.threads)
     with deterministic():
-        run = _Run(learner, params, workdir, seed, Selection(params.selection, validate))
+        last = min(until or params.max_steps, params.max_steps)
+        run = _Run(learner, params, workdir, seed, Selection(params.selection, validate), last)
         run.resume()
-        steps = tqdm(stream.iterate(run.progress.step, params.max_steps), initial=run.progress.step,
-                     total=params.max_steps, desc="training", unit="step", dynamic_ncols=True)
+        steps = tqdm(stream.iterate(run.progress.step, last), initial=run.progress.step, total=last, desc="training",
+                     unit="step", dynamic_ncols=True)
         started = time.perf_counter()
         for step, batch in steps:
             row = run.step(step, batch)
@@ -94,10 +98,11 @@ def train(learner: L, stream: BatchStream, params: TrainingParams, workdir: Path
 class _Run:
     """One training: the learner, what changes with the steps, and the checkpoint that holds it."""
 
-    def __init__(self, learner: L, params: TrainingParams, workdir: Path, seed: int, selection: Selection[L]) -> None:
+    def __init__(self, learner: L, params: TrainingParams, workdir: Path, seed: int, selection: Selection[L],
+                 last: int) -> None:
         self.device = resolve_device(params.device)
         self.learner = learner.to(self.device).to(memory_format=torch.channels_last)
-        self.params, self.seed, self.selection = params, seed, selection
+        self.params, self.seed, self.selection, self.last = params, seed, selection, last
         self.optimizer = build_optimizer(learner, params)
         self.average = Average(learner, params.ema)
         self.path = workdir / CHECKPOINT
@@ -137,11 +142,10 @@ class _Run:
 
     def validate_and_save(self, done: int, row: dict[str, float]) -> None:
         """Validate and write the checkpoint where this step asks for it."""
-        last = done == self.params.max_steps
-        if last or done % self.params.validate_every == 0:
+        if done == self.params.max_steps or done % self.params.validate_every == 0:
             with self.average.applied():
                 self._select(done, row)
-        if last or done % self.params.checkpoint_every == 0:
+        if done == self.last or done % self.params.checkpoint_every == 0:
             self.progress.learner = self.learner.state_dict()
             self.progress.optimizer = self.optimizer.state_dict()
             self.progress.average = self.average.state
@@ -157,8 +161,9 @@ class _Run:
             self.progress.best = snapshot(self.learner)
 
     def finish(self) -> TrainResult:
-        """Give the learner the selected weights."""
-        chosen = self.progress.best or self.average.state
+        """Give the learner the selected weights; a pause selects nothing yet."""
+        paused = self.progress.step < self.params.max_steps
+        chosen = self.average.state if paused else self.progress.best or self.average.state
         if chosen is not None:
             self.learner.load_state_dict(chosen)
         self.learner.eval()
