@@ -12,6 +12,7 @@ from kedro.config import OmegaConfigLoader
 from dg_project.errors import DataError, ParameterError
 from dg_project.experiment import TrainingData, _as_seen, _inputs, _method, _spec, nested, train_method
 from dg_project.files import fingerprint
+from dg_project.methods.artifact import WEIGHTS
 from dg_project.parameters import Parameters
 from dg_project.settings import CONFIG_LOADER_ARGS
 
@@ -41,7 +42,7 @@ def address(method: str, source: pd.DataFrame, pseudo: pd.DataFrame | None, **ch
 @pytest.mark.parametrize("change", [
     {"seed": 1}, {"training__lr": 1e-4}, {"training__max_steps": 7}, {"drsf__lambda_align": 0.5},
     {"detection__fpn_channels": 8}, {"backbone__frozen_stages": 1}, {"task": "segmentation"},
-    {"task": "classification"},
+    {"task": "classification"}, {"training__precision": "bfloat16"}, {"training__accumulate": 2},
 ])
 def test_what_changes_the_model_changes_the_address(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo,
                                                     change: dict[str, Any]) -> None:
@@ -82,3 +83,22 @@ def test_records_become_nested_numbers() -> None:
     records = pd.DataFrame([("mAP", "fog", 0.1), ("mAP", "night", 0.2), ("mAP@50", "fog", 0.3)],
                            columns=["metric", "domain", "value"])
     assert nested(records) == {"mAP": {"fog": 0.1, "night": 0.2}, "mAP@50": {"fog": 0.3}}
+
+
+def test_two_processes_train_the_model_that_one_trains(tiny_streets: Path, tiny_manifest: pd.DataFrame,
+                                                       tiny_pseudo: Pseudo, tmp_path: Path) -> None:
+    root, pseudo = tiny_pseudo
+    data = TrainingData(tiny_manifest, tiny_streets, pseudo.assign(candidates=1), root)
+    trained = {}
+    for processes in (1, 2):
+        chosen = settings(training__accumulate=2, training__processes=processes, training__images_per_step=6,
+                          training__max_steps=2, training__device="cpu", backbone__frozen_bn=True,
+                          synthesis__domains={"night": {"prompt": "night"}, "fog": {"prompt": "fog"}})
+        trained[processes] = train_method("drsf", chosen, data, tmp_path / f"workspace{processes}")
+    one, two = trained[1], trained[2]
+    assert two.folder.parent.name == one.folder.parent.name, "the number of processes is no part of the address"
+    assert (two.folder / WEIGHTS).read_bytes() == (one.folder / WEIGHTS).read_bytes()
+    pd.testing.assert_frame_equal(two.history.drop(columns="seconds"), one.history.drop(columns="seconds"))
+    assert two.history["loss_adv_image"].notna().all(), "pairs stayed together"
+    assert two.history["source_val"].notna().sum() == 1
+    assert [path.name for path in two.folder.parent.iterdir()] == ["model"]

@@ -27,6 +27,7 @@ from dg_project.files import atomic_file, atomic_folder, folder_hash
 from dg_project.methods import Method, method_classes
 from dg_project.methods.artifact import ModelSpec, build_method, load_model, read_card, save_model
 from dg_project.parameters import ClassificationParams, Parameters, Task
+from dg_project.training import crew
 from dg_project.training.device import resolve_device
 from dg_project.training.loop import CHECKPOINT, NOT_SETTINGS, TrainResult, train
 from dg_project.workspace import code_hash, place
@@ -34,7 +35,7 @@ from dg_project.workspace import code_hash, place
 logger = logging.getLogger(__name__)
 
 HISTORY = "history.parquet"
-_DOMAINS = ("batches", "dataset", "instances", "label_ids", "loading", "masks", "views")
+_DOMAINS = ("batches", "dataset", "dealing", "instances", "label_ids", "loading", "masks", "views")
 _EVALUATION = ("classification", "detection", "matching", "scorer", "segmentation")
 _CODE = ("backbones", "tasks", "training", "methods/base.py", *(f"domains/{name}.py" for name in _DOMAINS),
          *(f"evaluation/{name}.py" for name in _EVALUATION))
@@ -107,7 +108,7 @@ def train_method(name: str, settings: Parameters, data: TrainingData, workspace:
         logger.info("'%s', seed %d: trained before on the same inputs, the model is used again", name, settings.seed)
     else:
         logger.info("training '%s' with seed %d", name, settings.seed)
-        _train(spec, settings, data, folder, finished)
+        crew.launch(settings.training, _train, spec, settings, data, folder, finished)
     return Trained(finished, pd.read_parquet(finished / HISTORY))
 
 
@@ -208,6 +209,8 @@ def _train(spec: ModelSpec, settings: Parameters, data: TrainingData, folder: Pa
                          params.flip)
     held_out = _Validation(select(data.source, split="val"), data.source_root, spec, settings)
     result = train(method, stream, params, folder, seed=settings.seed, validate=held_out if len(held_out) else None)
+    if not crew.in_main_process():
+        return
     with atomic_folder(finished) as new:
         save_model(method, spec, new, _meta(settings, data.pseudo, result))
         result.history.to_parquet(new / HISTORY)

@@ -7,6 +7,7 @@ from streets_fixture import SOURCE
 
 from dg_project.domains.batches import Batch, BatchStream, flip_horizontally
 from dg_project.domains.dataset import ManifestDataset
+from dg_project.domains.dealing import Deal, cut
 from dg_project.errors import DataError, ParameterError
 
 DOMAINS = [SOURCE, "night", "fog"]
@@ -148,12 +149,25 @@ def test_paired_without_any_kept_image_falls_back_to_source_images(source, tiny_
 
 def test_prefetching_gives_the_same_batches_and_ends_its_thread(source, pseudo):
     stream = BatchStream(source, pseudo, DOMAINS, "paired", 6, 0, 0.5)
-    for step, batch in stream.iterate(2, 6):
-        assert same(batch, stream.batch(step))
+    for step, (part,) in stream.iterate(2, 6):
+        assert same(part.batch, stream.batch(step))
     endless = stream.iterate(0, 10**9)
     assert [next(endless)[0] for _ in range(3)] == [0, 1, 2]
     endless.close()
     assert not any(thread.name == "batches" for thread in threading.enumerate())
+
+
+def test_parts_are_the_batch_dealt_out_by_pair(source, pseudo):
+    stream = BatchStream(source, pseudo, DOMAINS, "paired", 9, 0, 0.5)
+    whole, parts = stream.batch(3), stream.parts(3, Deal(2))
+    assert [(part.number, round(9 * part.share)) for part in parts] == [(0, 6), (1, 3)]
+    for part in parts:
+        assert same(part.batch, whole.rows(torch.isin(whole.pair_id, part.batch.pair_id)))
+    for process in (0, 1):
+        own, = stream.parts(3, Deal(2, process, 2))
+        assert same(own.batch, parts[process].batch)
+    assert len(stream.parts(3, Deal(5))) == 3, "three pairs fill three parts"
+    assert cut([7, 8, 7], 1) == [[0, 1, 2]], "the whole batch keeps its order"
 
 
 def test_an_error_in_the_thread_reaches_the_trainer(source, tiny_streets, tiny_manifest):

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dg_project.domains.batches import Batch
+from dg_project.domains.batches import Batch, Part
+from dg_project.domains.dealing import Deal
 from dg_project.errors import CheckpointError, ParameterError, TrainingError
 from dg_project.parameters import TrainingParams
 from dg_project.training.device import peak_memory_mb, resolve_device
@@ -46,12 +47,15 @@ class Stream:
     def __init__(self, broken_at: int | None = None) -> None:
         self.broken_at = broken_at
 
-    def iterate(self, first: int, last: int) -> Iterator[tuple[int, Batch]]:
+    def iterate(self, first: int, last: int, deal: Deal) -> Iterator[tuple[int, list[Part]]]:
         for step in range(first, last):
             images = torch.rand(8, 3, 2, 2, generator=torch.Generator().manual_seed(step))
             if step == self.broken_at:
                 images[0] = torch.nan
-            yield step, Batch(list(images), [{}] * 8, torch.zeros(8, dtype=torch.long), torch.arange(8), torch.ones(8))
+            pairs = torch.tensor([0, 0, 0, 1, 2, 3, 3, 4])
+            batch = Batch(list(images), [{}] * 8, torch.zeros(8, dtype=torch.long), pairs, torch.ones(8))
+            yield step, [Part(number, len(rows) / 8, batch.rows(torch.tensor(rows)))
+                         for number, rows in deal.mine(pairs.tolist())]
 
 
 def params(**changes: Any) -> TrainingParams:
@@ -195,6 +199,59 @@ def test_a_checkpoint_of_another_training_or_a_broken_one_is_refused(tmp_path: P
     (tmp_path / CHECKPOINT).write_bytes(content[: len(content) // 2])
     with pytest.raises(CheckpointError, match="no readable training checkpoint"):
         run(tmp_path, params())
+
+
+class Line(Regression):
+    """The loss is a mean over images, and nothing is drawn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Sequential(nn.Linear(4, 1))
+
+
+def fit(workdir: Path, **changes: Any) -> tuple[Line, TrainResult]:
+    torch.manual_seed(0)
+    learner = Line()
+    return learner, train(learner, Stream(), params(**changes), workdir, seed=5)  # type: ignore[arg-type]
+
+
+def test_micro_batches_make_the_step_of_the_whole_batch(tmp_path: Path) -> None:
+    whole, expected = fit(tmp_path / "whole", images_per_step=8)
+    for parts in (2, 4, 8):
+        cut, result = fit(tmp_path / str(parts), images_per_step=8, accumulate=parts)
+        for left, right in zip(whole.parameters(), cut.parameters(), strict=True):
+            torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-6)
+        pd.testing.assert_frame_equal(result.history.drop(columns="seconds"), expected.history.drop(columns="seconds"),
+                                      rtol=1e-4)
+
+
+def test_bfloat16_computes_in_short_and_keeps_weights_and_losses_long(tmp_path: Path) -> None:
+    formats = set()
+
+    class Watched(Line):
+        def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+            formats.add(self.backbone(torch.ones(1, 3)).dtype)
+            return super().losses(batch, progress)
+
+    _, expected = fit(tmp_path / "long")
+    torch.manual_seed(0)
+    short = Watched()
+    result = train(short, Stream(), params(precision="bfloat16"), tmp_path, seed=5)  # type: ignore[arg-type]
+    assert formats == {torch.bfloat16}
+    assert {weight.dtype for weight in short.parameters()} == {torch.float32}
+    difference = result.history["loss"] - expected.history["loss"]
+    assert 0 < difference.abs().max() < 0.02 * expected.history["loss"].max()
+    with pytest.raises(ParameterError, match="float16 needs an accelerator"):
+        fit(tmp_path / "cpu", precision="float16")
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"accumulate": 9, "images_per_step": 8}, "more micro-batches than images"),
+    ({"accumulate": 3, "processes": 2}, "set accumulate to 2 or a multiple"),
+])
+def test_micro_batches_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        params(**changes)
 
 
 def test_selection_needs_a_usable_score(tmp_path: Path) -> None:

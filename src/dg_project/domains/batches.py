@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dg_project.domains.dataset import ManifestDataset
+from dg_project.domains.dealing import WHOLE, Deal
 from dg_project.errors import DataError, ParameterError
 
 Batching = Literal["source", "mixed", "paired"]
@@ -59,6 +60,20 @@ class Batch:
                           self.domain_id[index], self.pair_id[index], self.weight[index])
 
 
+class Part(NamedTuple):
+    """A micro-batch: some of the rows of a step's batch.
+
+    Attributes:
+        number: which part of the step it is.
+        share: of the step's rows.
+        batch: its rows.
+    """
+
+    number: int
+    share: float
+    batch: Batch
+
+
 class BatchStream:
     """Endless batches of ``images_per_step`` images.
 
@@ -99,25 +114,35 @@ class BatchStream:
 
     def batch(self, step: int) -> Batch:
         """Return the batch of one step, the same whenever and wherever it is asked for."""
+        return self.parts(step)[0].batch
+
+    def parts(self, step: int, deal: Deal = WHOLE) -> list[Part]:
+        """Return the parts of a step's batch that are this process's; images of other parts are never opened."""
         rng = np.random.default_rng([self.seed, 1, step])
         items = self._paired_items(step, rng) if self.batching == "paired" else self._draw(step, self.images_per_step)
         pairs = [self._pair_ids[kind][index] for kind, index in items]
         flipped = {pair: rng.random() < self.flip for pair in dict.fromkeys(pairs)}
+        return [Part(number, len(rows) / len(items), self._load([(*items[row], flipped[pairs[row]]) for row in rows]))
+                for number, rows in deal.mine(pairs)]
+
+    def _load(self, rows: list[tuple[int, int, bool]]) -> Batch:
+        """Open images, given by data set, index and whether they are flipped."""
         images, targets = [], []
-        for (kind, index), pair in zip(items, pairs, strict=True):
+        for kind, index, flip in rows:
             image, target = self._dataset(kind)[index]
-            image, target = flip_horizontally(image, target) if flipped[pair] else (image, dict(target))
+            image, target = flip_horizontally(image, target) if flip else (image, dict(target))
             images.append(image.to(torch.float32).div_(255))
             targets.append(target)
-        return Batch(images, targets, torch.tensor([self._domain_ids[kind][index] for kind, index in items]),
-                     torch.tensor(pairs), torch.tensor([self._dataset(kind).weights[index] for kind, index in items]))
+        return Batch(images, targets, torch.tensor([self._domain_ids[kind][index] for kind, index, _ in rows]),
+                     torch.tensor([self._pair_ids[kind][index] for kind, index, _ in rows]),
+                     torch.tensor([self._dataset(kind).weights[index] for kind, index, _ in rows]))
 
-    def iterate(self, first: int, last: int, ahead: int = 3) -> Iterator[tuple[int, Batch]]:
-        """Yield ``(step, batch)`` for ``first <= step < last``; a thread prepares up to ``ahead`` batches."""
-        ready: queue.Queue[tuple[int, Batch | BaseException]] = queue.Queue(maxsize=ahead)
+    def iterate(self, first: int, last: int, deal: Deal = WHOLE, ahead: int = 3) -> Iterator[tuple[int, list[Part]]]:
+        """Yield ``(step, parts)`` for ``first <= step < last``; a thread prepares up to ``ahead`` steps."""
+        ready: queue.Queue[tuple[int, list[Part] | BaseException]] = queue.Queue(maxsize=ahead)
         stop = threading.Event()
 
-        def offer(step: int, value: Batch | BaseException) -> None:
+        def offer(step: int, value: list[Part] | BaseException) -> None:
             while not stop.is_set():
                 with suppress(queue.Full):
                     ready.put((step, value), timeout=0.1)
@@ -128,7 +153,7 @@ class BatchStream:
                 if stop.is_set():
                     return
                 try:
-                    offer(step, self.batch(step))
+                    offer(step, self.parts(step, deal))
                 except BaseException as error:  # raised again where the batch is used
                     offer(step, error)
                     return

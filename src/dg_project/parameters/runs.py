@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from dg_project.parameters.base import Fraction, Params
 
@@ -29,6 +29,20 @@ class TrainingParams(Params):
     selection: Literal["source_val", "last"] = "source_val"
     device: str = Field("auto", description="auto | cpu | cuda | cuda:1 | mps")
     threads: int | None = Field(None, ge=1, description="torch threads; None keeps torch's own choice")
+    precision: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of convolutions and products")
+    accumulate: int = Field(1, ge=1, description="micro-batches that a step is computed in, one after another or each "
+                                                 "by another process")
+    processes: int = Field(1, ge=1, description="that share the micro-batches, each on a GPU of its own")
+
+    @model_validator(mode="after")
+    def _shared_out(self) -> Self:
+        if self.accumulate > self.images_per_step:
+            raise ValueError(f"accumulate {self.accumulate} cuts a step of {self.images_per_step} images into more "
+                             "micro-batches than images: lower it, or raise images_per_step")
+        if self.accumulate % self.processes:
+            raise ValueError(f"accumulate {self.accumulate} micro-batches cannot be shared by {self.processes} "
+                             f"processes: set accumulate to {self.processes} or a multiple")
+        return self
 
 
 class EvaluationParams(Params):

@@ -23,6 +23,7 @@ class Progress:
         step: steps done.
         learner: weights and buffers.
         optimizer: state of the optimiser.
+        precision: scale of the loss, where the precision needs one.
         average: the moving average of the weights, or None.
         best_step: step (1-based) of the best validation, or None.
         best_score: its score.
@@ -34,6 +35,7 @@ class Progress:
     step: int = 0
     learner: State = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
+    precision: dict[str, Any] = field(default_factory=dict)
     average: State | None = None
     best_step: int | None = None
     best_score: float | None = None

@@ -12,12 +12,12 @@ import torch
 from torch.utils import deterministic as debugging
 
 
-def seed_step(seed: int, step: int) -> None:
-    """Seed Python, NumPy and torch (all devices) for one step.
+def seed_step(seed: int, step: int, part: int = 0) -> None:
+    """Seed Python, NumPy and torch (all devices) for one micro-batch of a step.
 
-    No generator state has to be stored: what a step draws is a function of ``(seed, step)``.
+    No generator state has to be stored: what it draws is a function of ``(seed, step, part)``.
     """
-    state = np.random.SeedSequence([seed, step]).generate_state(3)
+    state = np.random.SeedSequence([seed, step, part]).generate_state(3)
     random.seed(int(state[0]))
     np.random.seed(int(state[1]))
     torch.manual_seed(int(state[2]))

@@ -16,10 +16,11 @@ class Learner(nn.Module, ABC):
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return scalars: ``loss_*`` are summed and minimised, ``log_*`` are only recorded.
 
-        ``loss_adv_*`` belong to a game between two players and need not fall.
+        ``loss_adv_*`` belong to a game between two players and need not fall. A step that is computed in micro-batches
+        calls this once for each, and weighs the losses by their shares of the images.
 
         Args:
-            batch: images of one step, on the learner's device.
+            batch: images of one step or micro-batch, on the learner's device.
             progress: share of the training that is done, 0 to 1.
         """
 

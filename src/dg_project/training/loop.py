@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -12,23 +12,24 @@ from typing import TypeVar
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
 from tqdm import tqdm
 
-from dg_project.domains.batches import Batch, BatchStream
+from dg_project.domains.batches import BatchStream, Part
 from dg_project.errors import TrainingError
 from dg_project.parameters import TrainingParams
 from dg_project.training.checkpoint import Progress
+from dg_project.training.crew import Crew
 from dg_project.training.determinism import deterministic, seed_step
 from dg_project.training.device import peak_memory_mb, resolve_device, use_threads
 from dg_project.training.ema import Average, snapshot
 from dg_project.training.learner import Learner
 from dg_project.training.optimisation import build_optimizer, set_lr
+from dg_project.training.precision import Precision
 from dg_project.training.selection import Selection
 
 CHECKPOINT = "last.pt"
-# Where a checkpoint may be written and which device computes are no part of what is computed.
-NOT_SETTINGS = {"checkpoint_every", "device", "threads"}
+# Where a checkpoint may be written and which devices compute are no part of what is computed.
+NOT_SETTINGS = {"checkpoint_every", "device", "threads", "processes"}
 
 L = TypeVar("L", bound=Learner)
 OnLog = Callable[[int, dict[str, float]], None]
@@ -60,6 +61,8 @@ def train(learner: L, stream: BatchStream, params: TrainingParams, workdir: Path
     """Train a learner in place and leave it with the selected weights, in evaluation mode.
 
     A checkpoint in ``workdir`` is resumed; on the CPU the result is then bit-equal to that of an uninterrupted run.
+    A step is computed in ``params.accumulate`` micro-batches. Processes that accelerate or ``crew.launch`` started
+    share them; all end with the same weights, and the main one validates and writes the checkpoint.
 
     Args:
         learner: what is trained.
@@ -68,7 +71,7 @@ def train(learner: L, stream: BatchStream, params: TrainingParams, workdir: Path
         workdir: folder of the checkpoint, one per training.
         seed: seed of everything that a step draws.
         validate: score of the learner on the source's validation split, higher is better.
-        on_log: called after every step with the step (1-based) and its row of the history.
+        on_log: called after every step with the step (1-based) and its row of the history, by the main process.
         until: pause after this step (1-based), with a checkpoint and the weights as they are; the next call goes on
             from there, with another stream if the caller made one. None trains to the end.
 
@@ -81,16 +84,19 @@ def train(learner: L, stream: BatchStream, params: TrainingParams, workdir: Path
         last = min(until or params.max_steps, params.max_steps)
         run = _Run(learner, params, workdir, seed, Selection(params.selection, validate), last)
         run.resume()
-        steps = tqdm(stream.iterate(run.progress.step, last), initial=run.progress.step, total=last, desc="training",
-                     unit="step", dynamic_ncols=True)
+        batches = stream.iterate(run.progress.step, last, run.crew.deal(params.accumulate))
+        quiet = {} if run.crew.is_main else {"disable": True}
+        steps = tqdm(batches, initial=run.progress.step, total=last, desc="training", unit="step", dynamic_ncols=True,
+                     **quiet)
         started = time.perf_counter()
-        for step, batch in steps:
-            row = run.step(step, batch)
+        for step, parts in steps:
+            row = run.step(step, parts)
             row["seconds"] = time.perf_counter() - started
-            run.validate_and_save(step + 1, row)
+            if run.crew.is_main:
+                run.validate_and_save(step + 1, row)
             started = time.perf_counter()
             steps.set_postfix_str(f"loss {row['loss']:.3f}")
-            if on_log is not None:
+            if on_log is not None and run.crew.is_main:
                 on_log(step + 1, row)
         return run.finish()
 
@@ -100,45 +106,57 @@ class _Run:
 
     def __init__(self, learner: L, params: TrainingParams, workdir: Path, seed: int, selection: Selection[L],
                  last: int) -> None:
-        self.device = resolve_device(params.device)
+        self.crew = Crew(resolve_device(params.device))
+        self.device = self.crew.device
         self.learner = learner.to(self.device).to(memory_format=torch.channels_last)
         self.params, self.seed, self.selection, self.last = params, seed, selection, last
+        self.precision = Precision(params.precision, self.device)
         self.optimizer = build_optimizer(learner, params)
+        self.weights = [weight for weight in learner.parameters() if weight.requires_grad]
         self.average = Average(learner, params.ema)
         self.path = workdir / CHECKPOINT
         self.progress = Progress(params.model_dump(mode="json", exclude=NOT_SETTINGS) | {"seed": seed})
 
     def resume(self) -> None:
-        stored = Progress.load(self.path, self.progress.settings)
+        stored = self.crew.from_main(Progress.load(self.path, self.progress.settings) if self.crew.is_main else None)
         if stored is None:
+            self.crew.share_weights(self.learner)
             return
         self.progress = stored
         self.learner.load_state_dict(stored.learner)
         self.optimizer.load_state_dict(stored.optimizer)
+        self.precision.load(stored.precision)
         if stored.average is not None:
             self.average.state = {name: value.to(self.device) for name, value in stored.average.items()}
 
-    def step(self, step: int, batch: Batch) -> dict[str, float]:
+    def step(self, step: int, parts: Sequence[Part]) -> dict[str, float]:
         """Take one optimiser step and return its row of the history."""
-        seed_step(self.seed, step)
         lr = set_lr(self.optimizer, step, self.params)
         self.learner.train()
-        losses = self.learner.losses(batch.to(self.device), step / self.params.max_steps)
-        total = torch.stack([value for name, value in losses.items() if name.startswith("loss_")]).sum()
-        values = {name: value.detach().item() for name, value in losses.items()}
-        row = {"step": float(step + 1), "loss": total.item(), **values, "lr": lr}
-        if not math.isfinite(row["loss"]):
-            raise TrainingError(f"step {step + 1}: the loss is not finite ({_readable(losses)}); lower training.lr, "
-                                "set training.grad_clip, or look at the images of this step")
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        if self.params.grad_clip is not None:
-            nn.utils.clip_grad_norm_(self.learner.parameters(), self.params.grad_clip)
-        self.optimizer.step()
+        values = _sum(self.crew.gathered([self._part(step, part) for part in parts]))
+        if not math.isfinite(values["loss"]):
+            losses = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if name != "loss")
+            raise TrainingError(f"step {step + 1}: the loss is not finite ({losses}); lower training.lr, set "
+                                "training.grad_clip, or look at the images of this step")
+        self.crew.sum_gradients(self.weights)
+        self.crew.mean_statistics(self.learner)
+        self.precision.step(self.optimizer, self.weights, self.params.grad_clip)
         self.average.update(step)
         self.progress.step = step + 1
+        row = {"step": float(step + 1), **values, "lr": lr}
         self.progress.history.append(row)
         return row
+
+    def _part(self, step: int, part: Part) -> dict[str, float]:
+        """Add a micro-batch's share of the step's gradients, and return its share of the losses."""
+        seed_step(self.seed, step, part.number)
+        with self.precision.autocast():
+            losses = self.learner.losses(part.batch.to(self.device), step / self.params.max_steps)
+        total = torch.stack([value.float() for name, value in losses.items() if name.startswith("loss_")]).sum()
+        self.precision.backward(part.share * total)
+        values = torch.stack([total.detach(), *(value.detach().to(total) for value in losses.values())]).tolist()
+        return {name: part.share * value for name, value in zip(["loss", *losses], values, strict=True)}
 
     def validate_and_save(self, done: int, row: dict[str, float]) -> None:
         """Validate and write the checkpoint where this step asks for it."""
@@ -148,6 +166,7 @@ class _Run:
         if done == self.last or done % self.params.checkpoint_every == 0:
             self.progress.learner = self.learner.state_dict()
             self.progress.optimizer = self.optimizer.state_dict()
+            self.progress.precision = self.precision.state()
             self.progress.average = self.average.state
             self.progress.save(self.path)
 
@@ -166,11 +185,18 @@ class _Run:
         chosen = self.average.state if paused else self.progress.best or self.average.state
         if chosen is not None:
             self.learner.load_state_dict(chosen)
+        self.crew.share_weights(self.learner)
         self.learner.eval()
         history = pd.DataFrame(self.progress.history).astype({"step": int})
-        return TrainResult(history, self.progress.best_step or self.progress.step, self.progress.best_score,
-                           median(history["seconds"]), peak_memory_mb(self.device))
+        return self.crew.from_main(
+            TrainResult(history, self.progress.best_step or self.progress.step, self.progress.best_score,
+                        median(history["seconds"]), peak_memory_mb(self.device)))
 
 
-def _readable(losses: dict[str, Tensor]) -> str:
-    return ", ".join(f"{name} {float(value):.4g}" for name, value in losses.items())
+def _sum(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Add values of the same name."""
+    total: dict[str, float] = {}
+    for row in rows:
+        for name, value in row.items():
+            total[name] = total.get(name, 0.0) + value
+    return total
