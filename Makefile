@@ -11,7 +11,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint viz mlflow bench notebook
+.PHONY: help run test lint viz mlflow bench results notebook
 
 help: ## show these lines
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -33,6 +33,9 @@ mlflow: .venv/.stamp ## show and compare tracked runs, in the browser
 
 bench: .venv/.stamp ## methods x seeds to one table; stop it any time, it resumes
 	$(BIN)/kedro run --pipeline=benchmark $(ARGS)
+
+results: .venv/.stamp ## write docs/results.md and the README's table from benchmarks/results (ARGS="--record NAME --of ablation")
+	$(BIN)/python -m dg_project.results $(ARGS)
 
 notebook: .venv/.stamp ## open the tours in notebooks/
 	$(BIN)/jupyter lab notebooks $(ARGS)

@@ -89,7 +89,7 @@ def test_benchmark_table_pairs_by_seed_and_puts_the_baseline_first():
     assert row["gain_p_t"] == pytest.approx(stats.ttest_1samp(gains, 0).pvalue)
     assert math.isnan(table.loc["erm", "gain"])
     text = to_markdown(table)
-    assert text.count("\n| ") == 2
+    assert text.count("\n| drsf | ") == 2  # scores and costs
     assert "source_val" in text
     assert "70.0 ± 0.0" in text
 

@@ -30,7 +30,17 @@ RECORD_COLUMNS: dict[str, str] = {
 COST_COLUMNS: dict[str, str] = {
     "images_generated": "images that the diffusion model made for this method",
     "peak_memory_mb": "highest memory of the training, MB",
+    "max_steps": "steps of the training",
+    "images_per_step": "source and pseudo images of a step",
+    "inference_ms": "milliseconds to predict one image, NaN where it was not measured",
+    "inference_parameters": "numbers in the model that predicts",
 }
+ORIGIN_COLUMNS: dict[str, str] = {
+    "target_images": "target images that training opened: no | unlabelled (unsupervised domain adaptation)",
+    "overrides": "JSON of what a row of a grid changes: method, pseudo domains, parameters",
+}
+NO_TARGET = "no"
+COLUMNS = (*RECORD_COLUMNS, *COST_COLUMNS, *ORIGIN_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,12 @@ class RunFacts:
     task: str = "detection"
     images_generated: int = 0
     peak_memory_mb: float = float("nan")
+    max_steps: int = 0
+    images_per_step: int = 0
+    inference_ms: float = float("nan")
+    inference_parameters: int = 0
+    target_images: str = NO_TARGET
+    overrides: str = "{}"
 
 
 def result_records(scores: pd.DataFrame, facts: RunFacts) -> pd.DataFrame:
@@ -56,7 +72,7 @@ def result_records(scores: pd.DataFrame, facts: RunFacts) -> pd.DataFrame:
         facts: of the run.
 
     Returns:
-        Columns ``RECORD_COLUMNS`` then ``COST_COLUMNS``; per metric the source, each target, then ``unseen_mean``.
+        The columns ``COLUMNS``, those of the contract first; per metric the source, each target, then ``unseen_mean``.
         The unseen mean is NaN when a target has no score, never a mean over fewer domains.
 
     Raises:
@@ -76,8 +92,8 @@ def result_records(scores: pd.DataFrame, facts: RunFacts) -> pd.DataFrame:
         rows += [*source.to_dict("records"), *targets.to_dict("records"), unseen]
     records = pd.DataFrame(rows)[["domain", "metric", "value", "n_images"]]
     records["role"] = np.where(records["domain"] == facts.source, "source", "target")
-    constant = {key: getattr(facts, key) for key in [*RECORD_COLUMNS, *COST_COLUMNS] if hasattr(facts, key)}
-    return records.assign(**constant)[[*RECORD_COLUMNS, *COST_COLUMNS]]
+    constant = {key: getattr(facts, key) for key in COLUMNS if hasattr(facts, key)}
+    return records.assign(**constant)[list(COLUMNS)]
 
 
 def check_records(records: pd.DataFrame, name: str = "results") -> pd.DataFrame:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
 
 from dg_project.errors import DataError, nearest
-from dg_project.evaluation.records import COST_COLUMNS, UNSEEN_MEAN, check_records
+from dg_project.evaluation.records import COST_COLUMNS, NO_TARGET, UNSEEN_MEAN, check_records
 from dg_project.evaluation.statistics import paired_test, t_interval
 
-SUMMARY_COLUMNS = ["selection", "n_seeds"]
+SUMMARY_COLUMNS = ["selection", "target_images", "n_seeds"]
 GAIN_COLUMNS = ["gain", "gain_low", "gain_high", "gain_p_t", "gain_p_wilcoxon", "gain_n"]
+UDA_MARK = "†"
+UDA_NOTE = f"{UDA_MARK} opened unlabelled target images (domain adaptation): not comparable with the other rows."
 
 
 def benchmark_table(records: pd.DataFrame, *, metric: str = "mAP@50", baseline: str = "erm",
-                    confidence: float = 0.95) -> pd.DataFrame:
+                    confidence: float = 0.95, also: Sequence[str] = ()) -> pd.DataFrame:
     """Summarise records over seeds.
 
     Args:
@@ -25,11 +27,13 @@ def benchmark_table(records: pd.DataFrame, *, metric: str = "mAP@50", baseline: 
         metric: the one to show.
         baseline: method that the gain on the unseen mean is taken against, paired by seed.
         confidence: of all intervals (t over seeds).
+        also: further methods to take gains against; those without records are passed over.
 
     Returns:
-        One row per method (index), in order of appearance with the baseline first. Columns: ``selection``,
-        ``n_seeds``; for each domain and ``unseen_mean`` ``<name>``, ``<name>_low``, ``<name>_high``; ``gain*`` over the
-        baseline (``gain_n`` seeds in common); mean ``seconds_per_step``, ``images_generated``, ``peak_memory_mb``.
+        One row per method (index), in order of appearance with the baseline first. Columns: ``SUMMARY_COLUMNS``; for
+        each domain and ``unseen_mean`` ``<name>``, ``<name>_low``, ``<name>_high``; ``GAIN_COLUMNS`` over the baseline
+        (``gain_n`` seeds in common), and the same over ``also`` with ``gain_over_<name>`` for ``gain``; means of
+        ``seconds_per_step`` and of ``COST_COLUMNS``.
 
     Raises:
         DataError: the baseline or the metric is not among the records, or selection rules are mixed within a method.
@@ -42,62 +46,118 @@ def benchmark_table(records: pd.DataFrame, *, metric: str = "mAP@50", baseline: 
                         f"{nearest(baseline, methods or ['(no records)'])}")
     domains = [d for d in dict.fromkeys(rows["domain"]) if d != UNSEEN_MEAN] + [UNSEEN_MEAN]
     methods.sort(key=lambda method: method != baseline)
-    table = {method: _row(rows[rows["method"] == method], rows[rows["method"] == baseline], domains, confidence)
-             for method in methods}
+    by_method = {method: rows[rows["method"] == method] for method in methods}
+    references = {"gain": baseline, **{gain_over(name): name for name in also if name in methods and name != baseline}}
+    table = {}
+    for method, mine in by_method.items():
+        table[method] = _summary(mine, domains, confidence)
+        for prefix, reference in references.items():
+            table[method] |= _gains(mine, by_method[reference], prefix, confidence)
+        table[method] |= {name: mine[name].mean() if name in mine else math.nan
+                          for name in ("seconds_per_step", *COST_COLUMNS)}
     return pd.DataFrame.from_dict(table, orient="index").rename_axis("method")
 
 
-def _row(mine: pd.DataFrame, theirs: pd.DataFrame, domains: list[str], confidence: float) -> dict[str, Any]:
+def gain_over(name: str) -> str:
+    """Return the column of the gain over a method that is not the baseline."""
+    return f"gain_over_{name}"
+
+
+def _summary(mine: pd.DataFrame, domains: list[str], confidence: float) -> dict[str, Any]:
+    """Return ``SUMMARY_COLUMNS`` and the mean of each domain with its interval."""
     rules = list(dict.fromkeys(mine["selection"]))
     if len(rules) > 1:
         raise DataError(f"benchmark records: '{mine['method'].iloc[0]}' mixes the selection rules {rules}; "
                         "a table compares one rule, keep the records of one")
-    row: dict[str, Any] = {"selection": rules[0], "n_seeds": mine["seed"].nunique()}
+    opened = mine["target_images"].iloc[0] if "target_images" in mine else NO_TARGET
+    row: dict[str, Any] = dict(zip(SUMMARY_COLUMNS, (rules[0], opened, mine["seed"].nunique()), strict=True))
     for domain in domains:
         interval = t_interval(mine.loc[mine["domain"] == domain, "value"].tolist(), confidence)
         row |= {domain: interval.mean, f"{domain}_low": interval.low, f"{domain}_high": interval.high}
+    return row
+
+
+def _gains(mine: pd.DataFrame, theirs: pd.DataFrame, prefix: str, confidence: float) -> dict[str, Any]:
+    """Return ``GAIN_COLUMNS`` of one method over another, with ``prefix`` for ``gain``."""
     own, base = (part[part["domain"] == UNSEEN_MEAN].set_index("seed")["value"] for part in (mine, theirs))
     seeds = sorted(set(own.index) & set(base.index))
     paired = paired_test(own.loc[seeds].tolist(), base.loc[seeds].tolist(), confidence)
     values = [paired.difference, paired.low, paired.high, paired.p_t, paired.p_wilcoxon, paired.n]
     if mine["method"].iloc[0] == theirs["method"].iloc[0]:
         values = [math.nan] * 5 + [0]
-    row |= dict(zip(GAIN_COLUMNS, values, strict=True))
-    return row | {name: mine[name].mean() if name in mine else math.nan for name in ("seconds_per_step", *COST_COLUMNS)}
+    return {name.replace("gain", prefix, 1): value for name, value in zip(GAIN_COLUMNS, values, strict=True)}
 
 
 def table_domains(table: pd.DataFrame) -> list[str]:
     """Return the domains of a benchmark table in order, ``unseen_mean`` last."""
-    return [str(c) for c in table.columns if f"{c}_low" in table.columns and c != "gain"]
+    return [str(c) for c in table.columns if f"{c}_low" in table.columns and not str(c).startswith("gain")]
 
 
-def display_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table as text for people: percent, mean and half-width of the interval."""
+def display_scores(table: pd.DataFrame, baseline: str = "erm") -> pd.DataFrame:
+    """Return the scores as text for people: percent, mean and half-width of the interval, gains with p-values."""
     shown = pd.DataFrame(index=table.index)
     for domain in table_domains(table):
         shown[domain.replace("_", " ")] = [_percent(r[domain], r[f"{domain}_high"]) for _, r in table.iterrows()]
-    shown["gain over baseline"] = [_gain(row) for _, row in table.iterrows()]
-    shown["p (t)"] = table["gain_p_t"].map(_number(".3f"))
-    shown["s/step"] = table["seconds_per_step"].map(_number(".2f"))
-    shown["images generated"] = table["images_generated"].map(_number(",.0f"))
-    shown["peak memory, MB"] = table["peak_memory_mb"].map(_number(",.0f"))
+    for prefix, name in _references(table, baseline).items():
+        shown[f"gain over {name}"] = [_gain(row, prefix) for _, row in table.iterrows()]
+        shown[f"p, {name}"] = table[f"{prefix}_p_t"].map(_p_value)
     shown["seeds"] = table["n_seeds"].astype(str)
-    return shown
+    shown["selected by"] = table["selection"]
+    return _marked(shown, table)
+
+
+def display_costs(table: pd.DataFrame, baseline: str = "erm") -> pd.DataFrame:
+    """Return what each method costs as text for people; ratios are to the baseline."""
+    base = table.loc[baseline]
+    budget = [f"{_number(',.0f')(row['max_steps'])} × {_number('.0f')(row['images_per_step'])}"
+              for _, row in table.iterrows()]
+    return _marked(pd.DataFrame({
+        "steps × images": budget,
+        "s/step": [_ratio(row, base, "seconds_per_step", ".3f") for _, row in table.iterrows()],
+        "inference, ms/image": [_ratio(row, base, "inference_ms", ".1f") for _, row in table.iterrows()],
+        "parameters": [_added(row, base) for _, row in table.iterrows()],
+        "images generated": table["images_generated"].map(_number(",.0f")),
+        "peak memory, MB": table["peak_memory_mb"].map(_number(",.0f")),
+    }, index=table.index), table)
 
 
 def to_markdown(table: pd.DataFrame, *, metric: str = "mAP@50", baseline: str = "erm", confidence: float = 0.95) -> str:
-    """Return the benchmark table as Markdown, with the reading rule and the selection rule under it."""
-    shown = display_table(table).reset_index()
-    lines = ["| " + " | ".join(shown.columns) + " |", "|" + "---|" * len(shown.columns)]
-    lines += ["| " + " | ".join(row) + " |" for row in shown.astype(str).to_numpy()]
+    """Return scores and costs as two Markdown tables, with the rules of reading under them."""
     rules = ", ".join(dict.fromkeys(table["selection"]))
-    note = (f"{metric} in percent, mean ± half-width of the {confidence:.0%} t-interval over seeds. Gain: unseen mean "
-            f"minus {baseline}'s, paired by seed. Checkpoints selected by: {rules}.")
-    return "\n".join([*lines, "", note]) + "\n"
+    references = " or ".join(_references(table, baseline).values())
+    notes = [f"{metric} in percent, mean ± half-width of the {confidence:.0%} t-interval over seeds. Gain: unseen mean "
+             f"minus that of {references}, paired by seed, with the p-value of the paired t-test. Checkpoints selected "
+             f"by: {rules}. Ratios and added parameters are against {baseline}."]
+    notes += [UDA_NOTE] * bool((table["target_images"] != NO_TARGET).any())
+    parts = [markdown(display_scores(table, baseline)), markdown(display_costs(table, baseline)), " ".join(notes)]
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown(shown: pd.DataFrame) -> str:
+    """Return a table of text as Markdown, its index first."""
+    whole = shown.reset_index()
+    lines = ["| " + " | ".join(whole.columns) + " |", "|" + "---|" * len(whole.columns)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in whole.astype(str).to_numpy())])
+
+
+def _references(table: pd.DataFrame, baseline: str) -> dict[str, str]:
+    """Return the prefix of the gain's columns -> the method that they are taken against."""
+    prefixes = [str(c).removesuffix("_p_t") for c in table.columns if str(c).endswith("_p_t")]
+    return {prefix: baseline if prefix == "gain" else prefix.removeprefix(gain_over("")) for prefix in prefixes}
+
+
+def _marked(shown: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    marks = ["" if opened == NO_TARGET else f" {UDA_MARK}" for opened in table["target_images"]]
+    return shown.set_index(pd.Index([f"{name}{mark}" for name, mark in zip(shown.index, marks, strict=True)],
+                                    name="method"))
 
 
 def _number(spec: str) -> Callable[[float], str]:
     return lambda value: "–" if pd.isna(value) else format(value, spec)
+
+
+def _p_value(value: float) -> str:
+    return "<0.001" if value < 0.001 else _number(".3f")(value)
 
 
 def _percent(mean: float, high: float) -> str:
@@ -106,8 +166,22 @@ def _percent(mean: float, high: float) -> str:
     return f"{100 * mean:.1f}" + ("" if pd.isna(high) else f" ± {100 * (high - mean):.1f}")
 
 
-def _gain(row: pd.Series) -> str:
-    if pd.isna(row["gain"]):
+def _gain(row: pd.Series, prefix: str) -> str:
+    gain, low, high = (row[f"{prefix}{end}"] for end in ("", "_low", "_high"))
+    if pd.isna(gain):
         return "–"
-    bounds = "" if pd.isna(row["gain_low"]) else f" [{100 * row['gain_low']:+.1f}, {100 * row['gain_high']:+.1f}]"
-    return f"{100 * row['gain']:+.1f}{bounds}"
+    return f"{100 * gain:+.1f}" + ("" if pd.isna(low) else f" [{100 * low:+.1f}, {100 * high:+.1f}]")
+
+
+def _ratio(row: pd.Series, base: pd.Series, name: str, spec: str) -> str:
+    text = _number(spec)(row[name])
+    known = pd.notna(row[name]) and pd.notna(base[name]) and row.name != base.name
+    return f"{text} (×{row[name] / base[name]:.2f})" if known else text
+
+
+def _added(row: pd.Series, base: pd.Series) -> str:
+    name = "inference_parameters"
+    text = _number(",.0f")(row[name])
+    if row.name == base.name or pd.isna(row[name]) or pd.isna(base[name]):
+        return text
+    return f"{text} ({100 * (row[name] / base[name] - 1):+.2f} %)"

@@ -34,7 +34,7 @@ def benchmark_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str =
         confidence: of the intervals, for the caption.
     """
     methods = [str(name) for name in table.index]
-    domains = [c for c in table.columns if f"{c}_low" in table.columns and c != "gain"]
+    domains = [str(c) for c in table.columns if f"{c}_low" in table.columns and not str(c).startswith("gain")]
     rows = records[records["metric"] == metric]
     with look():
         figure = new_figure(10.5, max(3.9, 0.45 * len(methods) + 3.2))

@@ -1,31 +1,11 @@
-"""Where a run came from: the commit, and the version of every dataset it read or wrote."""
+"""Where a run came from: the version of every dataset it read or wrote."""
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
 _LONGEST_DIGEST = 36  # MLflow's limit; a Kedro version has 24 characters
-
-
-def commit(root: Path) -> str:
-    """Return the commit that ``root`` is at, or ``""`` outside a git checkout."""
-    return _git(root, "rev-parse", "HEAD")
-
-
-def is_dirty(root: Path) -> bool:
-    """Tell whether tracked files differ from the commit, or new ones lie beside them."""
-    return bool(_git(root, "status", "--porcelain"))
-
-
-def _git(root: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True,
-                              timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
 
 
 def log_versions(state: dict[str, Any], pipeline: Any, catalog: Any) -> None:

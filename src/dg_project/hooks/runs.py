@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dg_project.hooks.lineage import commit, is_dirty
+from dg_project.provenance import commit, is_dirty
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from dg_project.pipelines.lazy import pd
 from dg_project.pipelines.reporting.nodes import BASELINE
 
-_LIBRARIES = ("torch", "torchvision", "diffusers", "kedro", "mlflow")
 _LIMITS = [
     "One run, one seed: the intervals speak of the choice of test scenes, not of the training. `make bench` repeats "
     "methods over seeds.",
@@ -43,6 +40,7 @@ def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: p
     from dg_project.domains.card import format_card
     from dg_project.evaluation.records import with_intervals
     from dg_project.figures.report import Picture, Report, render_report
+    from dg_project.provenance import versions
 
     plain = {key: value.model_dump(mode="json") if hasattr(value, "model_dump") else value
              for key, value in parameters.items()}
@@ -54,7 +52,7 @@ def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: p
         differences=gains, interval_note="95% bootstrap interval over test scenes", data_card=format_card(data_card),
         pictures=[Picture(_ALT[name][0], figures[name], _ALT[name][1]) for name in _ALT if name in figures],
         per_class=_per_class(class_scores), parameters=plain,
-        versions={"Python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}, limits=_LIMITS))
+        versions=versions(), limits=_LIMITS))
 
 
 def _summary(parameters: dict[str, Any], methods: list[str]) -> str:

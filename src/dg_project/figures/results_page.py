@@ -1,0 +1,114 @@
+"""docs/results.md and the table of the README, written from record files and from nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from dg_project.errors import DataError
+from dg_project.evaluation.records import NO_TARGET, UNSEEN_MEAN
+from dg_project.evaluation.scorers import main_metric
+from dg_project.evaluation.table import (
+    UDA_NOTE,
+    benchmark_table,
+    display_costs,
+    display_scores,
+    markdown,
+)
+from dg_project.figures.records_chart import records_chart
+
+BASELINE, ALSO = "erm", ("naive",)
+
+
+@dataclass(frozen=True)
+class RecordFile:
+    """Records that a grid of methods and seeds left, and the facts of how they were made.
+
+    Attributes:
+        name: of the file, without its ending.
+        records: ``RECORD_COLUMNS`` and the columns of costs and origin.
+        facts: ``pipeline, run, commit, dirty, hardware, versions, confidence, parameters``.
+    """
+
+    name: str
+    records: pd.DataFrame
+    facts: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        for column in ("task", "source"):
+            if (values := self.records[column].unique()).size != 1:
+                raise DataError(f"benchmarks/results/{self.name}.csv holds records of several values of '{column}' "
+                                f"({', '.join(map(str, values))}); export one file for each")
+
+    @property
+    def metric(self) -> str:
+        """The metric that its task is judged by."""
+        return main_metric(self.records["task"].iloc[0])
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per method, with gains over ERM and over naive mixing."""
+        return benchmark_table(self.records, metric=self.metric, baseline=BASELINE, also=ALSO,
+                               confidence=self.facts["confidence"])
+
+    def chart(self) -> Figure:
+        """Draw the table."""
+        return records_chart(self.table, self.records, metric=self.metric, baseline=BASELINE,
+                             confidence=self.facts["confidence"])
+
+
+def results_page(files: list[RecordFile]) -> str:
+    """Return docs/results.md."""
+    return _template("results.md.j2").render(sections=[_section(file) for file in files])
+
+
+def readme_block(files: list[RecordFile]) -> str:
+    """Return what stands between the markers in the README: one short table per benchmark."""
+    return _template("results_readme.md.j2").render(sections=[
+        {**_section(file), "table": markdown(_short(file))} for file in files if file.facts["pipeline"] == "benchmark"])
+
+
+def _section(file: RecordFile) -> dict[str, Any]:
+    rows, table = file.records, file.table
+    return {
+        "name": file.name, "metric": file.metric, "facts": file.facts, "confidence": f"{file.facts['confidence']:.0%}",
+        "task": rows["task"].iloc[0].replace("_", " "), "source": rows["source"].iloc[0],
+        "targets": list(dict.fromkeys(rows.loc[(rows["role"] == "target") & (rows["domain"] != UNSEEN_MEAN),
+                                               "domain"])),
+        "images": _one_or_range(rows.loc[rows["domain"] != UNSEEN_MEAN, "n_images"]),
+        "seeds": _one_or_range(table["n_seeds"]), "rules": ", ".join(dict.fromkeys(table["selection"])),
+        "budget": f"{_one_or_range(table['max_steps'])} steps of {_one_or_range(table['images_per_step'])} images",
+        "scores": markdown(display_scores(table, BASELINE)), "costs": markdown(display_costs(table, BASELINE)),
+        "uda": UDA_NOTE if (table["target_images"] != NO_TARGET).any() else "",
+        "overrides": _overrides(rows),
+    }
+
+
+def _short(file: RecordFile) -> pd.DataFrame:
+    shown = display_scores(file.table, BASELINE)
+    source = file.records["source"].iloc[0].replace("_", " ")
+    gains = [column for column in shown if str(column).startswith(("gain over", "p, "))]
+    return shown[[source, "unseen mean", *gains, "seeds"]]
+
+
+def _overrides(records: pd.DataFrame) -> dict[str, str]:
+    """Return name -> what the row changes, of the rows that change anything."""
+    if "overrides" not in records:
+        return {}
+    first = records.groupby("method", sort=False)["overrides"].first()
+    return {str(name): str(text) for name, text in first.items() if text != "{}"}
+
+
+def _one_or_range(values: pd.Series) -> str:
+    low, high = int(values.min()), int(values.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _template(name: str) -> Any:
+    # Markdown, no page: there is nothing to escape for.
+    return Environment(loader=PackageLoader("dg_project.figures", "."), undefined=StrictUndefined, trim_blocks=True,
+                       lstrip_blocks=True, autoescape=False, keep_trailing_newline=True).get_template(name)

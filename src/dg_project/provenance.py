@@ -1,0 +1,59 @@
+"""What a record of numbers says of where it was made: commit, hardware, versions of the libraries."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+LIBRARIES = ("torch", "torchvision", "diffusers", "kedro", "mlflow")
+
+
+def commit(root: Path) -> str:
+    """Return the commit that ``root`` is at, or ``""`` outside a git checkout."""
+    return _git(root, "rev-parse", "HEAD")
+
+
+def is_dirty(root: Path) -> bool:
+    """Tell whether tracked files differ from the commit, or new ones lie beside them."""
+    return bool(_git(root, "status", "--porcelain"))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that compute."""
+    return {"Python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+
+
+def hardware(device: str) -> str:
+    """Return what a training computes on: the processor with its usable cores, and the accelerator.
+
+    Args:
+        device: name of a torch device.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    processor = f"{_processor()}, {cores} cores"
+    if not device.startswith("cuda"):
+        return processor
+    import torch
+
+    return f"{torch.cuda.get_device_name(device)}; {processor}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True,
+                              timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,113 @@
+"""The generated pages: nothing in them is typed by hand, and they say how their numbers were made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from evaluation.helpers import records
+
+from dg_project.errors import DataError
+from dg_project.results import BEGIN, END, PAGE, README, RECORDS, main, read_record_files, render, with_block
+
+PROJECT = Path(__file__).parents[1]
+FACTS = {"pipeline": "benchmark", "run": "v1", "commit": "0123456789abcdef", "dirty": False, "confidence": 0.95,
+         "hardware": "a processor, 2 cores", "versions": {"Python": "3.11", "torch": "2.11"}, "parameters": {}}
+
+
+def grid() -> pd.DataFrame:
+    """Records of three methods and three seeds; ``drsf`` is 10 points above ERM, ``uda`` opened target images."""
+    shifts = {"erm": 0.0, "naive": 0.05, "drsf": 0.1, "uda": 0.2}
+    table = records({method: {s: {"daytime_clear": 0.7, "fog": 0.4 + shift + s / 100 * (1 + shift), "night": 0.3}
+                              for s in (0, 1, 2)} for method, shift in shifts.items()})
+    opened = ["unlabelled" if method == "uda" else "no" for method in table["method"]]
+    changes = ['{"drsf": {"stage": 2}}' if method == "drsf" else "{}" for method in table["method"]]
+    return table.assign(max_steps=300, images_per_step=6, inference_ms=[10.0 if m == "erm" else 10.1 for m in
+                                                                        table["method"]],
+                        inference_parameters=[1000 if m == "erm" else 1010 for m in table["method"]],
+                        target_images=opened, overrides=changes)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project in which a benchmark has run."""
+    (tmp_path / README).write_text(f"# Title\n\n{BEGIN}\nold\n{END}\nrest\n")
+    for end, write in {"records.csv": lambda p: grid().to_csv(p, index=False),
+                       "facts.json": lambda p: p.write_text(json.dumps(FACTS))}.items():
+        path = tmp_path / "data/07_model_output" / f"benchmark_{end}" / "v1" / f"benchmark_{end}"
+        path.parent.mkdir(parents=True)
+        write(path)
+    return tmp_path
+
+
+def test_the_committed_pages_are_what_the_records_say() -> None:
+    for path, text in render(PROJECT).items():
+        assert (PROJECT / path).read_text() == text, f"{path} is out of date or edited by hand: run `make results`"
+    for file in read_record_files(PROJECT / RECORDS):
+        assert (PROJECT / "docs/images" / f"results_{file.name}.png").is_file()
+
+
+def test_records_become_pages(project: Path) -> None:
+    assert main(["--record", "streets"], project) == 0
+    page, readme = (project / PAGE).read_text(), (project / README).read_text()
+    for text in ("## streets", "300 steps of 6 images", "selected by source_val", "3 seeds", "0123456789ab",
+                 "a processor, 2 cores", "torch 2.11", "10.1 (×1.01)", "1,010 (+1.00 %)", "640", "900", "uda †",
+                 '`{"drsf": {"stage": 2}}`', "images/results_streets.png"):
+        assert text in page, text
+    row = next(line for line in page.splitlines() if line.startswith("| drsf |"))
+    assert "+5.1 [+4.9, +5.2] | <0.001" in row  # (0.1 + 0.1 s / 100) / 2 over ERM, seeds 0, 1, 2: 5.05 ± 4.30 · 0.05 / √3
+    assert "+2.5 [+2.5, +2.6] | <0.001" in row  # half of that over naive mixing
+    assert readme.startswith(f"# Title\n\n{BEGIN}\nDetection (mAP@50")
+    assert readme.endswith(f"{END}\nrest\n")
+    assert "old" not in readme
+    assert (project / "docs/images/results_streets.png").stat().st_size > 10_000
+    assert render(project) == {PAGE: page, README: readme}
+
+
+def test_without_records_the_pages_say_so(project: Path) -> None:
+    pd.DataFrame({"images": [1], "seconds": [2.0]}).to_csv(project / "timings.csv")  # another kind of table
+    (project / RECORDS).mkdir(parents=True)
+    (project / "timings.csv").rename(project / RECORDS / "timings.csv")
+    assert main([], project) == 0
+    assert "No record file is committed yet" in (project / PAGE).read_text()
+    assert "No benchmark is recorded yet" in (project / README).read_text()
+
+
+def _break(project: Path, what: str) -> None:
+    folder = project / "data/07_model_output"
+    csv = project / RECORDS / "streets.csv"
+    if what == "never run":
+        (folder / "benchmark_facts.json/v1/benchmark_facts.json").unlink()
+    elif what == "cut off":
+        newer = folder / "benchmark_records.csv/v2/benchmark_records.csv"
+        newer.parent.mkdir()
+        grid().to_csv(newer, index=False)
+    elif what == "no facts":
+        csv.with_suffix(".json").unlink()
+    elif what == "two tasks":
+        table = pd.read_csv(csv)
+        pd.concat([table, table.assign(task="segmentation")]).to_csv(csv, index=False)
+
+
+@pytest.mark.parametrize(("what", "again", "message"), [
+    ("never run", ["--record", "other"], "run `kedro run --pipeline=benchmark` first"),
+    ("cut off", ["--record", "other"], "the last run did not end"),
+    ("no facts", [], "has no 'streets.json' beside it"),
+    ("two tasks", [], "several values of 'task'"),
+])
+def test_what_cannot_be_shown_is_refused(project: Path, caplog: Any, what: str, again: list[str],
+                                         message: str) -> None:
+    assert main(["--record", "streets"], project) == 0
+    before = (project / PAGE).read_text()
+    _break(project, what)
+    assert main(again, project) == 1
+    assert message in caplog.text
+    assert (project / PAGE).read_text() == before
+
+
+def test_the_readme_needs_its_markers() -> None:
+    with pytest.raises(DataError, match="results:begin"):
+        with_block("# Title\n", "table")
