@@ -57,3 +57,10 @@ def test_folders_are_published_under_their_names(tmp_path: Path) -> None:
     workspace.publish_folders({"erm/seed0": tmp_path / "one", "drsf/seed0": tmp_path / "two"})(target)
     assert (target / "erm/seed0/model.json").read_text() == "one"
     assert (target / "drsf/seed0/model.json").read_text() == "two"
+
+
+def test_a_folder_is_held_by_one_at_a_time_and_free_afterwards(tmp_path: Path) -> None:
+    with workspace.claim(tmp_path), pytest.raises(workspace.BusyError), workspace.claim(tmp_path, wait=False):
+        pass
+    with workspace.claim(tmp_path, wait=False):
+        assert (tmp_path / ".lock").is_file()

@@ -7,7 +7,10 @@ an artifact: finished work is published through the catalog, and the workspace m
 from __future__ import annotations
 
 import ast
+import fcntl
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,29 @@ def place(workspace: Path, kind: str, *inputs: Any) -> Path:
     folder = workspace / kind / fingerprint(*inputs)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+class BusyError(Exception):
+    """Another process works in the folder."""
+
+
+@contextmanager
+def claim(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Hold a folder of the workspace against other processes; the system lets go of it when a process dies.
+
+    Args:
+        folder: that exists.
+        wait: until it is free.
+
+    Raises:
+        BusyError: another process holds it, and ``wait`` is False.
+    """
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise BusyError(str(folder)) from error
+        yield
 
 
 @lru_cache

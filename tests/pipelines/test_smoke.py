@@ -145,21 +145,6 @@ def test_erm_needs_no_diffusion_model(drsf_run: Run) -> None:
         shutil.move(project.root / "aside", project.root / "data" / "06_models" / "tiny_ldm")
 
 
-def test_the_benchmark_is_one_resumable_table(drsf_run: Run) -> None:
-    project, _ = drsf_run
-    version = project.run("benchmark")
-    records, table = project.load("benchmark_records", version), project.load("benchmark_table", version)
-    assert records.groupby(["method", "seed"]).size().shape == (4,)
-    assert set(table["method"]) == {"erm", "naive"}
-    assert {"unseen_mean", "unseen_mean_low", "unseen_mean_high", "seconds_per_step", "images_generated",
-            "peak_memory_mb"} <= set(table.columns)
-    assert any(key.startswith("naive/seed0/mAP50/") for key in project.tracked(version).data.metrics)
-    cells = {p: p.stat().st_mtime_ns for p in (project.root / "data" / ".workspace").rglob("*") if p.is_file()}
-    again = project.load("benchmark_records", project.run("benchmark"))
-    assert again["value"].tolist() == records["value"].tolist()
-    assert {p: p.stat().st_mtime_ns for p in cells} == cells
-
-
 def test_a_stage_without_its_input_says_what_to_run(project: Any) -> None:
     with pytest.raises(DataError, match=r"'source_manifest' was never made.*kedro run --pipeline=ingestion"):
         project.run("synthesis")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from dg_project.errors import CheckpointError, ParameterError, nearest
@@ -80,6 +81,19 @@ def read_card(folder: Path) -> tuple[ModelSpec, dict[str, Any]]:
                               "training pipeline wrote") from error
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"'{folder / CARD}' cannot be read ({error}); train the model again") from error
+
+
+def count_weights(folder: Path) -> int:
+    """Return how many numbers the weights of a model folder hold; their header is read, not they.
+
+    Raises:
+        CheckpointError: the file is missing or broken.
+    """
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"'{folder / WEIGHTS}' cannot be read ({error}); train the model again") from error
 
 
 def load_model(folder: Path, device: torch.device | str = "cpu") -> Method:

@@ -21,6 +21,7 @@ from dg_project.parameters.generation import (
     VocabularyParams,
     denoising_steps,
 )
+from dg_project.parameters.grid import GridParams, RowParams
 from dg_project.parameters.models import (
     SEMANTIC_CLASSES,
     TASK_PARAMS,
@@ -33,14 +34,13 @@ from dg_project.parameters.models import (
     TaskParams,
 )
 from dg_project.parameters.root import Parameters, check_parameters
-from dg_project.parameters.runs import BenchmarkParams, EvaluationParams, ReportingParams, TrainingParams
+from dg_project.parameters.runs import EvaluationParams, ReportingParams, TrainingParams
 from dg_project.parameters.tiny_ldm import PretrainLDMParams
 
 __all__ = [
     "SEMANTIC_CLASSES",
     "TASK_PARAMS",
     "BackboneParams",
-    "BenchmarkParams",
     "ClassificationParams",
     "ControlNetParams",
     "DataParams",
@@ -49,6 +49,7 @@ __all__ = [
     "EvaluationParams",
     "Fraction",
     "GateParams",
+    "GridParams",
     "InpaintParams",
     "InstanceSegmentationParams",
     "InversionParams",
@@ -60,6 +61,7 @@ __all__ = [
     "PretrainLDMParams",
     "PseudoDomain",
     "ReportingParams",
+    "RowParams",
     "SamplingParams",
     "SegmentationParams",
     "SynthesisParams",

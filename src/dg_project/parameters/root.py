@@ -12,6 +12,7 @@ from dg_project.errors import ParameterError, nearest
 from dg_project.parameters.base import Params
 from dg_project.parameters.data import DataParams, DomainParams
 from dg_project.parameters.generation import LDMParams, SamplingParams, SynthesisParams, denoising_steps
+from dg_project.parameters.grid import GridParams, RowParams, merged, row_problems
 from dg_project.parameters.models import (
     BackboneParams,
     ClassificationParams,
@@ -21,7 +22,7 @@ from dg_project.parameters.models import (
     Task,
     TaskParams,
 )
-from dg_project.parameters.runs import BenchmarkParams, EvaluationParams, ReportingParams, TrainingParams
+from dg_project.parameters.runs import EvaluationParams, ReportingParams, TrainingParams
 from dg_project.parameters.tiny_ldm import PretrainLDMParams
 
 
@@ -46,7 +47,8 @@ class Parameters(BaseModel):
     training: TrainingParams = TrainingParams()
     evaluation: EvaluationParams = EvaluationParams()
     reporting: ReportingParams = ReportingParams()
-    benchmark: BenchmarkParams = BenchmarkParams()
+    benchmark: GridParams = GridParams()
+    ablation: GridParams = GridParams(methods=["erm"])
     pretrain_ldm: PretrainLDMParams = PretrainLDMParams()
 
     @property
@@ -59,6 +61,11 @@ class Parameters(BaseModel):
     def classes(self) -> list[str]:
         """The classes of the chosen task."""
         return self.segmentation.classes if self.task == "segmentation" else self.data.classes
+
+    def with_row(self, row: RowParams, seed: int) -> Parameters:
+        """Return the parameters of one cell of a grid."""
+        changed = merged(self.model_dump(mode="json"), row.params)
+        return Parameters.model_validate({**changed, "method": row.method, "seed": seed})
 
     @model_validator(mode="after")
     def _generation(self) -> Parameters:
@@ -96,6 +103,16 @@ def check_parameters(raw: dict[str, Any], methods: Mapping[str, type[Params]],
     Raises:
         ParameterError: one line per wrong or unknown key, with its full path, the reason and the nearest valid key.
     """
+    parsed, problems = _parse(raw, methods)
+    problems += _reader_problems(parsed.data, readers) if parsed and readers else []
+    problems += _grid_problems(raw, parsed, methods) if parsed and not problems else []
+    if problems or parsed is None:
+        raise ParameterError("wrong parameters, nothing was run:\n  " + "\n  ".join(problems))
+    return parsed
+
+
+def _parse(raw: dict[str, Any], methods: Mapping[str, type[Params]]) -> tuple[Parameters | None, list[str]]:
+    """Return the typed parameters, or None, and what is wrong with them."""
     known = [*Parameters.model_fields, *methods]
     problems = [f"unknown parameter '{key}'.{nearest(key, known)}" for key in raw if key not in known]
     parsed = None
@@ -108,12 +125,22 @@ def check_parameters(raw: dict[str, Any], methods: Mapping[str, type[Params]],
             schema.model_validate(raw.get(name, {}))
         except ValidationError as error:
             problems += _lines(error, name)
-    problems += _reader_problems(parsed.data, readers) if parsed and readers else []
-    chosen = [raw.get("method", "drsf"), *(parsed.benchmark.methods if parsed else [])]
-    problems += [f"unknown method '{m}'.{nearest(str(m), methods)}" for m in dict.fromkeys(chosen) if m not in methods]
-    if problems or parsed is None:
-        raise ParameterError("wrong parameters, nothing was run:\n  " + "\n  ".join(problems))
-    return parsed
+    method = str(raw.get("method", "drsf"))
+    problems += [f"unknown method '{method}'.{nearest(method, methods)}"] * (method not in methods)
+    return parsed, problems
+
+
+def _grid_problems(raw: dict[str, Any], parsed: Parameters, methods: Mapping[str, type[Params]]) -> list[str]:
+    """Check the rows of the grids, each with its changes in the place of what they name."""
+    problems = []
+    for grid in ("benchmark", "ablation"):
+        rows: dict[str, RowParams] = getattr(parsed, grid).every_row
+        for name, row in rows.items():
+            found = row_problems(row, methods, parsed.synthesis.domains, parsed.sampling.gate)
+            if not found and row.params:
+                found = [f"params: {problem}" for problem in _parse(merged(raw, row.params), methods)[1]]
+            problems += [f"{grid}.rows.{name}: {problem}" for problem in found]
+    return problems
 
 
 def _reader_problems(data: DataParams, readers: Mapping[str, type[Params]]) -> list[str]:

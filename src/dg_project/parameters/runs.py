@@ -1,4 +1,4 @@
-"""How a model is trained, scored, shown and compared."""
+"""How a model is trained, scored and shown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ class TrainingParams(Params):
     flip: Fraction = 0.5
     checkpoint_every: int = Field(50, ge=1)
     validate_every: int = Field(100, ge=1)
-    selection: Literal["source_val", "last"] = "source_val"
+    selection: Literal["source_val", "leave_one_pseudo_out", "last"] = Field(
+        "source_val", description="what chooses the weights, see training.selection; never a target image")
+    held_out_share: float = Field(0.2, gt=0, lt=1, description="leave_one_pseudo_out: share of the scenes with pseudo "
+                                                               "images that choose and do not train")
     device: str = Field("auto", description="auto | cpu | cuda | cuda:1 | mps")
     threads: int | None = Field(None, ge=1, description="torch threads; None keeps torch's own choice")
     precision: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of convolutions and products")
@@ -44,6 +47,14 @@ class TrainingParams(Params):
                              f"processes: set accumulate to {self.processes} or a multiple")
         return self
 
+    @field_validator("selection", mode="before")
+    @classmethod
+    def _no_oracle(cls, rule: Any) -> Any:
+        if rule == "target_oracle":
+            raise ValueError("target_oracle chooses by the scores of target images, which no training may open; use "
+                             "source_val or leave_one_pseudo_out")
+        return rule
+
 
 class EvaluationParams(Params):
     """Where and how a trained model is scored."""
@@ -58,26 +69,3 @@ class ReportingParams(Params):
     panel_scenes: int = Field(3, ge=1, description="test scenes shown in every domain")
     feature_images: int = Field(40, ge=4, description="images per domain in the feature-shift figure")
     score_threshold: Fraction = 0.5
-
-
-class BenchmarkParams(Params):
-    """methods x seeds -> one table."""
-
-    methods: list[str] = Field(["erm", "mixstyle", "naive", "drsf"], min_length=1)
-    seeds: list[int] = Field([0, 1, 2], min_length=1)
-    confidence: Fraction = 0.95
-
-    @field_validator("methods", "seeds", mode="before")
-    @classmethod
-    def _from_command_line(cls, value: Any) -> Any:
-        """Lists without commas, where ``--params`` splits: ``seeds=5`` is five seeds, ``erm+drsf`` two methods."""
-        if isinstance(value, int):
-            return list(range(value))
-        return value.split("+") if isinstance(value, str) else value
-
-    @field_validator("methods")
-    @classmethod
-    def _with_baseline(cls, methods: list[str]) -> list[str]:
-        if "erm" not in methods:
-            raise ValueError("gains are taken against 'erm': add it to the methods")
-        return methods

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import resource
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 
@@ -34,8 +36,16 @@ def use_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
+def forget_peak_memory(device: torch.device) -> None:
+    """Let ``peak_memory_mb`` count from now on, where the system can (Linux, CUDA)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_mb(device: torch.device) -> float:
-    """Return the largest memory so far in MB: of the device's tensors, on the CPU of the whole process."""
+    """Return the largest memory in MB since ``forget_peak_memory``: of the device's tensors, or of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     unit = 2**20 if platform.system() == "Darwin" else 2**10

@@ -41,7 +41,7 @@ class TrainResult:
 
     Attributes:
         history: one row per step: ``step`` (1-based), ``loss`` (the sum), ``loss_*``, ``log_*``, ``lr``, ``seconds``,
-            and ``source_val`` where the step was validated.
+            and the score under the selection rule's name where the step was validated.
         best_step: step (1-based) of the weights that the learner now has.
         best_score: their validation score, or None with ``selection: last``.
         seconds_per_step: median over the steps, waiting for the batch included.
@@ -70,7 +70,7 @@ def train(learner: L, stream: BatchStream, params: TrainingParams, workdir: Path
         params: steps, optimiser, schedule, selection.
         workdir: folder of the checkpoint, one per training.
         seed: seed of everything that a step draws.
-        validate: score of the learner on the source's validation split, higher is better.
+        validate: score of the learner on what chooses its weights, higher is better.
         on_log: called after every step with the step (1-based) and its row of the history, by the main process.
         until: pause after this step (1-based), with a checkpoint and the weights as they are; the next call goes on
             from there, with another stream if the caller made one. None trains to the end.
@@ -174,7 +174,7 @@ class _Run:
         score = self.selection.score(self.learner)
         if score is None:
             return
-        row["source_val"] = score
+        row[self.selection.name] = score
         if self.selection.better(score, self.progress.best_score):
             self.progress.best_step, self.progress.best_score = done, score
             self.progress.best = snapshot(self.learner)

@@ -1,4 +1,4 @@
-"""Every method with every seed: one cell each, trained and scored once and kept in the workspace."""
+"""Every row of a grid with every seed: one cell each, trained and scored once and kept in the workspace."""
 
 from __future__ import annotations
 
@@ -7,73 +7,81 @@ from pathlib import Path
 from typing import Any
 
 from dg_project.files import FolderWriter
-from dg_project.parameters import BenchmarkParams, Task
+from dg_project.parameters import GridParams, Task
 from dg_project.pipelines.lazy import figure, pd
 
 logger = logging.getLogger(__name__)
 
+_NO_MATTER = {"workspace", "reporting", "pretrain_ldm"}
+"""Parameters that change no record."""
 
-def train_cells(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame,
+
+def train_cells(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame, grid: GridParams,
                 parameters: dict[str, Any]) -> FolderWriter:
-    """Train each method with each seed on the same images; return a writer of ``<method>/seed<n>/`` folders."""
-    from dg_project.experiment import TrainingData, train_method
+    """Train each row with each seed on the same images; return a writer of ``<row>/seed<n>/`` folders."""
+    from dg_project.experiment import TrainingData
+    from dg_project.grid import train_cells
     from dg_project.pipelines.paths import locate, read_parameters
     from dg_project.workspace import publish_folders
 
     settings = read_parameters(parameters)
     data = TrainingData(source, locate(settings.data.root), pseudo, pseudo_images)
-    cells = [(method, seed) for seed in settings.benchmark.seeds for method in settings.benchmark.methods]
-    folders = {}
-    for number, (method, seed) in enumerate(cells, 1):
-        logger.info("cell %d of %d: %s, seed %d", number, len(cells), method, seed)
-        one = settings.model_copy(update={"seed": seed})
-        folders[_name(method, seed)] = train_method(method, one, data, locate(settings.workspace)).folder
-    return publish_folders(folders)
+    return publish_folders(train_cells(settings, grid, data, locate(settings.workspace)))
 
 
-def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, parameters: dict[str, Any],
-                run_id: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, grid: GridParams,
+                parameters: dict[str, Any], run_id: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Score every cell in every domain; return the records and the same numbers for MLflow."""
-    import pandas
-
     from dg_project import experiment
     from dg_project.evaluation.predict import scored_rows
+    from dg_project.grid import score_cells
     from dg_project.pipelines.paths import locate, read_parameters
 
     settings = read_parameters(parameters)
     images = scored_rows(source, target, settings.evaluation.max_images)
-    records: list[pd.DataFrame] = []
+    records = score_cells(settings, grid, models, images, locate(settings.data.root), locate(settings.workspace),
+                          run_id)
     numbers: dict[str, dict[str, Any]] = {}
-    for seed in settings.benchmark.seeds:
-        for method in settings.benchmark.methods:
-            model = models / _name(method, seed)
-            found = experiment.predict_once(model, images, locate(settings.data.root), settings,
-                                            locate(settings.workspace))
-            cell = experiment.score(model, found, images, locate(settings.data.root), run_id)[1]
-            records.append(cell)
-            numbers.setdefault(method, {})[f"seed{seed}"] = experiment.nested(cell)
-    return pandas.concat(records, ignore_index=True), numbers
+    for (row, seed), cell in records.groupby(["method", "seed"], sort=False):
+        numbers.setdefault(str(row), {})[f"seed{seed}"] = experiment.nested(cell)
+    return records, numbers
 
 
-def make_table(records: pd.DataFrame, task: Task, benchmark: BenchmarkParams) -> pd.DataFrame:
-    """Summarise the records over seeds, one row per method, and print the table."""
+def state_facts(records: pd.DataFrame, grid: GridParams, parameters: dict[str, Any], run_id: str,
+                pipeline: str) -> dict[str, Any]:
+    """Return how the records were made: run, commit, hardware, versions, parameters."""
+    from dg_project.parameters import Parameters
+    from dg_project.pipelines.paths import locate
+    from dg_project.provenance import commit, hardware, is_dirty, versions
+    from dg_project.training.device import resolve_device
+
+    settings = Parameters.model_validate(parameters)  # paths as they were given, not as they lie on this machine
+    return {"pipeline": pipeline, "run": run_id, "commit": commit(locate(".")), "dirty": is_dirty(locate(".")),
+            "hardware": hardware(str(resolve_device(settings.training.device))), "versions": versions(),
+            "cells": len(records.groupby(["method", "seed"])), "confidence": grid.confidence,
+            "parameters": settings.model_dump(mode="json", exclude=_NO_MATTER)}
+
+
+def make_table(records: pd.DataFrame, task: Task, grid: GridParams) -> pd.DataFrame:
+    """Summarise the records over seeds, one row per row of the grid, and print the table."""
     from dg_project.evaluation.scorers import main_metric
-    from dg_project.evaluation.table import benchmark_table, to_markdown
+    from dg_project.evaluation.table import to_markdown
 
-    table = benchmark_table(records, metric=main_metric(task), confidence=benchmark.confidence)
-    logger.info("benchmark\n%s", to_markdown(table, metric=main_metric(task), confidence=benchmark.confidence))
+    table = _table(records, task, grid)
+    logger.info("results\n%s", to_markdown(table, metric=main_metric(task), confidence=grid.confidence))
     return table.reset_index()
 
 
-def draw_chart(records: pd.DataFrame, task: Task, benchmark: BenchmarkParams) -> figure.Figure:
-    """Draw the mean of each method in each domain with its interval, and the gains over the baseline."""
+def draw_chart(records: pd.DataFrame, task: Task, grid: GridParams) -> figure.Figure:
+    """Draw the mean of each row with its interval, and the gains over the baseline."""
+    from dg_project.evaluation.scorers import main_metric
+    from dg_project.figures.records_chart import records_chart
+
+    return records_chart(_table(records, task, grid), records, metric=main_metric(task), confidence=grid.confidence)
+
+
+def _table(records: pd.DataFrame, task: Task, grid: GridParams) -> pd.DataFrame:
     from dg_project.evaluation.scorers import main_metric
     from dg_project.evaluation.table import benchmark_table
-    from dg_project.figures.benchmark_chart import benchmark_chart
 
-    table = benchmark_table(records, metric=main_metric(task), confidence=benchmark.confidence)
-    return benchmark_chart(table, records, metric=main_metric(task), confidence=benchmark.confidence)
-
-
-def _name(method: str, seed: int) -> str:
-    return f"{method}/seed{seed}"
+    return benchmark_table(records, metric=main_metric(task), confidence=grid.confidence, also=("naive",))

@@ -1,6 +1,8 @@
-"""Methods x seeds -> one table. Pseudo domains are made once and shared; every cell is kept in the workspace."""
+"""Rows x seeds -> one table. Pseudo domains are made once and shared; every cell is kept in the workspace."""
 
 from __future__ import annotations
+
+from functools import partial, update_wrapper
 
 from kedro.pipeline import Node, Pipeline
 
@@ -8,17 +10,22 @@ from dg_project.pipelines import ingestion, sampling, synthesis
 from dg_project.pipelines.benchmark import nodes
 
 
-def create_pipeline() -> Pipeline:
-    """Return the whole benchmark; stopped at any moment, the same command goes on."""
+def create_pipeline(name: str = "benchmark") -> Pipeline:
+    """Return a whole grid; stopped at any moment, the same command goes on.
+
+    Args:
+        name: ``benchmark`` or ``ablation``: the parameters that hold its rows, and the first word of its artifacts.
+    """
+    grid, records = f"params:{name}", f"{name}_records"
+    facts = update_wrapper(partial(nodes.state_facts, pipeline=name), nodes.state_facts)
     cells = Pipeline([
-        Node(nodes.train_cells, ["source_manifest", "pseudo_images", "pseudo_manifest", "parameters"],
-             "benchmark_models", name="train_cells"),
+        Node(nodes.train_cells, ["source_manifest", "pseudo_images", "pseudo_manifest", grid, "parameters"],
+             f"{name}_models", name="train_cells"),
         Node(nodes.score_cells,
-             ["benchmark_models", "source_manifest", "target_manifest", "parameters", "params:run_id"],
-             ["benchmark_records", "benchmark_scores"], name="score_cells"),
-        Node(nodes.make_table, ["benchmark_records", "params:task", "params:benchmark"], "benchmark_table",
-             name="make_table"),
-        Node(nodes.draw_chart, ["benchmark_records", "params:task", "params:benchmark"], "benchmark_chart",
-             name="draw_chart"),
-    ], namespace="benchmark", prefix_datasets_with_namespace=False)
+             [f"{name}_models", "source_manifest", "target_manifest", grid, "parameters", "params:run_id"],
+             [records, f"{name}_scores"], name="score_cells"),
+        Node(facts, [records, grid, "parameters", "params:run_id"], f"{name}_facts", name="state_facts"),
+        Node(nodes.make_table, [records, "params:task", grid], f"{name}_table", name="make_table"),
+        Node(nodes.draw_chart, [records, "params:task", grid], f"{name}_chart", name="draw_chart"),
+    ], namespace=name, prefix_datasets_with_namespace=False)
     return ingestion.create_pipeline() + synthesis.create_pipeline() + sampling.create_pipeline() + cells

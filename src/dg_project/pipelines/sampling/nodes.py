@@ -25,16 +25,17 @@ def sample_pseudo_domains(source: pd.DataFrame, root: str, classes: list[str], c
     from dg_project.styles.recognition import Recogniser
     from dg_project.styles.sampling import sample
     from dg_project.training.device import resolve_device
-    from dg_project.workspace import code_hash, place, publish_images
+    from dg_project.workspace import claim, code_hash, place, publish_images
 
     clip = sampling.gate.clip and locate_checkpoint(sampling.gate.clip)
     weights = [folder_hash(Path(clip))] if clip and Path(clip).is_dir() else []
     folder = place(locate(workspace), "sampling", manifest_fingerprint(source), manifest_fingerprint(candidates),
                    candidates["candidate"].tolist(), sampling, code_hash("styles"), *weights) / "sampled"
-    if not folder.exists():
-        recognise = Recogniser(clip, classes, resolve_device(device)) if clip else None
-        with atomic_folder(folder) as new:
-            chosen = sample(source, locate(root), candidates, candidate_images, sampling, new, recognise)
-            chosen.to_parquet(new / "manifest.parquet")
+    with claim(folder.parent):
+        if not folder.exists():
+            recognise = Recogniser(clip, classes, resolve_device(device)) if clip else None
+            with atomic_folder(folder) as new:
+                chosen = sample(source, locate(root), candidates, candidate_images, sampling, new, recognise)
+                chosen.to_parquet(new / "manifest.parquet")
     manifest = pandas.read_parquet(folder / "manifest.parquet")
     return publish_images(folder, manifest), manifest

@@ -1,0 +1,176 @@
+"""A grid: rows x seeds. Every cell is trained and scored once and kept in the workspace, whoever asks for it next."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dg_project import experiment
+from dg_project.domains.dataset import ManifestDataset
+from dg_project.domains.manifest import manifest_fingerprint
+from dg_project.errors import DataError
+from dg_project.evaluation.latency import milliseconds_per_image
+from dg_project.experiment import TrainingData
+from dg_project.files import atomic_file, folder_hash
+from dg_project.methods.artifact import load_model, read_card
+from dg_project.parameters import GridParams, Parameters, RowParams
+from dg_project.provenance import hardware
+from dg_project.styles.regate import view
+from dg_project.training.device import resolve_device, use_threads
+from dg_project.workspace import BusyError, code_hash, place
+
+logger = logging.getLogger(__name__)
+
+LATENCY_IMAGES = 8
+"""Test images of the source that every model is timed on."""
+_PREDICTS = ("evaluation/latency.py", "backbones", "tasks", "methods")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row with one seed.
+
+    Attributes:
+        row: its name.
+        method: name of the method.
+        settings: the run's parameters with the row's changes and the seed.
+        domains: pseudo domains that it sees; None is all.
+        overrides: JSON of what the row changes.
+    """
+
+    row: str
+    method: str
+    settings: Parameters
+    domains: tuple[str, ...] | None
+    overrides: str
+
+    @property
+    def name(self) -> str:
+        """Folder of its model."""
+        return f"{self.row}/seed{self.settings.seed}"
+
+
+def cells(settings: Parameters, grid: GridParams) -> Iterator[Cell]:
+    """Yield the cells of a grid, seed by seed, so that every row has its first results early."""
+    for seed in grid.seeds:
+        for name, row in grid.chosen_rows.items():
+            yield Cell(name, row.method, settings.with_row(row, seed), row.domains and tuple(row.domains),
+                       _overrides(settings, name, row))
+
+
+def train_cells(settings: Parameters, grid: GridParams, data: TrainingData, workspace: Path) -> dict[str, Path]:
+    """Train every cell; return its model's folder by its name.
+
+    Several processes may work on one grid, in any order and with any subsets: a cell that another process trains is
+    left for later and then waited for.
+
+    Args:
+        settings: of the run.
+        grid: rows and seeds. With ``collect`` nothing is trained.
+        data: the source images, and the pseudo images as the run's gate weighed them.
+        workspace: where trainings lie.
+
+    Raises:
+        DataError: ``collect``, and cells were not trained yet.
+    """
+    every = list(cells(settings, grid))
+    if grid.collect:
+        return _collect(every, settings, data, workspace)
+    folders: dict[str, Path] = {}
+    later = _train_round(every, settings, data, workspace, folders, wait=False)
+    if later:
+        logger.info("another process trains %s; waiting for it", ", ".join(cell.name for cell in later))
+        _train_round(later, settings, data, workspace, folders, wait=True)
+    return {cell.name: folders[cell.name] for cell in every}
+
+
+def score_cells(settings: Parameters, grid: GridParams, models: Path, images: pd.DataFrame, root: Path,
+                workspace: Path, run_id: str) -> pd.DataFrame:
+    """Return the records of all cells, ``method`` being the name of the row.
+
+    Args:
+        settings: of the run.
+        grid: rows and seeds.
+        models: folder of the cells' models by name.
+        images: test images of every domain, the source first.
+        root: folder that their paths are relative to.
+        workspace: where predictions and timings are kept.
+        run_id: version of the run.
+    """
+    timed = images[images["domain"] == settings.data.source].reset_index(drop=True)
+    records = []
+    for cell in cells(settings, grid):
+        model = models / cell.name
+        found = experiment.predict_once(model, images, root, settings, workspace)
+        milliseconds = _latency(model, timed, root, settings, workspace)
+        rows = experiment.score(model, found, images, root, run_id, milliseconds)[1]
+        records.append(rows.assign(method=cell.row, overrides=cell.overrides))
+    return pd.concat(records, ignore_index=True)
+
+
+def _train_round(every: list[Cell], settings: Parameters, data: TrainingData, workspace: Path,
+                 folders: dict[str, Path], wait: bool) -> list[Cell]:
+    """Train cells into ``folders``; return those that another process holds."""
+    busy = []
+    for number, cell in enumerate(every, 1):
+        logger.info("cell %d of %d: %s", number, len(every), cell.name)
+        try:
+            trained = experiment.train_method(cell.method, cell.settings, _seen(cell, settings, data), workspace, wait)
+        except BusyError:
+            busy.append(cell)
+        else:
+            folders[cell.name] = trained.folder
+    return busy
+
+
+def _collect(every: list[Cell], settings: Parameters, data: TrainingData, workspace: Path) -> dict[str, Path]:
+    found = {cell.name: experiment.find_trained(cell.method, cell.settings, _seen(cell, settings, data), workspace)
+             for cell in every}
+    if missing := [name for name, trained in found.items() if trained is None]:
+        raise DataError(f"collect: {len(missing)} of {len(found)} cells were not trained with the present parameters, "
+                        f"images and code ({', '.join(missing)}); run the grid without collect, or choose rows and "
+                        "seeds with only and seeds")
+    return {name: trained.folder for name, trained in found.items() if trained is not None}
+
+
+def _seen(cell: Cell, settings: Parameters, data: TrainingData) -> TrainingData:
+    """Return the data with the pseudo images as the cell sees them."""
+    if data.pseudo is None:
+        return data
+    return replace(data, pseudo=view(data.pseudo, cell.domains, settings.sampling.gate, cell.settings.sampling.gate))
+
+
+def _latency(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> float:
+    """Return the milliseconds that a trained model takes for an image, measured once and kept in the workspace."""
+    where = resolve_device(settings.training.device)
+    rows = images.head(LATENCY_IMAGES)
+    stored = place(workspace, "latency", folder_hash(model), manifest_fingerprint(rows), hardware(str(where)),
+                   settings.training.threads, code_hash(*_PREDICTS)) / "latency.json"
+    if not stored.exists():
+        use_threads(settings.training.threads)
+        spec, _ = read_card(model)
+        seen = ManifestDataset(experiment.task_rows(rows, spec.task, spec.head).head(LATENCY_IMAGES), root, cache=False)
+        tensors = [seen[i][0].float() / 255 for i in range(len(seen))]
+        measured = milliseconds_per_image(load_model(model, where).predict, tensors, where)
+        with atomic_file(stored) as aside:
+            aside.write_text(json.dumps(measured))
+    return float(json.loads(stored.read_text()))
+
+
+def _overrides(settings: Parameters, name: str, row: RowParams) -> str:
+    """Return what a row changes as JSON; what it repeats of the run's parameters is left out."""
+    method = {} if row.method == name else {"method": row.method}
+    domains = {} if row.domains is None else {"domains": row.domains}
+    return json.dumps({**method, **domains, **_differences(row.params, settings.model_dump(mode="json"))})
+
+
+def _differences(changes: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: _differences(value, base[key]) if isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
+             else value for key, value in changes.items() if key not in base or value != base[key]}
+    return {key: value for key, value in found.items() if value != {}}

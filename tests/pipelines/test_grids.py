@@ -1,0 +1,112 @@
+"""Benchmark and ablation: rows x seeds, shared by processes, collected without training, nothing synthesised anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dg_project import experiment, grid
+from dg_project.errors import DataError
+from dg_project.evaluation.records import COLUMNS
+from dg_project.experiment import TrainingData
+from dg_project.parameters import GateParams, GridParams, Parameters
+from dg_project.results import main
+from dg_project.styles.regate import view
+from dg_project.workspace import BusyError
+
+Run = tuple[Any, str]
+
+
+def files(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def refuse(*_: Any) -> None:
+    raise AssertionError("nothing is left to train")
+
+
+def test_a_benchmark_in_parts_is_collected_into_one_table(drsf_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    project, _ = drsf_run
+    with pytest.raises(DataError, match=r"collect: 4 of 4 cells were not trained .*erm/seed5, naive/seed5, erm/seed6"):
+        project.run("benchmark", benchmark={"collect": True, "seeds": [5, 6]})
+    project.run("benchmark", benchmark={"seeds": [5]})
+    project.run("benchmark", benchmark={"seeds": [6]})
+    cells = files(project.root / "data" / ".workspace")
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "_train", refuse)
+        version = project.run("benchmark", benchmark={"collect": True, "seeds": [5, 6]})
+    assert files(project.root / "data" / ".workspace") == cells
+    records, table = project.load("benchmark_records", version), project.load("benchmark_table", version)
+    assert list(records.columns) == list(COLUMNS)
+    assert sorted(records.groupby(["method", "seed"]).groups) == [("erm", 5), ("erm", 6), ("naive", 5), ("naive", 6)]
+    assert (records["inference_ms"] > 0).all()
+    assert set(table["method"]) == {"erm", "naive"}
+    assert {"unseen_mean", "unseen_mean_low", "unseen_mean_high", "gain", "gain_over_naive", "seconds_per_step",
+            "images_generated", "peak_memory_mb"} <= set(table.columns)
+    assert any(key.startswith("naive/seed5/mAP50/") for key in project.tracked(version).data.metrics)
+    (project.root / "README.md").write_text("<!-- results:begin -->\n<!-- results:end -->\n")
+    assert main(["--record", "tiny"], project.root) == 0
+    facts = json.loads((project.root / "benchmarks/results/tiny.json").read_text())
+    assert facts["run"] == version
+    assert facts["parameters"]["training"]["max_steps"] == 6
+    assert "6 steps of 4 images" in (project.root / "docs/results.md").read_text()
+
+
+def test_an_ablation_changes_rows_and_synthesises_nothing(drsf_run: Run) -> None:
+    project, _ = drsf_run
+    before = files(project.root / "data/.workspace/synthesis")
+    version = project.run("ablation")
+    assert files(project.root / "data/.workspace/synthesis") == before
+    records = project.load("ablation_records", version)
+    first = records.drop_duplicates("method").set_index("method")
+    assert set(first.index) == {"erm", "dfdr", "naive_gate_off", "k1"}
+    assert first["images_generated"].to_dict() == {"erm": 0, "dfdr": 32, "naive_gate_off": 32, "k1": 8}
+    assert first.loc["dfdr", "inference_parameters"] > first.loc["erm", "inference_parameters"]
+    assert first.loc["naive_gate_off", "inference_parameters"] == first.loc["erm", "inference_parameters"]
+    assert json.loads(first.loc["dfdr", "overrides"]) == {"method": "drsf",
+                                                          "drsf": {"grl_image": 0, "grl_instance": 0}}
+    assert json.loads(first.loc["k1", "overrides"])["domains"] == ["night"]
+    card = json.loads((project.load("ablation_models", version) / "k1/seed0/model.json").read_text())
+    assert card["spec"]["domains"] == ["daytime_clear", "night"]
+
+
+def test_cells_of_another_process_are_left_for_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                                    settings: Parameters) -> None:
+    asked: list[tuple[str, int, bool]] = []
+
+    def train(name: str, cell: Parameters, data: TrainingData, workspace: Path, wait: bool) -> experiment.Trained:
+        asked.append((name, cell.seed, wait))
+        if (name, cell.seed) == ("erm", 0) and not wait:
+            raise BusyError
+        return experiment.Trained(tmp_path / name, None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(experiment, "train_method", train)
+    done = grid.train_cells(settings, GridParams(methods=["erm", "naive"], seeds=[0, 1]),
+                            TrainingData(None, tmp_path), tmp_path)  # type: ignore[arg-type]
+    assert asked == [("erm", 0, False), ("naive", 0, False), ("erm", 1, False), ("naive", 1, False), ("erm", 0, True)]
+    assert list(done) == ["erm/seed0", "naive/seed0", "erm/seed1", "naive/seed1"]
+
+
+@pytest.fixture
+def settings(drsf_run: Run) -> Parameters:
+    """The parameters of the project."""
+    project, _ = drsf_run
+    with project.session() as session:
+        return Parameters.model_validate(session.load_context().config_loader["parameters"])
+
+
+def test_a_view_weighs_what_the_gate_weighed(drsf_run: Run) -> None:
+    project, version = drsf_run
+    pseudo = project.load("pseudo_manifest", version)
+    made_with = GateParams(min_visibility=-1)
+    assert view(pseudo, None, made_with, made_with) is pseudo
+    again = view(pseudo, None, GateParams(enabled=False), made_with)
+    assert again[["weight", "kept", "reason"]].equals(pseudo[["weight", "kept", "reason"]])
+    strict = view(pseudo, ["fog"], made_with, GateParams(min_visibility=1, drop_below=1))
+    assert set(strict["domain"]) == {"fog"}
+    assert not strict["kept"].any()
+    assert strict["reason"].str.startswith("0 of ").all()
+    assert view(strict, None, GateParams(min_visibility=1, drop_below=1), GateParams(enabled=False))["kept"].all()

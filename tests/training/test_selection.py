@@ -1,0 +1,95 @@
+"""Rules that choose weights: what each may see, and that no target image is ever within reach."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from streets_fixture import SOURCE, TARGETS
+from test_experiment import settings
+
+from dg_project import experiment
+from dg_project.domains.dataset import ManifestDataset
+from dg_project.errors import DataError
+from dg_project.experiment import TrainingData, train_method
+from dg_project.methods import method_classes
+from dg_project.methods.artifact import read_card
+from dg_project.training.selection import leave_one_pseudo_out
+
+Pseudo = tuple[Path, pd.DataFrame]
+
+
+def test_neither_the_weather_nor_the_scenes_that_choose_are_trained_on(tiny_manifest: pd.DataFrame,
+                                                                       tiny_pseudo: Pseudo) -> None:
+    pseudo = tiny_pseudo[1].copy()
+    source = tiny_manifest[tiny_manifest["domain"] == SOURCE]
+    fold = leave_one_pseudo_out(source, pseudo, seed=3, share=0.3)
+    assert set(fold.held_out["domain"]) == {"fog"}  # domain 3 modulo 2
+    assert set(fold.pseudo["domain"]) == {"night"}
+    scenes = set(fold.held_out["source_image_id"])
+    assert len(scenes) == 3  # 0.3 of eight, rounded up
+    assert not scenes & set(fold.source.loc[fold.source["split"] == "train", "image_id"])
+    assert not scenes & set(fold.pseudo["source_image_id"])
+    assert (fold.source["split"] == "val").sum() == (source["split"] == "val").sum()
+    assert len(fold.source) == len(source) - 3
+    other = leave_one_pseudo_out(source, pseudo, seed=0, share=0.3).held_out
+    assert set(other["domain"]) == {"night"}
+    assert set(other["source_image_id"]) == scenes
+    assert leave_one_pseudo_out(source, pseudo.sample(frac=1, random_state=0), 0, 0.3).source.equals(
+        leave_one_pseudo_out(source, pseudo, 0, 0.3).source)
+    pseudo.loc[(pseudo["domain"] == "fog") & (pseudo["source_image_id"] == min(scenes)), "kept"] = False
+    assert len(leave_one_pseudo_out(source, pseudo, 3, 0.3).held_out) == 2
+
+
+def test_a_fold_needs_two_domains_and_kept_images(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo) -> None:
+    pseudo = tiny_pseudo[1]
+    with pytest.raises(DataError, match=r"there are 1 domain\(s\) of 8 scene\(s\)"):
+        leave_one_pseudo_out(tiny_manifest, pseudo[pseudo["domain"] == "fog"], 0, 0.2)
+    with pytest.raises(DataError, match="dropped every held-out image of 'night'"):
+        leave_one_pseudo_out(tiny_manifest, pseudo.assign(kept=pseudo["domain"] != "night"), 0, 0.2)
+
+
+@pytest.mark.parametrize("rule", ["source_val", "leave_one_pseudo_out", "last"])
+@pytest.mark.parametrize("name", sorted(method_classes()))
+def test_no_training_and_no_selection_opens_a_target_image(name: str, rule: str, tiny_manifest: pd.DataFrame,
+                                                           tiny_streets: Path, tiny_pseudo: Pseudo, tmp_path: Path,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folders of the targets are gone, the test split of the source too: whoever opens one of them fails."""
+    for target in TARGETS:
+        shutil.rmtree(tiny_streets / target)
+    for image in (tiny_streets / SOURCE).rglob("test_*.jpg"):
+        image.unlink()
+    opened: set[str] = set()
+    serve = ManifestDataset._open
+    monkeypatch.setattr(ManifestDataset, "_open", lambda self, i: opened.add(self.image_ids[i]) or serve(self, i))
+    pseudo = tiny_pseudo[1].assign(candidates=2)
+    options = settings(training__selection=rule, training__max_steps=2, training__validate_every=1, seed=1)
+    data = TrainingData(tiny_manifest[tiny_manifest["domain"] == SOURCE], tiny_streets, pseudo, tiny_pseudo[0])
+    trained = train_method(name, options, data, tmp_path / "workspace")
+    card = read_card(trained.folder)[1]
+    source_only = method_classes()[name].batching == "source"
+    used = "source_val" if rule == "leave_one_pseudo_out" and source_only else rule
+    assert card["selection"] == used
+    assert (used in trained.history) == (used != "last")
+    assert card["images_generated"] == (0 if source_only else 32)
+    assert {image.split("_")[0] for image in opened} == ({"train"} if used == "last" else {"train", "val"})
+
+
+def test_held_out_images_count_half_of_the_score(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_pseudo: Pseudo,
+                                                 tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[list[str], Path]] = []
+
+    def score(scorer: Any, found: pd.DataFrame, images: pd.DataFrame, classes: list[str], root: Path,
+              metrics: Any) -> pd.DataFrame:
+        seen.append((sorted(set(images["domain"])), root))
+        return pd.DataFrame({"class": ["all"], "value": [0.2 if images["domain"].iloc[0] == SOURCE else 0.6]})
+
+    monkeypatch.setattr(experiment, "score_predictions", score)
+    options = settings(training__selection="leave_one_pseudo_out", training__max_steps=1)
+    data = TrainingData(tiny_manifest, tiny_streets, tiny_pseudo[1].assign(candidates=1), tiny_pseudo[0])
+    trained = train_method("naive", options, data, tmp_path / "workspace")
+    assert read_card(trained.folder)[1]["score"] == pytest.approx(0.4)
+    assert seen == [([SOURCE], tiny_streets), (["night"], tiny_streets)]
