@@ -23,12 +23,12 @@ def grid() -> pd.DataFrame:
     shifts = {"erm": 0.0, "naive": 0.05, "drsf": 0.1, "uda": 0.2}
     table = records({method: {s: {"daytime_clear": 0.7, "fog": 0.4 + shift + s / 100 * (1 + shift), "night": 0.3}
                               for s in (0, 1, 2)} for method, shift in shifts.items()})
-    opened = ["unlabelled" if method == "uda" else "no" for method in table["method"]]
+    settings = ["UDA" if method == "uda" else "DG" for method in table["method"]]
     changes = ['{"drsf": {"stage": 2}}' if method == "drsf" else "{}" for method in table["method"]]
     return table.assign(max_steps=300, images_per_step=6, inference_ms=[10.0 if m == "erm" else 10.1 for m in
                                                                         table["method"]],
                         inference_parameters=[1000 if m == "erm" else 1010 for m in table["method"]],
-                        target_images=opened, overrides=changes)
+                        setting=settings, overrides=changes)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from dg_project.domains.views import objects
 from dg_project.errors import DataError, ParameterError, nearest
 from dg_project.evaluation.features import pooled_features
 from dg_project.evaluation.predict import predict_manifest
-from dg_project.evaluation.records import NO_TARGET, RunFacts, result_records
+from dg_project.evaluation.records import RunFacts, result_records
 from dg_project.evaluation.scorer import ALL, score_predictions
 from dg_project.evaluation.scorers import SCORERS, main_metric
 from dg_project.files import atomic_file, atomic_folder, folder_hash
@@ -193,8 +193,8 @@ def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, root: Pa
     known = {name: meta[name] for name in ("source", "seed", "selection", "seconds_per_step", "images_generated",
                                            "peak_memory_mb", "max_steps", "images_per_step")}
     facts = RunFacts(method=spec.method, task=spec.task, kedro_version_id=run_id, inference_ms=inference_ms,
-                     inference_parameters=count_weights(model), target_images=meta.get("target_images", NO_TARGET),
-                     **known)
+                     inference_parameters=count_weights(model), **known,
+                     setting="UDA" if meta.get("images_adapted_to") else "DG")
     return by_class, result_records(by_class, facts)
 
 

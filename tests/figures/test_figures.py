@@ -23,9 +23,11 @@ from dg_project.evaluation.table import benchmark_table
 from dg_project.figures.benchmark_chart import benchmark_chart
 from dg_project.figures.domain_chart import domain_chart
 from dg_project.figures.feature_shift import feature_shift
+from dg_project.figures.forest_chart import forest_chart
 from dg_project.figures.loss_curves import loss_curves
 from dg_project.figures.prediction_panels import prediction_panels
 from dg_project.figures.pseudo_sheet import pseudo_sheet
+from dg_project.figures.records_chart import records_chart
 from dg_project.figures.style import REJECTED, method_colours
 
 
@@ -61,6 +63,7 @@ def make(name: str, run: dict) -> Figure:
         "pseudo": lambda: pseudo_sheet(run["source"], run["root"] / "source", run["pseudo"], run["root"] / "pseudo"),
         "shift": lambda: shift_figure()[0],
         "benchmark": lambda: benchmark_chart(benchmark_table(records), records),
+        "forest": lambda: forest_chart(benchmark_table(records), records),
     }[name]()
 
 
@@ -68,7 +71,7 @@ def text_of(figure: Figure) -> str:
     return " ".join(text.get_text().replace("\n", " ") for text in figure.texts)
 
 
-@pytest.mark.parametrize("name", ["domain", "losses", "panels", "pseudo", "shift", "benchmark"])
+@pytest.mark.parametrize("name", ["domain", "losses", "panels", "pseudo", "shift", "benchmark", "forest"])
 def test_title_caption_and_labels_stay_inside_and_clear_of_the_axes(name, run):
     figure = make(name, run)
     figure.canvas.draw()
@@ -170,6 +173,17 @@ def test_benchmark_chart_names_the_best_and_shows_the_gain(run):
     assert f"{100 * table.loc['drsf', 'gain']:+.1f}, p = {table.loc['drsf', 'gain_p_t']:.3f}" in gains
     single = benchmark_records().query("seed == 0")
     benchmark_chart(benchmark_table(single), single).canvas.draw()
+
+
+def test_many_rows_become_one_line_each():
+    grid = pd.concat([benchmark_records(), *(benchmark_records().query("method == 'drsf'").assign(method=f"row_{k}")
+                                             for k in range(5))])
+    table = benchmark_table(grid)
+    figure = records_chart(table, grid, metric="mAP@50")
+    means, gains = figure.axes
+    assert [label.get_text() for label in means.get_yticklabels()][:2] == ["ERM", "mixstyle"]
+    assert f"{100 * table.loc['row_4', 'gain']:+.1f}" in [text.get_text() for text in gains.texts]
+    assert "t-interval over seeds" in text_of(figure)
 
 
 def test_a_method_keeps_its_colour_whoever_is_beside_it():

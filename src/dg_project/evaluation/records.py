@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -36,10 +37,9 @@ COST_COLUMNS: dict[str, str] = {
     "inference_parameters": "numbers in the model that predicts",
 }
 ORIGIN_COLUMNS: dict[str, str] = {
-    "target_images": "target images that training opened: no | unlabelled (unsupervised domain adaptation)",
+    "setting": "DG: no target image was opened before the test | UDA: unlabelled images of the targets were trained on",
     "overrides": "JSON of what a row of a grid changes: method, pseudo domains, parameters",
 }
-NO_TARGET = "no"
 COLUMNS = (*RECORD_COLUMNS, *COST_COLUMNS, *ORIGIN_COLUMNS)
 
 
@@ -60,7 +60,7 @@ class RunFacts:
     images_per_step: int = 0
     inference_ms: float = float("nan")
     inference_parameters: int = 0
-    target_images: str = NO_TARGET
+    setting: Literal["DG", "UDA"] = "DG"
     overrides: str = "{}"
 
 

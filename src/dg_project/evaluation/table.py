@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 
 from dg_project.errors import DataError, nearest
-from dg_project.evaluation.records import COST_COLUMNS, NO_TARGET, UNSEEN_MEAN, check_records
+from dg_project.evaluation.records import COST_COLUMNS, UNSEEN_MEAN, check_records
 from dg_project.evaluation.statistics import paired_test, t_interval
 
-SUMMARY_COLUMNS = ["selection", "target_images", "n_seeds"]
+SUMMARY_COLUMNS = ["selection", "setting", "n_seeds"]
 GAIN_COLUMNS = ["gain", "gain_low", "gain_high", "gain_p_t", "gain_p_wilcoxon", "gain_n"]
 UDA_MARK = "†"
-UDA_NOTE = f"{UDA_MARK} opened unlabelled target images (domain adaptation): not comparable with the other rows."
+UDA_NOTE = f"{UDA_MARK} UDA: trained on unlabelled images of the targets too, so not comparable with other rows."
 
 
 def benchmark_table(records: pd.DataFrame, *, metric: str = "mAP@50", baseline: str = "erm",
@@ -69,8 +69,8 @@ def _summary(mine: pd.DataFrame, domains: list[str], confidence: float) -> dict[
     if len(rules) > 1:
         raise DataError(f"benchmark records: '{mine['method'].iloc[0]}' mixes the selection rules {rules}; "
                         "a table compares one rule, keep the records of one")
-    opened = mine["target_images"].iloc[0] if "target_images" in mine else NO_TARGET
-    row: dict[str, Any] = dict(zip(SUMMARY_COLUMNS, (rules[0], opened, mine["seed"].nunique()), strict=True))
+    setting = mine["setting"].iloc[0] if "setting" in mine else "DG"
+    row: dict[str, Any] = dict(zip(SUMMARY_COLUMNS, (rules[0], setting, mine["seed"].nunique()), strict=True))
     for domain in domains:
         interval = t_interval(mine.loc[mine["domain"] == domain, "value"].tolist(), confidence)
         row |= {domain: interval.mean, f"{domain}_low": interval.low, f"{domain}_high": interval.high}
@@ -128,7 +128,7 @@ def to_markdown(table: pd.DataFrame, *, metric: str = "mAP@50", baseline: str = 
     notes = [f"{metric} in percent, mean ± half-width of the {confidence:.0%} t-interval over seeds. Gain: unseen mean "
              f"minus that of {references}, paired by seed, with the p-value of the paired t-test. Checkpoints selected "
              f"by: {rules}. Ratios and added parameters are against {baseline}."]
-    notes += [UDA_NOTE] * bool((table["target_images"] != NO_TARGET).any())
+    notes += [UDA_NOTE] * bool((table["setting"] == "UDA").any())
     parts = [markdown(display_scores(table, baseline)), markdown(display_costs(table, baseline)), " ".join(notes)]
     return "\n\n".join(parts) + "\n"
 
@@ -147,7 +147,7 @@ def _references(table: pd.DataFrame, baseline: str) -> dict[str, str]:
 
 
 def _marked(shown: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    marks = ["" if opened == NO_TARGET else f" {UDA_MARK}" for opened in table["target_images"]]
+    marks = [f" {UDA_MARK}" if setting == "UDA" else "" for setting in table["setting"]]
     return shown.set_index(pd.Index([f"{name}{mark}" for name, mark in zip(shown.index, marks, strict=True)],
                                     name="method"))
 

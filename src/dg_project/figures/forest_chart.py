@@ -30,6 +30,8 @@ def forest_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "m
     unseen = records[(records["metric"] == metric) & (records["domain"] == UNSEEN_MEAN)]
     values = {name: unseen[unseen["method"] == name].set_index("seed")["value"] for name in names}
     colours = method_colours(names)
+    mean = {str(name): 100 * float(value) for name, value in table[UNSEEN_MEAN].items()}
+    best = max((name for name in names if not np.isnan(mean[name])), key=lambda name: mean[name])
     with look():
         figure = new_figure(10.5, 0.3 * len(names) + 2.2)
         means, gains = figure.subplots(1, 2, sharey=True, width_ratios=[1.3, 1])
@@ -37,16 +39,14 @@ def forest_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "m
         _intervals(gains, table, "gain", {name: (own - values[baseline]).dropna() for name, own in values.items()},
                    colours)
         for name in [line for line in lines if line in names]:
-            means.axvline(100 * float(table.loc[name, UNSEEN_MEAN]), color=colours[name], linewidth=0.9, zorder=0)
+            means.axvline(mean[name], color=colours[name], linewidth=0.9, zorder=0)
         gains.axvline(0, color=MUTED, linewidth=0.9, zorder=0)
         means.set_yticks(range(len(names)), [method_label(name) for name in names])
         means.set_ylim(len(names) - 0.4, -0.6)
         means.set_xlabel(f"{metric} (%), mean of the unseen domains")
         gains.set_xlabel(f"gain over {method_label(baseline)} (percentage points)")
-        best = str(table[UNSEEN_MEAN].astype(float).idxmax())
-        headline(figure, f"Highest mean {metric} over unseen domains: {method_label(best)}, "
-                         f"{100 * float(table.loc[best, UNSEEN_MEAN]):.1f} ({method_label(baseline)} "
-                         f"{100 * float(table.loc[baseline, UNSEEN_MEAN]):.1f})",
+        headline(figure, f"Highest mean {metric} over unseen domains: {method_label(best)}, {mean[best]:.1f} "
+                         f"({method_label(baseline)} {mean[baseline]:.1f})",
                  f"Dots: single seeds (n = {n_range(table['n_seeds'])}). Marks and lines: mean and {confidence:.0%} "
                  "t-interval over seeds; the gain is paired by seed. Checkpoints selected by: "
                  f"{', '.join(dict.fromkeys(table['selection'].astype(str)))}.")

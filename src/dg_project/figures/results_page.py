@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from dg_project.errors import DataError
-from dg_project.evaluation.records import NO_TARGET, UNSEEN_MEAN
+from dg_project.evaluation.records import UNSEEN_MEAN
 from dg_project.evaluation.scorers import main_metric
 from dg_project.evaluation.table import (
     UDA_NOTE,
@@ -83,7 +83,7 @@ def _section(file: RecordFile) -> dict[str, Any]:
         "seeds": _one_or_range(table["n_seeds"]), "rules": ", ".join(dict.fromkeys(table["selection"])),
         "budget": f"{_one_or_range(table['max_steps'])} steps of {_one_or_range(table['images_per_step'])} images",
         "scores": markdown(display_scores(table, BASELINE)), "costs": markdown(display_costs(table, BASELINE)),
-        "uda": UDA_NOTE if (table["target_images"] != NO_TARGET).any() else "",
+        "uda": UDA_NOTE if (table["setting"] == "UDA").any() else "",
         "overrides": _overrides(rows),
     }
 
