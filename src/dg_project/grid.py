@@ -60,7 +60,7 @@ def cells(settings: Parameters, grid: GridParams) -> Iterator[Cell]:
     """Yield the cells of a grid, seed by seed, so that every row has its first results early."""
     for seed in grid.seeds:
         for name, row in grid.chosen_rows.items():
-            yield Cell(name, row.method, settings.with_row(row, seed), row.domains and tuple(row.domains),
+            yield Cell(name, row.method, settings.with_row(row, seed), None if row.domains is None else tuple(row.domains),
                        _overrides(settings, name, row))
 
 

@@ -108,7 +108,7 @@ def display_scores(table: pd.DataFrame, baseline: str = "erm") -> pd.DataFrame:
 
 def display_costs(table: pd.DataFrame, baseline: str = "erm") -> pd.DataFrame:
     """Return what each method costs as text for people; ratios are to the baseline."""
-    base = table.loc[baseline]
+    base: Any = table.loc[baseline]
     budget = [f"{_number(',.0f')(row['max_steps'])} × {_number('.0f')(row['images_per_step'])}"
               for _, row in table.iterrows()]
     return _marked(pd.DataFrame({
