@@ -60,8 +60,8 @@ def cells(settings: Parameters, grid: GridParams) -> Iterator[Cell]:
     """Yield the cells of a grid, seed by seed, so that every row has its first results early."""
     for seed in grid.seeds:
         for name, row in grid.chosen_rows.items():
-            yield Cell(name, row.method, settings.with_row(row, seed), None if row.domains is None else tuple(row.domains),
-                       _overrides(settings, name, row))
+            domains = None if row.domains is None else tuple(row.domains)
+            yield Cell(name, row.method, settings.with_row(row, seed), domains, _overrides(settings, name, row))
 
 
 def train_cells(settings: Parameters, grid: GridParams, data: TrainingData, workspace: Path) -> dict[str, Path]:
