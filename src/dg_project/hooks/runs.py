@@ -49,7 +49,6 @@ def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds:
     name = f"{pipeline} {run_params['run_id']}"
     state = {"uri": uri, "experiment": config["experiment"], "kinds": kinds, "name": name}
     _quiet()
-    api = client(state)
     tags = {
         "kedro.run_id": run_params["run_id"],
         "kedro.pipeline": pipeline,
@@ -63,6 +62,7 @@ def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds:
         tags["mlflow.parentRunId"] = parent
     # Two runs that start at once would both make the tables of a new store.
     with hold(root / f"{config['store']}.lock"):
+        api = client(state)
         experiment = _experiment(api, root, config, uri)
         state["run"] = api.create_run(experiment, tags=tags, run_name=name).info.run_id
     os.environ[STATE_VARIABLE] = json.dumps(state)
