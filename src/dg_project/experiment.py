@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -116,13 +117,14 @@ def train_method(name: str, settings: Parameters, data: TrainingData, workspace:
         BusyError: another process trains the very same, and ``wait`` is False.
     """
     plan = _plan(name, settings, data, workspace)
-    with claim(plan.folder, wait):
+    # Of the processes that train one model together, the main one holds the folder for all.
+    with claim(plan.folder, wait) if crew.in_main_process() else nullcontext():
         if plan.finished.is_dir():
             logger.info("'%s', seed %d: trained before on the same inputs, the model is used again", name,
                         settings.seed)
         else:
             logger.info("training '%s' with seed %d", name, settings.seed)
-            crew.launch(settings.training, _train, plan)
+            crew.launch(plan.settings.training, _train, plan)
     return _trained(plan)
 
 

@@ -44,11 +44,18 @@ def claim(folder: Path, wait: bool = True) -> Iterator[None]:
     Raises:
         BusyError: another process holds it, and ``wait`` is False.
     """
-    with (folder / ".lock").open("w") as lock:
+    with hold(folder / ".lock", wait):
+        yield
+
+
+@contextmanager
+def hold(lock: Path, wait: bool = True) -> Iterator[None]:
+    """Hold a lock file, made if need be; see ``claim``."""
+    with lock.open("w") as stream:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
-            raise BusyError(str(folder)) from error
+            raise BusyError(str(lock)) from error
         yield
 
 

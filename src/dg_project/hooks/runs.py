@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dg_project.provenance import commit, is_dirty
+from dg_project.workspace import hold
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,7 +49,6 @@ def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds:
     name = f"{pipeline} {run_params['run_id']}"
     state = {"uri": uri, "experiment": config["experiment"], "kinds": kinds, "name": name}
     _quiet()
-    api = client(state)
     tags = {
         "kedro.run_id": run_params["run_id"],
         "kedro.pipeline": pipeline,
@@ -60,8 +60,11 @@ def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds:
     }
     if parent := os.environ.get("MLFLOW_PARENT_RUN_ID"):
         tags["mlflow.parentRunId"] = parent
-    experiment = _experiment(api, root, config, uri)
-    state["run"] = api.create_run(experiment, tags=tags, run_name=name).info.run_id
+    # Two runs that start at once would both make the tables of a new store.
+    with hold(root / f"{config['store']}.lock"):
+        api = client(state)
+        experiment = _experiment(api, root, config, uri)
+        state["run"] = api.create_run(experiment, tags=tags, run_name=name).info.run_id
     os.environ[STATE_VARIABLE] = json.dumps(state)
     return state
 
