@@ -39,7 +39,7 @@ class Classifier(TaskModel):
 
     def logits(self, maps: Features) -> Tensor:
         """Return (N, classes)."""
-        return cast(Tensor, self.head(self.vectors(maps)))
+        return cast(Tensor, self.head(self.vectors(maps)).float())
 
     def losses(self, maps: Features, inputs: Inputs, weight: Tensor) -> dict[str, Tensor]:
         """Return ``loss_classification``: the mean weighted cross-entropy."""
@@ -70,7 +70,7 @@ class PooledHead(AuxHead):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features ``(N, C, H, W)`` to logits ``(N, n_classes)``."""
-        return cast(Tensor, self.linear(features.mean((2, 3))))
+        return cast(Tensor, self.linear(features.mean((2, 3))).float())
 
     def entropy(self, logits: Tensor) -> Tensor:
         """Return the mean entropy of the softmax, divided by log n_classes."""

@@ -137,7 +137,7 @@ class PresenceHead(AuxHead):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features ``(N, C, H, W)`` to logits ``(N, n_classes)``."""
-        return cast(Tensor, self.linear(features.mean((2, 3))))
+        return cast(Tensor, self.linear(features.mean((2, 3))).float())
 
     def entropy(self, logits: Tensor) -> Tensor:
         """Return the mean binary entropy of ``sigmoid(logits)``, divided by log 2."""

@@ -17,9 +17,10 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
-from torchvision.ops import MultiScaleRoIAlign, box_iou
+from torchvision.ops import box_iou
 
 from dg_project.parameters import DetectionParams
+from dg_project.tasks.roi_pooling import RoIPooling
 
 Targets = list[dict[str, Tensor]]
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
@@ -40,8 +41,8 @@ def build_rpn(params: DetectionParams) -> WeightedRPN:
 def build_box_heads(params: DetectionParams, levels: list[str], n_classes: int) -> WeightedRoIHeads:
     """Build RoI pooling and the box head for ``n_classes`` and background."""
     # The images are small, so boxes go to the pyramid by their own scale: 96 pixels belong to stride 16.
-    pool = MultiScaleRoIAlign(levels, output_size=params.roi_size, sampling_ratio=params.roi_samples,
-                              canonical_scale=96, canonical_level=4)
+    pool = RoIPooling(levels, output_size=params.roi_size, sampling_ratio=params.roi_samples, canonical_scale=96,
+                      canonical_level=4)
     head = TwoMLPHead(params.fpn_channels * params.roi_size**2, params.box_head_features)
     predictor = FastRCNNPredictor(params.box_head_features, n_classes + 1)
     return WeightedRoIHeads(
@@ -78,7 +79,8 @@ class WeightedRPN(RegionProposalNetwork):
         objectness, deltas = self.head(maps)
         anchors = self.anchor_generator(images, maps)
         per_level = [level[0].numel() for level in objectness]
-        objectness, deltas = concat_box_prediction_layers(objectness, deltas)
+        # Boxes and losses are computed in float32, whatever the convolutions were.
+        objectness, deltas = (value.float() for value in concat_box_prediction_layers(objectness, deltas))
         with torch.no_grad():
             decoded = self.box_coder.decode(deltas, anchors).view(len(anchors), -1, 4)
             proposals, _ = self.filter_proposals(decoded, objectness, images.image_sizes, per_level)
@@ -130,10 +132,15 @@ class WeightedRoIHeads(RoIHeads):
         """Return the box head's features (sum of boxes, D) of the boxes of every image."""
         return cast(Tensor, self.box_head(self.box_roi_pool(features, boxes, sizes)))
 
+    def _predict(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Return float32 logits (n, 1 + C) and deltas (n, 4 * (1 + C))."""
+        logits, deltas = self.box_predictor(vectors)
+        return logits.float(), deltas.float()
+
     def losses(self, features: dict[str, Tensor], sampled: Sampled, sizes: list[tuple[int, int]],
                weight: Tensor) -> dict[str, Tensor]:
         """Return the classification and box losses of sampled proposals, weighted by ``weight`` (N,)."""
-        logits, deltas = self.box_predictor(self.vectors(features, sampled.proposals, sizes))
+        logits, deltas = self._predict(self.vectors(features, sampled.proposals, sizes))
         of_roi = torch.cat([w.expand(len(boxes)) for w, boxes in zip(weight, sampled.proposals, strict=True)])
         label = torch.cat(sampled.labels)
         positive = torch.where(label > 0)[0]
@@ -146,7 +153,7 @@ class WeightedRoIHeads(RoIHeads):
     def detect(self, features: dict[str, Tensor], proposals: list[Tensor],
                sizes: list[tuple[int, int]]) -> list[dict[str, Tensor]]:
         """Return boxes, labels and scores of every image, in the coordinates of the network's input."""
-        logits, deltas = self.box_predictor(self.vectors(features, proposals, sizes))
+        logits, deltas = self._predict(self.vectors(features, proposals, sizes))
         found = self.postprocess_detections(logits, deltas, proposals, sizes)
         return [dict(zip(("boxes", "scores", "labels"), parts, strict=True)) for parts in zip(*found, strict=True)]
 

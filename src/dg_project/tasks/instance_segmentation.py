@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import maskrcnn_inference, paste_masks_in_image, project_masks_on_boxes
-from torchvision.ops import MultiScaleRoIAlign
 
 from dg_project.backbones import Backbone
 from dg_project.parameters import InstanceSegmentationParams
 from dg_project.tasks.base import Features, Prediction, Target
 from dg_project.tasks.detection import Detector
 from dg_project.tasks.faster_rcnn import Sampled, Targets, weighted_mean
+from dg_project.tasks.roi_pooling import RoIPooling
 
 CERTAIN = 0.5
 """A pixel belongs to an object from this probability on."""
@@ -29,8 +29,8 @@ class InstanceSegmenter(Detector):
 
     def __init__(self, backbone: Backbone, params: InstanceSegmentationParams, classes: Sequence[str]) -> None:
         super().__init__(backbone, params, classes)
-        self.mask_pool = MultiScaleRoIAlign(self.levels, params.mask_roi_size, params.roi_samples, canonical_scale=96,
-                                            canonical_level=4)
+        self.mask_pool = RoIPooling(self.levels, params.mask_roi_size, params.roi_samples, canonical_scale=96,
+                                    canonical_level=4)
         self.mask_head = MaskRCNNHeads(params.fpn_channels, (params.mask_channels,) * params.mask_layers, 1)
         self.mask_predictor = MaskRCNNPredictor(params.mask_channels, params.mask_channels, len(self.classes) + 1)
 
@@ -44,7 +44,7 @@ class InstanceSegmenter(Detector):
     def _mask_logits(self, maps: Features, boxes: list[Tensor]) -> Tensor:
         """Return (sum of boxes, 1 + C, 2 * mask_roi_size, 2 * mask_roi_size)."""
         pooled = self.mask_pool(maps, boxes, [self.image_size] * len(boxes))
-        return cast(Tensor, self.mask_predictor(self.mask_head(pooled)))
+        return cast(Tensor, self.mask_predictor(self.mask_head(pooled)).float())
 
     def more_losses(self, maps: Features, sampled: Sampled, targets: Targets, weight: Tensor) -> dict[str, Tensor]:
         """Return ``loss_mask``: the cross-entropy of the true class's mask, mean over the proposals on objects."""

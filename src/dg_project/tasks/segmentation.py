@@ -68,7 +68,7 @@ class Segmenter(TaskModel):
             detail = self.reduce[stage](maps[stage])
             larger = F.interpolate(decoded, detail.shape[-2:], mode="bilinear")
             decoded = self.decode_stage[stage](torch.cat([larger, detail], 1))
-        return cast(Tensor, self.classifier(decoded))
+        return cast(Tensor, self.classifier(decoded).float())
 
     def losses(self, maps: Features, inputs: Inputs, weight: Tensor) -> dict[str, Tensor]:
         """Return ``loss_segmentation``: pixel cross-entropy, mean over an image's labelled pixels, then over images."""
@@ -124,7 +124,7 @@ class PixelHead(AuxHead):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features ``(N, C, H, W)`` to logits ``(N, n_classes, H, W)``."""
-        return cast(Tensor, self.linear(features))
+        return cast(Tensor, self.linear(features).float())
 
     def entropy(self, logits: Tensor) -> Tensor:
         """Return the mean entropy of the softmax at every position, divided by log n_classes."""
