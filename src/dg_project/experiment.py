@@ -45,7 +45,7 @@ class TrainingData:
     """All that a training may open: no target among it.
 
     Attributes:
-        source: manifest of the source domain, train and val.
+        source: manifest of the source domain (or of several), train and val.
         source_root: folder that its paths are relative to.
         pseudo: manifest of the pseudo domains, or None.
         pseudo_root: folder that its paths are relative to.
@@ -99,7 +99,8 @@ def train_method(name: str, settings: Parameters, data: TrainingData, workspace:
     elif data.pseudo is None:
         raise DataError(f"the method '{name}' trains on pseudo domains; run `kedro run --pipeline=drsf`")
     pseudo_domains = dict.fromkeys(data.pseudo["domain"]) if data.pseudo is not None else {}
-    spec = _spec(kind, settings, [settings.data.source, *pseudo_domains])
+    sources = dict.fromkeys(data.source.loc[data.source["split"].isin(["train", "val"]), "domain"])
+    spec = _spec(kind, settings, [*sources, *pseudo_domains])
     data = _as_seen(data, spec, settings.sampling.gate.min_visibility)
     folder = place(workspace, "training", *_inputs(kind, spec, settings, data))
     finished = folder / "model"
@@ -107,7 +108,7 @@ def train_method(name: str, settings: Parameters, data: TrainingData, workspace:
         logger.info("'%s', seed %d: trained before on the same inputs, the model is used again", name, settings.seed)
     else:
         logger.info("training '%s' with seed %d", name, settings.seed)
-        _train(spec, settings, data, folder, finished)
+        _train(spec, settings, data, folder, finished, workspace)
     return Trained(finished, pd.read_parquet(finished / HISTORY))
 
 
@@ -191,11 +192,13 @@ def _inputs(kind: type[Method], spec: ModelSpec, settings: Parameters, data: Tra
     modules = [parent.__module__ for parent in kind.__mro__ if parent.__module__.startswith("dg_project.methods.")]
     own_code = sorted({"methods/" + module.split(".")[2] for module in modules if module.split(".")[2] != "base"})
     files = [name if (Path(__file__).parent / name).is_dir() else f"{name}.py" for name in own_code]
-    return [spec, settings.seed, settings.training.model_dump(mode="json", exclude=NOT_SETTINGS),
+    opened = kind.determined_by(kind.Params.model_validate(spec.method_params))
+    return [spec, opened, settings.seed, settings.training.model_dump(mode="json", exclude=NOT_SETTINGS),
             manifest_fingerprint(source), source["split"].tolist(), difficult, pairs, code_hash(*_CODE, *files)]
 
 
-def _train(spec: ModelSpec, settings: Parameters, data: TrainingData, folder: Path, finished: Path) -> None:
+def _train(spec: ModelSpec, settings: Parameters, data: TrainingData, folder: Path, finished: Path,
+           workspace: Path) -> None:
     """Train in ``folder`` and leave model and history in ``finished``; the checkpoint goes when they are there."""
     params = settings.training
     method = build_method(spec, settings.seed)
@@ -206,6 +209,7 @@ def _train(spec: ModelSpec, settings: Parameters, data: TrainingData, folder: Pa
         others = ManifestDataset(data.pseudo, data.pseudo_root, data.source_root, parts)
     stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, settings.seed,
                          params.flip)
+    method.prepare(source, params.flip > 0, workspace, resolve_device(params.device))
     held_out = _Validation(select(data.source, split="val"), data.source_root, spec, settings)
     result = train(method, stream, params, folder, seed=settings.seed, validate=held_out if len(held_out) else None)
     with atomic_folder(finished) as new:

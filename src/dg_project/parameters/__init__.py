@@ -5,7 +5,7 @@ A method's own parameters live beside the method (``Method.Params``) under the t
 
 from __future__ import annotations
 
-from dg_project.parameters.base import Fraction, Params
+from dg_project.parameters.base import CHECKPOINT, Checkpoint, Fraction, Params
 from dg_project.parameters.data import DataParams, DomainParams
 from dg_project.parameters.generation import (
     ControlNetParams,
@@ -33,14 +33,23 @@ from dg_project.parameters.models import (
     TaskParams,
 )
 from dg_project.parameters.root import Parameters, check_parameters
-from dg_project.parameters.runs import BenchmarkParams, EvaluationParams, ReportingParams, TrainingParams
+from dg_project.parameters.runs import (
+    BenchmarkParams,
+    EvaluationParams,
+    LeaveOneOutParams,
+    ReportingParams,
+    TrainingParams,
+)
+from dg_project.parameters.teacher import PretrainTeacherParams
 from dg_project.parameters.tiny_ldm import PretrainLDMParams
 
 __all__ = [
+    "CHECKPOINT",
     "SEMANTIC_CLASSES",
     "TASK_PARAMS",
     "BackboneParams",
     "BenchmarkParams",
+    "Checkpoint",
     "ClassificationParams",
     "ControlNetParams",
     "DataParams",
@@ -53,11 +62,13 @@ __all__ = [
     "InstanceSegmentationParams",
     "InversionParams",
     "LDMParams",
+    "LeaveOneOutParams",
     "LoRAParams",
     "MemoryParams",
     "Parameters",
     "Params",
     "PretrainLDMParams",
+    "PretrainTeacherParams",
     "PseudoDomain",
     "ReportingParams",
     "SamplingParams",

@@ -21,7 +21,14 @@ from dg_project.parameters.models import (
     Task,
     TaskParams,
 )
-from dg_project.parameters.runs import BenchmarkParams, EvaluationParams, ReportingParams, TrainingParams
+from dg_project.parameters.runs import (
+    BenchmarkParams,
+    EvaluationParams,
+    LeaveOneOutParams,
+    ReportingParams,
+    TrainingParams,
+)
+from dg_project.parameters.teacher import PretrainTeacherParams
 from dg_project.parameters.tiny_ldm import PretrainLDMParams
 
 
@@ -47,7 +54,10 @@ class Parameters(BaseModel):
     evaluation: EvaluationParams = EvaluationParams()
     reporting: ReportingParams = ReportingParams()
     benchmark: BenchmarkParams = BenchmarkParams()
+    leave_one_out: LeaveOneOutParams = LeaveOneOutParams()
     pretrain_ldm: PretrainLDMParams = PretrainLDMParams()
+    pretrain_teacher: PretrainTeacherParams = PretrainTeacherParams()
+    pipelines: dict[str, dict[str, Any]] = Field({}, description="what a pipeline changes in the other parameters")
 
     @property
     def head(self) -> TaskParams:

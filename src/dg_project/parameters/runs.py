@@ -46,20 +46,25 @@ class ReportingParams(Params):
     score_threshold: Fraction = 0.5
 
 
-class BenchmarkParams(Params):
-    """methods x seeds -> one table."""
+class _Table(Params):
+    """Seeds and intervals of a table; its lists may be written without commas, where ``--params`` splits."""
 
-    methods: list[str] = Field(["erm", "mixstyle", "naive", "drsf"], min_length=1)
     seeds: list[int] = Field([0, 1, 2], min_length=1)
     confidence: Fraction = 0.95
 
-    @field_validator("methods", "seeds", mode="before")
+    @field_validator("methods", "seeds", "domains", "classes", mode="before", check_fields=False)
     @classmethod
     def _from_command_line(cls, value: Any) -> Any:
-        """Lists without commas, where ``--params`` splits: ``seeds=5`` is five seeds, ``erm+drsf`` two methods."""
+        """Read ``seeds=5`` as five seeds and ``erm+drsf`` as two methods."""
         if isinstance(value, int):
             return list(range(value))
         return value.split("+") if isinstance(value, str) else value
+
+
+class BenchmarkParams(_Table):
+    """methods x seeds -> one table."""
+
+    methods: list[str] = Field(["erm", "mixstyle", "naive", "drsf"], min_length=1)
 
     @field_validator("methods")
     @classmethod
@@ -67,3 +72,13 @@ class BenchmarkParams(Params):
         if "erm" not in methods:
             raise ValueError("gains are taken against 'erm': add it to the methods")
         return methods
+
+
+class LeaveOneOutParams(_Table):
+    """Leave-one-domain-out over image folders ``<domain>/<class>/<image>`` below ``data.root``."""
+
+    methods: list[str] | None = Field(None, description="None: ERM and params:method")
+    domains: list[str] | None = Field(None, description="None: every folder of data.root")
+    classes: list[str] | None = Field(None, description="None: every class folder that a domain has")
+    train_share: float = Field(0.8, gt=0, lt=1, description="of a source domain; the rest validates")
+    images_per_domain: int = Field(8, ge=1, description="images of each source domain in a step")
