@@ -1,5 +1,7 @@
-"""Leave-one-domain-out as DomainBed does it: train on all domains but one, validate on their own held-out share, score
-the one that was left out; every domain in turn.
+"""Leave-one-domain-out as DomainBed does it.
+
+Train on all domains but one, validate on a held-out share of the same, score the one that was left out; every domain in
+turn.
 """
 
 from __future__ import annotations
@@ -61,9 +63,9 @@ def layout(root: Path, params: LeaveOneOutParams) -> tuple[list[str], list[str]]
         raise DataError(f"the data root '{root}' is missing; set data.root to a folder <domain>/<class>/<image>")
     domains = params.domains or [folder.name for folder in folders_in(root)]
     if len(domains) <= LEAST_SOURCES:
-        raise DataError(f"leave-one-domain-out needs {LEAST_SOURCES} source domains or more beside the one that is left "
-                        f"out, but '{root}' has {len(domains)} domain(s) ({', '.join(domains) or 'none'}): give a root "
-                        "with at least three (data.root, leave_one_out.domains), or train on one source with "
+        raise DataError(f"leave-one-domain-out needs {LEAST_SOURCES} source domains or more beside the one that is "
+                        f"left out, but '{root}' has {len(domains)} domain(s) ({', '.join(domains) or 'none'}): give a "
+                        "root with at least three (data.root, leave_one_out.domains), or train on one source with "
                         "`kedro run --pipeline=erm`")
     if wrong := [name for name in domains if AND in name]:
         raise DataError(f"the domain '{wrong[0]}' has a {AND} in its name, which stands between source domains in "
@@ -83,7 +85,7 @@ def chosen_methods(params: LeaveOneOutParams, method: str) -> list[str]:
     names = list(dict.fromkeys(["erm", *(params.methods or [method])]))
     if wrong := [name for name in names if name not in known]:
         raise ParameterError(f"leave_one_out: the method '{wrong[0]}' does not classify images of several sources "
-                             f"without pseudo domains; choose among {', '.join(known)}, such as --params method=scmd or "
+                             f"without pseudo domains; choose among {', '.join(known)}, as in --params method=scmd or "
                              "leave_one_out.methods=erm+scmd")
     return names
 

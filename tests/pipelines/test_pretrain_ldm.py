@@ -14,12 +14,12 @@ CAPTIONS = {"clear": "a city street on a clear sunny day", "w0": "a city street 
             "w1": "a city street in fog"}
 
 
-def build_corpus(folder: Path) -> None:
-    """Draw four scenes with one car each, by day, at night and in fog."""
+def build_corpus(folder: Path, scenes: int = 4) -> None:
+    """Draw scenes with one car each, by day, at night and in fog."""
     boxes, rows = {}, [["file", "group", "caption"]]
-    for number in range(4):
+    for number in range(scenes):
         day = np.random.default_rng(number).normal(170, 4, (64, 96, 3))
-        x = 10 + 12 * number
+        x = 10 + 12 * (number % 4)
         day[30:50, x:x + 24] = (200, 40, 40)
         name = f"s{number:04d}_c0"
         (folder / name).mkdir(parents=True)

@@ -49,8 +49,8 @@ def build_method(spec: ModelSpec, seed: int = 0) -> Method:
         raise ParameterError(f"there is no method '{spec.method}'.{nearest(spec.method, classes)}")
     method = classes[spec.method]
     if spec.task not in method.tasks:
-        raise ParameterError(f"the method '{spec.method}' is made for {' and '.join(method.tasks)}, not for {spec.task}: "
-                             f"set task={method.tasks[0]}, or choose another method")
+        raise ParameterError(f"the method '{spec.method}' is made for {' and '.join(method.tasks)}, not for "
+                             f"{spec.task}: set task={method.tasks[0]}, or choose another method")
     head = TASK_PARAMS[spec.task].model_validate(spec.head)
     try:
         params = method.Params.model_validate(spec.method_params)

@@ -76,8 +76,8 @@ def cross_modality_logits(projected: Tensor, texts: Tensor, log_scale: Tensor) -
 class SCMD(ERM):
     """``L = CE + λ1 T² KL(q ‖ softmax(z/T)) + λ2 T² KL(q ‖ softmax(e^s norm(P h) · textᵀ / T))`` on the hard samples.
 
-    The teacher belongs to the training, not to the model: it is neither trained nor stored, and a trained model predicts
-    without it.
+    The teacher belongs to the training, not to the model: it is neither trained nor stored, and a trained model
+    predicts without it.
     """
 
     name: ClassVar[str] = "scmd"
@@ -154,8 +154,8 @@ class Guide:
                                  f"{self.teacher.size}, or name another teacher")
         self.texts = self.teacher.texts(prompts)
         if self.texts.shape[1] != self.teacher.size:
-            raise ParameterError(f"the teacher '{params.teacher}' puts sentences into {self.texts.shape[1]} numbers and "
-                                 f"images into {self.teacher.size}: its two encoders do not belong together")
+            raise ParameterError(f"the teacher '{params.teacher}' puts sentences into {self.texts.shape[1]} numbers "
+                                 f"and images into {self.teacher.size}: its two encoders do not belong together")
         self.memory = Memory(self.teacher.images)
 
     def __call__(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

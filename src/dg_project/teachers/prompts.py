@@ -24,8 +24,8 @@ def class_prompts(template: str, classes: Sequence[str]) -> list[str]:
     words = [" ".join(name.replace("_", " ").split()) for name in classes]
     for name, word in zip(classes, words, strict=True):
         if not any(letter.isalnum() for letter in word) or set(name) & set("{}\n\r\t"):
-            raise ParameterError(f"data.classes: the class name {name!r} breaks the prompt '{template}'; give it a name "
-                                 "of letters or digits, without braces and line breaks (data.rename maps the data "
+            raise ParameterError(f"data.classes: the class name {name!r} breaks the prompt '{template}'; give it a "
+                                 "name of letters or digits, without braces and line breaks (data.rename maps the data "
                                  "set's own name to it)")
     if twice := next((word for i, word in enumerate(words) if word.lower() in map(str.lower, words[:i])), None):
         raise ParameterError(f"data.classes: two classes read '{twice}' in the prompt '{template}', so no teacher can "

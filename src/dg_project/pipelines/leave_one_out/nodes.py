@@ -38,7 +38,7 @@ def train_folds(images: pd.DataFrame, card: dict[str, Any], parameters: dict[str
     from dg_project.workspace import publish_folders
 
     settings = read_parameters(parameters)
-    folders = {}
+    folders: dict[str, Path] = {}
     for name, method, one, fold in _cells(images, card, settings):
         logger.info("cell %d: %s, seed %d, without '%s'", len(folders) + 1, method, one.seed, fold.held_out)
         folders[name] = train_fold(method, one, fold, locate(settings.data.root), locate(settings.workspace))
