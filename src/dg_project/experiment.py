@@ -49,7 +49,7 @@ class TrainingData:
     """All that a training may open: no target among it.
 
     Attributes:
-        source: manifest of the source domain, train and val.
+        source: manifest of the source domain (or of several), train and val.
         source_root: folder that its paths are relative to.
         pseudo: manifest of the pseudo domains, or None.
         pseudo_root: folder that its paths are relative to.
@@ -88,13 +88,14 @@ def task_rows(manifest: pd.DataFrame, task: Task, head: dict[str, Any], min_visi
 
 @dataclass(frozen=True)
 class _Plan:
-    """A training before it begins: what is built, what it may open, and where it lies."""
+    """A training before it begins: what is built, what it may open, where it lies and where work is kept for others."""
 
     spec: ModelSpec
     settings: Parameters
     data: TrainingData
     images_generated: int
     folder: Path
+    workspace: Path
 
     @property
     def finished(self) -> Path:
@@ -147,10 +148,11 @@ def _plan(name: str, settings: Parameters, data: TrainingData, workspace: Path) 
     generated = 0 if data.pseudo is None else int(data.pseudo.groupby("image")["candidates"].first().sum())
     settings, data = _hold_out(name, settings, data)
     pseudo_domains = dict.fromkeys(data.pseudo["domain"]) if data.pseudo is not None else {}
-    spec = _spec(kind, settings, [settings.data.source, *pseudo_domains])
+    sources = dict.fromkeys(data.source.loc[data.source["split"].isin(["train", "val"]), "domain"])
+    spec = _spec(kind, settings, [*sources, *pseudo_domains])
     data = _as_seen(data, spec, settings.sampling.gate.min_visibility)
     folder = place(workspace, "training", *_inputs(kind, spec, settings, data))
-    return _Plan(spec, settings, data, generated, folder)
+    return _Plan(spec, settings, data, generated, folder, workspace)
 
 
 def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, device: str) -> pd.DataFrame:
@@ -249,7 +251,8 @@ def _inputs(kind: type[Method], spec: ModelSpec, settings: Parameters, data: Tra
     modules = [parent.__module__ for parent in kind.__mro__ if parent.__module__.startswith("dg_project.methods.")]
     own_code = sorted({"methods/" + module.split(".")[2] for module in modules if module.split(".")[2] != "base"})
     files = [name if (Path(__file__).parent / name).is_dir() else f"{name}.py" for name in own_code]
-    return [spec, settings.seed, settings.training.model_dump(mode="json", exclude=NOT_SETTINGS),
+    opened = kind.determined_by(kind.Params.model_validate(spec.method_params))
+    return [spec, opened, settings.seed, settings.training.model_dump(mode="json", exclude=NOT_SETTINGS),
             manifest_fingerprint(source), source["split"].tolist(), difficult, pairs, code_hash(*_CODE, *files)]
 
 
@@ -264,6 +267,7 @@ def _train(plan: _Plan) -> None:
     if data.pseudo is not None and data.pseudo_root is not None:
         others = ManifestDataset(data.pseudo, data.pseudo_root, data.source_root, parts)
     stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, seed, params.flip)
+    method.prepare(source, params.flip > 0, plan.workspace, resolve_device(params.device))
     result = train(method, stream, params, plan.folder, seed=seed, validate=_validation(plan))
     if not crew.in_main_process():
         return

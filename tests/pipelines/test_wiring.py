@@ -16,9 +16,12 @@ from dg_project.pipelines import (
     erm,
     evaluation,
     ingestion,
+    leave_one_out,
     pretrain_ldm,
+    pretrain_teacher,
     reporting,
     sampling,
+    scmd,
     synthesis,
 )
 from dg_project.pipelines import training as training_pipeline
@@ -26,7 +29,8 @@ from dg_project.pipelines import training as training_pipeline
 PROJECT = Path(__file__).parents[2]
 PIPELINES = {
     "ablation": ablation, "benchmark": benchmark, "drsf": drsf, "erm": erm, "evaluation": evaluation,
-    "ingestion": ingestion, "pretrain_ldm": pretrain_ldm, "reporting": reporting, "sampling": sampling,
+    "ingestion": ingestion, "leave_one_out": leave_one_out, "pretrain_ldm": pretrain_ldm,
+    "pretrain_teacher": pretrain_teacher, "reporting": reporting, "sampling": sampling, "scmd": scmd,
     "synthesis": synthesis, "training": training_pipeline,
 }
 CONTRACT = {"results", "pseudo_images", "pseudo_manifest", "model", "predictions", "report"}
@@ -75,7 +79,7 @@ def test_the_main_run_makes_what_the_contract_names() -> None:
     assert pipelines()["erm"].all_outputs() >= CONTRACT - {"pseudo_images", "pseudo_manifest"}
 
 
-@pytest.mark.parametrize("name", ["drsf", "erm", "benchmark", "ablation"])
+@pytest.mark.parametrize("name", ["drsf", "erm", "benchmark", "ablation", "scmd"])
 def test_no_target_is_upstream_of_a_model(name: str) -> None:
     pipeline = pipelines()[name]
     models = [d for d in pipeline.all_outputs() if d.endswith(("model", "models", "history"))]
@@ -89,7 +93,8 @@ def test_no_target_is_upstream_of_a_pseudo_domain() -> None:
 
 
 def test_named_sums_need_nothing_but_parameters() -> None:
-    for name in ("drsf", "erm", "benchmark", "ablation", "pretrain_ldm", "ingestion"):
+    for name in ("drsf", "erm", "benchmark", "ablation", "pretrain_ldm", "ingestion", "scmd", "leave_one_out",
+                 "pretrain_teacher"):
         assert all(d.startswith("params:") or d == "parameters" for d in pipelines()[name].inputs()), name
 
 

@@ -13,11 +13,13 @@ from dg_project.evaluation.scorer import ALL
 
 UNSEEN_MEAN = "unseen_mean"
 """Name of the ``domain`` of the rows that hold the mean over the target domains."""
+AND = "+"
+"""Between the names of several source domains."""
 
 RECORD_COLUMNS: dict[str, str] = {
     "method": "name of the method",
     "task": "name of the task",
-    "source": "the labelled domain that the model was trained on",
+    "source": "the labelled domain that the model was trained on, or several with + between them",
     "domain": "the domain that was scored, or unseen_mean",
     "role": "source | target",
     "seed": "seed of the training",
@@ -72,7 +74,8 @@ def result_records(scores: pd.DataFrame, facts: RunFacts) -> pd.DataFrame:
         facts: of the run.
 
     Returns:
-        The columns ``COLUMNS``, those of the contract first; per metric the source, each target, then ``unseen_mean``.
+        The columns ``COLUMNS``, those of the contract first; per metric the source (or each of several), each target,
+        then ``unseen_mean``.
         The unseen mean is NaN when a target has no score, never a mean over fewer domains.
 
     Raises:
@@ -80,18 +83,19 @@ def result_records(scores: pd.DataFrame, facts: RunFacts) -> pd.DataFrame:
     """
     totals = scores[scores["class"] == ALL]
     domains = list(dict.fromkeys(totals["domain"]))
-    if facts.source not in domains or len(domains) < 2:
+    sources = [facts.source] if facts.source in domains else facts.source.split(AND)
+    if not set(sources) < set(domains):
         raise DataError(f"results: scored {domains or 'nothing'}, but a record needs the source '{facts.source}' and "
                         "at least one target; check data.source and data.targets")
     rows = []
     for metric, part in totals.groupby("metric", sort=False):
-        targets = part[part["domain"] != facts.source]
+        seen = part["domain"].isin(sources)
+        targets = part[~seen]
         unseen = {"domain": UNSEEN_MEAN, "metric": metric, "value": targets["value"].mean(skipna=False),
                   "n_images": targets["n_images"].sum()}
-        source = part[part["domain"] == facts.source]
-        rows += [*source.to_dict("records"), *targets.to_dict("records"), unseen]
+        rows += [*part[seen].to_dict("records"), *targets.to_dict("records"), unseen]
     records = pd.DataFrame(rows)[["domain", "metric", "value", "n_images"]]
-    records["role"] = np.where(records["domain"] == facts.source, "source", "target")
+    records["role"] = np.where(records["domain"].isin(sources), "source", "target")
     constant = {key: getattr(facts, key) for key in COLUMNS if hasattr(facts, key)}
     return records.assign(**constant)[list(COLUMNS)]
 

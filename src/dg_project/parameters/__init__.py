@@ -5,7 +5,7 @@ A method's own parameters live beside the method (``Method.Params``) under the t
 
 from __future__ import annotations
 
-from dg_project.parameters.base import Fraction, Params
+from dg_project.parameters.base import CHECKPOINT, Checkpoint, Fraction, Params
 from dg_project.parameters.data import DataParams, DomainParams
 from dg_project.parameters.generation import (
     ControlNetParams,
@@ -34,13 +34,16 @@ from dg_project.parameters.models import (
     TaskParams,
 )
 from dg_project.parameters.root import Parameters, check_parameters
-from dg_project.parameters.runs import EvaluationParams, ReportingParams, TrainingParams
+from dg_project.parameters.runs import EvaluationParams, LeaveOneOutParams, ReportingParams, TrainingParams
+from dg_project.parameters.teacher import PretrainTeacherParams
 from dg_project.parameters.tiny_ldm import PretrainLDMParams
 
 __all__ = [
+    "CHECKPOINT",
     "SEMANTIC_CLASSES",
     "TASK_PARAMS",
     "BackboneParams",
+    "Checkpoint",
     "ClassificationParams",
     "ControlNetParams",
     "DataParams",
@@ -54,11 +57,13 @@ __all__ = [
     "InstanceSegmentationParams",
     "InversionParams",
     "LDMParams",
+    "LeaveOneOutParams",
     "LoRAParams",
     "MemoryParams",
     "Parameters",
     "Params",
     "PretrainLDMParams",
+    "PretrainTeacherParams",
     "PseudoDomain",
     "ReportingParams",
     "RowParams",

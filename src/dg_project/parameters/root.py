@@ -22,7 +22,8 @@ from dg_project.parameters.models import (
     Task,
     TaskParams,
 )
-from dg_project.parameters.runs import EvaluationParams, ReportingParams, TrainingParams
+from dg_project.parameters.runs import EvaluationParams, LeaveOneOutParams, ReportingParams, TrainingParams
+from dg_project.parameters.teacher import PretrainTeacherParams
 from dg_project.parameters.tiny_ldm import PretrainLDMParams
 
 
@@ -49,7 +50,10 @@ class Parameters(BaseModel):
     reporting: ReportingParams = ReportingParams()
     benchmark: GridParams = GridParams()
     ablation: GridParams = GridParams(methods=["erm"])
+    leave_one_out: LeaveOneOutParams = LeaveOneOutParams()
     pretrain_ldm: PretrainLDMParams = PretrainLDMParams()
+    pretrain_teacher: PretrainTeacherParams = PretrainTeacherParams()
+    pipelines: dict[str, dict[str, Any]] = Field({}, description="what a pipeline changes in the other parameters")
 
     @property
     def head(self) -> TaskParams:

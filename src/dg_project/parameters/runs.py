@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dg_project.parameters.base import Fraction, Params
 
@@ -69,3 +69,23 @@ class ReportingParams(Params):
     panel_scenes: int = Field(3, ge=1, description="test scenes shown in every domain")
     feature_images: int = Field(40, ge=4, description="images per domain in the feature-shift figure")
     score_threshold: Fraction = 0.5
+
+
+class LeaveOneOutParams(Params):
+    """Leave-one-domain-out over image folders ``<domain>/<class>/<image>`` below ``data.root``."""
+
+    methods: list[str] | None = Field(None, description="None: ERM and params:method")
+    domains: list[str] | None = Field(None, description="None: every folder of data.root")
+    classes: list[str] | None = Field(None, description="None: every class folder that a domain has")
+    train_share: float = Field(0.8, gt=0, lt=1, description="of a source domain; the rest validates")
+    images_per_domain: int = Field(8, ge=1, description="images of each source domain in a step")
+    seeds: list[int] = Field([0, 1, 2], min_length=1)
+    confidence: Fraction = 0.95
+
+    @field_validator("methods", "seeds", "domains", "classes", mode="before")
+    @classmethod
+    def _from_command_line(cls, value: Any, info: ValidationInfo) -> Any:
+        """Lists without commas, where ``--params`` splits: ``seeds=5`` is five seeds, ``erm+scmd`` two methods."""
+        if isinstance(value, int) and info.field_name == "seeds":
+            return list(range(value))
+        return value.split("+") if isinstance(value, str) else value

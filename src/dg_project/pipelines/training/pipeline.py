@@ -11,12 +11,22 @@ def create_pipeline() -> Pipeline:
     """Return the training of ``params:method`` and of the baseline that it is compared with."""
     method = Node(nodes.train_method, ["source_manifest", "pseudo_images", "pseudo_manifest", "parameters"],
                   ["model", "history"], name="train_method")
-    baseline = Node(nodes.train_baseline, ["source_manifest", "parameters"], ["baseline_model", "baseline_history"],
-                    name="train_baseline")
-    return Pipeline([baseline, method], namespace="training", prefix_datasets_with_namespace=False)
+    return Pipeline([_baseline(), method], namespace="training", prefix_datasets_with_namespace=False)
 
 
 def create_erm_pipeline() -> Pipeline:
     """Return the training of ERM as the model itself; it needs no pseudo domains."""
     erm = Node(nodes.train_baseline, ["source_manifest", "parameters"], ["model", "history"], name="train_erm")
     return Pipeline([erm], namespace="training", prefix_datasets_with_namespace=False)
+
+
+def create_source_pipeline() -> Pipeline:
+    """Return the training of ``params:method`` beside the baseline, both on the source alone."""
+    method = Node(nodes.train_source_method, ["source_manifest", "parameters"], ["model", "history"],
+                  name="train_method")
+    return Pipeline([_baseline(), method], namespace="training", prefix_datasets_with_namespace=False)
+
+
+def _baseline() -> Node:
+    return Node(nodes.train_baseline, ["source_manifest", "parameters"], ["baseline_model", "baseline_history"],
+                name="train_baseline")
