@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dg_project.diffusion.user import LDMUser
 from dg_project.domains.batches import BatchStream
 from dg_project.domains.dataset import ManifestDataset
 from dg_project.domains.manifest import manifest_fingerprint, select
@@ -26,11 +28,15 @@ from dg_project.evaluation.scorers import SCORERS, main_metric
 from dg_project.files import atomic_file, atomic_folder, folder_hash
 from dg_project.methods import Method, method_classes
 from dg_project.methods.artifact import ModelSpec, build_method, load_model, read_card, save_model
-from dg_project.parameters import ClassificationParams, Parameters, Task
+from dg_project.online import DOMAIN, SyntheticSet, SyntheticSets, refresh_steps
+from dg_project.parameters import ClassificationParams, LDMParams, OnlineParams, Parameters, Task
 from dg_project.training import crew
 from dg_project.training.device import resolve_device
 from dg_project.training.loop import CHECKPOINT, NOT_SETTINGS, TrainResult, train
 from dg_project.workspace import code_hash, place
+
+if TYPE_CHECKING:
+    from dg_project.diffusion.generator import Generator
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +66,11 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training: the model's folder in the workspace, and one row of losses per step."""
+    """A finished training: the model's folder in the workspace, one row of losses per step, the synthetic sets."""
 
     folder: Path
     history: pd.DataFrame
+    sets: tuple[SyntheticSet, ...] = ()
 
 
 def task_rows(manifest: pd.DataFrame, task: Task, head: dict[str, Any], min_visibility: float = -1) -> pd.DataFrame:
@@ -95,38 +102,59 @@ def train_method(name: str, settings: Parameters, data: TrainingData, workspace:
         DataError: the method needs pseudo images and there are none.
     """
     kind = _method(name)
-    if kind.batching == "source":
+    online = issubclass(kind.Params, OnlineParams)
+    if kind.batching == "source" or online:
         data = replace(data, pseudo=None, pseudo_root=None)
     elif data.pseudo is None:
         raise DataError(f"the method '{name}' trains on pseudo domains; run `kedro run --pipeline=drsf`")
     pseudo_domains = dict.fromkeys(data.pseudo["domain"]) if data.pseudo is not None else {}
-    spec = _spec(kind, settings, [settings.data.source, *pseudo_domains])
+    spec = _spec(kind, settings, [settings.data.source, *(pseudo_domains or ([DOMAIN] if online else []))])
+    ldm = _ldm_for(kind, "training", settings.ldm, settings.training.device)
+    sets = _synthetic_sets(kind, settings, data, ldm, workspace)
     data = _as_seen(data, spec, settings.sampling.gate.min_visibility)
-    folder = place(workspace, "training", *_inputs(kind, spec, settings, data))
+    asked: list[Any] = [] if ldm is None else [ldm.fingerprint, code_hash("diffusion/distillation.py")]
+    asked += sets.identity if sets else []
+    folder = place(workspace, "training", *_inputs(kind, spec, settings, data), *asked)
     finished = folder / "model"
+    rounds = _Rounds(data, sets, spec, settings)
     if finished.is_dir():
         logger.info("'%s', seed %d: trained before on the same inputs, the model is used again", name, settings.seed)
     else:
         logger.info("training '%s' with seed %d", name, settings.seed)
-        crew.launch(settings.training, _train, spec, settings, data, folder, finished)
-    return Trained(finished, pd.read_parquet(finished / HISTORY))
+        crew.launch(settings.training, _train, spec, settings, rounds, ldm, folder, finished)
+    return Trained(finished, pd.read_parquet(finished / HISTORY), rounds.sets())
 
 
-def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, device: str) -> pd.DataFrame:
-    """Return what a trained model finds in the images of a manifest (columns of its task's scorer)."""
+def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, device: str,
+            ldm: LDMParams | None = None) -> pd.DataFrame:
+    """Return what a trained model finds in the images of a manifest (columns of its task's scorer).
+
+    Args:
+        model: its folder.
+        images: rows to open.
+        root: folder that their paths are relative to.
+        batch_size: images at a time.
+        device: where it runs.
+        ldm: the diffusion model, for a method that asks it about unseen images.
+    """
     where = resolve_device(device)
     method = load_model(model, where)
     spec, _ = read_card(model)
+    asked = _ldm_for(type(method), "prediction", ldm, device)
+    if asked is not None and isinstance(method, LDMUser):
+        method.use_ldm(asked)
     return predict_manifest(method.predict, SCORERS[spec.task], task_rows(images, spec.task, spec.head), root,
                             batch_size=batch_size, device=where, name=method.name)
 
 
 def predict_once(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> pd.DataFrame:
     """Return what ``predict`` returns, from the workspace where the same weights saw the same images before."""
-    folder = place(workspace, "predictions", folder_hash(model), manifest_fingerprint(images), code_hash(*_CODE))
+    asked = _ldm_for(_method(read_card(model)[0].method), "prediction", settings.ldm, settings.training.device)
+    more = [] if asked is None else [asked.fingerprint, settings.ldm]
+    folder = place(workspace, "predictions", folder_hash(model), manifest_fingerprint(images), code_hash(*_CODE), *more)
     stored = folder / "found.parquet"
     if not stored.exists():
-        found = predict(model, images, root, settings.evaluation.batch_size, settings.training.device)
+        found = predict(model, images, root, settings.evaluation.batch_size, settings.training.device, settings.ldm)
         with atomic_file(stored) as aside:
             found.to_parquet(aside)
     return pd.read_parquet(stored)
@@ -153,7 +181,8 @@ def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, root: Pa
                                  root)
     facts = RunFacts(method=spec.method, task=spec.task, source=meta["source"], seed=meta["seed"],
                      selection=meta["selection"], seconds_per_step=meta["seconds_per_step"], kedro_version_id=run_id,
-                     images_generated=meta["images_generated"], peak_memory_mb=meta["peak_memory_mb"])
+                     images_generated=meta["images_generated"], ldm_seconds=meta["ldm_seconds"],
+                     peak_memory_mb=meta["peak_memory_mb"])
     return by_class, result_records(by_class, facts)
 
 
@@ -196,35 +225,99 @@ def _inputs(kind: type[Method], spec: ModelSpec, settings: Parameters, data: Tra
             manifest_fingerprint(source), source["split"].tolist(), difficult, pairs, code_hash(*_CODE, *files)]
 
 
-def _train(spec: ModelSpec, settings: Parameters, data: TrainingData, folder: Path, finished: Path) -> None:
+def _ldm_for(kind: type[Method], moment: Literal["training", "prediction"], ldm: LDMParams | None,
+             device: str) -> Generator | None:
+    """Return the opened diffusion model for a method that asks it at this moment."""
+    if ldm is None or not issubclass(kind, LDMUser) or kind.asks != moment:
+        return None
+    from dg_project.diffusion.generator import Generator
+
+    return Generator.from_params(ldm, resolve_device(device))
+
+
+def _synthetic_sets(kind: type[Method], settings: Parameters, data: TrainingData, ldm: Generator | None,
+                    workspace: Path) -> SyntheticSets | None:
+    params = kind.Params.model_validate((settings.model_extra or {}).get(kind.name, {}))
+    if not isinstance(params, OnlineParams) or ldm is None:
+        return None
+    return SyntheticSets(select(data.source, split="train"), data.source_root, params, settings, ldm, workspace)
+
+
+class _Rounds:
+    """What a training sees, round by round: one round to its end, or one per synthetic set.
+
+    Raises:
+        ParameterError: the training ends before the first refresh of its synthetic set.
+    """
+
+    def __init__(self, data: TrainingData, sets: SyntheticSets | None, spec: ModelSpec, settings: Parameters) -> None:
+        self.data, self.spec, self.settings, self._sets = data, spec, settings, sets
+        params = settings.training
+        self.ends = [params.max_steps]
+        if sets is not None:
+            images = len(select(data.source, split="train"))
+            self.ends = refresh_steps(sets.params, images, params.images_per_step, params.max_steps) + self.ends
+
+    def __iter__(self) -> Iterator[tuple[TrainingData, int]]:
+        """Yield the images of every round, and the step (1-based) that it ends with."""
+        for number, end in enumerate(self.ends):
+            if self._sets is None:
+                yield self.data, end
+                continue
+            now = self._sets[number]
+            seen = task_rows(now.manifest, self.spec.task, self.spec.head, self.settings.sampling.gate.min_visibility)
+            yield replace(self.data, pseudo=seen, pseudo_root=now.root), end
+
+    def sets(self) -> tuple[SyntheticSet, ...]:
+        """Return the synthetic sets in order."""
+        return () if self._sets is None else tuple(self._sets[number] for number in range(len(self.ends)))
+
+
+def _train(spec: ModelSpec, settings: Parameters, rounds: _Rounds, ldm: Generator | None, folder: Path,
+           finished: Path) -> None:
     """Train in ``folder`` and leave model and history in ``finished``; the checkpoint goes when they are there."""
-    params = settings.training
+    params, data = settings.training, rounds.data
     method = build_method(spec, settings.seed)
+    if ldm is not None and isinstance(method, LDMUser):
+        method.use_ldm(ldm)
     parts = method.model.parts
     source = ManifestDataset(select(data.source, split="train"), data.source_root, parts=parts)
-    others = None
-    if data.pseudo is not None and data.pseudo_root is not None:
-        others = ManifestDataset(data.pseudo, data.pseudo_root, data.source_root, parts)
-    stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, settings.seed,
-                         params.flip)
     held_out = _Validation(select(data.source, split="val"), data.source_root, spec, settings)
-    result = train(method, stream, params, folder, seed=settings.seed, validate=held_out if len(held_out) else None)
+    for seen, end in rounds:
+        others = None
+        if seen.pseudo is not None and seen.pseudo_root is not None:
+            others = ManifestDataset(seen.pseudo, seen.pseudo_root, seen.source_root, parts)
+        stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, settings.seed,
+                             params.flip)
+        result = train(method, stream, params, folder, seed=settings.seed, until=end,
+                       validate=held_out if len(held_out) else None)
     if not crew.in_main_process():
         return
     with atomic_folder(finished) as new:
-        save_model(method, spec, new, _meta(settings, data.pseudo, result))
+        save_model(method, spec, new, _meta(settings, rounds, result))
         result.history.to_parquet(new / HISTORY)
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
-def _meta(settings: Parameters, pseudo: pd.DataFrame | None, result: TrainResult) -> dict[str, Any]:
+def _meta(settings: Parameters, rounds: _Rounds, result: TrainResult) -> dict[str, Any]:
+    images, seconds = _generated(rounds)
+    asked = float(result.history["log_ldm_seconds"].sum()) if "log_ldm_seconds" in result.history else 0.0
     return {
         "source": settings.data.source, "seed": settings.seed, "selection": settings.training.selection,
         "step": result.best_step, "score": result.best_score, "max_steps": settings.training.max_steps,
         "images_per_step": settings.training.images_per_step, "seconds_per_step": result.seconds_per_step,
-        "peak_memory_mb": result.peak_memory_mb,
-        "images_generated": 0 if pseudo is None else int(pseudo.groupby("image")["candidates"].first().sum()),
+        "peak_memory_mb": result.peak_memory_mb, "images_generated": images, "ldm_seconds": seconds + asked,
     }
+
+
+def _generated(rounds: _Rounds) -> tuple[int, float]:
+    """Return how many images the diffusion model made for a training, and how long that took."""
+    if sets := rounds.sets():
+        return sets[-1].card["images_generated"], sets[-1].card["ldm_seconds"]
+    if rounds.data.pseudo is None:
+        return 0, 0.0
+    images = rounds.data.pseudo.groupby("image")[["candidates", "ldm_seconds"]].first()
+    return int(images["candidates"].sum()), float(images["ldm_seconds"].sum())
 
 
 class _Validation:

@@ -30,12 +30,14 @@ HEADS: dict[Task, dict[str, Any]] = {
     "detection": BOXES, "instance_segmentation": {**BOXES, "mask_roi_size": 4, "mask_channels": 8},
     "segmentation": {"image_size": (64, 96), "channels": 16}, "classification": {"image_size": (32, 32)},
 }
+QUICK: dict[str, dict[str, Any]] = {"mode_a": {"steps": 1}, "mode_f": {"steps": 1}}
+"""Searches that would take most of the time."""
 Datasets = tuple[ManifestDataset, ManifestDataset]
 
 
 def spec(name: str, classes: list[str], task: Task = "detection", **options: Any) -> ModelSpec:
-    return ModelSpec(method=name, method_params=options, classes=classes, domains=DOMAINS, task=task,
-                     head=TASK_PARAMS[task](**HEADS[task]).model_dump(mode="json"),
+    return ModelSpec(method=name, method_params={**QUICK.get(name, {}), **options}, classes=classes, domains=DOMAINS,
+                     task=task, head=TASK_PARAMS[task](**HEADS[task]).model_dump(mode="json"),
                      backbone=BackboneParams(name="test_efficientnet", weights=None, frozen_stages=1))
 
 

@@ -29,7 +29,7 @@ def benchmark_table(records: pd.DataFrame, *, metric: str = "mAP@50", baseline: 
     Returns:
         One row per method (index), in order of appearance with the baseline first. Columns: ``selection``,
         ``n_seeds``; for each domain and ``unseen_mean`` ``<name>``, ``<name>_low``, ``<name>_high``; ``gain*`` over the
-        baseline (``gain_n`` seeds in common); mean ``seconds_per_step``, ``images_generated``, ``peak_memory_mb``.
+        baseline (``gain_n`` seeds in common); mean ``seconds_per_step`` and ``COST_COLUMNS``.
 
     Raises:
         DataError: the baseline or the metric is not among the records, or selection rules are mixed within a method.
@@ -80,6 +80,7 @@ def display_table(table: pd.DataFrame) -> pd.DataFrame:
     shown["p (t)"] = table["gain_p_t"].map(_number(".3f"))
     shown["s/step"] = table["seconds_per_step"].map(_number(".2f"))
     shown["images generated"] = table["images_generated"].map(_number(",.0f"))
+    shown["LDM, s"] = table["ldm_seconds"].map(_number(",.0f"))
     shown["peak memory, MB"] = table["peak_memory_mb"].map(_number(",.0f"))
     shown["seeds"] = table["n_seeds"].astype(str)
     return shown

@@ -32,6 +32,7 @@ from dg_project.parameters.models import (
     Task,
     TaskParams,
 )
+from dg_project.parameters.online import OnlineParams
 from dg_project.parameters.root import Parameters, check_parameters
 from dg_project.parameters.runs import BenchmarkParams, EvaluationParams, ReportingParams, TrainingParams
 from dg_project.parameters.tiny_ldm import PretrainLDMParams
@@ -55,6 +56,7 @@ __all__ = [
     "LDMParams",
     "LoRAParams",
     "MemoryParams",
+    "OnlineParams",
     "Parameters",
     "Params",
     "PretrainLDMParams",

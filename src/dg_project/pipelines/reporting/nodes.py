@@ -50,11 +50,11 @@ def draw_domains(intervals: pd.DataFrame, gains: pd.DataFrame, data: DataParams)
     return domain_chart(intervals, gains, metric=str(intervals["metric"].iloc[0]), source=data.source)
 
 
-def draw_losses(method: str, history: pd.DataFrame, baseline_history: pd.DataFrame) -> figure.Figure:
-    """Draw the losses of the method and of the baseline by step."""
+def draw_losses(results: pd.DataFrame, history: pd.DataFrame, baseline_history: pd.DataFrame) -> figure.Figure:
+    """Draw the losses of the method, which comes last in the results, and of the baseline by step."""
     from dg_project.figures.loss_curves import loss_curves
 
-    return loss_curves({BASELINE: baseline_history, method: history})
+    return loss_curves({BASELINE: baseline_history, results["method"].iloc[-1]: history})
 
 
 def draw_erm_losses(history: pd.DataFrame) -> figure.Figure:
