@@ -88,6 +88,12 @@ def task_rows(manifest: pd.DataFrame, task: Task, head: dict[str, Any], min_visi
     return objects(manifest, params.margin, params.min_side, min_visibility)
 
 
+def rows_of(model: Path, images: pd.DataFrame) -> pd.DataFrame:
+    """Return images as a trained model sees them: a classifier looks at one object per row."""
+    spec, _ = read_card(model)
+    return task_rows(images, spec.task, spec.head)
+
+
 def train_method(name: str, settings: Parameters, data: TrainingData, workspace: Path) -> Trained:
     """Train a method, go on with an interrupted training of it, or return the finished one of the same inputs.
 
@@ -255,8 +261,7 @@ class _Rounds:
         params = settings.training
         self.ends = [params.max_steps]
         if sets is not None:
-            images = len(select(data.source, split="train"))
-            self.ends = refresh_steps(sets.params, images, params.images_per_step, params.max_steps) + self.ends
+            self.ends = refresh_steps(sets.params, len(sets.source), params.images_per_step, params.max_steps) + self.ends
 
     def __iter__(self) -> Iterator[tuple[TrainingData, int]]:
         """Yield the images of every round, and the step (1-based) that it ends with."""

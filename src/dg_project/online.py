@@ -192,7 +192,7 @@ def refresh_steps(params: OnlineParams, images: int, images_per_step: int, max_s
 
     Args:
         params: T.
-        images: source images (or objects in them) of an epoch.
+        images: images in the set. An epoch draws as many rows; classification draws objects, several of an image.
         images_per_step: half of them are source images, half their entries in the synthetic set.
         max_steps: length of the training.
 

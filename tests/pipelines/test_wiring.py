@@ -26,7 +26,8 @@ from dg_project.pipelines import training as training_pipeline
 PROJECT = Path(__file__).parents[2]
 PIPELINES = {
     "benchmark": benchmark, "domainfusion": domainfusion, "drsf": drsf, "erm": erm, "evaluation": evaluation,
-    "ingestion": ingestion, "pretrain_ldm": pretrain_ldm, "reporting": reporting, "sampling": sampling, "synthesis": synthesis, "training": training_pipeline,
+    "ingestion": ingestion, "pretrain_ldm": pretrain_ldm, "reporting": reporting, "sampling": sampling,
+    "synthesis": synthesis, "training": training_pipeline,
 }
 CONTRACT = {"results", "pseudo_images", "pseudo_manifest", "model", "predictions", "report"}
 

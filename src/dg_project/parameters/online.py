@@ -12,7 +12,8 @@ from dg_project.parameters.base import Fraction, Params
 class OnlineParams(Params):
     """Online lightweight augmentation; base of the parameters of a method that trains on it."""
 
-    refresh_epochs: float = Field(1.0, gt=0, description="T: epochs of source images between two refreshes")
+    refresh_epochs: float = Field(1.0, gt=0, description="T: epochs between two refreshes, of as many source rows as "
+                                                       "the set has images")
     refresh_images: int | None = Field(None, ge=1, description="images that one refresh replaces, in turn; None: all")
     candidates: int = Field(4, ge=1, description="N images made for each of them; prompts are those of "
                                                  "synthesis.domains in random order")
