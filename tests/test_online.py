@@ -136,7 +136,7 @@ def test_a_killed_training_goes_on_with_the_right_set(tiny_manifest: pd.DataFram
     assert len(whole.sets) == 3
     meta = read_card(whole.folder)[1]
     assert meta["images_generated"] == 2 * 2 * 2
-    asked = whole.history["log_ldm_seconds"].sum()
+    asked = whole.history["log_ldm_seconds_per_image"].sum() * chosen.training.images_per_step
     assert meta["ldm_seconds"] == pytest.approx(whole.sets[-1].card["ldm_seconds"] + asked)
     assert {"loss_classification", "loss_synthetic_classification", "loss_ld", "log_ld_slope", "log_ld_size",
             "log_ld_raising", "log_confidence"} <= set(whole.history)
@@ -167,3 +167,9 @@ def test_detection_gets_the_augmentation_alone(tiny_manifest: pd.DataFrame, tiny
     assert {name.replace("loss_synthetic_", "loss_") for name in losses} == losses - {
         name for name in losses if "synthetic" in name}
     assert "loss_ld" not in losses
+
+
+def test_several_processes_are_refused(tiny_manifest: pd.DataFrame, tiny_streets: Path, tmp_path: Path) -> None:
+    chosen = settings(training__processes=2, training__accumulate=2)
+    with pytest.raises(ParameterError, match=r"set training\.processes: 1"):
+        train_method("domainfusion", chosen, TrainingData(tiny_manifest, tiny_streets), tmp_path)

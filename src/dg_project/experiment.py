@@ -104,7 +104,7 @@ def train_method(name: str, settings: Parameters, data: TrainingData, workspace:
         workspace: unfinished and finished trainings lie below it, addressed by everything that determines them.
 
     Raises:
-        ParameterError: there is no such method.
+        ParameterError: there is no such method, or its parameters do not fit together.
         DataError: the method needs pseudo images and there are none.
     """
     kind = _method(name)
@@ -113,8 +113,13 @@ def train_method(name: str, settings: Parameters, data: TrainingData, workspace:
         data = replace(data, pseudo=None, pseudo_root=None)
     elif data.pseudo is None:
         raise DataError(f"the method '{name}' trains on pseudo domains; run `kedro run --pipeline=drsf`")
-    pseudo_domains = dict.fromkeys(data.pseudo["domain"]) if data.pseudo is not None else {}
-    spec = _spec(kind, settings, [settings.data.source, *(pseudo_domains or ([DOMAIN] if online else []))])
+    pseudo_domains = [DOMAIN] if online else []
+    if data.pseudo is not None:
+        pseudo_domains = list(dict.fromkeys(data.pseudo["domain"]))
+    spec = _spec(kind, settings, [settings.data.source, *pseudo_domains])
+    if issubclass(kind, LDMUser) and kind.asks == "training" and settings.training.processes > 1:
+        raise ParameterError(f"the method '{name}' asks the diffusion model while it trains, in one process only: set "
+                             "training.processes: 1")
     ldm = _ldm_for(kind, "training", settings.ldm, settings.training.device)
     sets = _synthetic_sets(kind, settings, data, ldm, workspace)
     data = _as_seen(data, spec, settings.sampling.gate.min_visibility)
@@ -261,7 +266,8 @@ class _Rounds:
         params = settings.training
         self.ends = [params.max_steps]
         if sets is not None:
-            self.ends = refresh_steps(sets.params, len(sets.source), params.images_per_step, params.max_steps) + self.ends
+            self.ends = [*refresh_steps(sets.params, len(sets.source), params.images_per_step, params.max_steps),
+                         params.max_steps]
 
     def __iter__(self) -> Iterator[tuple[TrainingData, int]]:
         """Yield the images of every round, and the step (1-based) that it ends with."""
@@ -306,12 +312,13 @@ def _train(spec: ModelSpec, settings: Parameters, rounds: _Rounds, ldm: Generato
 
 def _meta(settings: Parameters, rounds: _Rounds, result: TrainResult) -> dict[str, Any]:
     images, seconds = _generated(rounds)
-    asked = float(result.history["log_ldm_seconds"].sum()) if "log_ldm_seconds" in result.history else 0.0
+    per_image = result.history.get("log_ldm_seconds_per_image", pd.Series(dtype=float))
+    seconds += float(per_image.sum()) * settings.training.images_per_step
     return {
         "source": settings.data.source, "seed": settings.seed, "selection": settings.training.selection,
         "step": result.best_step, "score": result.best_score, "max_steps": settings.training.max_steps,
         "images_per_step": settings.training.images_per_step, "seconds_per_step": result.seconds_per_step,
-        "peak_memory_mb": result.peak_memory_mb, "images_generated": images, "ldm_seconds": seconds + asked,
+        "peak_memory_mb": result.peak_memory_mb, "images_generated": images, "ldm_seconds": seconds,
     }
 
 

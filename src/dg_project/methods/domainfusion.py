@@ -64,10 +64,11 @@ class DomainFusion(Method, LDMUser):
                                      batch.weight[synthetic])
             losses |= {name.replace("loss_", "loss_synthetic_", 1): value for name, value in made.items()}
         if self.distiller is not None:
-            losses |= self._distil(self.distiller, batch.rows(real), maps, inputs.rows(real))
+            losses |= self._distil(self.distiller, batch.rows(real), maps, inputs.rows(real), len(batch))
         return losses
 
-    def _distil(self, distiller: LatentDistiller, real: Batch, maps: Features, inputs: Inputs) -> dict[str, Tensor]:
+    def _distil(self, distiller: LatentDistiller, real: Batch, maps: Features, inputs: Inputs,
+                images: int) -> dict[str, Tensor]:
         """Return the loss, and what it wants: a negative slope raises the confidence of an image."""
         assert isinstance(self.model, Classifier)
         labels = true_labels(inputs)
@@ -80,4 +81,4 @@ class DomainFusion(Method, LDMUser):
         return {"loss_ld": self.params.lambda_ld * distillation_loss(confidence, slope),
                 "log_confidence": confidence.detach().mean(), "log_ld_slope": slope.mean(),
                 "log_ld_size": slope.abs().mean(), "log_ld_raising": signs,
-                "log_ldm_seconds": torch.tensor(seconds)}
+                "log_ldm_seconds_per_image": torch.tensor(seconds / images)}
