@@ -6,15 +6,17 @@ import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dg_project.diffusion.user import LDMUser
 from dg_project.domains.batches import BatchStream
 from dg_project.domains.dataset import ManifestDataset
 from dg_project.domains.manifest import manifest_fingerprint, select
@@ -28,12 +30,17 @@ from dg_project.evaluation.scorers import SCORERS, main_metric
 from dg_project.files import atomic_file, atomic_folder, folder_hash
 from dg_project.methods import Method, method_classes
 from dg_project.methods.artifact import ModelSpec, build_method, count_weights, load_model, read_card, save_model
-from dg_project.parameters import ClassificationParams, Parameters, Task
+from dg_project.online import DOMAIN, SyntheticSet, SyntheticSets
+from dg_project.parameters import ClassificationParams, LDMParams, OnlineParams, Parameters, Task
+from dg_project.rounds import Rounds, hand_over, made_before, open_ldm
 from dg_project.training import crew
 from dg_project.training.device import forget_peak_memory, resolve_device
 from dg_project.training.loop import CHECKPOINT, NOT_SETTINGS, TrainResult, train
 from dg_project.training.selection import LEAVE_ONE_PSEUDO_OUT, SOURCE_VAL, leave_one_pseudo_out
 from dg_project.workspace import claim, code_hash, place
+
+if TYPE_CHECKING:
+    from dg_project.diffusion.generator import Generator
 
 logger = logging.getLogger(__name__)
 
@@ -65,10 +72,11 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training: the model's folder in the workspace, and one row of losses per step."""
+    """A finished training: the model's folder in the workspace, one row of losses per step, the synthetic sets."""
 
     folder: Path
     history: pd.DataFrame
+    sets: tuple[SyntheticSet, ...] = ()
 
 
 def task_rows(manifest: pd.DataFrame, task: Task, head: dict[str, Any], min_visibility: float = -1) -> pd.DataFrame:
@@ -86,6 +94,12 @@ def task_rows(manifest: pd.DataFrame, task: Task, head: dict[str, Any], min_visi
     return objects(manifest, params.margin, params.min_side, min_visibility)
 
 
+def rows_of(model: Path, images: pd.DataFrame) -> pd.DataFrame:
+    """Return images as a trained model sees them: a classifier looks at one object per row."""
+    spec, _ = read_card(model)
+    return task_rows(images, spec.task, spec.head)
+
+
 @dataclass(frozen=True)
 class _Plan:
     """A training before it begins: what is built, what it may open, where it lies and where work is kept for others."""
@@ -93,7 +107,8 @@ class _Plan:
     spec: ModelSpec
     settings: Parameters
     data: TrainingData
-    images_generated: int
+    rounds: Rounds
+    ldm: Generator | None
     folder: Path
     workspace: Path
 
@@ -113,7 +128,7 @@ def train_method(name: str, settings: Parameters, data: TrainingData, workspace:
         wait: for another process that trains the very same.
 
     Raises:
-        ParameterError: there is no such method.
+        ParameterError: there is no such method, or its parameters do not fit together.
         DataError: the method needs pseudo images and there are none.
         BusyError: another process trains the very same, and ``wait`` is False.
     """
@@ -136,40 +151,65 @@ def find_trained(name: str, settings: Parameters, data: TrainingData, workspace:
 
 
 def _trained(plan: _Plan) -> Trained:
-    return Trained(plan.finished, pd.read_parquet(plan.finished / HISTORY))
+    return Trained(plan.finished, pd.read_parquet(plan.finished / HISTORY), plan.rounds.all_sets())
 
 
 def _plan(name: str, settings: Parameters, data: TrainingData, workspace: Path) -> _Plan:
     kind = _method(name)
-    if kind.batching == "source":
+    online = issubclass(kind.Params, OnlineParams)
+    if kind.batching == "source" or online:
         data = replace(data, pseudo=None, pseudo_root=None)
     elif data.pseudo is None:
         raise DataError(f"the method '{name}' trains on pseudo domains; run `kedro run --pipeline=drsf`")
-    generated = 0 if data.pseudo is None else int(data.pseudo.groupby("image")["candidates"].first().sum())
+    before = made_before(data.pseudo)
     settings, data = _hold_out(name, settings, data)
-    pseudo_domains = dict.fromkeys(data.pseudo["domain"]) if data.pseudo is not None else {}
+    pseudo_domains = list(dict.fromkeys(data.pseudo["domain"])) if data.pseudo is not None else [DOMAIN] * online
     sources = dict.fromkeys(data.source.loc[data.source["split"].isin(["train", "val"]), "domain"])
     spec = _spec(kind, settings, [*sources, *pseudo_domains])
-    data = _as_seen(data, spec, settings.sampling.gate.min_visibility)
-    folder = place(workspace, "training", *_inputs(kind, spec, settings, data))
-    return _Plan(spec, settings, data, generated, folder, workspace)
+    ldm, sets = _online(kind, settings, data, workspace)
+    visibility = settings.sampling.gate.min_visibility
+    data = _as_seen(data, spec, visibility)
+    see = partial(task_rows, task=spec.task, head=spec.head, min_visibility=visibility)
+    rounds = Rounds(data.pseudo, data.pseudo_root, before, settings.training, sets, see)
+    asked: list[Any] = [] if ldm is None else [ldm.fingerprint, code_hash("rounds.py", "diffusion/distillation.py")]
+    asked += sets.identity if sets else []
+    folder = place(workspace, "training", *_inputs(kind, spec, settings, data), *asked)
+    return _Plan(spec, settings, data, rounds, ldm, folder, workspace)
 
 
-def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, device: str) -> pd.DataFrame:
-    """Return what a trained model finds in the images of a manifest (columns of its task's scorer)."""
-    where = resolve_device(device)
-    method = load_model(model, where)
+def open_model(model: Path, device: str, ldm: LDMParams | None = None) -> Method:
+    """Return a trained model as it predicts; a method that then asks the diffusion model gets the one of ``ldm``."""
+    method = load_model(model, resolve_device(device))
+    hand_over(open_ldm(type(method), "prediction", ldm, device), method)
+    return method
+
+
+def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, device: str,
+            ldm: LDMParams | None = None) -> pd.DataFrame:
+    """Return what a trained model finds in the images of a manifest (columns of its task's scorer).
+
+    Args:
+        model: its folder.
+        images: rows to open.
+        root: folder that their paths are relative to.
+        batch_size: images at a time.
+        device: where it runs.
+        ldm: the diffusion model, for a method that asks it about unseen images.
+    """
+    method = open_model(model, device, ldm)
     spec, _ = read_card(model)
     return predict_manifest(method.predict, SCORERS[spec.task], task_rows(images, spec.task, spec.head), root,
-                            batch_size=batch_size, device=where, name=method.name)
+                            batch_size=batch_size, device=resolve_device(device), name=method.name)
 
 
 def predict_once(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> pd.DataFrame:
     """Return what ``predict`` returns, from the workspace where the same weights saw the same images before."""
-    folder = place(workspace, "predictions", folder_hash(model), manifest_fingerprint(images), code_hash(*_CODE))
+    asked = open_ldm(_method(read_card(model)[0].method), "prediction", settings.ldm, settings.training.device)
+    more = [] if asked is None else [asked.fingerprint, settings.ldm]
+    folder = place(workspace, "predictions", folder_hash(model), manifest_fingerprint(images), code_hash(*_CODE), *more)
     stored = folder / "found.parquet"
     if not stored.exists():
-        found = predict(model, images, root, settings.evaluation.batch_size, settings.training.device)
+        found = predict(model, images, root, settings.evaluation.batch_size, settings.training.device, settings.ldm)
         with atomic_file(stored) as aside:
             found.to_parquet(aside)
     return pd.read_parquet(stored)
@@ -198,6 +238,7 @@ def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, root: Pa
                                            "peak_memory_mb", "max_steps", "images_per_step")}
     facts = RunFacts(method=spec.method, task=spec.task, kedro_version_id=run_id, inference_ms=inference_ms,
                      inference_parameters=count_weights(model), **known,
+                     ldm_seconds=meta.get("ldm_seconds", float("nan")),
                      setting="UDA" if meta.get("images_adapted_to") else "DG")
     return by_class, result_records(by_class, facts)
 
@@ -221,7 +262,7 @@ def _hold_out(name: str, settings: Parameters, data: TrainingData) -> tuple[Para
     if params.selection != LEAVE_ONE_PSEUDO_OUT:
         return settings, data
     if data.pseudo is None:
-        logger.info("'%s' opens no pseudo image: its weights are selected by source_val", name)
+        logger.info("'%s' is given no pseudo image: its weights are selected by source_val", name)
         return settings.model_copy(update={"training": params.model_copy(update={"selection": SOURCE_VAL})}), data
     fold = leave_one_pseudo_out(data.source, data.pseudo, settings.seed, params.held_out_share)
     return settings, replace(data, source=fold.source, pseudo=fold.pseudo, held_out=fold.held_out)
@@ -232,6 +273,19 @@ def _spec(kind: type[Method], settings: Parameters, domains: list[str]) -> Model
     return ModelSpec(method=kind.name, method_params=own.model_dump(mode="json"), task=settings.task,
                      backbone=settings.backbone, head=settings.head.model_dump(mode="json"), classes=settings.classes,
                      domains=domains)
+
+
+def _online(kind: type[Method], settings: Parameters, data: TrainingData,
+            workspace: Path) -> tuple[Generator | None, SyntheticSets | None]:
+    """Return the diffusion model for a method that asks it while it trains, and the sets that it makes for it."""
+    if issubclass(kind, LDMUser) and kind.asks == "training" and settings.training.processes > 1:
+        raise ParameterError(f"the method '{kind.name}' asks the diffusion model while it trains, in one process only: "
+                             "set training.processes: 1")
+    ldm = open_ldm(kind, "training", settings.ldm, settings.training.device)
+    params = kind.Params.model_validate((settings.model_extra or {}).get(kind.name, {}))
+    if ldm is None or not isinstance(params, OnlineParams):
+        return ldm, None
+    return ldm, SyntheticSets(select(data.source, split="train"), data.source_root, params, settings, ldm, workspace)
 
 
 def _as_seen(data: TrainingData, spec: ModelSpec, min_visibility: float) -> TrainingData:
@@ -261,14 +315,16 @@ def _train(plan: _Plan) -> None:
     spec, data, params, seed = plan.spec, plan.data, plan.settings.training, plan.settings.seed
     forget_peak_memory(resolve_device(params.device))
     method = build_method(spec, seed)
+    hand_over(plan.ldm, method)
     parts = method.model.parts
     source = ManifestDataset(select(data.source, split="train"), data.source_root, parts=parts)
-    others = None
-    if data.pseudo is not None and data.pseudo_root is not None:
-        others = ManifestDataset(data.pseudo, data.pseudo_root, data.source_root, parts)
-    stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, seed, params.flip)
     method.prepare(source, params.flip > 0, plan.workspace, resolve_device(params.device))
-    result = train(method, stream, params, plan.folder, seed=seed, validate=_validation(plan))
+    for pseudo, root, end in plan.rounds:
+        others = None
+        if pseudo is not None and root is not None:
+            others = ManifestDataset(pseudo, root, data.source_root, parts)
+        stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, seed, params.flip)
+        result = train(method, stream, params, plan.folder, seed=seed, validate=_validation(plan), until=end)
     if not crew.in_main_process():
         return
     with atomic_folder(plan.finished) as new:
@@ -278,12 +334,13 @@ def _train(plan: _Plan) -> None:
 
 
 def _meta(plan: _Plan, result: TrainResult) -> dict[str, Any]:
-    params = plan.settings.training
+    params, made = plan.settings.training, plan.rounds.made(result.history)
     return {
         "source": plan.settings.data.source, "seed": plan.settings.seed, "selection": params.selection,
         "step": result.best_step, "score": result.best_score, "max_steps": params.max_steps,
         "images_per_step": params.images_per_step, "seconds_per_step": result.seconds_per_step,
-        "peak_memory_mb": result.peak_memory_mb, "images_generated": plan.images_generated,
+        "peak_memory_mb": result.peak_memory_mb, "images_generated": made.images,
+        "ldm_seconds": made.seconds,
     }
 
 

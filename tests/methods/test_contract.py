@@ -30,6 +30,8 @@ HEADS: dict[Task, dict[str, Any]] = {
     "detection": BOXES, "instance_segmentation": {**BOXES, "mask_roi_size": 4, "mask_channels": 8},
     "segmentation": {"image_size": (64, 96), "channels": 16}, "classification": {"image_size": (32, 32)},
 }
+QUICK: dict[str, dict[str, Any]] = {"mode_a": {"steps": 1}, "mode_f": {"steps": 1}}
+"""Searches that would take most of the time."""
 Datasets = tuple[ManifestDataset, ManifestDataset]
 
 
@@ -41,8 +43,8 @@ def task_of(name: str) -> Task:
 
 def spec(name: str, classes: list[str], task: Task | None = None, **options: Any) -> ModelSpec:
     task = task or task_of(name)
-    return ModelSpec(method=name, method_params=options, classes=classes, domains=DOMAINS, task=task,
-                     head=TASK_PARAMS[task](**HEADS[task]).model_dump(mode="json"),
+    return ModelSpec(method=name, method_params={**QUICK.get(name, {}), **options}, classes=classes, domains=DOMAINS,
+                     task=task, head=TASK_PARAMS[task](**HEADS[task]).model_dump(mode="json"),
                      backbone=BackboneParams(name="test_efficientnet", weights=None, frozen_stages=1))
 
 

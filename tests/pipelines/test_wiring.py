@@ -12,6 +12,7 @@ import dg_project.pipelines as package
 from dg_project.pipelines import (
     ablation,
     benchmark,
+    domainfusion,
     drsf,
     erm,
     evaluation,
@@ -28,8 +29,8 @@ from dg_project.pipelines import training as training_pipeline
 
 PROJECT = Path(__file__).parents[2]
 PIPELINES = {
-    "ablation": ablation, "benchmark": benchmark, "drsf": drsf, "erm": erm, "evaluation": evaluation,
-    "ingestion": ingestion, "leave_one_out": leave_one_out, "pretrain_ldm": pretrain_ldm,
+    "ablation": ablation, "benchmark": benchmark, "domainfusion": domainfusion, "drsf": drsf, "erm": erm,
+    "evaluation": evaluation, "ingestion": ingestion, "leave_one_out": leave_one_out, "pretrain_ldm": pretrain_ldm,
     "pretrain_teacher": pretrain_teacher, "reporting": reporting, "sampling": sampling, "scmd": scmd,
     "synthesis": synthesis, "training": training_pipeline,
 }
@@ -79,7 +80,7 @@ def test_the_main_run_makes_what_the_contract_names() -> None:
     assert pipelines()["erm"].all_outputs() >= CONTRACT - {"pseudo_images", "pseudo_manifest"}
 
 
-@pytest.mark.parametrize("name", ["drsf", "erm", "benchmark", "ablation", "scmd"])
+@pytest.mark.parametrize("name", ["drsf", "erm", "benchmark", "ablation", "scmd", "domainfusion"])
 def test_no_target_is_upstream_of_a_model(name: str) -> None:
     pipeline = pipelines()[name]
     models = [d for d in pipeline.all_outputs() if d.endswith(("model", "models", "history"))]
@@ -89,12 +90,13 @@ def test_no_target_is_upstream_of_a_model(name: str) -> None:
 
 
 def test_no_target_is_upstream_of_a_pseudo_domain() -> None:
-    assert not {d for d in ancestors(pipelines()["drsf"], "pseudo_images") if "target" in d}
+    for name in ("drsf", "domainfusion"):
+        assert not {d for d in ancestors(pipelines()[name], "pseudo_images") if "target" in d}
 
 
 def test_named_sums_need_nothing_but_parameters() -> None:
     for name in ("drsf", "erm", "benchmark", "ablation", "pretrain_ldm", "ingestion", "scmd", "leave_one_out",
-                 "pretrain_teacher"):
+                 "pretrain_teacher", "domainfusion"):
         assert all(d.startswith("params:") or d == "parameters" for d in pipelines()[name].inputs()), name
 
 

@@ -32,6 +32,7 @@ RECORD_COLUMNS: dict[str, str] = {
 }
 COST_COLUMNS: dict[str, str] = {
     "images_generated": "images that the diffusion model made for this method",
+    "ldm_seconds": "time that the diffusion model took for them, and for all else that the method asked it",
     "peak_memory_mb": "highest memory of the training, MB",
     "max_steps": "steps of the training",
     "images_per_step": "source and pseudo images of a step",
@@ -57,6 +58,7 @@ class RunFacts:
     kedro_version_id: str
     task: str = "detection"
     images_generated: int = 0
+    ldm_seconds: float = float("nan")
     peak_memory_mb: float = float("nan")
     max_steps: int = 0
     images_per_step: int = 0

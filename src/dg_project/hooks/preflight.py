@@ -9,7 +9,7 @@ from kedro.framework.hooks import hook_impl
 from dg_project.errors import DataError
 
 _STAGES = ["pretrain_ldm", "ingestion", "synthesis", "sampling", "training", "evaluation", "reporting", "benchmark",
-           "ablation", "pretrain_teacher", "scmd", "leave_one_out"]
+           "ablation", "pretrain_teacher", "scmd", "domainfusion", "leave_one_out"]
 
 
 class PreflightHook:

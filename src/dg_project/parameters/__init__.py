@@ -33,6 +33,7 @@ from dg_project.parameters.models import (
     Task,
     TaskParams,
 )
+from dg_project.parameters.online import OnlineParams
 from dg_project.parameters.root import Parameters, check_parameters
 from dg_project.parameters.runs import EvaluationParams, LeaveOneOutParams, ReportingParams, TrainingParams
 from dg_project.parameters.teacher import PretrainTeacherParams
@@ -60,6 +61,7 @@ __all__ = [
     "LeaveOneOutParams",
     "LoRAParams",
     "MemoryParams",
+    "OnlineParams",
     "Parameters",
     "Params",
     "PretrainLDMParams",

@@ -39,8 +39,9 @@ def locate_ldm(ldm: LDMParams) -> LDMParams:
 
 
 def read_parameters(parameters: dict[str, Any]) -> Parameters:
-    """Return all parameters typed; paths of backbone weights and of methods' checkpoints start at the project too."""
+    """Return all parameters typed; paths of backbones, diffusion models and teachers start at the project too."""
     settings = Parameters.model_validate(_located_methods(parameters))
+    settings = settings.model_copy(update={"ldm": locate_ldm(settings.ldm)})
     weights = settings.backbone.weights
     if weights in (None, "package", "hub"):
         return settings

@@ -50,11 +50,11 @@ def draw_domains(intervals: pd.DataFrame, gains: pd.DataFrame, data: DataParams)
     return domain_chart(intervals, gains, metric=str(intervals["metric"].iloc[0]), source=data.source)
 
 
-def draw_losses(method: str, history: pd.DataFrame, baseline_history: pd.DataFrame) -> figure.Figure:
-    """Draw the losses of the method and of the baseline by step."""
+def draw_losses(results: pd.DataFrame, history: pd.DataFrame, baseline_history: pd.DataFrame) -> figure.Figure:
+    """Draw the losses of the method, which comes last in the results, and of the baseline by step."""
     from dg_project.figures.loss_curves import loss_curves
 
-    return loss_curves({BASELINE: baseline_history, method: history})
+    return loss_curves({BASELINE: baseline_history, results["method"].iloc[-1]: history})
 
 
 def draw_erm_losses(history: pd.DataFrame) -> figure.Figure:
@@ -93,11 +93,11 @@ def draw_feature_shift(model: Path, source: pd.DataFrame, target: pd.DataFrame, 
 
     from dg_project.domains.manifest import select
     from dg_project.evaluation.features import domain_shift, embed
-    from dg_project.experiment import features
+    from dg_project.experiment import features, rows_of
     from dg_project.figures.feature_shift import feature_shift
 
     def first(rows: pd.DataFrame) -> pd.DataFrame:
-        return rows.groupby("domain", sort=False).head(reporting.feature_images)
+        return rows_of(model, rows).groupby("domain", sort=False).head(reporting.feature_images)
 
     seen = first(pandas.concat([select(source, split="test"), select(target, split="test")], ignore_index=True))
     made = first(pseudo[pseudo["kept"]])
