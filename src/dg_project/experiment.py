@@ -99,7 +99,7 @@ def train_method(name: str, settings: Parameters, data: TrainingData, workspace:
     elif data.pseudo is None:
         raise DataError(f"the method '{name}' trains on pseudo domains; run `kedro run --pipeline=drsf`")
     pseudo_domains = dict.fromkeys(data.pseudo["domain"]) if data.pseudo is not None else {}
-    spec = _spec(kind, settings, [settings.data.source, *pseudo_domains])
+    spec = model_spec(kind, settings, [settings.data.source, *pseudo_domains])
     data = _as_seen(data, spec, settings.sampling.gate.min_visibility)
     folder = place(workspace, "training", *_inputs(kind, spec, settings, data))
     finished = folder / "model"
@@ -169,7 +169,8 @@ def _method(name: str) -> type[Method]:
     return classes[name]
 
 
-def _spec(kind: type[Method], settings: Parameters, domains: list[str]) -> ModelSpec:
+def model_spec(kind: type[Method], settings: Parameters, domains: list[str]) -> ModelSpec:
+    """Return what the parameters build a method from; ``domains`` are the source and the pseudo domains."""
     own = kind.Params.model_validate((settings.model_extra or {}).get(kind.name, {}))
     return ModelSpec(method=kind.name, method_params=own.model_dump(mode="json"), task=settings.task,
                      backbone=settings.backbone, head=settings.head.model_dump(mode="json"), classes=settings.classes,

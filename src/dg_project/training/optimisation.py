@@ -32,8 +32,8 @@ def _by_decay(weights: list[nn.Parameter], decay: float) -> list[tuple[float, li
 def lr_factor(step: int, params: TrainingParams) -> float:
     """Return what the learning rate is multiplied by at ``step`` (0-based): linear warm-up, then the schedule.
 
-    ``cosine`` falls from 1 to 0 over the steps after the warm-up; ``step`` multiplies by 0.1 at 1/2 and at 2/3; ``poly``
-    is ``(1 - t / T)^0.9``, as segmentation networks are trained since DeepLab.
+    ``cosine`` falls from 1 to 0 over the steps after the warm-up; ``step`` multiplies by 0.1 at 1/2 and at 2/3;
+    ``poly`` is ``(1 - t / T)^0.9``, as segmentation networks are trained since DeepLab.
     """
     warmup = min(1.0, (step + 1) / (params.warmup_steps + 1))
     if params.schedule == "constant":
