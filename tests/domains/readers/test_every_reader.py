@@ -1,7 +1,8 @@
-"""From the true layout of each data set to scores: ingestion, twenty steps of training, evaluation."""
+"""Every reader: from its true layout to scores, and what each of them does with broken files."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from domains import layouts
+from domains.readers.reading import stops_and_skips
+from PIL import Image
 
 from dg_project import experiment
-from dg_project.domains.readers import READERS
+from dg_project.domains.readers import READERS, read_domain
 from dg_project.evaluation.predict import scored_rows
 from dg_project.evaluation.scorers import main_metric
 from dg_project.parameters import LDMParams, Parameters, SynthesisParams, Task
@@ -105,3 +108,59 @@ def test_from_files_to_scores(name: str, tmp_path: Path) -> None:
     assert rows.loc["unseen", "n_images"] == len(target)
     labelled = by_class[(by_class["domain"] == "unseen") & (by_class["class"] != "all")].groupby("class")["n_labels"]
     assert (labelled.first() > 0).sum() >= 2
+
+
+def arguments(name: str, root: Path) -> dict[str, Any]:
+    """What ``read_domain`` is given for the whole training split of a case."""
+    case = CASES[name]
+    return {"reader": name, "root": root, "domain": case.folder, "role": "source", "classes": case.classes,
+            "splits": {"train": case.splits["train"].split("[")[0]}, "options": case.options}
+
+
+def truncate(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_bytes(path.read_bytes()[:60])
+
+
+def bomb(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layouts.picture(path, size=(300, 200))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300 * 200 // 3)
+
+
+def circle(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+DAMAGES = {"truncated": (truncate, "it is truncated or no image"), "bomb": (bomb, "it unpacks to more pixels"),
+           "link in a circle": (circle, r"leads nowhere|symbolic links")}
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("name", CASES)
+def test_a_broken_image_is_named_or_counted(name: str, damage: Any, message: str, tmp_path: Path,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = arguments(name, CASES[name].build(tmp_path))
+    whole, _ = read_domain(**asked)
+    broken = whole["image"].iloc[0]
+    damage(tmp_path / broken, monkeypatch)
+    left = stops_and_skips(rf"{re.escape(Path(broken).name)}.*({message})", **asked)
+    assert left["image"].tolist() == whole["image"].tolist()[1:]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_data_may_lie_in_a_folder_of_any_name(name: str, tmp_path: Path) -> None:
+    plain, _ = read_domain(**arguments(name, CASES[name].build(tmp_path / "plain")))
+    other, _ = read_domain(**arguments(name, CASES[name].build(tmp_path / "Größe 1 (夜) [50%]")))
+    assert plain.to_dict("records") == other.to_dict("records")
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.task.endswith("segmentation")])
+def test_a_mask_of_16_bits_or_of_another_size_is_named_or_counted(name: str, tmp_path: Path) -> None:
+    asked = arguments(name, CASES[name].build(tmp_path))
+    mask = tmp_path / read_domain(**asked)[0]["mask"].iloc[0]
+    size = layouts.HEIGHT, layouts.WIDTH
+    if name != "synthia":  # whose masks have 16 bits
+        layouts.ids(mask, np.zeros(size, np.uint16))
+        stops_and_skips(rf"{re.escape(mask.name)}: it stores 16 bits a pixel", **asked)
+    layouts.ids(mask, np.zeros((size[0] + 1, size[1]), np.uint8))
+    stops_and_skips(rf"{re.escape(mask.name)}: it is 40x25, but its image is 40x24", **asked)
