@@ -165,7 +165,7 @@ def _plan(name: str, settings: Parameters, data: TrainingData, workspace: Path) 
     settings, data = _hold_out(name, settings, data)
     pseudo_domains = list(dict.fromkeys(data.pseudo["domain"])) if data.pseudo is not None else [DOMAIN] * online
     sources = dict.fromkeys(data.source.loc[data.source["split"].isin(["train", "val"]), "domain"])
-    spec = _spec(kind, settings, [*sources, *pseudo_domains])
+    spec = model_spec(kind, settings, [*sources, *pseudo_domains])
     ldm, sets = _online(kind, settings, data, workspace)
     visibility = settings.sampling.gate.min_visibility
     data = _as_seen(data, spec, visibility)
@@ -268,7 +268,8 @@ def _hold_out(name: str, settings: Parameters, data: TrainingData) -> tuple[Para
     return settings, replace(data, source=fold.source, pseudo=fold.pseudo, held_out=fold.held_out)
 
 
-def _spec(kind: type[Method], settings: Parameters, domains: list[str]) -> ModelSpec:
+def model_spec(kind: type[Method], settings: Parameters, domains: list[str]) -> ModelSpec:
+    """Return what the parameters build a method from; ``domains`` are the sources and the pseudo domains."""
     own = kind.Params.model_validate((settings.model_extra or {}).get(kind.name, {}))
     return ModelSpec(method=kind.name, method_params=own.model_dump(mode="json"), task=settings.task,
                      backbone=settings.backbone, head=settings.head.model_dump(mode="json"), classes=settings.classes,

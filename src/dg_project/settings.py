@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dg_project.hooks import (
     ConsoleHook,
+    DryRunHook,
     ParametersHook,
     PinRunVersionsHook,
     PipelineParametersHook,
@@ -13,8 +14,8 @@ from dg_project.hooks import (
 )
 
 # Kedro calls hooks last to first; those that must come before others say so themselves (tryfirst).
-HOOKS = (TrackingHook(), PinRunVersionsHook(), RunIdHook(), PreflightHook(), PipelineParametersHook(),
-         ParametersHook(), ConsoleHook())
+HOOKS = (TrackingHook(), PinRunVersionsHook(), RunIdHook(), DryRunHook(), PreflightHook(),
+         PipelineParametersHook(), ParametersHook(), ConsoleHook())
 
 # kedro-telemetry comes with Kedro; it sends nothing here and, unplugged, says nothing either.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)

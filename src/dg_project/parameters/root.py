@@ -35,6 +35,7 @@ class Parameters(BaseModel):
     task: Task = "detection"
     method: str = "drsf"
     seed: int = Field(0, ge=0)
+    dry_run: bool = Field(False, description="look at data, weights, memory and disk, print the plan, and stop")
     workspace: str = Field("data/.workspace", description="unfinished and reusable work, addressed by its inputs")
     data: DataParams
     ldm: LDMParams

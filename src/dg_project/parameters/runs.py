@@ -20,7 +20,8 @@ class TrainingParams(Params):
     weight_decay: float = Field(1e-4, ge=0)
     momentum: Fraction = 0.9
     warmup_steps: int = Field(30, ge=0)
-    schedule: Literal["constant", "cosine", "step"] = "cosine"
+    schedule: Literal["constant", "cosine", "step", "poly"] = Field(
+        "cosine", description="step: x0.1 at 1/2 and at 2/3 of the steps; poly: (1 - t)^0.9")
     grad_clip: float | None = Field(10.0, gt=0)
     ema: Fraction | None = Field(None, description="decay of the weight average that predicts; None is off")
     flip: Fraction = 0.5
