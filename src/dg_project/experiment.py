@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dg_project.domains.batches import BatchStream
+from dg_project.domains.batches import Batch, BatchStream
 from dg_project.domains.dataset import ManifestDataset
-from dg_project.domains.manifest import manifest_fingerprint, select
-from dg_project.domains.views import objects
+from dg_project.domains.manifest import ADAPT, manifest_fingerprint, select
+from dg_project.domains.unlabelled import UnlabelledStream
+from dg_project.domains.views import objects, whole_images
 from dg_project.errors import DataError, ParameterError, nearest
 from dg_project.evaluation.features import pooled_features
 from dg_project.evaluation.predict import predict_manifest
@@ -35,7 +37,7 @@ from dg_project.workspace import code_hash, place
 logger = logging.getLogger(__name__)
 
 HISTORY = "history.parquet"
-_DOMAINS = ("batches", "dataset", "dealing", "instances", "label_ids", "loading", "masks", "views")
+_DOMAINS = ("batches", "dataset", "dealing", "instances", "label_ids", "loading", "masks", "unlabelled", "views")
 _EVALUATION = ("classification", "detection", "matching", "scorer", "segmentation")
 _CODE = ("backbones", "tasks", "training", "methods/base.py", *(f"domains/{name}.py" for name in _DOMAINS),
          *(f"evaluation/{name}.py" for name in _EVALUATION))
@@ -43,19 +45,21 @@ _CODE = ("backbones", "tasks", "training", "methods/base.py", *(f"domains/{name}
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All that a training may open: no target among it.
+    """All that a training may open: no target among it, but for images without labels where a method adapts.
 
     Attributes:
         source: manifest of the source domain, train and val.
         source_root: folder that its paths are relative to.
         pseudo: manifest of the pseudo domains, or None.
         pseudo_root: folder that its paths are relative to.
+        adapt: manifest of unlabelled target images, whose paths are relative to ``source_root`` too, or None.
     """
 
     source: pd.DataFrame
     source_root: Path
     pseudo: pd.DataFrame | None = None
     pseudo_root: Path | None = None
+    adapt: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -87,20 +91,26 @@ def train_method(name: str, settings: Parameters, data: TrainingData, workspace:
     Args:
         name: of the method.
         settings: all parameters; ``settings.seed`` is the seed.
-        data: source and pseudo images; methods that train on the source alone never open the pseudo images.
+        data: images; methods that train on the source alone never open the pseudo images, and only those that adapt
+            open the unlabelled target images.
         workspace: unfinished and finished trainings lie below it, addressed by everything that determines them.
 
     Raises:
         ParameterError: there is no such method.
-        DataError: the method needs pseudo images and there are none.
+        DataError: the method needs pseudo images, or unlabelled target images, and there are none.
     """
     kind = _method(name)
     if kind.batching == "source":
         data = replace(data, pseudo=None, pseudo_root=None)
     elif data.pseudo is None:
         raise DataError(f"the method '{name}' trains on pseudo domains; run `kedro run --pipeline=drsf`")
+    if not kind.adapts:
+        data = replace(data, adapt=None)
+    elif data.adapt is None or data.adapt.empty:
+        raise DataError(f"the method '{name}' adapts to unlabelled target images, and there are none: run `kedro run "
+                        "--pipeline=uda`, or name their split with data.adapt_split")
     pseudo_domains = dict.fromkeys(data.pseudo["domain"]) if data.pseudo is not None else {}
-    spec = _spec(kind, settings, [settings.data.source, *pseudo_domains])
+    spec = _spec(kind, settings, [settings.data.source, *pseudo_domains, *([ADAPT] if kind.adapts else [])])
     data = _as_seen(data, spec, settings.sampling.gate.min_visibility)
     folder = place(workspace, "training", *_inputs(kind, spec, settings, data))
     finished = folder / "model"
@@ -153,7 +163,8 @@ def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, root: Pa
                                  root)
     facts = RunFacts(method=spec.method, task=spec.task, source=meta["source"], seed=meta["seed"],
                      selection=meta["selection"], seconds_per_step=meta["seconds_per_step"], kedro_version_id=run_id,
-                     images_generated=meta["images_generated"], peak_memory_mb=meta["peak_memory_mb"])
+                     images_generated=meta["images_generated"], peak_memory_mb=meta["peak_memory_mb"],
+                     setting="UDA" if meta.get("images_adapted_to") else "DG")
     return by_class, result_records(by_class, facts)
 
 
@@ -181,7 +192,10 @@ def _as_seen(data: TrainingData, spec: ModelSpec, min_visibility: float) -> Trai
     """Return the rows that training opens, as the task sees them."""
     used = task_rows(data.source[data.source["split"].isin(["train", "val"])], spec.task, spec.head)
     pseudo = None if data.pseudo is None else task_rows(data.pseudo, spec.task, spec.head, min_visibility)
-    return replace(data, source=used, pseudo=pseudo)
+    adapt = data.adapt
+    if adapt is not None and spec.task == "classification":
+        adapt = whole_images(adapt, data.source)
+    return replace(data, source=used, pseudo=pseudo, adapt=adapt)
 
 
 def _inputs(kind: type[Method], spec: ModelSpec, settings: Parameters, data: TrainingData) -> list[Any]:
@@ -189,11 +203,13 @@ def _inputs(kind: type[Method], spec: ModelSpec, settings: Parameters, data: Tra
     source, pseudo = data.source, data.pseudo
     difficult = [[bool(flag) for flag in row] for row in source["difficult"]]
     pairs = [] if pseudo is None else [manifest_fingerprint(pseudo), pseudo["source_image_id"].tolist()]
+    adapt = [] if data.adapt is None else [manifest_fingerprint(data.adapt)]
     modules = [parent.__module__ for parent in kind.__mro__ if parent.__module__.startswith("dg_project.methods.")]
     own_code = sorted({"methods/" + module.split(".")[2] for module in modules if module.split(".")[2] != "base"})
     files = [name if (Path(__file__).parent / name).is_dir() else f"{name}.py" for name in own_code]
     return [spec, settings.seed, settings.training.model_dump(mode="json", exclude=NOT_SETTINGS),
-            manifest_fingerprint(source), source["split"].tolist(), difficult, pairs, code_hash(*_CODE, *files)]
+            manifest_fingerprint(source), source["split"].tolist(), difficult, pairs, *adapt,
+            code_hash(*_CODE, *files)]
 
 
 def _train(spec: ModelSpec, settings: Parameters, data: TrainingData, folder: Path, finished: Path) -> None:
@@ -206,24 +222,38 @@ def _train(spec: ModelSpec, settings: Parameters, data: TrainingData, folder: Pa
     if data.pseudo is not None and data.pseudo_root is not None:
         others = ManifestDataset(data.pseudo, data.pseudo_root, data.source_root, parts)
     stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, settings.seed,
-                         params.flip)
+                         params.flip, _unlabelled(data, spec, settings))
     held_out = _Validation(select(data.source, split="val"), data.source_root, spec, settings)
     result = train(method, stream, params, folder, seed=settings.seed, validate=held_out if len(held_out) else None)
     if not crew.in_main_process():
         return
     with atomic_folder(finished) as new:
-        save_model(method, spec, new, _meta(settings, data.pseudo, result))
+        save_model(method, spec, new, _meta(settings, data, result))
         result.history.to_parquet(new / HISTORY)
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
-def _meta(settings: Parameters, pseudo: pd.DataFrame | None, result: TrainResult) -> dict[str, Any]:
+def _unlabelled(data: TrainingData, spec: ModelSpec, settings: Parameters) -> Callable[[int, int, int], Batch] | None:
+    """Return what gives a step its unlabelled target images, or None where nothing adapts."""
+    if data.adapt is None:
+        return None
+    params = settings.training
+    if params.adapt_per_step < params.accumulate:
+        raise ParameterError(f"training.adapt_per_step: {params.adapt_per_step} unlabelled images cannot be shared by "
+                             f"{params.accumulate} micro-batches; set it to {params.accumulate} or a multiple")
+    return UnlabelledStream(ManifestDataset(data.adapt, data.source_root), len(spec.domains) - 1,
+                            params.adapt_per_step, settings.seed, params.flip).batch
+
+
+def _meta(settings: Parameters, data: TrainingData, result: TrainResult) -> dict[str, Any]:
+    pseudo = data.pseudo
     return {
         "source": settings.data.source, "seed": settings.seed, "selection": settings.training.selection,
         "step": result.best_step, "score": result.best_score, "max_steps": settings.training.max_steps,
         "images_per_step": settings.training.images_per_step, "seconds_per_step": result.seconds_per_step,
         "peak_memory_mb": result.peak_memory_mb,
         "images_generated": 0 if pseudo is None else int(pseudo.groupby("image")["candidates"].first().sum()),
+        "images_adapted_to": 0 if data.adapt is None else len(data.adapt),
     }
 
 

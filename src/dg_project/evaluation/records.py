@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,9 @@ COST_COLUMNS: dict[str, str] = {
     "images_generated": "images that the diffusion model made for this method",
     "peak_memory_mb": "highest memory of the training, MB",
 }
+SETTING_COLUMNS: dict[str, str] = {
+    "setting": "DG: no target image was opened before the test | UDA: unlabelled images of the targets were trained on",
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class RunFacts:
     task: str = "detection"
     images_generated: int = 0
     peak_memory_mb: float = float("nan")
+    setting: Literal["DG", "UDA"] = "DG"
 
 
 def result_records(scores: pd.DataFrame, facts: RunFacts) -> pd.DataFrame:
@@ -56,8 +61,8 @@ def result_records(scores: pd.DataFrame, facts: RunFacts) -> pd.DataFrame:
         facts: of the run.
 
     Returns:
-        Columns ``RECORD_COLUMNS`` then ``COST_COLUMNS``; per metric the source, each target, then ``unseen_mean``.
-        The unseen mean is NaN when a target has no score, never a mean over fewer domains.
+        Columns ``RECORD_COLUMNS``, ``COST_COLUMNS``, ``SETTING_COLUMNS``; per metric the source, each target, then
+        ``unseen_mean``. The unseen mean is NaN when a target has no score, never a mean over fewer domains.
 
     Raises:
         DataError: the source was not scored, or nothing else was.
@@ -76,8 +81,9 @@ def result_records(scores: pd.DataFrame, facts: RunFacts) -> pd.DataFrame:
         rows += [*source.to_dict("records"), *targets.to_dict("records"), unseen]
     records = pd.DataFrame(rows)[["domain", "metric", "value", "n_images"]]
     records["role"] = np.where(records["domain"] == facts.source, "source", "target")
-    constant = {key: getattr(facts, key) for key in [*RECORD_COLUMNS, *COST_COLUMNS] if hasattr(facts, key)}
-    return records.assign(**constant)[[*RECORD_COLUMNS, *COST_COLUMNS]]
+    columns = [*RECORD_COLUMNS, *COST_COLUMNS, *SETTING_COLUMNS]
+    constant = {key: getattr(facts, key) for key in columns if hasattr(facts, key)}
+    return records.assign(**constant)[columns]
 
 
 def check_records(records: pd.DataFrame, name: str = "results") -> pd.DataFrame:

@@ -12,7 +12,7 @@ from dg_project.errors import DataError, nearest
 from dg_project.evaluation.records import COST_COLUMNS, UNSEEN_MEAN, check_records
 from dg_project.evaluation.statistics import paired_test, t_interval
 
-SUMMARY_COLUMNS = ["selection", "n_seeds"]
+SUMMARY_COLUMNS = ["selection", "setting", "n_seeds"]
 GAIN_COLUMNS = ["gain", "gain_low", "gain_high", "gain_p_t", "gain_p_wilcoxon", "gain_n"]
 
 
@@ -28,8 +28,9 @@ def benchmark_table(records: pd.DataFrame, *, metric: str = "mAP@50", baseline: 
 
     Returns:
         One row per method (index), in order of appearance with the baseline first. Columns: ``selection``,
-        ``n_seeds``; for each domain and ``unseen_mean`` ``<name>``, ``<name>_low``, ``<name>_high``; ``gain*`` over the
-        baseline (``gain_n`` seeds in common); mean ``seconds_per_step``, ``images_generated``, ``peak_memory_mb``.
+        ``setting``, ``n_seeds``; for each domain and ``unseen_mean`` ``<name>``, ``<name>_low``, ``<name>_high``;
+        ``gain*`` over the baseline (``gain_n`` seeds in common); mean ``seconds_per_step``, ``images_generated``,
+        ``peak_memory_mb``.
 
     Raises:
         DataError: the baseline or the metric is not among the records, or selection rules are mixed within a method.
@@ -52,7 +53,8 @@ def _row(mine: pd.DataFrame, theirs: pd.DataFrame, domains: list[str], confidenc
     if len(rules) > 1:
         raise DataError(f"benchmark records: '{mine['method'].iloc[0]}' mixes the selection rules {rules}; "
                         "a table compares one rule, keep the records of one")
-    row: dict[str, Any] = {"selection": rules[0], "n_seeds": mine["seed"].nunique()}
+    setting = mine["setting"].iloc[0] if "setting" in mine else "DG"
+    row: dict[str, Any] = {"selection": rules[0], "setting": setting, "n_seeds": mine["seed"].nunique()}
     for domain in domains:
         interval = t_interval(mine.loc[mine["domain"] == domain, "value"].tolist(), confidence)
         row |= {domain: interval.mean, f"{domain}_low": interval.low, f"{domain}_high": interval.high}
@@ -73,7 +75,7 @@ def table_domains(table: pd.DataFrame) -> list[str]:
 
 def display_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table as text for people: percent, mean and half-width of the interval."""
-    shown = pd.DataFrame(index=table.index)
+    shown = pd.DataFrame({"setting": table["setting"]}, index=table.index)
     for domain in table_domains(table):
         shown[domain.replace("_", " ")] = [_percent(r[domain], r[f"{domain}_high"]) for _, r in table.iterrows()]
     shown["gain over baseline"] = [_gain(row) for _, row in table.iterrows()]
@@ -93,6 +95,8 @@ def to_markdown(table: pd.DataFrame, *, metric: str = "mAP@50", baseline: str = 
     rules = ", ".join(dict.fromkeys(table["selection"]))
     note = (f"{metric} in percent, mean ± half-width of the {confidence:.0%} t-interval over seeds. Gain: unseen mean "
             f"minus {baseline}'s, paired by seed. Checkpoints selected by: {rules}.")
+    if (table["setting"] == "UDA").any():
+        note += " UDA: trained on unlabelled images of the target domains too (never test images); DG: on none."
     return "\n".join([*lines, "", note]) + "\n"
 
 

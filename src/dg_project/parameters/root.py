@@ -21,7 +21,7 @@ from dg_project.parameters.models import (
     Task,
     TaskParams,
 )
-from dg_project.parameters.runs import BenchmarkParams, EvaluationParams, ReportingParams, TrainingParams
+from dg_project.parameters.runs import BenchmarkParams, EvaluationParams, ReportingParams, TrainingParams, UDAParams
 from dg_project.parameters.tiny_ldm import PretrainLDMParams
 
 
@@ -47,6 +47,7 @@ class Parameters(BaseModel):
     evaluation: EvaluationParams = EvaluationParams()
     reporting: ReportingParams = ReportingParams()
     benchmark: BenchmarkParams = BenchmarkParams()
+    uda: UDAParams = UDAParams()
     pretrain_ldm: PretrainLDMParams = PretrainLDMParams()
 
     @property
@@ -109,7 +110,8 @@ def check_parameters(raw: dict[str, Any], methods: Mapping[str, type[Params]],
         except ValidationError as error:
             problems += _lines(error, name)
     problems += _reader_problems(parsed.data, readers) if parsed and readers else []
-    chosen = [raw.get("method", "drsf"), *(parsed.benchmark.methods if parsed else [])]
+    chosen = [raw.get("method", "drsf")]
+    chosen += [*parsed.benchmark.methods, parsed.uda.method, parsed.uda.baseline] if parsed else []
     problems += [f"unknown method '{m}'.{nearest(str(m), methods)}" for m in dict.fromkeys(chosen) if m not in methods]
     if problems or parsed is None:
         raise ParameterError("wrong parameters, nothing was run:\n  " + "\n  ".join(problems))

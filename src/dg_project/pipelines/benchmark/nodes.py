@@ -13,15 +13,19 @@ from dg_project.pipelines.lazy import figure, pd
 logger = logging.getLogger(__name__)
 
 
-def train_cells(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame,
+def train_cells(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame, adapt: pd.DataFrame,
                 parameters: dict[str, Any]) -> FolderWriter:
-    """Train each method with each seed on the same images; return a writer of ``<method>/seed<n>/`` folders."""
+    """Train each method with each seed on the same images, those that adapt on unlabelled ones too.
+
+    Returns:
+        A writer of ``<method>/seed<n>/`` folders.
+    """
     from dg_project.experiment import TrainingData, train_method
     from dg_project.pipelines.paths import locate, read_parameters
     from dg_project.workspace import publish_folders
 
     settings = read_parameters(parameters)
-    data = TrainingData(source, locate(settings.data.root), pseudo, pseudo_images)
+    data = TrainingData(source, locate(settings.data.root), pseudo, pseudo_images, adapt)
     cells = [(method, seed) for seed in settings.benchmark.seeds for method in settings.benchmark.methods]
     folders = {}
     for number, (method, seed) in enumerate(cells, 1):

@@ -11,7 +11,7 @@ from dg_project.pipelines.benchmark import nodes
 def create_pipeline() -> Pipeline:
     """Return the whole benchmark; stopped at any moment, the same command goes on."""
     cells = Pipeline([
-        Node(nodes.train_cells, ["source_manifest", "pseudo_images", "pseudo_manifest", "parameters"],
+        Node(nodes.train_cells, ["source_manifest", "pseudo_images", "pseudo_manifest", "adapt_manifest", "parameters"],
              "benchmark_models", name="train_cells"),
         Node(nodes.score_cells,
              ["benchmark_models", "source_manifest", "target_manifest", "parameters", "params:run_id"],
@@ -21,4 +21,5 @@ def create_pipeline() -> Pipeline:
         Node(nodes.draw_chart, ["benchmark_records", "params:task", "params:benchmark"], "benchmark_chart",
              name="draw_chart"),
     ], namespace="benchmark", prefix_datasets_with_namespace=False)
-    return ingestion.create_pipeline() + synthesis.create_pipeline() + sampling.create_pipeline() + cells
+    return (ingestion.create_pipeline() + ingestion.create_adapt_pipeline() + synthesis.create_pipeline()
+            + sampling.create_pipeline() + cells)
