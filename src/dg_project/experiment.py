@@ -15,10 +15,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dg_project.domains.batches import BatchStream
+from dg_project.domains.batches import Batch, BatchStream
 from dg_project.domains.dataset import ManifestDataset
-from dg_project.domains.manifest import manifest_fingerprint, select
-from dg_project.domains.views import objects
+from dg_project.domains.manifest import ADAPT, manifest_fingerprint, select
+from dg_project.domains.unlabelled import UnlabelledStream
+from dg_project.domains.views import objects, whole_images
 from dg_project.errors import DataError, ParameterError, nearest
 from dg_project.evaluation.features import pooled_features
 from dg_project.evaluation.predict import predict_manifest
@@ -38,7 +39,7 @@ from dg_project.workspace import claim, code_hash, place
 logger = logging.getLogger(__name__)
 
 HISTORY = "history.parquet"
-_DOMAINS = ("batches", "dataset", "dealing", "instances", "label_ids", "loading", "masks", "views")
+_DOMAINS = ("batches", "dataset", "dealing", "instances", "label_ids", "loading", "masks", "unlabelled", "views")
 _EVALUATION = ("classification", "detection", "matching", "scorer", "segmentation")
 _CODE = ("backbones", "tasks", "training", "methods/base.py", *(f"domains/{name}.py" for name in _DOMAINS),
          *(f"evaluation/{name}.py" for name in _EVALUATION))
@@ -46,7 +47,7 @@ _CODE = ("backbones", "tasks", "training", "methods/base.py", *(f"domains/{name}
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All that a training may open: no target among it.
+    """All that a training may open: no target among it, but for images without labels where a method adapts.
 
     Attributes:
         source: manifest of the source domain, train and val.
@@ -54,6 +55,7 @@ class TrainingData:
         pseudo: manifest of the pseudo domains, or None.
         pseudo_root: folder that its paths are relative to.
         held_out: pseudo images that choose among the weights and never train, or None.
+        adapt: manifest of unlabelled target images, whose paths are relative to ``source_root`` too, or None.
     """
 
     source: pd.DataFrame
@@ -61,6 +63,7 @@ class TrainingData:
     pseudo: pd.DataFrame | None = None
     pseudo_root: Path | None = None
     held_out: pd.DataFrame | None = None
+    adapt: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -107,13 +110,14 @@ def train_method(name: str, settings: Parameters, data: TrainingData, workspace:
     Args:
         name: of the method.
         settings: all parameters; ``settings.seed`` is the seed.
-        data: source and pseudo images; methods that train on the source alone never open the pseudo images.
+        data: images; methods that train on the source alone never open the pseudo images, and only those that adapt
+            open the unlabelled target images.
         workspace: unfinished and finished trainings lie below it, addressed by everything that determines them.
         wait: for another process that trains the very same.
 
     Raises:
         ParameterError: there is no such method.
-        DataError: the method needs pseudo images and there are none.
+        DataError: the method needs pseudo images, or unlabelled target images, and there are none.
         BusyError: another process trains the very same, and ``wait`` is False.
     """
     plan = _plan(name, settings, data, workspace)
@@ -144,10 +148,15 @@ def _plan(name: str, settings: Parameters, data: TrainingData, workspace: Path) 
         data = replace(data, pseudo=None, pseudo_root=None)
     elif data.pseudo is None:
         raise DataError(f"the method '{name}' trains on pseudo domains; run `kedro run --pipeline=drsf`")
+    if not kind.adapts:
+        data = replace(data, adapt=None)
+    elif data.adapt is None or data.adapt.empty:
+        raise DataError(f"the method '{name}' adapts to unlabelled target images, and there are none: run `kedro run "
+                        "--pipeline=uda`, or name their split with data.adapt_split")
     generated = 0 if data.pseudo is None else int(data.pseudo.groupby("image")["candidates"].first().sum())
     settings, data = _hold_out(name, settings, data)
     pseudo_domains = dict.fromkeys(data.pseudo["domain"]) if data.pseudo is not None else {}
-    spec = _spec(kind, settings, [settings.data.source, *pseudo_domains])
+    spec = _spec(kind, settings, [settings.data.source, *pseudo_domains, *([ADAPT] if kind.adapts else [])])
     data = _as_seen(data, spec, settings.sampling.gate.min_visibility)
     folder = place(workspace, "training", *_inputs(kind, spec, settings, data))
     return _Plan(spec, settings, data, generated, folder)
@@ -237,7 +246,10 @@ def _as_seen(data: TrainingData, spec: ModelSpec, min_visibility: float) -> Trai
     used = task_rows(data.source[data.source["split"].isin(["train", "val"])], spec.task, spec.head)
     pseudo, held_out = (None if rows is None else task_rows(rows, spec.task, spec.head, min_visibility)
                         for rows in (data.pseudo, data.held_out))
-    return replace(data, source=used, pseudo=pseudo, held_out=held_out)
+    adapt = data.adapt
+    if adapt is not None and spec.task == "classification":
+        adapt = whole_images(adapt, data.source)
+    return replace(data, source=used, pseudo=pseudo, held_out=held_out, adapt=adapt)
 
 
 def _inputs(kind: type[Method], spec: ModelSpec, settings: Parameters, data: TrainingData) -> list[Any]:
@@ -246,11 +258,13 @@ def _inputs(kind: type[Method], spec: ModelSpec, settings: Parameters, data: Tra
     difficult = [[bool(flag) for flag in row] for row in source["difficult"]]
     pairs = [] if pseudo is None else [manifest_fingerprint(pseudo), pseudo["source_image_id"].tolist()]
     pairs += [] if data.held_out is None else [manifest_fingerprint(data.held_out)]
+    adapt = [] if data.adapt is None else [manifest_fingerprint(data.adapt)]
     modules = [parent.__module__ for parent in kind.__mro__ if parent.__module__.startswith("dg_project.methods.")]
     own_code = sorted({"methods/" + module.split(".")[2] for module in modules if module.split(".")[2] != "base"})
     files = [name if (Path(__file__).parent / name).is_dir() else f"{name}.py" for name in own_code]
     return [spec, settings.seed, settings.training.model_dump(mode="json", exclude=NOT_SETTINGS),
-            manifest_fingerprint(source), source["split"].tolist(), difficult, pairs, code_hash(*_CODE, *files)]
+            manifest_fingerprint(source), source["split"].tolist(), difficult, pairs, *adapt,
+            code_hash(*_CODE, *files)]
 
 
 def _train(plan: _Plan) -> None:
@@ -263,7 +277,8 @@ def _train(plan: _Plan) -> None:
     others = None
     if data.pseudo is not None and data.pseudo_root is not None:
         others = ManifestDataset(data.pseudo, data.pseudo_root, data.source_root, parts)
-    stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, seed, params.flip)
+    stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, seed, params.flip,
+                         _unlabelled(plan))
     result = train(method, stream, params, plan.folder, seed=seed, validate=_validation(plan))
     if not crew.in_main_process():
         return
@@ -273,13 +288,26 @@ def _train(plan: _Plan) -> None:
     (plan.folder / CHECKPOINT).unlink(missing_ok=True)
 
 
+def _unlabelled(plan: _Plan) -> Callable[[int, int, int], Batch] | None:
+    """Return what gives a step its unlabelled target images, or None where nothing adapts."""
+    data, params = plan.data, plan.settings.training
+    if data.adapt is None:
+        return None
+    if params.adapt_per_step < params.accumulate:
+        raise ParameterError(f"training.adapt_per_step: {params.adapt_per_step} unlabelled images cannot be shared by "
+                             f"{params.accumulate} micro-batches; set it to {params.accumulate} or a multiple")
+    return UnlabelledStream(ManifestDataset(data.adapt, data.source_root), len(plan.spec.domains) - 1,
+                            params.adapt_per_step, plan.settings.seed, params.flip).batch
+
+
 def _meta(plan: _Plan, result: TrainResult) -> dict[str, Any]:
-    params = plan.settings.training
+    params, adapt = plan.settings.training, plan.data.adapt
     return {
         "source": plan.settings.data.source, "seed": plan.settings.seed, "selection": params.selection,
         "step": result.best_step, "score": result.best_score, "max_steps": params.max_steps,
         "images_per_step": params.images_per_step, "seconds_per_step": result.seconds_per_step,
         "peak_memory_mb": result.peak_memory_mb, "images_generated": plan.images_generated,
+        "images_adapted_to": 0 if adapt is None else len(adapt),
     }
 
 

@@ -145,6 +145,22 @@ def test_erm_needs_no_diffusion_model(drsf_run: Run) -> None:
         shutil.move(project.root / "aside", project.root / "data" / "06_models" / "tiny_ldm")
 
 
+def test_adaptation_is_marked_and_needs_no_label_of_a_target(drsf_run: Run) -> None:
+    project, _ = drsf_run
+    for path in project.root.glob("data/01_raw/streets/*/VOC2007/*/adapt_*"):
+        if path.suffix != ".jpg":
+            path.write_bytes(b"poison")
+    version = project.run("uda")
+    results, table = project.load("results", version), project.load("results_table", version)
+    assert list(dict.fromkeys(results["method"])) == ["mic", "drsf_uda"]
+    assert set(results["setting"]) == set(table["setting"]) == {"UDA"}
+    assert project.load("adapt_card", version)["images"] == dict.fromkeys(TARGETS, 3)
+    assert "UDA, not domain generalization" in project.load("report", version)
+    version = project.run("benchmark", data={"adapt_split": "adapt"}, benchmark={"methods": "erm+mic", "seeds": 1})
+    table = project.load("benchmark_table", version).set_index("method")
+    assert table["setting"].to_dict() == {"erm": "DG", "mic": "UDA"}
+
+
 def test_a_stage_without_its_input_says_what_to_run(project: Any) -> None:
     with pytest.raises(DataError, match=r"'source_manifest' was never made.*kedro run --pipeline=ingestion"):
         project.run("synthesis")
@@ -160,6 +176,7 @@ def test_a_stage_without_its_input_says_what_to_run(project: Any) -> None:
     ({"ldm": {"mode": "img2img"}}, ParameterError, "use ldm.mode: instruct"),
     ({"ldm": {"loras": "data/nowhere.safetensors"}}, CheckpointError, "data/nowhere.safetensors' do not exist"),
     ({"sampling": {"gate": {"clip": "data/01_raw/streets"}}}, CheckpointError, "is no CLIP model"),
+    ({"method": "mic"}, ParameterError, "kedro run --pipeline=uda --params uda.method=mic"),
     ({"data": {"root": "data/nowhere"}}, DataError, "nowhere"),
     ({"data": {"source": "daytime_claer"}}, DataError, "daytime_claer"),
 ])

@@ -20,6 +20,7 @@ from dg_project.pipelines import (
     reporting,
     sampling,
     synthesis,
+    uda,
 )
 from dg_project.pipelines import training as training_pipeline
 
@@ -27,7 +28,7 @@ PROJECT = Path(__file__).parents[2]
 PIPELINES = {
     "ablation": ablation, "benchmark": benchmark, "drsf": drsf, "erm": erm, "evaluation": evaluation,
     "ingestion": ingestion, "pretrain_ldm": pretrain_ldm, "reporting": reporting, "sampling": sampling,
-    "synthesis": synthesis, "training": training_pipeline,
+    "synthesis": synthesis, "training": training_pipeline, "uda": uda,
 }
 CONTRACT = {"results", "pseudo_images", "pseudo_manifest", "model", "predictions", "report"}
 
@@ -75,7 +76,7 @@ def test_the_main_run_makes_what_the_contract_names() -> None:
     assert pipelines()["erm"].all_outputs() >= CONTRACT - {"pseudo_images", "pseudo_manifest"}
 
 
-@pytest.mark.parametrize("name", ["drsf", "erm", "benchmark", "ablation"])
+@pytest.mark.parametrize("name", ["drsf", "erm", "benchmark", "ablation", "uda"])
 def test_no_target_is_upstream_of_a_model(name: str) -> None:
     pipeline = pipelines()[name]
     models = [d for d in pipeline.all_outputs() if d.endswith(("model", "models", "history"))]
@@ -84,12 +85,18 @@ def test_no_target_is_upstream_of_a_model(name: str) -> None:
         assert not {d for d in ancestors(pipeline, model) if "target" in d}, model
 
 
+def test_unlabelled_target_images_are_in_reach_of_adaptation_alone() -> None:
+    holders = {name for name, pipeline in pipelines().items() if "adapt_manifest" in pipeline.datasets()}
+    assert holders == {"ablation", "benchmark", "uda"}
+    assert "adapt_manifest" not in ancestors(pipelines()["uda"], "pseudo_images")
+
+
 def test_no_target_is_upstream_of_a_pseudo_domain() -> None:
     assert not {d for d in ancestors(pipelines()["drsf"], "pseudo_images") if "target" in d}
 
 
 def test_named_sums_need_nothing_but_parameters() -> None:
-    for name in ("drsf", "erm", "benchmark", "ablation", "pretrain_ldm", "ingestion"):
+    for name in ("drsf", "erm", "benchmark", "ablation", "uda", "pretrain_ldm", "ingestion"):
         assert all(d.startswith("params:") or d == "parameters" for d in pipelines()[name].inputs()), name
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
-from dg_project.errors import DataError
+from dg_project.errors import DataError, ParameterError
 
 _STAGES = ["pretrain_ldm", "ingestion", "synthesis", "sampling", "training", "evaluation", "reporting", "benchmark",
-           "ablation"]
+           "ablation", "uda"]
 
 
 class PreflightHook:
@@ -32,6 +32,8 @@ class PreflightHook:
                             f"run this first: {commands}")
         if "params:ldm" in pipeline.inputs() and "params:synthesis" in pipeline.inputs():
             _check_checkpoint(catalog.load("params:ldm"), catalog.load("params:training.device"))
+        if "parameters" in pipeline.inputs():
+            _check_adaptation(catalog.load("parameters"), pipeline.nodes)
         if "params:sampling" in pipeline.inputs():
             _check_clip(catalog.load("params:sampling").gate.clip)
 
@@ -51,6 +53,26 @@ def _check_checkpoint(params: Any, device: str) -> None:
     from dg_project.training.device import resolve_device
 
     check(locate_ldm(params), resolve_device(device))
+
+
+def _check_adaptation(parameters: dict[str, Any], nodes: Any) -> None:
+    """A method that adapts must not find out after hours that there is nothing to adapt to."""
+    stages = {node.name.rsplit(".", 1)[-1]: node for node in nodes}
+    if not stages.keys() & {"train_method", "train_cells"}:
+        return
+    from dg_project.methods import method_classes
+    from dg_project.pipelines.paths import read_parameters
+
+    settings = read_parameters(parameters)
+    adapting = [name for name, method in method_classes().items() if method.adapts]
+    if "train_method" in stages and "adapt_manifest" not in stages["train_method"].inputs \
+            and settings.method in adapting:
+        raise ParameterError(f"the method '{settings.method}' adapts to unlabelled target images, which this pipeline "
+                             f"never opens: kedro run --pipeline=uda --params uda.method={settings.method}")
+    needy = [name for name in settings.benchmark.methods if name in adapting]
+    if "train_cells" in stages and needy and settings.data.adapt_split is None:
+        raise ParameterError(f"benchmark.methods: '{needy[0]}' adapts to unlabelled target images; name their split "
+                             "with data.adapt_split (Streets calls it adapt)")
 
 
 def _check_clip(name: str | None) -> None:

@@ -34,7 +34,7 @@ from dg_project.parameters.models import (
     TaskParams,
 )
 from dg_project.parameters.root import Parameters, check_parameters
-from dg_project.parameters.runs import EvaluationParams, ReportingParams, TrainingParams
+from dg_project.parameters.runs import EvaluationParams, ReportingParams, TrainingParams, UDAParams
 from dg_project.parameters.tiny_ldm import PretrainLDMParams
 
 __all__ = [
@@ -68,6 +68,7 @@ __all__ = [
     "Task",
     "TaskParams",
     "TrainingParams",
+    "UDAParams",
     "VocabularyParams",
     "check_parameters",
     "denoising_steps",

@@ -22,7 +22,7 @@ from dg_project.parameters.models import (
     Task,
     TaskParams,
 )
-from dg_project.parameters.runs import EvaluationParams, ReportingParams, TrainingParams
+from dg_project.parameters.runs import EvaluationParams, ReportingParams, TrainingParams, UDAParams
 from dg_project.parameters.tiny_ldm import PretrainLDMParams
 
 
@@ -49,6 +49,7 @@ class Parameters(BaseModel):
     reporting: ReportingParams = ReportingParams()
     benchmark: GridParams = GridParams()
     ablation: GridParams = GridParams(methods=["erm"])
+    uda: UDAParams = UDAParams()
     pretrain_ldm: PretrainLDMParams = PretrainLDMParams()
 
     @property
@@ -125,8 +126,8 @@ def _parse(raw: dict[str, Any], methods: Mapping[str, type[Params]]) -> tuple[Pa
             schema.model_validate(raw.get(name, {}))
         except ValidationError as error:
             problems += _lines(error, name)
-    method = str(raw.get("method", "drsf"))
-    problems += [f"unknown method '{method}'.{nearest(method, methods)}"] * (method not in methods)
+    chosen = [raw.get("method", "drsf"), *([parsed.uda.method, parsed.uda.baseline] if parsed else [])]
+    problems += [f"unknown method '{m}'.{nearest(str(m), methods)}" for m in dict.fromkeys(chosen) if m not in methods]
     return parsed, problems
 
 

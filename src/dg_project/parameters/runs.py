@@ -14,6 +14,7 @@ class TrainingParams(Params):
 
     max_steps: int = Field(300, ge=1)
     images_per_step: int = Field(6, ge=1, description="the same for every method: source plus pseudo images")
+    adapt_per_step: int = Field(2, ge=1, description="unlabelled target images beside them, for methods that adapt")
     lr: float = Field(2e-3, gt=0)
     head_lr_factor: float = Field(1.0, gt=0)
     optimizer: Literal["sgd", "adamw"] = "adamw"
@@ -69,3 +70,10 @@ class ReportingParams(Params):
     panel_scenes: int = Field(3, ge=1, description="test scenes shown in every domain")
     feature_images: int = Field(40, ge=4, description="images per domain in the feature-shift figure")
     score_threshold: Fraction = 0.5
+
+
+class UDAParams(Params):
+    """What ``--pipeline=uda`` trains: methods that may see unlabelled target images."""
+
+    method: str = Field("drsf_uda", description="the method")
+    baseline: str = Field("mic", description="what it is compared with")

@@ -12,6 +12,9 @@ from dg_project.domains.batches import Batch
 class Learner(nn.Module, ABC):
     """A module that turns a batch into losses."""
 
+    def begin_step(self) -> None:
+        """Get ready for a step: called once before its losses, in every process, with the weights of the last step."""
+
     @abstractmethod
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return scalars: ``loss_*`` are summed and minimised, ``log_*`` are only recorded.

@@ -18,6 +18,7 @@ from dg_project.domains.readers.gta5 import GTA5Reader
 from dg_project.domains.readers.image_folder import ImageFolderReader
 from dg_project.domains.readers.mapillary import MapillaryReader
 from dg_project.domains.readers.synthia import SYNTHIAReader
+from dg_project.domains.readers.unlabelled import Unlabelled
 from dg_project.domains.readers.voc import VOCReader
 from dg_project.domains.readers.yolo import YOLOReader
 from dg_project.errors import DataError, ParameterError, nearest
@@ -30,8 +31,8 @@ READERS: dict[str, type[Reader]] = {
 }
 
 
-def read_domain(reader: str, root: Path, domain: str, role: Literal["source", "target"], splits: dict[str, str],
-                classes: list[str], on_bad_sample: Literal["stop", "skip"] = "stop",
+def read_domain(reader: str, root: Path, domain: str, role: Literal["source", "target", "adapt"],
+                splits: dict[str, str], classes: list[str], on_bad_sample: Literal["stop", "skip"] = "stop",
                 limits: dict[str, int] | None = None, *, folder: str | None = None,
                 options: dict[str, Any] | None = None, **rules: Any) -> tuple[pd.DataFrame, list[str]]:
     """Read and check one domain: every image and mask is decoded, every box and class checked.
@@ -40,7 +41,7 @@ def read_domain(reader: str, root: Path, domain: str, role: Literal["source", "t
         reader: name in ``READERS``.
         root: folder that holds the folders of the domains.
         domain: name of the domain.
-        role: what the domain is used for.
+        role: what the domain is used for; of ``adapt`` the images alone are opened, never an annotation.
         splits: our split name -> the data set's split name, or a share of it (``train[:90%]``); only these are opened.
         classes: class names; their order gives the labels 1..C.
         on_bad_sample: ``stop`` at the first broken sample, or ``skip`` it.
@@ -67,7 +68,8 @@ def read_domain(reader: str, root: Path, domain: str, role: Literal["source", "t
         raise ParameterError(f"data.options of the reader '{reader}': {reasons}") from error
     place = Place(domain, _folder(Path(root), domain, folder or domain), Path(root))
     how = Rules(classes, on_bad_sample=on_bad_sample, limits=limits or {}, **rules)
-    return collect(READERS[reader](place, parsed), role, splits, how)
+    found = READERS[reader](place, parsed)
+    return collect(Unlabelled(found) if role == "adapt" else found, role, splits, how)
 
 
 def _folder(root: Path, domain: str, name: str) -> Path:

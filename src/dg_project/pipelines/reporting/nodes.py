@@ -13,9 +13,9 @@ BASELINE = "erm"
 
 
 def make_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per method and metric, one column per domain."""
+    """Return one row per method and metric, with its setting (DG or UDA) and one column per domain."""
     order = list(dict.fromkeys(results["domain"]))
-    wide = results.pivot_table(index=["method", "metric"], columns="domain", values="value", sort=False)
+    wide = results.pivot_table(index=["method", "setting", "metric"], columns="domain", values="value", sort=False)
     return wide[order].reset_index()
 
 
@@ -50,11 +50,12 @@ def draw_domains(intervals: pd.DataFrame, gains: pd.DataFrame, data: DataParams)
     return domain_chart(intervals, gains, metric=str(intervals["metric"].iloc[0]), source=data.source)
 
 
-def draw_losses(method: str, history: pd.DataFrame, baseline_history: pd.DataFrame) -> figure.Figure:
-    """Draw the losses of the method and of the baseline by step."""
+def draw_losses(results: pd.DataFrame, history: pd.DataFrame, baseline_history: pd.DataFrame) -> figure.Figure:
+    """Draw the losses of the method and of the baseline by step; the results name the two, the baseline first."""
     from dg_project.figures.loss_curves import loss_curves
 
-    return loss_curves({BASELINE: baseline_history, method: history})
+    methods = list(dict.fromkeys(results["method"]))
+    return loss_curves({methods[0]: baseline_history, methods[-1]: history})
 
 
 def draw_erm_losses(history: pd.DataFrame) -> figure.Figure:

@@ -47,7 +47,7 @@ def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: p
     methods = list(dict.fromkeys(results["method"]))
     return render_report(Report(
         title=f"{' against '.join(reversed([m.upper() for m in methods]))} in unseen weather",
-        summary=_summary(plain, methods), facts=_facts(results, plain, run_id),
+        summary=_summary(results, plain, methods), facts=_facts(results, plain, run_id),
         records=with_intervals(results, intervals), baseline=BASELINE if BASELINE in methods else methods[0],
         differences=gains, interval_note="95% bootstrap interval over test scenes", data_card=format_card(data_card),
         pictures=[Picture(_ALT[name][0], figures[name], _ALT[name][1]) for name in _ALT if name in figures],
@@ -55,11 +55,15 @@ def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: p
         versions=versions(), limits=_LIMITS))
 
 
-def _summary(parameters: dict[str, Any], methods: list[str]) -> str:
+def _summary(results: pd.DataFrame, parameters: dict[str, Any], methods: list[str]) -> str:
     data, training = parameters["data"], parameters["training"]
-    return (f"{' and '.join(m.upper() for m in methods)} trained for {training['max_steps']} steps of "
+    text = (f"{' and '.join(m.upper() for m in methods)} trained for {training['max_steps']} steps of "
             f"{training['images_per_step']} images on '{data['source']}' and scored on test images of "
-            f"{len(data['targets'])} domains that no training saw.")
+            f"{len(data['targets'])} domains")
+    adapted = list(dict.fromkeys(results.loc[results["setting"] == "UDA", "method"]))
+    return text + (f", of which {' and '.join(m.upper() for m in adapted)} saw other, unlabelled images in training "
+                   f"({training['adapt_per_step']} more per step): UDA, not domain generalization." if adapted else
+                   " that no training saw.")
 
 
 def _facts(results: pd.DataFrame, parameters: dict[str, Any], run_id: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ def create_pipeline() -> Pipeline:
     figures = {"pseudo_sheet": "pseudo_sheet", "feature_shift": "feature_shift"}
     return Pipeline([
         *_scores(),
-        Node(nodes.draw_losses, ["params:method", "history", "baseline_history"], "loss_curves", name="draw_losses"),
+        Node(nodes.draw_losses, ["results", "history", "baseline_history"], "loss_curves", name="draw_losses"),
         Node(nodes.draw_pseudo_domains, ["source_manifest", "params:data.root", "pseudo_manifest", "pseudo_images"],
              "pseudo_sheet", name="draw_pseudo_domains"),
         Node(nodes.draw_feature_shift,

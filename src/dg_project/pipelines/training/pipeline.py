@@ -20,3 +20,12 @@ def create_erm_pipeline() -> Pipeline:
     """Return the training of ERM as the model itself; it needs no pseudo domains."""
     erm = Node(nodes.train_baseline, ["source_manifest", "parameters"], ["model", "history"], name="train_erm")
     return Pipeline([erm], namespace="training", prefix_datasets_with_namespace=False)
+
+
+def create_uda_pipeline() -> Pipeline:
+    """Return the training of ``params:uda.method`` and ``params:uda.baseline``, both with unlabelled target images."""
+    inputs = ["source_manifest", "pseudo_images", "pseudo_manifest", "adapt_manifest", "parameters"]
+    return Pipeline([
+        Node(nodes.train_adapting_baseline, inputs, ["baseline_model", "baseline_history"], name="train_baseline"),
+        Node(nodes.train_adapting_method, inputs, ["model", "history"], name="train_method"),
+    ], namespace="training", prefix_datasets_with_namespace=False)
