@@ -151,7 +151,7 @@ def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, root: Pa
     spec, meta = read_card(model)
     by_class = score_predictions(SCORERS[spec.task], predictions, task_rows(images, spec.task, spec.head), spec.classes,
                                  root)
-    facts = RunFacts(method=spec.method, task=spec.task, source=meta["source"], seed=meta["seed"],
+    facts = RunFacts(method=meta.get("label", spec.method), task=spec.task, source=meta["source"], seed=meta["seed"],
                      selection=meta["selection"], seconds_per_step=meta["seconds_per_step"], kedro_version_id=run_id,
                      images_generated=meta["images_generated"], peak_memory_mb=meta["peak_memory_mb"])
     return by_class, result_records(by_class, facts)
@@ -198,9 +198,18 @@ def _inputs(kind: type[Method], spec: ModelSpec, settings: Parameters, data: Tra
 
 def _train(spec: ModelSpec, settings: Parameters, data: TrainingData, folder: Path, finished: Path) -> None:
     """Train in ``folder`` and leave model and history in ``finished``; the checkpoint goes when they are there."""
-    params = settings.training
     method = build_method(spec, settings.seed)
-    parts = method.model.parts
+    result = _fit(method, spec, settings, data, folder)
+    if not crew.in_main_process():
+        return
+    _keep(method, spec, _meta(settings, data.pseudo, result), result, finished)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _fit(method: Method, spec: ModelSpec, settings: Parameters, data: TrainingData, folder: Path,
+         until: int | None = None) -> TrainResult:
+    """Train a method on images as its task sees them, to the end or until a step; see ``training.loop.train``."""
+    params, parts = settings.training, method.model.parts
     source = ManifestDataset(select(data.source, split="train"), data.source_root, parts=parts)
     others = None
     if data.pseudo is not None and data.pseudo_root is not None:
@@ -208,13 +217,69 @@ def _train(spec: ModelSpec, settings: Parameters, data: TrainingData, folder: Pa
     stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, settings.seed,
                          params.flip)
     held_out = _Validation(select(data.source, split="val"), data.source_root, spec, settings)
-    result = train(method, stream, params, folder, seed=settings.seed, validate=held_out if len(held_out) else None)
-    if not crew.in_main_process():
-        return
+    return train(method, stream, params, folder, seed=settings.seed, validate=held_out if len(held_out) else None,
+                 until=until)
+
+
+def _keep(method: Method, spec: ModelSpec, meta: dict[str, Any], result: TrainResult, finished: Path) -> None:
     with atomic_folder(finished) as new:
-        save_model(method, spec, new, _meta(settings, data.pseudo, result))
+        save_model(method, spec, new, meta)
         result.history.to_parquet(new / HISTORY)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+class Course:
+    """A training in parts: what the model is after one part may decide which pseudo images the next one brings.
+
+    Attributes:
+        method: the method in training.
+        folder: of this course in the workspace; whoever makes the images may keep them in it.
+        finished: where the model will be.
+
+    Args:
+        name: of the method.
+        settings: all parameters; ``settings.seed`` is the seed.
+        source: the source images, without pseudo images.
+        domains: names of all pseudo domains that any part may bring: a method fixes their number when it is built.
+        workspace: see ``train_method``.
+        inputs: everything else that determines which images the parts bring.
+
+    Raises:
+        ParameterError: there is no such method, it trains on the source alone, or several processes are asked for.
+    """
+
+    def __init__(self, name: str, settings: Parameters, source: TrainingData, domains: list[str], workspace: Path,
+                 *inputs: Any) -> None:
+        kind = _method(name)
+        if kind.batching == "source":
+            raise ParameterError(f"the method '{name}' trains on the source alone, so there are no images to steer; "
+                                 "choose a method that uses pseudo domains, such as method=drsf")
+        if settings.training.processes > 1:
+            raise ParameterError(f"training.processes: a training in parts has one process, not "
+                                 f"{settings.training.processes}; set it to 1")
+        self.settings = settings
+        self.spec = _spec(kind, settings, [settings.data.source, *domains])
+        seen = self._seen(source)
+        self.folder = place(workspace, "course", *_inputs(kind, self.spec, settings, seen), *inputs)
+        self.finished = self.folder / "model"
+        self.method = build_method(self.spec, settings.seed)
+
+    def _seen(self, data: TrainingData) -> TrainingData:
+        return _as_seen(data, self.spec, self.settings.sampling.gate.min_visibility)
+
+    def go_on(self, data: TrainingData, until: int) -> TrainResult:
+        """Train until a step (1-based) on these images, from the last checkpoint on."""
+        return _fit(self.method, self.spec, self.settings, self._seen(data), self.folder, until)
+
+    def finish(self, result: TrainResult, **facts: Any) -> Trained:
+        """Keep the trained model; ``facts`` stand on its card beside what every training says."""
+        if not self.finished.is_dir():
+            _keep(self.method, self.spec, _meta(self.settings, None, result) | facts, result, self.finished)
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        return self.trained()
+
+    def trained(self) -> Trained:
+        """Return the finished model."""
+        return Trained(self.finished, pd.read_parquet(self.finished / HISTORY))
 
 
 def _meta(settings: Parameters, pseudo: pd.DataFrame | None, result: TrainResult) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """The pipeline ``training``; see pipeline.py."""
 
-from dg_project.pipelines.training.pipeline import create_erm_pipeline, create_pipeline
+from dg_project.pipelines.training.pipeline import create_erm_pipeline, create_method_pipeline, create_pipeline
 
-__all__ = ["create_erm_pipeline", "create_pipeline"]
+__all__ = ["create_erm_pipeline", "create_method_pipeline", "create_pipeline"]

@@ -9,14 +9,22 @@ from dg_project.pipelines.training import nodes
 
 def create_pipeline() -> Pipeline:
     """Return the training of ``params:method`` and of the baseline that it is compared with."""
-    method = Node(nodes.train_method, ["source_manifest", "pseudo_images", "pseudo_manifest", "parameters"],
-                  ["model", "history"], name="train_method")
     baseline = Node(nodes.train_baseline, ["source_manifest", "parameters"], ["baseline_model", "baseline_history"],
                     name="train_baseline")
-    return Pipeline([baseline, method], namespace="training", prefix_datasets_with_namespace=False)
+    return Pipeline([baseline, _method()], namespace="training", prefix_datasets_with_namespace=False)
+
+
+def create_method_pipeline() -> Pipeline:
+    """Return the training of ``params:method`` alone."""
+    return Pipeline([_method()], namespace="training", prefix_datasets_with_namespace=False)
 
 
 def create_erm_pipeline() -> Pipeline:
     """Return the training of ERM as the model itself; it needs no pseudo domains."""
     erm = Node(nodes.train_baseline, ["source_manifest", "parameters"], ["model", "history"], name="train_erm")
     return Pipeline([erm], namespace="training", prefix_datasets_with_namespace=False)
+
+
+def _method() -> Node:
+    return Node(nodes.train_method, ["source_manifest", "pseudo_images", "pseudo_manifest", "parameters"],
+                ["model", "history"], name="train_method")
