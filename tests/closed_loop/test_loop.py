@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from test_experiment import settings
 
 from dg_project.closed_loop import loop as module
-from dg_project.closed_loop.loop import Outcome, run_closed_loop
+from dg_project.closed_loop.loop import run_closed_loop
 from dg_project.diffusion.generator import Generator
 from dg_project.domains.manifest import COLUMNS, PSEUDO_COLUMNS, SAMPLED_COLUMNS
 from dg_project.errors import DataError, ParameterError
 from dg_project.experiment import TrainingData
-from dg_project.files import folder_hash
-from dg_project.methods.artifact import read_card
+from dg_project.files import file_hash, folder_hash
+from dg_project.methods.artifact import WEIGHTS, read_card
 from dg_project.parameters import Parameters
 
 CHANGES: dict[str, Any] = {
     "closed_loop": {"rounds": 2, "probe_images": 1, "temperature": 0.05},
-    "synthesis__candidates": 1, "synthesis__n_images": 4, "training__selection": "last", "sampling__gate__enabled": False,
+    "synthesis__candidates": 1, "synthesis__n_images": 4, "training__selection": "last",
+    "sampling__gate__enabled": False,
 }
 
 
@@ -45,11 +44,6 @@ def source(tiny_manifest: pd.DataFrame, tiny_streets: Path) -> TrainingData:
     return TrainingData(tiny_manifest[tiny_manifest["role"] == "source"], tiny_streets)
 
 
-def model_hash(outcome: Outcome) -> str:
-    return json.dumps([(outcome.trained.folder / "model.safetensors").read_bytes().hex()[:4000],
-                       outcome.trained.history["loss"].tolist()])
-
-
 def test_the_loop_keeps_the_budget_and_resumes_wherever_it_was_killed(
         source: TrainingData, generator: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run_closed_loop("drsf", chosen(), source, generator, tmp_path / "whole")
@@ -67,20 +61,36 @@ def test_the_loop_keeps_the_budget_and_resumes_wherever_it_was_killed(
     assert set(pd.read_parquet(whole.rounds / "probes/manifest.parquet")["source_image_id"]) <= set(
         source.source.query("split == 'val'")["image_id"])
 
-    for name in ("synthesise", "sample", "measure"):
+    for name, call in (("synthesise", 2), ("sample", 2), ("measure", 2)):  # in the probes, in round 1, after round 2
         real, calls = getattr(module, name), []
 
-        def killed(*args: Any, real: Any = real, calls: list = calls, **more: Any) -> Any:
+        def killed(*args: Any, real: Any = real, calls: list = calls, call: int = call, **more: Any) -> Any:
             calls.append(None)
-            if len(calls) == 2:
+            if len(calls) == call:
                 raise Killed
             return real(*args, **more)
 
         with monkeypatch.context() as patch:
             patch.setattr(module, name, killed)
             with pytest.raises(Killed):
-                run_closed_loop("drsf", chosen(), source, generator, tmp_path / name)
-        resumed = run_closed_loop("drsf", chosen(), source, generator, tmp_path / name)
-        assert model_hash(resumed) == model_hash(whole)
-        pd.testing.assert_frame_equal(resumed.allocation, whole.allocation)
-        assert folder_hash(resumed.rounds / "round2") == folder_hash(whole.rounds / "round2")
+                run_closed_loop("drsf", chosen(), source, generator, tmp_path / "killed")
+    resumed = run_closed_loop("drsf", chosen(), source, generator, tmp_path / "killed")
+    assert file_hash(resumed.trained.folder / WEIGHTS) == file_hash(whole.trained.folder / WEIGHTS)
+    assert folder_hash(resumed.rounds) == folder_hash(whole.rounds)
+    pd.testing.assert_frame_equal(resumed.allocation, whole.allocation)
+
+
+@pytest.mark.parametrize(("method", "changes", "drop", "error", "message"), [
+    ("erm", {}, "", ParameterError, "trains on the source alone"),
+    ("drsf", {"closed_loop__probe_images": 4}, "", ParameterError, "lower closed_loop.probe_images"),
+    ("drsf", {"synthesis__domains__composed": {"prompt": "a street"}}, "", ParameterError, "rename the domain"),
+    ("drsf", {"training__max_steps": 1}, "", ParameterError, "raise training.max_steps"),
+    ("drsf", {}, "val", DataError, "give data.splits.val"),
+])
+def test_what_cannot_work_is_refused_before_an_image_is_made(
+        source: TrainingData, generator: Generator, tmp_path: Path, method: str, changes: dict[str, Any], drop: str,
+        error: type[Exception], message: str) -> None:
+    data = TrainingData(source.source[source.source["split"] != drop], source.source_root)
+    with pytest.raises(error, match=message):
+        run_closed_loop(method, chosen(**changes), data, generator, tmp_path / "work")
+    assert not list(tmp_path.glob("work/**/*.png"))

@@ -11,6 +11,7 @@ from kedro.pipeline import Pipeline
 import dg_project.pipelines as package
 from dg_project.pipelines import (
     benchmark,
+    closed_loop,
     drsf,
     erm,
     evaluation,
@@ -24,8 +25,8 @@ from dg_project.pipelines import training as training_pipeline
 
 PROJECT = Path(__file__).parents[2]
 PIPELINES = {
-    "benchmark": benchmark, "drsf": drsf, "erm": erm, "evaluation": evaluation, "ingestion": ingestion,
-    "pretrain_ldm": pretrain_ldm, "reporting": reporting, "sampling": sampling, "synthesis": synthesis,
+    "benchmark": benchmark, "closed_loop": closed_loop, "drsf": drsf, "erm": erm, "evaluation": evaluation,
+    "ingestion": ingestion, "pretrain_ldm": pretrain_ldm, "reporting": reporting, "sampling": sampling, "synthesis": synthesis,
     "training": training_pipeline,
 }
 CONTRACT = {"results", "pseudo_images", "pseudo_manifest", "model", "predictions", "report"}
@@ -74,7 +75,7 @@ def test_the_main_run_makes_what_the_contract_names() -> None:
     assert pipelines()["erm"].all_outputs() >= CONTRACT - {"pseudo_images", "pseudo_manifest"}
 
 
-@pytest.mark.parametrize("name", ["drsf", "erm", "benchmark"])
+@pytest.mark.parametrize("name", ["drsf", "erm", "benchmark", "closed_loop"])
 def test_no_target_is_upstream_of_a_model(name: str) -> None:
     pipeline = pipelines()[name]
     models = [d for d in pipeline.all_outputs() if d.endswith(("model", "models", "history"))]
@@ -83,12 +84,14 @@ def test_no_target_is_upstream_of_a_model(name: str) -> None:
         assert not {d for d in ancestors(pipeline, model) if "target" in d}, model
 
 
-def test_no_target_is_upstream_of_a_pseudo_domain() -> None:
-    assert not {d for d in ancestors(pipelines()["drsf"], "pseudo_images") if "target" in d}
+@pytest.mark.parametrize(("name", "made"), [("drsf", "pseudo_images"), ("closed_loop", "closed_loop_rounds"),
+                                            ("closed_loop", "allocation")])
+def test_no_target_is_upstream_of_a_pseudo_domain(name: str, made: str) -> None:
+    assert not {d for d in ancestors(pipelines()[name], made) if "target" in d}
 
 
 def test_named_sums_need_nothing_but_parameters() -> None:
-    for name in ("drsf", "erm", "benchmark", "pretrain_ldm", "ingestion"):
+    for name in ("drsf", "erm", "benchmark", "closed_loop", "pretrain_ldm", "ingestion"):
         assert all(d.startswith("params:") or d == "parameters" for d in pipelines()[name].inputs()), name
 
 

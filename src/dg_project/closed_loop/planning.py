@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from dg_project.closed_loop.allocation import divide, raised, shares
-from dg_project.diffusion.compositions import compose, prompt_of
+from dg_project.diffusion.compositions import compose, prompt_of, weather
 from dg_project.errors import ParameterError
 from dg_project.parameters import ClosedLoopParams, PseudoDomain, SynthesisParams
 
@@ -98,17 +98,22 @@ def _composition(domains: dict[str, PseudoDomain], weights: dict[str, float], mo
                  draw: random.Random) -> PseudoDomain:
     """Return a domain whose prompt is a choice among compositions of the weakest domains' words.
 
-    The hardest domain takes part in every one; the others are drawn with their shares of the round.
+    The hardest domain takes part in every one; the others are drawn with their shares of the round. What says no more
+    than one of the domains does (night + rain at night) is left out, unless nothing else can be said.
     """
     hardest = max(weights, key=lambda name: weights[name])
-    texts: dict[str, None] = {}
+    texts: dict[str, bool] = {}
     strength = domains[hardest].strength
-    for _ in range(VARIANTS):
+    said = {weather(prompt_of(domain, 0)) for domain in domains.values()}
+    for _ in range(4 * VARIANTS):
         chosen = [hardest]
         while len(chosen) < min(draw.randint(2, most), len(domains)):
             rest = [name for name in domains if name not in chosen]
             chosen += draw.choices(rest, [weights[name] for name in rest])
         strength = max(strength, *(domains[name].strength for name in chosen))
         seed = draw.randrange(2**31)
-        texts[compose([prompt_of(domains[name], seed) for name in chosen], seed)] = None
-    return PseudoDomain(prompt="{" + "|".join(texts) + "}" if len(texts) > 1 else next(iter(texts)), strength=strength)
+        text = compose([prompt_of(domains[name], seed) for name in chosen], seed)
+        texts[text] = weather(text) not in said
+    new = [text for text, is_new in texts.items() if is_new] or list(texts)
+    prompt = "{" + "|".join(new[:VARIANTS]) + "}" if len(new) > 1 else new[0]
+    return PseudoDomain(prompt=prompt, strength=strength)

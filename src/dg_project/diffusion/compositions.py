@@ -22,7 +22,10 @@ ROADS = {"snow": "snowy road", "rain": "wet road"}
 
 
 def compose(prompts: Sequence[str], seed: int) -> str:
-    """Return one caption with the weather words of all prompts, drawn by ``seed`` where they contradict one another.
+    """Return one caption with the weather words of all prompts.
+
+    The hour is that of the first prompt that names one; how much rain or fog there is, and what else contradicts itself,
+    is drawn by ``seed``.
 
     >>> compose(["a city street in dense fog", "a city street at night"], 0)
     'a city street at night in dense fog'
@@ -31,14 +34,14 @@ def compose(prompts: Sequence[str], seed: int) -> str:
     one another, which is what large text encoders are used to.
 
     Args:
-        prompts: one of each domain; ``{a|b}`` draws a word.
+        prompts: one of each domain, the most important first; ``{a|b}`` draws a word.
         seed: of the draws.
     """
     draw = random.Random(seed)
     texts = [expand(prompt, draw.randrange(2**31)) for prompt in prompts]
     if not all(_hours(text) or _air(text) for text in texts):
         return ", ".join(dict.fromkeys(text.rstrip(".") for text in texts))
-    hours = sorted({hour for text in texts for hour in _hours(text)})
+    hours = next((found for text in texts if (found := _hours(text))), [])
     said = [_air(text) for text in texts]
     air = {kind: draw.choice([words for found in said for words in found.get(kind, ())])
            for kind in AIR if any(kind in found for found in said)}
@@ -47,6 +50,11 @@ def compose(prompts: Sequence[str], seed: int) -> str:
     caption += f" in {' and '.join(air.values())}" if air else ""
     road = next((words for kind, words in ROADS.items() if kind in air), None)
     return f"{caption}, {road}" if road else caption
+
+
+def weather(text: str) -> frozenset[str]:
+    """Return the kinds of weather and the hours that a text names: ``{"night", "fog"}``."""
+    return frozenset([*_hours(text), *_air(text)])
 
 
 def prompt_of(domain: PseudoDomain, seed: int) -> str:

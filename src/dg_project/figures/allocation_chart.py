@@ -42,8 +42,8 @@ def _title(allocation: pd.DataFrame, measured: pd.DataFrame) -> str:
         return "Where the images of each round went"
     hardest = str(before.loc[before["difficulty"].idxmax(), "domain"])
     mine = allocation[allocation["domain"] == hardest].set_index("round")["share"]
-    return (f"Hardest before the last round: {readable(hardest)}; its share of the images went from "
-            f"{mine[rounds[0]]:.0%} to {mine[rounds[-1]]:.0%}")
+    return (f"Hardest before the last round: {readable(hardest)}, from {mine[rounds[0]]:.0%} to "
+            f"{mine[rounds[-1]]:.0%} of the images")
 
 
 def _difficulty(axes: Axes, measured: pd.DataFrame, colours: dict[str, str]) -> None:
