@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from dg_project.figures.style import (
@@ -45,14 +46,14 @@ def feature_shift(points: Mapping[str, NDArray[np.float64]], domains: list[str],
         for axes, (model, where) in zip(clouds, points.items(), strict=True):
             _cloud(axes, where, domains, roles, order, colours, method)
             axes.set_title(method_label(model))
-        # One legend below each cloud would be the same; the first one is enough.
-        clouds[0].legend(loc="upper left", bbox_to_anchor=(0, -0.09), ncols=3 * len(points) - 1, fontsize=7.5,
-                         markerscale=1.2, handletextpad=0.2, columnspacing=1.2)
         _bars(bars, shift, list(points), colours)
         headline(figure, _title(shift, list(points)),
-                 f"Each point is one image: backbone features, mean over positions; each model has its own space. "
+                 f"Each point is one image (circle: source, triangle: pseudo, square: target): backbone features, mean over "
+                 f"positions; each model has its own space. "
                  f"MMD²: unbiased, Gaussian kernel, standardised features, 0 means no shift. A: proxy A-distance, "
-                 f"0 (alike) to 2 (always told apart). n = {n_range(shift['n_images'])} images each. {note}".strip())
+                 f"0 (alike) to 2 (always told apart). n = {n_range(shift['n_images'])} images each. {note}".strip(),
+                 [Line2D([], [], linestyle="", marker=MARKERS[role_of[name]], color=colours[name], label=readable(name))
+                  for name in order])
     return figure
 
 
@@ -72,15 +73,11 @@ def _cloud(axes: Axes, points: NDArray[np.float64], domains: list[str], roles: l
     for name in order:
         mine = points[names == name]
         axes.scatter(mine[:, 0], mine[:, 1], s=20, marker=MARKERS[role_of[name]], color=colours[name], alpha=0.75,
-                     linewidths=0.3, edgecolors="white", label=_label(name, role_of[name]))
+                     linewidths=0.3, edgecolors="white")
     axes.set_xlabel(f"{method} dimension 1 (no unit)", fontsize=8)
     axes.set_ylabel(f"{method} dimension 2 (no unit)", fontsize=8)
     axes.set_xticks([])
     axes.set_yticks([])
-
-
-def _label(name: str, role: str) -> str:
-    return readable(name) if name.startswith(role) else f"{readable(name)} ({role})"
 
 
 def _bars(axes: Axes, shift: pd.DataFrame, models: list[str], colours: dict[str, str]) -> None:

@@ -49,7 +49,7 @@ def hardest_images(scores: Mapping[str, pd.DataFrame], predictions: pd.DataFrame
                 drawing.draw(axes, row, found.get(key))
                 bare(axes)
                 says = [f"{method_label(name)} {100 * value[name][key]:.0f}" for name in [*others, shown]]
-                lost = any(value[name][key] > value[shown][key] + 1e-9 for name in others)
+                lost = any(round(100 * value[name][key]) > round(100 * value[shown][key]) for name in others)
                 axes.set_xlabel(", ".join(says), fontsize=7, labelpad=2, color=REJECTED if lost else INK)
                 if k == 0:
                     axes.set_title(readable(domain), fontsize=8.5, loc="center", fontweight="normal")
