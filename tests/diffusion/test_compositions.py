@@ -13,6 +13,8 @@ from dg_project.parameters import PseudoDomain, VocabularyParams
 
 @pytest.mark.parametrize(("prompts", "captions"), [
     (["a city street in dense fog", "a city street at night"], {"a city street at night in dense fog"}),
+    (["a city street during the day in {light fog|dense fog}", "a city street at night, {clear|overcast} sky"],
+     {"a city street at night in light fog", "a city street at night in dense fog"}),
     (["a city street in dense fog", "a city street at night in light rain"],
      {"a city street at night in light rain and dense fog, wet road"}),
     (["a city street in the rain at dusk", "a city street at night"],

@@ -24,8 +24,8 @@ ROADS = {"snow": "snowy road", "rain": "wet road"}
 def compose(prompts: Sequence[str], seed: int) -> str:
     """Return one caption with the weather words of all prompts.
 
-    The hour is that of the first prompt that names one; how much rain or fog there is, and what else contradicts itself,
-    is drawn by ``seed``.
+    The hour is that of the first prompt that names another than the day. How much rain or fog there is, and what else
+    contradicts itself, is drawn by ``seed``.
 
     >>> compose(["a city street in dense fog", "a city street at night"], 0)
     'a city street at night in dense fog'
@@ -41,7 +41,8 @@ def compose(prompts: Sequence[str], seed: int) -> str:
     texts = [expand(prompt, draw.randrange(2**31)) for prompt in prompts]
     if not all(_hours(text) or _air(text) for text in texts):
         return ", ".join(dict.fromkeys(text.rstrip(".") for text in texts))
-    hours = next((found for text in texts if (found := _hours(text))), [])
+    said_hours = [found for text in texts if (found := _hours(text))]
+    hours = next((found for found in said_hours if found != ["day"]), said_hours[0] if said_hours else [])
     said = [_air(text) for text in texts]
     air = {kind: draw.choice([words for found in said for words in found.get(kind, ())])
            for kind in AIR if any(kind in found for found in said)}
