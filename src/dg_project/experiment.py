@@ -203,8 +203,8 @@ def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, root: Pa
                                  root)
     known = {name: meta[name] for name in ("source", "seed", "selection", "seconds_per_step", "images_generated",
                                            "peak_memory_mb", "max_steps", "images_per_step")}
-    facts = RunFacts(method=spec.method, task=spec.task, kedro_version_id=run_id, inference_ms=inference_ms,
-                     inference_parameters=count_weights(model), **known,
+    facts = RunFacts(method=meta.get("label", spec.method), task=spec.task, kedro_version_id=run_id,
+                     inference_ms=inference_ms, inference_parameters=count_weights(model), **known,
                      setting="UDA" if meta.get("images_adapted_to") else "DG")
     return by_class, result_records(by_class, facts)
 
@@ -269,9 +269,16 @@ def _inputs(kind: type[Method], spec: ModelSpec, settings: Parameters, data: Tra
 
 def _train(plan: _Plan) -> None:
     """Train in the plan's folder and leave model and history in it; the checkpoint goes when they are there."""
+    method = build_method(plan.spec, plan.settings.seed)
+    result = _fit(method, plan)
+    if crew.in_main_process():
+        _keep(method, plan, _meta(plan, result), result)
+
+
+def _fit(method: Method, plan: _Plan, until: int | None = None) -> TrainResult:
+    """Train a method on the images of a plan, to the end or until a step; see ``training.loop.train``."""
     spec, data, params, seed = plan.spec, plan.data, plan.settings.training, plan.settings.seed
     forget_peak_memory(resolve_device(params.device))
-    method = build_method(spec, seed)
     parts = method.model.parts
     source = ManifestDataset(select(data.source, split="train"), data.source_root, parts=parts)
     others = None
@@ -279,13 +286,80 @@ def _train(plan: _Plan) -> None:
         others = ManifestDataset(data.pseudo, data.pseudo_root, data.source_root, parts)
     stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, seed, params.flip,
                          _unlabelled(plan))
-    result = train(method, stream, params, plan.folder, seed=seed, validate=_validation(plan))
-    if not crew.in_main_process():
-        return
+    return train(method, stream, params, plan.folder, seed=seed, validate=_validation(plan), until=until)
+
+
+def _keep(method: Method, plan: _Plan, meta: dict[str, Any], result: TrainResult) -> None:
+    """Leave model and history in the plan's folder; the checkpoint goes when they are there."""
     with atomic_folder(plan.finished) as new:
-        save_model(method, spec, new, _meta(plan, result))
+        save_model(method, plan.spec, new, meta)
         result.history.to_parquet(new / HISTORY)
     (plan.folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+class Course:
+    """A training in parts: what the model is after one part may decide which pseudo images the next one brings.
+
+    Whoever trains it claims its folder.
+
+    Attributes:
+        method: the method in training.
+        folder: of this course in the workspace; whoever makes the images may keep them in it.
+        finished: where the model will be.
+
+    Args:
+        name: of the method.
+        settings: all parameters; ``settings.seed`` is the seed.
+        source: the source images, without pseudo images.
+        domains: names of all pseudo domains that any part may bring: a method fixes their number when it is built.
+        workspace: see ``train_method``.
+        inputs: everything else that determines which images the parts bring.
+
+    Raises:
+        ParameterError: there is no such method, it trains on the source alone or adapts, weights are to be selected by
+            held-out pseudo images, or several processes are asked for.
+    """
+
+    def __init__(self, name: str, settings: Parameters, source: TrainingData, domains: list[str], workspace: Path,
+                 *inputs: Any) -> None:
+        kind = _method(name)
+        _check_parts(kind, settings)
+        self.settings = settings
+        self.spec = _spec(kind, settings, [settings.data.source, *domains])
+        seen = _as_seen(source, self.spec, settings.sampling.gate.min_visibility)
+        self.folder = place(workspace, "course", *_inputs(kind, self.spec, settings, seen), *inputs)
+        self.method = build_method(self.spec, settings.seed)
+        self._whole = _Plan(self.spec, settings, seen, 0, self.folder)
+        self.finished = self._whole.finished
+
+    def go_on(self, data: TrainingData, until: int) -> TrainResult:
+        """Train until a step (1-based) on these images, from the last checkpoint on."""
+        seen = _as_seen(data, self.spec, self.settings.sampling.gate.min_visibility)
+        return _fit(self.method, replace(self._whole, data=seen), until)
+
+    def finish(self, result: TrainResult, **facts: Any) -> Trained:
+        """Keep the trained model; ``facts`` stand on its card beside what every training says."""
+        if not self.finished.is_dir():
+            _keep(self.method, self._whole, _meta(self._whole, result) | facts, result)
+        return self.trained()
+
+    def trained(self) -> Trained:
+        """Return the finished model."""
+        return _trained(self._whole)
+
+
+def _check_parts(kind: type[Method], settings: Parameters) -> None:
+    """Refuse what a training in parts cannot do."""
+    if kind.batching == "source" or kind.adapts:
+        why = "adapts to unlabelled target images" if kind.adapts else "trains on the source alone"
+        raise ParameterError(f"the method '{kind.name}' {why}, so there are no images to steer; choose a method that "
+                             "uses pseudo domains alone, such as method=drsf")
+    if settings.training.processes > 1:
+        raise ParameterError(f"training.processes: a training in parts has one process, not "
+                             f"{settings.training.processes}; set it to 1")
+    if settings.training.selection == LEAVE_ONE_PSEUDO_OUT:
+        raise ParameterError(f"training.selection: the pseudo images of a training in parts change, so none can be "
+                             f"held out of all of it; set it to {SOURCE_VAL}")
 
 
 def _unlabelled(plan: _Plan) -> Callable[[int, int, int], Batch] | None:

@@ -94,7 +94,7 @@ def test_mlflow_holds_parameters_metrics_curves_and_figures(drsf_run: Run) -> No
     assert steps == [1, 2, 3, 4, 5, 6]
     figures = {artifact.path for artifact in client.list_artifacts(run.info.run_id, "figures")}
     assert {f"figures/{name}.png" for name in ("domain_chart", "prediction_panels", "pseudo_sheet", "feature_shift",
-                                               "loss_curves")} <= figures
+                                               "loss_curves", "gate_maps", "class_gains", "hardest_images")} <= figures
     assert {"report.html", "kedro", "tables"} <= {a.path for a in client.list_artifacts(run.info.run_id)}
 
 
@@ -159,6 +159,19 @@ def test_adaptation_is_marked_and_needs_no_label_of_a_target(drsf_run: Run) -> N
     version = project.run("benchmark", data={"adapt_split": "adapt"}, benchmark={"methods": "erm+mic", "seeds": 1})
     table = project.load("benchmark_table", version).set_index("method")
     assert table["setting"].to_dict() == {"erm": "DG", "mic": "UDA"}
+
+
+def test_the_closed_loop_stands_beside_the_open_one(drsf_run: Run) -> None:
+    project, _ = drsf_run
+    version = project.run("closed_loop", method="naive")
+    results, table = project.load("results", version), project.load("allocation", version)
+    assert set(results["method"]) == {"naive", "naive_closed_loop"}
+    assert results.groupby("method")["images_generated"].first().nunique() == 1  # smoke: 4 scenes, 4 domains, 2 each
+    assert table.groupby("round")["share"].sum().tolist() == pytest.approx([1, 1])
+    manifest, rounds = project.load("closed_loop_manifest", version), project.load("closed_loop_rounds", version)
+    assert all((rounds / image).is_file() for image in manifest["image"])
+    assert (rounds / "round2" / "card.json").is_file()
+    assert "The closed loop" in project.load("report", version)
 
 
 def test_a_stage_without_its_input_says_what_to_run(project: Any) -> None:

@@ -8,8 +8,8 @@ from kedro.framework.hooks import hook_impl
 
 from dg_project.errors import DataError, ParameterError
 
-_STAGES = ["pretrain_ldm", "ingestion", "synthesis", "sampling", "training", "evaluation", "reporting", "benchmark",
-           "ablation", "uda"]
+_STAGES = ["pretrain_ldm", "ingestion", "synthesis", "sampling", "training", "closed_loop", "evaluation", "reporting",
+           "benchmark", "ablation", "uda"]
 
 
 class PreflightHook:
@@ -69,10 +69,12 @@ def _check_adaptation(parameters: dict[str, Any], nodes: Any) -> None:
             and settings.method in adapting:
         raise ParameterError(f"the method '{settings.method}' adapts to unlabelled target images, which this pipeline "
                              f"never opens: kedro run --pipeline=uda --params uda.method={settings.method}")
-    needy = [name for name in settings.benchmark.methods if name in adapting]
-    if "train_cells" in stages and needy and settings.data.adapt_split is None:
-        raise ParameterError(f"benchmark.methods: '{needy[0]}' adapts to unlabelled target images; name their split "
-                             "with data.adapt_split (Streets calls it adapt)")
+    grids = ["benchmark", "ablation"] if settings.data.adapt_split is None and "train_cells" in stages else []
+    for grid in grids:
+        needy = [name for name, row in getattr(settings, grid).chosen_rows.items() if row.method in adapting]
+        if needy and f"params:{grid}" in stages["train_cells"].inputs:
+            raise ParameterError(f"{grid}: '{needy[0]}' adapts to unlabelled target images; name their split with "
+                                 "data.adapt_split (Streets calls it adapt)")
 
 
 def _check_clip(name: str | None) -> None:

@@ -6,6 +6,7 @@ A method's own parameters live beside the method (``Method.Params``) under the t
 from __future__ import annotations
 
 from dg_project.parameters.base import Fraction, Params
+from dg_project.parameters.closed_loop import ClosedLoopParams
 from dg_project.parameters.data import DataParams, DomainParams
 from dg_project.parameters.generation import (
     ControlNetParams,
@@ -42,6 +43,7 @@ __all__ = [
     "TASK_PARAMS",
     "BackboneParams",
     "ClassificationParams",
+    "ClosedLoopParams",
     "ControlNetParams",
     "DataParams",
     "DetectionParams",

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from dg_project.errors import ParameterError, nearest
 from dg_project.parameters.base import Params
+from dg_project.parameters.closed_loop import ClosedLoopParams
 from dg_project.parameters.data import DataParams, DomainParams
 from dg_project.parameters.generation import LDMParams, SamplingParams, SynthesisParams, denoising_steps
 from dg_project.parameters.grid import GridParams, RowParams, merged, row_problems
@@ -45,6 +46,7 @@ class Parameters(BaseModel):
     segmentation: SegmentationParams = SegmentationParams()
     classification: ClassificationParams = ClassificationParams()
     training: TrainingParams = TrainingParams()
+    closed_loop: ClosedLoopParams = ClosedLoopParams()
     evaluation: EvaluationParams = EvaluationParams()
     reporting: ReportingParams = ReportingParams()
     benchmark: GridParams = GridParams()

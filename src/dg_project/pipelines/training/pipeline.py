@@ -9,11 +9,14 @@ from dg_project.pipelines.training import nodes
 
 def create_pipeline() -> Pipeline:
     """Return the training of ``params:method`` and of the baseline that it is compared with."""
-    method = Node(nodes.train_method, ["source_manifest", "pseudo_images", "pseudo_manifest", "parameters"],
-                  ["model", "history"], name="train_method")
     baseline = Node(nodes.train_baseline, ["source_manifest", "parameters"], ["baseline_model", "baseline_history"],
                     name="train_baseline")
-    return Pipeline([baseline, method], namespace="training", prefix_datasets_with_namespace=False)
+    return Pipeline([baseline, _method()], namespace="training", prefix_datasets_with_namespace=False)
+
+
+def create_method_pipeline() -> Pipeline:
+    """Return the training of ``params:method`` alone."""
+    return Pipeline([_method()], namespace="training", prefix_datasets_with_namespace=False)
 
 
 def create_erm_pipeline() -> Pipeline:
@@ -29,3 +32,8 @@ def create_uda_pipeline() -> Pipeline:
         Node(nodes.train_adapting_baseline, inputs, ["baseline_model", "baseline_history"], name="train_baseline"),
         Node(nodes.train_adapting_method, inputs, ["model", "history"], name="train_method"),
     ], namespace="training", prefix_datasets_with_namespace=False)
+
+
+def _method() -> Node:
+    return Node(nodes.train_method, ["source_manifest", "pseudo_images", "pseudo_manifest", "parameters"],
+                ["model", "history"], name="train_method")
