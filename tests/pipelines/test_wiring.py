@@ -14,7 +14,9 @@ from dg_project.pipelines import (
     drsf,
     erm,
     evaluation,
+    export,
     ingestion,
+    predict,
     pretrain_ldm,
     reporting,
     sampling,
@@ -24,7 +26,8 @@ from dg_project.pipelines import training as training_pipeline
 
 PROJECT = Path(__file__).parents[2]
 PIPELINES = {
-    "benchmark": benchmark, "drsf": drsf, "erm": erm, "evaluation": evaluation, "ingestion": ingestion,
+    "benchmark": benchmark, "drsf": drsf, "erm": erm, "evaluation": evaluation, "export": export,
+    "ingestion": ingestion, "predict": predict,
     "pretrain_ldm": pretrain_ldm, "reporting": reporting, "sampling": sampling, "synthesis": synthesis,
     "training": training_pipeline,
 }

@@ -8,7 +8,8 @@ from kedro.framework.hooks import hook_impl
 
 from dg_project.errors import DataError
 
-_STAGES = ["pretrain_ldm", "ingestion", "synthesis", "sampling", "training", "evaluation", "reporting", "benchmark"]
+_STAGES = ["pretrain_ldm", "ingestion", "synthesis", "sampling", "training", "evaluation", "reporting", "benchmark",
+           "predict", "export"]
 
 
 class PreflightHook:

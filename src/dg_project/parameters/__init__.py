@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dg_project.parameters.base import Fraction, Params
 from dg_project.parameters.data import DataParams, DomainParams
+from dg_project.parameters.deployment import ExportFormat, ExportParams, PredictionFormat, PredictParams
 from dg_project.parameters.generation import (
     ControlNetParams,
     GateParams,
@@ -47,6 +48,8 @@ __all__ = [
     "DetectionParams",
     "DomainParams",
     "EvaluationParams",
+    "ExportFormat",
+    "ExportParams",
     "Fraction",
     "GateParams",
     "InpaintParams",
@@ -57,6 +60,8 @@ __all__ = [
     "MemoryParams",
     "Parameters",
     "Params",
+    "PredictParams",
+    "PredictionFormat",
     "PretrainLDMParams",
     "PseudoDomain",
     "ReportingParams",

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from dg_project.errors import ParameterError, nearest
 from dg_project.parameters.base import Params
 from dg_project.parameters.data import DataParams, DomainParams
+from dg_project.parameters.deployment import ExportParams, PredictParams
 from dg_project.parameters.generation import LDMParams, SamplingParams, SynthesisParams, denoising_steps
 from dg_project.parameters.models import (
     BackboneParams,
@@ -48,6 +49,8 @@ class Parameters(BaseModel):
     reporting: ReportingParams = ReportingParams()
     benchmark: BenchmarkParams = BenchmarkParams()
     pretrain_ldm: PretrainLDMParams = PretrainLDMParams()
+    predict: PredictParams = PredictParams()
+    export: ExportParams = ExportParams()
 
     @property
     def head(self) -> TaskParams:
