@@ -96,4 +96,4 @@ def _percent(value: float) -> str:
 
 def _drop(value: float, at_source: float) -> str:
     """Return ``(source - target) / source`` in percent; without a score at the source there is none."""
-    return "–" if pd.isna(value) or at_source <= 0 else f"{100 * (at_source - value) / at_source:.0f} %"
+    return "–" if pd.isna(value) or not at_source > 0 else f"{100 * (at_source - value) / at_source:.0f} %"
