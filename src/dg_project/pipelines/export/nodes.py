@@ -44,7 +44,7 @@ def _export(model: Path, files: dict[ExportFormat, Path], images: Sequence[Tenso
     """Write every format and measure it; what disagrees raises."""
     from dg_project.deploy.export import check_parity, export_graphs
 
-    graphs = {kind: file for kind, file in files.items() if kind != "mlflow"}
+    graphs: dict[ExportFormat, Path] = {kind: file for kind, file in files.items() if kind != "mlflow"}
     logger.info("exporting to %s", ", ".join(files))
     found = export_graphs(model, graphs, images) if graphs else {}
     if "mlflow" in files:
