@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dg_project.hooks import (
+    ChosenModelHook,
     ConsoleHook,
     ParametersHook,
     PinRunVersionsHook,
@@ -12,7 +13,8 @@ from dg_project.hooks import (
 )
 
 # Kedro calls hooks last to first; those that must come before others say so themselves (tryfirst).
-HOOKS = (TrackingHook(), PinRunVersionsHook(), RunIdHook(), PreflightHook(), ParametersHook(), ConsoleHook())
+HOOKS = (TrackingHook(), PinRunVersionsHook(), RunIdHook(), PreflightHook(), ChosenModelHook(), ParametersHook(),
+         ConsoleHook())
 
 # kedro-telemetry comes with Kedro; it sends nothing here and, unplugged, says nothing either.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)

@@ -209,3 +209,15 @@ def test_a_failed_run_is_marked_failed(project: Any) -> None:
     run = client.search_runs([client.get_experiment_by_name("smoke").experiment_id])[0]
     assert run.info.status == "FAILED"
     assert "kedro/error.txt" in {a.path for a in client.list_artifacts(run.info.run_id, "kedro")}
+
+
+def test_the_card_of_the_model_is_written_and_tracked(drsf_run: Run) -> None:
+    project, version = drsf_run
+    text = project.load("model_card", version)
+    assert "# Domain-robustness card: DRSF, detection" in text
+    assert "fog, dusk_rain, night, night_rain" in text.split("**Pseudo domains**")[1].splitlines()[0]
+    assert all(f"* `{target}`: 3 images, opened for scoring alone." in text for target in TARGETS)
+    assert "all images are rendered" in text
+    run = project.tracked(version)
+    assert "model_card.md" in {entry.path for entry in project.mlflow().list_artifacts(run.info.run_id)}
+    assert "Domain-robustness card" in project.load("report", version)

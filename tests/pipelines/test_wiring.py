@@ -16,7 +16,9 @@ from dg_project.pipelines import (
     drsf,
     erm,
     evaluation,
+    export,
     ingestion,
+    predict,
     pretrain_ldm,
     reporting,
     sampling,
@@ -28,8 +30,9 @@ from dg_project.pipelines import training as training_pipeline
 PROJECT = Path(__file__).parents[2]
 PIPELINES = {
     "ablation": ablation, "benchmark": benchmark, "closed_loop": closed_loop, "drsf": drsf, "erm": erm,
-    "evaluation": evaluation, "ingestion": ingestion, "pretrain_ldm": pretrain_ldm, "reporting": reporting,
-    "sampling": sampling, "synthesis": synthesis, "training": training_pipeline, "uda": uda,
+    "evaluation": evaluation, "export": export, "ingestion": ingestion, "predict": predict,
+    "pretrain_ldm": pretrain_ldm, "reporting": reporting, "sampling": sampling, "synthesis": synthesis,
+    "training": training_pipeline, "uda": uda,
 }
 CONTRACT = {"results", "pseudo_images", "pseudo_manifest", "model", "predictions", "report"}
 

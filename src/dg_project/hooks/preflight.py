@@ -9,7 +9,7 @@ from kedro.framework.hooks import hook_impl
 from dg_project.errors import DataError, ParameterError
 
 _STAGES = ["pretrain_ldm", "ingestion", "synthesis", "sampling", "training", "closed_loop", "evaluation", "reporting",
-           "benchmark", "ablation", "uda"]
+           "benchmark", "ablation", "uda", "predict", "export"]
 
 
 class PreflightHook:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dg_project.parameters.base import Fraction, Params
 from dg_project.parameters.closed_loop import ClosedLoopParams
 from dg_project.parameters.data import DataParams, DomainParams
+from dg_project.parameters.deployment import ExportFormat, ExportParams, PredictionFormat, PredictParams
 from dg_project.parameters.generation import (
     ControlNetParams,
     GateParams,
@@ -49,6 +50,8 @@ __all__ = [
     "DetectionParams",
     "DomainParams",
     "EvaluationParams",
+    "ExportFormat",
+    "ExportParams",
     "Fraction",
     "GateParams",
     "GridParams",
@@ -60,6 +63,8 @@ __all__ = [
     "MemoryParams",
     "Parameters",
     "Params",
+    "PredictParams",
+    "PredictionFormat",
     "PretrainLDMParams",
     "PseudoDomain",
     "ReportingParams",

@@ -12,6 +12,7 @@ from dg_project.errors import ParameterError, nearest
 from dg_project.parameters.base import Params
 from dg_project.parameters.closed_loop import ClosedLoopParams
 from dg_project.parameters.data import DataParams, DomainParams
+from dg_project.parameters.deployment import ExportParams, PredictParams
 from dg_project.parameters.generation import LDMParams, SamplingParams, SynthesisParams, denoising_steps
 from dg_project.parameters.grid import GridParams, RowParams, merged, row_problems
 from dg_project.parameters.models import (
@@ -53,6 +54,8 @@ class Parameters(BaseModel):
     ablation: GridParams = GridParams(methods=["erm"])
     uda: UDAParams = UDAParams()
     pretrain_ldm: PretrainLDMParams = PretrainLDMParams()
+    predict: PredictParams = PredictParams()
+    export: ExportParams = ExportParams()
 
     @property
     def head(self) -> TaskParams:

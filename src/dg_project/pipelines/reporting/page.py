@@ -6,14 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from dg_project.pipelines.lazy import pd
+from dg_project.pipelines.reporting.card import ONE_SEED, RENDERED
 from dg_project.pipelines.reporting.nodes import BASELINE
 
-_LIMITS = [
-    "One run, one seed: the intervals speak of the choice of test scenes, not of the training. `make bench` repeats "
-    "methods over seeds.",
-    "On the embedded data, Streets, all images are rendered: the numbers rank methods on it and say nothing about real "
-    "streets.",
-]
+_LIMITS = [ONE_SEED, RENDERED]
 _ALT = {
     "domain_chart": ("Scores by domain", "Bars of each method's score in the source, each target and their mean."),
     "prediction_panels": ("Same scenes, every weather", "What each model finds in the same scenes in all domains."),
@@ -28,7 +24,8 @@ _ALT = {
 
 
 def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: pd.DataFrame, gains: pd.DataFrame,
-                 data_card: dict[str, Any], parameters: dict[str, Any], run_id: str, **figures: Path) -> str:
+                 data_card: dict[str, Any], parameters: dict[str, Any], run_id: str, model_card: str,
+                 **figures: Path) -> str:
     """Return the page as HTML with the figures inside.
 
     Args:
@@ -39,10 +36,12 @@ def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: p
         data_card: what was ingested.
         parameters: all parameters of the run.
         run_id: version of the run.
+        model_card: Markdown of the model's domain-robustness card.
         figures: name -> path of the image.
     """
     from dg_project.domains.card import format_card
     from dg_project.evaluation.records import with_intervals
+    from dg_project.figures.model_card import card_as_html
     from dg_project.figures.report import Picture, Report, render_report
     from dg_project.figures.style import method_label
     from dg_project.provenance import versions
@@ -57,7 +56,7 @@ def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: p
         differences=gains, interval_note="95% bootstrap interval over test scenes", data_card=format_card(data_card),
         pictures=[Picture(_ALT[name][0], figures[name], _ALT[name][1]) for name in _ALT if name in figures],
         per_class=_per_class(class_scores), parameters=plain,
-        versions=versions(), limits=_LIMITS))
+        versions=versions(), limits=_LIMITS, card=card_as_html(model_card)))
 
 
 def _summary(results: pd.DataFrame, parameters: dict[str, Any], methods: list[str]) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from dg_project.pipelines.reporting import insights, nodes, page
+from dg_project.pipelines.reporting import card, insights, nodes, page
 
 _PAGE = {name: name for name in ("results", "class_scores", "intervals", "gains", "data_card", "parameters",
-                                 "domain_chart", "prediction_panels", "loss_curves")} | {"run_id": "params:run_id"}
+                                 "domain_chart", "prediction_panels", "loss_curves", "model_card")}
+_PAGE |= {"run_id": "params:run_id"}
 _MANIFESTS = ["source_manifest", "target_manifest"]
 _IMAGES = [*_MANIFESTS, "params:data.root", "pseudo_manifest", "pseudo_images"]
 _INSIGHTS = ("pseudo_sheet", "class_gains", "hardest_images", "feature_shift", "gate_maps")
@@ -46,5 +47,7 @@ def _scores() -> list[Node]:
         Node(nodes.estimate_intervals, ["predictions", *_MANIFESTS, "parameters"], ["intervals", "gains"],
              name="estimate_intervals"),
         Node(nodes.draw_domains, ["intervals", "gains", "params:data"], "domain_chart", name="draw_domains"),
+        Node(card.write_card, ["model", "results", "intervals", "data_card", "parameters", "params:run_id"],
+             "model_card", name="write_card"),
         Node(nodes.draw_panels, ["predictions", *_MANIFESTS, "parameters"], "prediction_panels", name="draw_panels"),
     ]
