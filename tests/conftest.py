@@ -35,6 +35,15 @@ def tiny_manifest(tiny_streets: Path) -> pd.DataFrame:
 
 
 @pytest.fixture
+def tiny_adapt(tiny_streets: Path) -> pd.DataFrame:
+    """Manifest of the unlabelled images of the four targets."""
+    from dg_project.domains.readers import read_domain
+
+    return pd.concat([read_domain("voc", tiny_streets, name, "adapt", {"adapt": "adapt"}, CLASSES)[0]
+                      for name in TARGETS], ignore_index=True)
+
+
+@pytest.fixture
 def tiny_pseudo(tmp_path: Path, tiny_streets: Path, tiny_manifest: pd.DataFrame) -> tuple[Path, pd.DataFrame]:
     """Root and sampled manifest of two pseudo domains, ``night`` and ``fog``, of the eight source training images."""
     source = tiny_manifest[tiny_manifest["split"] == "train"].to_dict("records")

@@ -71,16 +71,20 @@ def annotation(name: str, objects: list[tuple[str, tuple[int, int, int, int], bo
             f"<depth>3</depth></size>{body}</annotation>")
 
 
-def build_tiny_streets(root: Path, train: int = 8, val: int = 4, test: int = 4) -> Path:
-    """Write five domains below ``root``: train and val in the source only, the same test layouts in every domain."""
+def build_tiny_streets(root: Path, train: int = 8, val: int = 4, test: int = 4, adapt: int = 3) -> Path:
+    """Write five domains below ``root``: train and val in the source only, the same test layouts in every domain.
+
+    The targets have further layouts in ``adapt``.
+    """
     splits = {"train": [f"train_{i:03d}" for i in range(train)], "val": [f"val_{i:03d}" for i in range(val)],
               "test": [f"test_{i:03d}" for i in range(test)]}
-    seeds = {name: seed for seed, name in enumerate(chain(*splits.values()))}
+    unlabelled = {"adapt": [f"adapt_{i:03d}" for i in range(adapt)]}
+    seeds = {name: seed for seed, name in enumerate(chain(*splits.values(), *unlabelled.values()))}
     for domain in [SOURCE, *TARGETS]:
         voc = root / domain / "VOC2007"
         for folder in ("JPEGImages", "Annotations", "ImageSets/Main", "SegmentationClass", "SegmentationObject"):
             (voc / folder).mkdir(parents=True)
-        for split, names in splits.items() if domain == SOURCE else [("test", splits["test"])]:
+        for split, names in (splits if domain == SOURCE else {"test": splits["test"], **unlabelled}).items():
             (voc / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names) + "\n")
             for name in names:
                 image, mask, objects = scene(seeds[name])

@@ -18,7 +18,7 @@ class DRSFParams(Params):
     stage: int = Field(3, ge=1, le=5)
 
 
-METHODS = {"erm": ERMParams, "drsf": DRSFParams, "naive": ERMParams, "mixstyle": ERMParams}
+METHODS = {"erm": ERMParams, "drsf": DRSFParams, **dict.fromkeys(["naive", "mixstyle", "mic", "drsf_uda"], ERMParams)}
 RAW = {
     "method": "drsf",
     "data": {"root": "data/01_raw/streets", "source": "daytime_clear", "targets": ["night_clear"], "classes": ["car"]},
@@ -69,6 +69,8 @@ def test_parameters_cannot_be_changed_after_the_check():
     ("data.expected_counts", {"night_clear/train": 3}, r"'night_clear/train' is no domain/split\..*_clear/test'\?"),
     ("data.rename", {"motor": "cra"}, r"rename: 'cra' is not in classes\. Did you mean 'car'\?"),
     ("data.splits", {"train": "train"}, r"splits: 'test' is missing"),
+    ("data.adapt_split", "test", r"adapt_split: targets are scored on 'test', so no method may adapt to it"),
+    ("uda.baseline", "mci", r"unknown method 'mci'"),
     ("data.other_classes", "skip", r"data\.other_classes: .*'stop' or 'ignore'"),
     ("synthesis.domains", {"night": {"prompt": ""}}, r"synthesis\.domains\.night\.prompt: "),
     ("synthesis.domains", {"night": {"prompt": "x", "strenght": 1}},

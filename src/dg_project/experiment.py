@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dg_project.diffusion.user import LDMUser
-from dg_project.domains.batches import BatchStream
+from dg_project.domains.batches import Batch, BatchStream
 from dg_project.domains.dataset import ManifestDataset
-from dg_project.domains.manifest import manifest_fingerprint, select
-from dg_project.domains.views import objects
+from dg_project.domains.manifest import ADAPT, manifest_fingerprint, select
+from dg_project.domains.unlabelled import UnlabelledStream
+from dg_project.domains.views import objects, whole_images
 from dg_project.errors import DataError, ParameterError, nearest
 from dg_project.evaluation.features import pooled_features
 from dg_project.evaluation.predict import predict_manifest
@@ -32,7 +33,7 @@ from dg_project.methods import Method, method_classes
 from dg_project.methods.artifact import ModelSpec, build_method, count_weights, load_model, read_card, save_model
 from dg_project.online import DOMAIN, SyntheticSet, SyntheticSets
 from dg_project.parameters import ClassificationParams, LDMParams, OnlineParams, Parameters, Task
-from dg_project.rounds import Rounds, hand_over, made_before, open_ldm
+from dg_project.rounds import Made, Rounds, hand_over, made_before, open_ldm
 from dg_project.training import crew
 from dg_project.training.device import forget_peak_memory, resolve_device
 from dg_project.training.loop import CHECKPOINT, NOT_SETTINGS, TrainResult, train
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HISTORY = "history.parquet"
-_DOMAINS = ("batches", "dataset", "dealing", "instances", "label_ids", "loading", "masks", "views")
+_DOMAINS = ("batches", "dataset", "dealing", "instances", "label_ids", "loading", "masks", "unlabelled", "views")
 _EVALUATION = ("classification", "detection", "matching", "scorer", "segmentation")
 _CODE = ("backbones", "tasks", "training", "methods/base.py", *(f"domains/{name}.py" for name in _DOMAINS),
          *(f"evaluation/{name}.py" for name in _EVALUATION))
@@ -53,7 +54,7 @@ _CODE = ("backbones", "tasks", "training", "methods/base.py", *(f"domains/{name}
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All that a training may open: no target among it.
+    """All that a training may open: no target among it, but for images without labels where a method adapts.
 
     Attributes:
         source: manifest of the source domain (or of several), train and val.
@@ -61,6 +62,7 @@ class TrainingData:
         pseudo: manifest of the pseudo domains, or None.
         pseudo_root: folder that its paths are relative to.
         held_out: pseudo images that choose among the weights and never train, or None.
+        adapt: manifest of unlabelled target images, whose paths are relative to ``source_root`` too, or None.
     """
 
     source: pd.DataFrame
@@ -68,6 +70,7 @@ class TrainingData:
     pseudo: pd.DataFrame | None = None
     pseudo_root: Path | None = None
     held_out: pd.DataFrame | None = None
+    adapt: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -123,13 +126,14 @@ def train_method(name: str, settings: Parameters, data: TrainingData, workspace:
     Args:
         name: of the method.
         settings: all parameters; ``settings.seed`` is the seed.
-        data: source and pseudo images; methods that train on the source alone never open the pseudo images.
+        data: images; methods that train on the source alone never open the pseudo images, and only those that adapt
+            open the unlabelled target images.
         workspace: unfinished and finished trainings lie below it, addressed by everything that determines them.
         wait: for another process that trains the very same.
 
     Raises:
         ParameterError: there is no such method, or its parameters do not fit together.
-        DataError: the method needs pseudo images and there are none.
+        DataError: the method needs pseudo images, or unlabelled target images, and there are none.
         BusyError: another process trains the very same, and ``wait`` is False.
     """
     plan = _plan(name, settings, data, workspace)
@@ -156,25 +160,40 @@ def _trained(plan: _Plan) -> Trained:
 
 def _plan(name: str, settings: Parameters, data: TrainingData, workspace: Path) -> _Plan:
     kind = _method(name)
-    online = issubclass(kind.Params, OnlineParams)
-    if kind.batching == "source" or online:
-        data = replace(data, pseudo=None, pseudo_root=None)
-    elif data.pseudo is None:
-        raise DataError(f"the method '{name}' trains on pseudo domains; run `kedro run --pipeline=drsf`")
+    data = _openable(kind, data)
     before = made_before(data.pseudo)
     settings, data = _hold_out(name, settings, data)
-    pseudo_domains = list(dict.fromkeys(data.pseudo["domain"])) if data.pseudo is not None else [DOMAIN] * online
+    pseudo_domains = list(dict.fromkeys(data.pseudo["domain"])) if data.pseudo is not None else []
+    pseudo_domains += [DOMAIN] * issubclass(kind.Params, OnlineParams)
     sources = dict.fromkeys(data.source.loc[data.source["split"].isin(["train", "val"]), "domain"])
-    spec = model_spec(kind, settings, [*sources, *pseudo_domains])
+    spec = model_spec(kind, settings, [*sources, *pseudo_domains, *[ADAPT] * kind.adapts])
     ldm, sets = _online(kind, settings, data, workspace)
-    visibility = settings.sampling.gate.min_visibility
-    data = _as_seen(data, spec, visibility)
-    see = partial(task_rows, task=spec.task, head=spec.head, min_visibility=visibility)
-    rounds = Rounds(data.pseudo, data.pseudo_root, before, settings.training, sets, see)
+    data = _as_seen(data, spec, settings.sampling.gate.min_visibility)
+    rounds = _rounds(spec, settings, data, before, sets)
     asked: list[Any] = [] if ldm is None else [ldm.fingerprint, code_hash("rounds.py", "diffusion/distillation.py")]
     asked += sets.identity if sets else []
     folder = place(workspace, "training", *_inputs(kind, spec, settings, data), *asked)
     return _Plan(spec, settings, data, rounds, ldm, folder, workspace)
+
+
+def _rounds(spec: ModelSpec, settings: Parameters, seen: TrainingData, before: Made,
+            sets: SyntheticSets | None = None) -> Rounds:
+    see = partial(task_rows, task=spec.task, head=spec.head, min_visibility=settings.sampling.gate.min_visibility)
+    return Rounds(seen.pseudo, seen.pseudo_root, before, settings.training, sets, see)
+
+
+def _openable(kind: type[Method], data: TrainingData) -> TrainingData:
+    """Return what of the images a method may open; it gets what it needs, or there is an error."""
+    if kind.batching == "source" or issubclass(kind.Params, OnlineParams):
+        data = replace(data, pseudo=None, pseudo_root=None)
+    elif data.pseudo is None:
+        raise DataError(f"the method '{kind.name}' trains on pseudo domains; run `kedro run --pipeline=drsf`")
+    if not kind.adapts:
+        return replace(data, adapt=None)
+    if data.adapt is None or data.adapt.empty:
+        raise DataError(f"the method '{kind.name}' adapts to unlabelled target images, and there are none: run `kedro "
+                        "run --pipeline=uda`, or name their split with data.adapt_split")
+    return data
 
 
 def open_model(model: Path, device: str, ldm: LDMParams | None = None) -> Method:
@@ -236,8 +255,8 @@ def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, root: Pa
                                  root)
     known = {name: meta[name] for name in ("source", "seed", "selection", "seconds_per_step", "images_generated",
                                            "peak_memory_mb", "max_steps", "images_per_step")}
-    facts = RunFacts(method=spec.method, task=spec.task, kedro_version_id=run_id, inference_ms=inference_ms,
-                     inference_parameters=count_weights(model), **known,
+    facts = RunFacts(method=meta.get("label", spec.method), task=spec.task, kedro_version_id=run_id,
+                     inference_ms=inference_ms, inference_parameters=count_weights(model), **known,
                      ldm_seconds=meta.get("ldm_seconds", float("nan")),
                      setting="UDA" if meta.get("images_adapted_to") else "DG")
     return by_class, result_records(by_class, facts)
@@ -294,7 +313,10 @@ def _as_seen(data: TrainingData, spec: ModelSpec, min_visibility: float) -> Trai
     used = task_rows(data.source[data.source["split"].isin(["train", "val"])], spec.task, spec.head)
     pseudo, held_out = (None if rows is None else task_rows(rows, spec.task, spec.head, min_visibility)
                         for rows in (data.pseudo, data.held_out))
-    return replace(data, source=used, pseudo=pseudo, held_out=held_out)
+    adapt = data.adapt
+    if adapt is not None and spec.task == "classification":
+        adapt = whole_images(adapt, data.source)
+    return replace(data, source=used, pseudo=pseudo, held_out=held_out, adapt=adapt)
 
 
 def _inputs(kind: type[Method], spec: ModelSpec, settings: Parameters, data: TrainingData) -> list[Any]:
@@ -303,19 +325,28 @@ def _inputs(kind: type[Method], spec: ModelSpec, settings: Parameters, data: Tra
     difficult = [[bool(flag) for flag in row] for row in source["difficult"]]
     pairs = [] if pseudo is None else [manifest_fingerprint(pseudo), pseudo["source_image_id"].tolist()]
     pairs += [] if data.held_out is None else [manifest_fingerprint(data.held_out)]
+    adapt = [] if data.adapt is None else [manifest_fingerprint(data.adapt)]
     modules = [parent.__module__ for parent in kind.__mro__ if parent.__module__.startswith("dg_project.methods.")]
     own_code = sorted({"methods/" + module.split(".")[2] for module in modules if module.split(".")[2] != "base"})
     files = [name if (Path(__file__).parent / name).is_dir() else f"{name}.py" for name in own_code]
     opened = kind.determined_by(kind.Params.model_validate(spec.method_params))
     return [spec, opened, settings.seed, settings.training.model_dump(mode="json", exclude=NOT_SETTINGS),
-            manifest_fingerprint(source), source["split"].tolist(), difficult, pairs, code_hash(*_CODE, *files)]
+            manifest_fingerprint(source), source["split"].tolist(), difficult, pairs, *adapt,
+            code_hash(*_CODE, *files)]
 
 
 def _train(plan: _Plan) -> None:
     """Train in the plan's folder and leave model and history in it; the checkpoint goes when they are there."""
+    method = build_method(plan.spec, plan.settings.seed)
+    result = _fit(method, plan)
+    if crew.in_main_process():
+        _keep(method, plan, _meta(plan, result), result)
+
+
+def _fit(method: Method, plan: _Plan, until: int | None = None) -> TrainResult:
+    """Train a method on the images of a plan, to the end or until a step; see ``training.loop.train``."""
     spec, data, params, seed = plan.spec, plan.data, plan.settings.training, plan.settings.seed
     forget_peak_memory(resolve_device(params.device))
-    method = build_method(spec, seed)
     hand_over(plan.ldm, method)
     parts = method.model.parts
     source = ManifestDataset(select(data.source, split="train"), data.source_root, parts=parts)
@@ -324,24 +355,110 @@ def _train(plan: _Plan) -> None:
         others = None
         if pseudo is not None and root is not None:
             others = ManifestDataset(pseudo, root, data.source_root, parts)
-        stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, seed, params.flip)
-        result = train(method, stream, params, plan.folder, seed=seed, validate=_validation(plan), until=end)
-    if not crew.in_main_process():
-        return
+        stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, seed, params.flip,
+                             _unlabelled(plan))
+        result = train(method, stream, params, plan.folder, seed=seed, validate=_validation(plan), until=until or end)
+    return result
+
+
+def _keep(method: Method, plan: _Plan, meta: dict[str, Any], result: TrainResult) -> None:
+    """Leave model and history in the plan's folder; the checkpoint goes when they are there."""
     with atomic_folder(plan.finished) as new:
-        save_model(method, spec, new, _meta(plan, result))
+        save_model(method, plan.spec, new, meta)
         result.history.to_parquet(new / HISTORY)
     (plan.folder / CHECKPOINT).unlink(missing_ok=True)
 
 
+class Course:
+    """A training in parts: what the model is after one part may decide which pseudo images the next one brings.
+
+    Whoever trains it claims its folder.
+
+    Attributes:
+        method: the method in training.
+        folder: of this course in the workspace; whoever makes the images may keep them in it.
+        finished: where the model will be.
+
+    Args:
+        name: of the method.
+        settings: all parameters; ``settings.seed`` is the seed.
+        source: the source images, without pseudo images.
+        domains: names of all pseudo domains that any part may bring: a method fixes their number when it is built.
+        workspace: see ``train_method``.
+        inputs: everything else that determines which images the parts bring.
+
+    Raises:
+        ParameterError: there is no such method, it trains on the source alone, makes its images itself or adapts,
+            weights are to be selected by held-out pseudo images, or several processes are asked for.
+    """
+
+    def __init__(self, name: str, settings: Parameters, source: TrainingData, domains: list[str], workspace: Path,
+                 *inputs: Any) -> None:
+        kind = _method(name)
+        _check_parts(kind, settings)
+        self.settings = settings
+        self.spec = model_spec(kind, settings, [settings.data.source, *domains])
+        seen = _as_seen(source, self.spec, settings.sampling.gate.min_visibility)
+        self.folder = place(workspace, "course", *_inputs(kind, self.spec, settings, seen), *inputs)
+        self.method = build_method(self.spec, settings.seed)
+        self._whole = _Plan(self.spec, settings, seen, _rounds(self.spec, settings, seen, made_before(None)), None,
+                            self.folder, workspace)
+        self.finished = self._whole.finished
+
+    def go_on(self, data: TrainingData, until: int) -> TrainResult:
+        """Train until a step (1-based) on these images, from the last checkpoint on."""
+        seen = _as_seen(data, self.spec, self.settings.sampling.gate.min_visibility)
+        rounds = _rounds(self.spec, self.settings, seen, made_before(None))
+        return _fit(self.method, replace(self._whole, data=seen, rounds=rounds), until)
+
+    def finish(self, result: TrainResult, **facts: Any) -> Trained:
+        """Keep the trained model; ``facts`` stand on its card beside what every training says."""
+        if not self.finished.is_dir():
+            _keep(self.method, self._whole, _meta(self._whole, result) | facts, result)
+        return self.trained()
+
+    def trained(self) -> Trained:
+        """Return the finished model."""
+        return _trained(self._whole)
+
+
+def _check_parts(kind: type[Method], settings: Parameters) -> None:
+    """Refuse what a training in parts cannot do."""
+    makes_its_own = issubclass(kind.Params, OnlineParams)
+    if kind.batching == "source" or makes_its_own or kind.adapts:
+        why = ("adapts to unlabelled target images" if kind.adapts else "makes its images while it trains"
+               if makes_its_own else "trains on the source alone")
+        raise ParameterError(f"the method '{kind.name}' {why}, so there are no images to steer; choose a method that "
+                             "uses pseudo domains alone, such as method=drsf")
+    if settings.training.processes > 1:
+        raise ParameterError(f"training.processes: a training in parts has one process, not "
+                             f"{settings.training.processes}; set it to 1")
+    if settings.training.selection == LEAVE_ONE_PSEUDO_OUT:
+        raise ParameterError(f"training.selection: the pseudo images of a training in parts change, so none can be "
+                             f"held out of all of it; set it to {SOURCE_VAL}")
+
+
+def _unlabelled(plan: _Plan) -> Callable[[int, int, int], Batch] | None:
+    """Return what gives a step its unlabelled target images, or None where nothing adapts."""
+    data, params = plan.data, plan.settings.training
+    if data.adapt is None:
+        return None
+    if params.adapt_per_step < params.accumulate:
+        raise ParameterError(f"training.adapt_per_step: {params.adapt_per_step} unlabelled images cannot be shared by "
+                             f"{params.accumulate} micro-batches; set it to {params.accumulate} or a multiple")
+    return UnlabelledStream(ManifestDataset(data.adapt, data.source_root), len(plan.spec.domains) - 1,
+                            params.adapt_per_step, plan.settings.seed, params.flip).batch
+
+
 def _meta(plan: _Plan, result: TrainResult) -> dict[str, Any]:
-    params, made = plan.settings.training, plan.rounds.made(result.history)
+    params, adapt = plan.settings.training, plan.data.adapt
+    made = plan.rounds.made(result.history)
     return {
         "source": plan.settings.data.source, "seed": plan.settings.seed, "selection": params.selection,
         "step": result.best_step, "score": result.best_score, "max_steps": params.max_steps,
         "images_per_step": params.images_per_step, "seconds_per_step": result.seconds_per_step,
         "peak_memory_mb": result.peak_memory_mb, "images_generated": made.images,
-        "ldm_seconds": made.seconds,
+        "ldm_seconds": made.seconds, "images_adapted_to": 0 if adapt is None else len(adapt),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dg_project.hooks import (
+    ChosenModelHook,
     ConsoleHook,
     DryRunHook,
     ParametersHook,
@@ -14,7 +15,7 @@ from dg_project.hooks import (
 )
 
 # Kedro calls hooks last to first; those that must come before others say so themselves (tryfirst).
-HOOKS = (TrackingHook(), PinRunVersionsHook(), RunIdHook(), DryRunHook(), PreflightHook(),
+HOOKS = (TrackingHook(), PinRunVersionsHook(), RunIdHook(), DryRunHook(), PreflightHook(), ChosenModelHook(),
          PipelineParametersHook(), ParametersHook(), ConsoleHook())
 
 # kedro-telemetry comes with Kedro; it sends nothing here and, unplugged, says nothing either.

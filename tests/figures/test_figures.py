@@ -19,11 +19,17 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from dg_project.evaluation.features import domain_shift, embed
+from dg_project.evaluation.per_image import per_image_scores
+from dg_project.evaluation.scorers import SCORERS
 from dg_project.evaluation.table import benchmark_table
+from dg_project.figures.allocation_chart import allocation_chart
 from dg_project.figures.benchmark_chart import benchmark_chart
+from dg_project.figures.class_gains import class_gains_chart
 from dg_project.figures.domain_chart import domain_chart
 from dg_project.figures.feature_shift import feature_shift
 from dg_project.figures.forest_chart import forest_chart
+from dg_project.figures.gate_maps import gate_maps
+from dg_project.figures.hardest_images import hardest_images
 from dg_project.figures.loss_curves import loss_curves
 from dg_project.figures.prediction_panels import prediction_panels
 from dg_project.figures.pseudo_sheet import pseudo_sheet
@@ -48,8 +54,39 @@ def shift_figure() -> tuple[Figure, pd.DataFrame]:
     names = {"daytime_clear": "source", "night_clear": "target", "pseudo night": "pseudo"}
     domains = [name for name in names for _ in range(10)]
     features = generator.normal(size=(30, 8)) + np.repeat([0, 3, 1], 10)[:, None]
-    shift = domain_shift(features, domains, "daytime_clear")
-    return feature_shift(embed(features, "pca"), domains, [names[d] for d in domains], shift, method="PCA"), shift
+    nearer = features - 0.5 * np.repeat([0, 3, 1], 10)[:, None]
+    shift = pd.concat([domain_shift(values, domains, "daytime_clear").assign(model=model)
+                       for model, values in (("erm", features), ("drsf", nearer))])
+    points = {"erm": embed(features, "pca"), "drsf": embed(nearer, "pca")}
+    return feature_shift(points, domains, [names[d] for d in domains], shift, method="PCA"), shift
+
+
+def allocation() -> pd.DataFrame:
+    rows = [(1, "fog", 0.5, 12, 0.8, 0.5, 10), (1, "night", 0.7, 12, 0.8, 0.5, 10),
+            (1, "composed", np.nan, 0, np.nan, 0.0, 0), (2, "fog", 0.4, 12, 0.8, 0.25, 5),
+            (2, "night", 0.5, 12, 0.9, 0.5, 10), (2, "composed", np.nan, 0, 0.9, 0.25, 5)]
+    return pd.DataFrame(rows, columns=["round", "domain", "difficulty", "n_images", "strength", "share", "images"])
+
+
+def gains() -> pd.DataFrame:
+    rows = [("night", "car", 0.1, 20), ("night", "bus", -0.05, 3), ("night", "all", 0.025, 23),
+            ("fog", "car", 0.02, 20), ("fog", "bus", np.nan, 0), ("fog", "all", 0.02, 20)]
+    return pd.DataFrame(rows, columns=["domain", "class", "gain", "n_labels"])
+
+
+def hardest(run: dict) -> Figure:
+    root = run["root"] / "data"
+    scores = {name: per_image_scores(SCORERS["detection"], found, run["manifest"], CLASSES, root)
+              for name, found in run["predictions"].items()}
+    return hardest_images(scores, run["predictions"]["drsf"], run["manifest"], root, CLASSES, metric="mAP@50", images=2)
+
+
+def gates() -> Figure:
+    generator = np.random.default_rng(0)
+    images = [generator.integers(0, 255, (48, 80, 3)).astype(np.uint8)] * 3
+    return gate_maps(images, ["daytime_clear\n(train)", "fog\n(pseudo)", "night_clear\n(target)"],
+                     generator.normal(size=(3, 8, 6, 10)), generator.random((3, 8)), generator.random((3, 8)),
+                     stage="stage3")
 
 
 def make(name: str, run: dict) -> Figure:
@@ -62,6 +99,10 @@ def make(name: str, run: dict) -> Figure:
                                             scenes=1),
         "pseudo": lambda: pseudo_sheet(run["source"], run["root"] / "source", run["pseudo"], run["root"] / "pseudo"),
         "shift": lambda: shift_figure()[0],
+        "allocation": lambda: allocation_chart(allocation()),
+        "gains": lambda: class_gains_chart(gains(), baseline="erm", method="drsf", metric="mAP@50"),
+        "hardest": lambda: hardest(run),
+        "gates": lambda: gates(),
         "benchmark": lambda: benchmark_chart(benchmark_table(records), records),
         "forest": lambda: forest_chart(benchmark_table(records), records),
     }[name]()
@@ -71,7 +112,8 @@ def text_of(figure: Figure) -> str:
     return " ".join(text.get_text().replace("\n", " ") for text in figure.texts)
 
 
-@pytest.mark.parametrize("name", ["domain", "losses", "panels", "pseudo", "shift", "benchmark", "forest"])
+@pytest.mark.parametrize("name", ["domain", "losses", "panels", "pseudo", "shift", "benchmark", "forest", "allocation",
+                                  "gains", "hardest", "gates"])
 def test_title_caption_and_labels_stay_inside_and_clear_of_the_axes(name, run):
     figure = make(name, run)
     figure.canvas.draw()
@@ -159,10 +201,27 @@ def test_pseudo_sheet_where_an_image_was_never_made(run):
 
 def test_feature_shift_shows_every_point_and_distance():
     figure, shift = shift_figure()
-    cloud, bars = figure.axes
-    assert sum(len(dots.get_offsets()) for dots in cloud.collections) == 30
+    *clouds, bars = figure.axes
+    assert [sum(len(dots.get_offsets()) for dots in cloud.collections) for cloud in clouds] == [30, 30]
     assert sorted(bar.get_width() for bar in bars.patches) == sorted(shift["mmd2"])
+    after = shift[shift["model"] == "drsf"]["mmd2"].mean()
+    assert f"DRSF {after:.3f}" in text_of(figure)
     assert "n = 10 images" in text_of(figure)
+
+
+def test_class_gains_show_every_difference_and_mark_what_is_missing():
+    shown = [text.get_text() for text in make("gains", {}).axes[0].texts]
+    assert shown == ["+10.0", "-5.0", "+2.5", "+2.0", "–", "+2.0"]
+
+
+def test_the_hardest_images_are_those_of_the_lowest_score(run):
+    figure = make("hardest", run)
+    scores = per_image_scores(SCORERS["detection"], run["predictions"]["drsf"], run["manifest"], CLASSES,
+                              run["root"] / "data")
+    worst = scores[scores["domain"] == "night_rainy"]["value"].nsmallest(2)
+    column = [axes.get_xlabel() for axes in figure.axes if axes.get_subplotspec().colspan.start
+              == list(dict.fromkeys(run["manifest"]["domain"])).index("night_rainy")]
+    assert [label.split("DRSF ")[1] for label in column] == [f"{100 * value:.0f}" for value in worst]
 
 
 def test_benchmark_chart_names_the_best_and_shows_the_gain(run):

@@ -94,7 +94,7 @@ def test_mlflow_holds_parameters_metrics_curves_and_figures(drsf_run: Run) -> No
     assert steps == [1, 2, 3, 4, 5, 6]
     figures = {artifact.path for artifact in client.list_artifacts(run.info.run_id, "figures")}
     assert {f"figures/{name}.png" for name in ("domain_chart", "prediction_panels", "pseudo_sheet", "feature_shift",
-                                               "loss_curves")} <= figures
+                                               "loss_curves", "gate_maps", "class_gains", "hardest_images")} <= figures
     assert {"report.html", "kedro", "tables"} <= {a.path for a in client.list_artifacts(run.info.run_id)}
 
 
@@ -145,6 +145,35 @@ def test_erm_needs_no_diffusion_model(drsf_run: Run) -> None:
         shutil.move(project.root / "aside", project.root / "data" / "06_models" / "tiny_ldm")
 
 
+def test_adaptation_is_marked_and_needs_no_label_of_a_target(drsf_run: Run) -> None:
+    project, _ = drsf_run
+    for path in project.root.glob("data/01_raw/streets/*/VOC2007/*/adapt_*"):
+        if path.suffix != ".jpg":
+            path.write_bytes(b"poison")
+    version = project.run("uda")
+    results, table = project.load("results", version), project.load("results_table", version)
+    assert list(dict.fromkeys(results["method"])) == ["mic", "drsf_uda"]
+    assert set(results["setting"]) == set(table["setting"]) == {"UDA"}
+    assert project.load("adapt_card", version)["images"] == dict.fromkeys(TARGETS, 3)
+    assert "UDA, not domain generalization" in project.load("report", version)
+    version = project.run("benchmark", data={"adapt_split": "adapt"}, benchmark={"methods": "erm+mic", "seeds": 1})
+    table = project.load("benchmark_table", version).set_index("method")
+    assert table["setting"].to_dict() == {"erm": "DG", "mic": "UDA"}
+
+
+def test_the_closed_loop_stands_beside_the_open_one(drsf_run: Run) -> None:
+    project, _ = drsf_run
+    version = project.run("closed_loop", method="naive")
+    results, table = project.load("results", version), project.load("allocation", version)
+    assert set(results["method"]) == {"naive", "naive_closed_loop"}
+    assert results.groupby("method")["images_generated"].first().nunique() == 1  # smoke: 4 scenes, 4 domains, 2 each
+    assert table.groupby("round")["share"].sum().tolist() == pytest.approx([1, 1])
+    manifest, rounds = project.load("closed_loop_manifest", version), project.load("closed_loop_rounds", version)
+    assert all((rounds / image).is_file() for image in manifest["image"])
+    assert (rounds / "round2" / "card.json").is_file()
+    assert "The closed loop" in project.load("report", version)
+
+
 def test_a_stage_without_its_input_says_what_to_run(project: Any) -> None:
     with pytest.raises(DataError, match=r"'source_manifest' was never made.*kedro run --pipeline=ingestion"):
         project.run("synthesis")
@@ -160,6 +189,7 @@ def test_a_stage_without_its_input_says_what_to_run(project: Any) -> None:
     ({"ldm": {"mode": "img2img"}}, ParameterError, "use ldm.mode: instruct"),
     ({"ldm": {"loras": "data/nowhere.safetensors"}}, CheckpointError, "data/nowhere.safetensors' do not exist"),
     ({"sampling": {"gate": {"clip": "data/01_raw/streets"}}}, CheckpointError, "is no CLIP model"),
+    ({"method": "mic"}, ParameterError, "kedro run --pipeline=uda --params uda.method=mic"),
     ({"data": {"root": "data/nowhere"}}, DataError, "nowhere"),
     ({"data": {"source": "daytime_claer"}}, DataError, "daytime_claer"),
 ])
@@ -179,3 +209,15 @@ def test_a_failed_run_is_marked_failed(project: Any) -> None:
     run = client.search_runs([client.get_experiment_by_name("smoke").experiment_id])[0]
     assert run.info.status == "FAILED"
     assert "kedro/error.txt" in {a.path for a in client.list_artifacts(run.info.run_id, "kedro")}
+
+
+def test_the_card_of_the_model_is_written_and_tracked(drsf_run: Run) -> None:
+    project, version = drsf_run
+    text = project.load("model_card", version)
+    assert "# Domain-robustness card: DRSF, detection" in text
+    assert "fog, dusk_rain, night, night_rain" in text.split("**Pseudo domains**")[1].splitlines()[0]
+    assert all(f"* `{target}`: 3 images, opened for scoring alone." in text for target in TARGETS)
+    assert "all images are rendered" in text
+    run = project.tracked(version)
+    assert "model_card.md" in {entry.path for entry in project.mlflow().list_artifacts(run.info.run_id)}
+    assert "Domain-robustness card" in project.load("report", version)

@@ -125,6 +125,20 @@ def test_predictions_are_in_the_original_image(detector: Detector) -> None:
         assert ((prediction["labels"] >= 1) & (prediction["labels"] <= 3)).all()
 
 
+def test_pseudo_labels_are_sure_detections_and_unsure_ones_are_difficult(
+        detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes, labels = torch.tensor([[0.0, 0, 9, 9]] * 4), torch.tensor([1, 2, 3, 1])
+    found = [{"boxes": boxes, "labels": labels, "scores": torch.tensor(scores)}
+             for scores in ([0.9, 0.8, 0.5, 0.1], [0.7, 0.2, 0.1, 0.0])]
+    monkeypatch.setattr(Detector, "decode", lambda *inputs: found)
+    targets, weight = detector.pseudo_label(images(), sure=0.8, unsure=0.3)
+    assert [target["labels"].tolist() for target in targets] == [[1, 2, 3], [1]]
+    assert [target["difficult"].tolist() for target in targets] == [[False, False, True], [True]]
+    assert weight.tolist() == pytest.approx([0.85, 0.0])
+    assert detector.pseudo_label(images(), sure=0.8, unsure=0.8)[0][0]["labels"].tolist() == [1, 2]
+    assert detector.training
+
+
 def test_instances_stand_at_their_rows_and_slots(detector: Detector) -> None:
     inputs = detector.prepare(images(), TWO)
     maps = detector.neck(detector.features(inputs.images))

@@ -75,6 +75,16 @@ def test_masks_come_back_in_the_size_of_the_image() -> None:
         assert int(found["mask"].max()) < 3
 
 
+def test_pseudo_labels_are_likely_classes_weighed_by_the_share_of_sure_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = segmenter()
+    seen = torch.tensor([[0.9, 0.05, 0.05], [0.1, 0.6, 0.3], [0.3, 0.3, 0.4], [0.0, 0.0, 1.0]]).T.reshape(1, 3, 2, 2)
+    monkeypatch.setattr(Segmenter, "probabilities", lambda *inputs: seen)
+    targets, weight = model.pseudo_label(images((64, 96)), sure=0.8, unsure=0.5)
+    assert targets[0]["mask"].tolist() == [[0, 1], [255, 2]]
+    assert targets[0]["mask"].dtype == torch.uint8
+    assert weight.tolist() == [0.5]
+
+
 def test_no_batch_statistics_mix_the_domains() -> None:
     model = segmenter()
     heads = [model.pyramid, model.reduce, model.decode_stage]

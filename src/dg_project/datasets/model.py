@@ -8,11 +8,11 @@ from kedro_datasets._typing import JSONPreview
 
 from dg_project.datasets.folder import FolderDataset
 
-_CARDS = ("model.json", "model_index.json")
+_CARDS = ("model.json", "model_index.json", "export.json")
 
 
 class ModelDataset(FolderDataset):
-    """Weights and a JSON card (``model.json`` of ours, ``model_index.json`` of a diffusers pipeline)."""
+    """Weights and a JSON card: ``model.json``, diffusers' ``model_index.json``, ``export.json`` of an export."""
 
     def preview(self) -> JSONPreview:
         """Return the card."""

@@ -25,3 +25,7 @@ class HTMLDataset(WholeFile, text.TextDataset):
     def preview(self) -> HTMLPreview:
         """Return the page for Kedro-Viz."""
         return HTMLPreview(self.load())
+
+
+class MarkdownDataset(WholeFile, text.TextDataset):
+    """A page of Markdown."""

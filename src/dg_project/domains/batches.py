@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,6 +35,7 @@ class Batch:
         pair_id: (N,) int64; index of the source image that a row came from. Equal ids share their geometry,
             flip included.
         weight: (N,) float32; weight of the image in the losses, 0..1.
+        adapt: unlabelled target images beside the N ones, for methods that adapt; see ``domains.unlabelled``.
     """
 
     images: list[Tensor]
@@ -42,6 +43,7 @@ class Batch:
     domain_id: Tensor
     pair_id: Tensor
     weight: Tensor
+    adapt: Batch | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -51,13 +53,19 @@ class Batch:
         targets = [{key: value.to(device) if isinstance(value, Tensor) else value for key, value in target.items()}
                    for target in self.targets]
         return type(self)([image.to(device) for image in self.images], targets, self.domain_id.to(device),
-                          self.pair_id.to(device), self.weight.to(device))
+                          self.pair_id.to(device), self.weight.to(device), self.adapt and self.adapt.to(device))
 
     def rows(self, which: Tensor) -> Self:
-        """Return some rows: ``which`` is a bool mask (N,) or int64 indices (n,)."""
+        """Return some rows, without ``adapt``: ``which`` is a bool mask (N,) or int64 indices (n,)."""
         index = which.nonzero().flatten() if which.dtype == torch.bool else which
         return type(self)([self.images[i] for i in index.tolist()], [self.targets[i] for i in index.tolist()],
                           self.domain_id[index], self.pair_id[index], self.weight[index])
+
+    def joined(self, other: Batch) -> Self:
+        """Return the rows of both, this batch's first, without ``adapt``."""
+        return type(self)([*self.images, *other.images], [*self.targets, *other.targets],
+                          torch.cat([self.domain_id, other.domain_id]), torch.cat([self.pair_id, other.pair_id]),
+                          torch.cat([self.weight, other.weight]))
 
 
 class Part(NamedTuple):
@@ -90,6 +98,8 @@ class BatchStream:
         images_per_step: rows of every batch.
         seed: the only source of randomness, beside the step.
         flip: probability of a horizontal flip.
+        adapt: (step, number of a part, number of parts) -> the ``adapt`` of that part's batch; without it, the batches
+            are the same ones.
 
     Raises:
         DataError: no images, or pseudo images that belong to no domain or source image.
@@ -97,13 +107,15 @@ class BatchStream:
     """
 
     def __init__(self, source: ManifestDataset, pseudo: ManifestDataset | None, domains: list[str],
-                 batching: Batching, images_per_step: int, seed: int, flip: float) -> None:
+                 batching: Batching, images_per_step: int, seed: int, flip: float,
+                 adapt: Callable[[int, int, int], Batch] | None = None) -> None:
         if batching not in ("source", "mixed", "paired"):
             raise ParameterError(f"unknown batching '{batching}'; use source, mixed or paired")
         if not len(source):
             raise DataError("there is no source training image; check the training split and the data root")
         self.source, self.pseudo, self.domains = source, pseudo, list(domains)
         self.batching, self.images_per_step, self.seed, self.flip = batching, images_per_step, seed, flip
+        self.adapt = adapt
         self._domain_ids, self._pair_ids = self._ids()
         self._partners = self._kept_partners()
         self._pools: list[list[Item]] = self._pools_of_source()
@@ -123,8 +135,12 @@ class BatchStream:
         items = self._paired_items(step, rng) if self.batching == "paired" else self._draw(step, self.images_per_step)
         pairs = [self._pair_ids[kind][index] for kind, index in items]
         flipped = {pair: rng.random() < self.flip for pair in dict.fromkeys(pairs)}
-        return [Part(number, len(rows) / len(items), self._load([(*items[row], flipped[pairs[row]]) for row in rows]))
-                for number, rows in deal.mine(pairs)]
+        parts = [Part(number, len(rows) / len(items), self._load([(*items[row], flipped[pairs[row]]) for row in rows]))
+                 for number, rows in deal.mine(pairs)]
+        if self.adapt is not None:
+            for part in parts:
+                part.batch.adapt = self.adapt(step, part.number, deal.parts)
+        return parts
 
     def _load(self, rows: list[tuple[int, int, bool]]) -> Batch:
         """Open images, given by data set, index and whether they are flipped."""

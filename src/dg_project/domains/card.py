@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dg_project.domains.manifest import manifest_fingerprint
+from dg_project.errors import DataError
 
 MOST_COLUMNS = 12
 """More classes than that do not fit beside one another."""
@@ -32,6 +33,29 @@ def data_card(manifest: pd.DataFrame, classes: list[str], skipped: list[str]) ->
               for (domain, split), rows in manifest.groupby(["domain", "split"], sort=False)]
     return {"classes": list(classes), "skipped": list(skipped), "fingerprint": manifest_fingerprint(manifest),
             "splits": splits}
+
+
+def unlabelled_card(adapt: pd.DataFrame, target: pd.DataFrame, skipped: list[str]) -> dict[str, Any]:
+    """Count the unlabelled images of every target domain.
+
+    Args:
+        adapt: their rows.
+        target: rows of the images that the targets are scored on.
+        skipped: messages of the samples that were left out.
+
+    Returns:
+        A JSON-able dict: ``images`` (domain -> number), ``skipped`` and ``fingerprint``.
+
+    Raises:
+        DataError: an image is in both.
+    """
+    scored = set(zip(target["domain"], target["image_id"], strict=True))
+    if both := [pair for pair in zip(adapt["domain"], adapt["image_id"], strict=True) if pair in scored]:
+        raise DataError(f"the image '{both[0][1]}' of '{both[0][0]}' is to be adapted to and to be scored "
+                        f"({len(both)} such images); choose a data.adapt_split that shares no image with the test "
+                        "split of the targets")
+    counts = {str(domain): int(count) for domain, count in adapt.groupby("domain", sort=False).size().items()}
+    return {"images": counts, "skipped": list(skipped), "fingerprint": manifest_fingerprint(adapt)}
 
 
 def _entry(rows: pd.DataFrame, classes: list[str], domain: Any, split: Any) -> dict[str, Any]:

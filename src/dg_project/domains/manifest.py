@@ -17,7 +17,7 @@ from dg_project.files import fingerprint, inside
 COLUMNS: dict[str, str] = {
     "image_id": "unique within its domain",
     "domain": "name of the domain",
-    "role": "source | pseudo | target",
+    "role": "source | pseudo | target | adapt",
     "split": "train | val | test | adapt",
     "image": "path of the image, relative to the root",
     "width": "pixels",
@@ -35,6 +35,8 @@ COLUMNS: dict[str, str] = {
 }
 NO_MASKS: dict[str, Any] = {"mask": "", "mask_ids": "", "instances": "", "instance_ids": (), "labels_sha256": ""}
 """What a row says that has boxes alone."""
+ADAPT = "adapt"
+"""Role and split of unlabelled target images; all of them together are one domain of that name to a method."""
 PSEUDO_COLUMNS: dict[str, str] = {
     "source_image_id": "the source image that this one was made from; its boxes are kept",
     "candidate": "index of the candidate, 0-based",

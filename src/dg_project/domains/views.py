@@ -33,6 +33,20 @@ def objects(manifest: pd.DataFrame, margin: float, min_side: int, min_visibility
     return pd.DataFrame(rows)
 
 
+def whole_images(unlabelled: pd.DataFrame, source: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of unlabelled images for a classifier, which may take each of them for one object.
+
+    Raises:
+        DataError: the objects of the source are parts of its images, and where those of the others lie is a label.
+    """
+    for row in source.to_dict("records"):
+        if [[float(value) for value in box] for box in row["boxes"]] != [[0, 0, row["width"], row["height"]]]:
+            raise DataError(f"the source image '{row['image']}' shows objects in boxes; to crop those of the "
+                            "unlabelled images would take their labels, so classification can adapt only to data sets "
+                            "of one object per image")
+    return unlabelled
+
+
 def _object(row: dict[Any, Any], k: int, margin: float, min_visibility: float) -> dict[str, Any]:
     x0, y0, x1, y1 = (float(value) for value in row["boxes"][k])
     across, down = margin * (x1 - x0), margin * (y1 - y0)

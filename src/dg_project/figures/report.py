@@ -50,6 +50,7 @@ class Report:
         parameters: resolved parameters, nested; shown folded.
         versions: name -> version (commit, Python, libraries).
         limits: sentences on what the numbers do not say.
+        card: HTML of the model's card, or "".
     """
 
     title: str
@@ -65,6 +66,7 @@ class Report:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     limits: list[str] = field(default_factory=list)
+    card: str = ""
 
 
 def render_report(report: Report) -> str:

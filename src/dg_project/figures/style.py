@@ -55,9 +55,13 @@ def readable(name: str) -> str:
     return name.replace("_", " ")
 
 
+_ACRONYMS = {"erm", "drsf", "diga", "mic", "scmd"}
+
+
 def method_label(name: str) -> str:
     """Return how a method is written in figures: short names are acronyms."""
-    return name.upper() if name in {"erm", "drsf", "diga", "scmd"} else readable(name)
+    first, _, rest = name.partition("_")
+    return f"{first.upper()} {readable(rest)}".strip() if first in _ACRONYMS else readable(name)
 
 
 def method_colours(names: Iterable[str]) -> dict[str, str]:

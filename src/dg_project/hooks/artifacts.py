@@ -1,8 +1,9 @@
 """How a saved dataset becomes MLflow metrics and artifacts: ``metadata: {mlflow: KIND}`` in the catalog.
 
 Kinds: ``metrics`` (nested mapping of numbers), ``history`` (table with a ``step`` column: curves), ``figure``,
-``table``, ``json``, ``html``, ``images`` (folder of images), ``reference`` (its path and version only, which are logged
-for all). A mapping gives options: ``mlflow: {kind: history, prefix: train}``.
+``table``, ``json``, ``html``, ``markdown``, ``images`` (folder of images), ``folder`` (all its files), ``reference``
+(its path and version only, which are logged for all). A mapping gives options:
+``mlflow: {kind: history, prefix: train}``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 _MOST_IMAGES = 8
 _METRICS_PER_BATCH = 1000
-_FROM_DISK = ("figure", "images")
+_FROM_DISK = ("figure", "folder", "images")
 """Kinds that are logged from their saved files: drawing or writing them again takes longer."""
 
 
@@ -84,6 +85,14 @@ def _html(client: Any, run: str, prefix: str, data: Any) -> None:
     client.log_text(run, data, f"{prefix}.html")
 
 
+def _markdown(client: Any, run: str, prefix: str, data: Any) -> None:
+    client.log_text(run, data, f"{prefix}.md")
+
+
+def _folder(client: Any, run: str, prefix: str, folder: str) -> None:
+    client.log_artifacts(run, folder, prefix)
+
+
 def _images(client: Any, run: str, prefix: str, folder: str) -> None:
     """Log images spread evenly over the folder."""
     from PIL import Image
@@ -97,5 +106,5 @@ def _images(client: Any, run: str, prefix: str, folder: str) -> None:
 
 _LOGGERS: dict[str, Callable[[Any, str, str, Any], None]] = {
     "metrics": _metrics, "history": _history, "figure": _figure, "table": _table, "json": _json, "html": _html,
-    "images": _images, "reference": lambda *_: None,
+    "markdown": _markdown, "folder": _folder, "images": _images, "reference": lambda *_: None,
 }

@@ -6,10 +6,11 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
-from dg_project.errors import DataError
+from dg_project.errors import DataError, ParameterError
 
-_STAGES = ["pretrain_ldm", "ingestion", "synthesis", "sampling", "training", "evaluation", "reporting", "benchmark",
-           "ablation", "pretrain_teacher", "scmd", "domainfusion", "leave_one_out"]
+_STAGES = ["pretrain_ldm", "ingestion", "synthesis", "sampling", "training", "closed_loop", "evaluation", "reporting",
+           "benchmark", "ablation", "uda", "pretrain_teacher", "scmd", "domainfusion", "leave_one_out", "predict",
+           "export"]
 
 
 class PreflightHook:
@@ -34,6 +35,8 @@ class PreflightHook:
             _check_checkpoint(catalog.load("params:ldm"), catalog.load("params:training.device"))
         if "params:scmd" in pipeline.inputs():
             _check_teacher(catalog.load("params:scmd"), catalog.load("params:data").classes)
+        if "parameters" in pipeline.inputs():
+            _check_adaptation(catalog.load("parameters"), pipeline.nodes)
         if "params:sampling" in pipeline.inputs():
             _check_clip(catalog.load("params:sampling").gate.clip)
 
@@ -53,6 +56,28 @@ def _check_checkpoint(params: Any, device: str) -> None:
     from dg_project.training.device import resolve_device
 
     check(locate_ldm(params), resolve_device(device))
+
+
+def _check_adaptation(parameters: dict[str, Any], nodes: Any) -> None:
+    """A method that adapts must not find out after hours that there is nothing to adapt to."""
+    stages = {node.name.rsplit(".", 1)[-1]: node for node in nodes}
+    if not stages.keys() & {"train_method", "train_cells"}:
+        return
+    from dg_project.methods import method_classes
+    from dg_project.pipelines.paths import read_parameters
+
+    settings = read_parameters(parameters)
+    adapting = [name for name, method in method_classes().items() if method.adapts]
+    if "train_method" in stages and "adapt_manifest" not in stages["train_method"].inputs \
+            and settings.method in adapting:
+        raise ParameterError(f"the method '{settings.method}' adapts to unlabelled target images, which this pipeline "
+                             f"never opens: kedro run --pipeline=uda --params uda.method={settings.method}")
+    grids = ["benchmark", "ablation"] if settings.data.adapt_split is None and "train_cells" in stages else []
+    for grid in grids:
+        needy = [name for name, row in getattr(settings, grid).chosen_rows.items() if row.method in adapting]
+        if needy and f"params:{grid}" in stages["train_cells"].inputs:
+            raise ParameterError(f"{grid}: '{needy[0]}' adapts to unlabelled target images; name their split with "
+                                 "data.adapt_split (Streets calls it adapt)")
 
 
 def _check_clip(name: str | None) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dg_project import parameters
 from dg_project.domains.batches import Batch, Batching
 from dg_project.domains.dataset import ManifestDataset
-from dg_project.errors import CheckpointError
+from dg_project.errors import CheckpointError, DataError
 from dg_project.tasks.base import Prediction, TaskModel
 from dg_project.training.learner import Learner
 
@@ -26,17 +26,20 @@ class Method(Learner):
         batching: which images a step sees: ``source``, ``mixed`` or ``paired`` (see ``BatchStream``).
         Params: its own parameters, under the top-level key of its name.
         tasks: what it is made for.
+        adapts: a step also sees unlabelled target images (``Batch.adapt``): the method does UDA, not DG.
 
     Args:
         model: backbone and head.
         params: an instance of ``Params``.
-        domains: domain names by ``domain_id``: the source (or the sources), then the pseudo domains.
+        domains: domain names by ``domain_id``: the source (or the sources), then the pseudo domains, then ``adapt``
+            where it adapts.
     """
 
     name: ClassVar[str]
     batching: ClassVar[Batching]
     Params: ClassVar[type[parameters.Params]]
     tasks: ClassVar[tuple[parameters.Task, ...]] = get_args(parameters.Task)
+    adapts: ClassVar[bool] = False
     training_only: ClassVar[tuple[str, ...]] = ()
     """Names of the submodules that only training needs."""
 
@@ -75,6 +78,21 @@ class Method(Learner):
     def predict(self, images: Sequence[Tensor]) -> list[Prediction]:
         """Predict images (3, h, w) in [0, 1] of any size."""
         return self.model.predict(images)
+
+    def predictor(self) -> nn.ModuleDict:
+        """Return the submodules that predictions depend on by name, ``model`` among them, as one module."""
+        return nn.ModuleDict({name: child for name, child in self.named_children() if name not in self.training_only})
+
+    def unlabelled(self, batch: Batch) -> Batch:
+        """Return the unlabelled target images of a batch.
+
+        Raises:
+            DataError: there are none.
+        """
+        if batch.adapt is None:
+            raise DataError(f"the method '{self.name}' adapts to unlabelled target images, but its batches hold none; "
+                            "give BatchStream its adapt")
+        return batch.adapt
 
     def inference_state(self) -> dict[str, Tensor]:
         """Return the state that predictions depend on: all of it but the ``training_only`` submodules."""

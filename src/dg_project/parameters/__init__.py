@@ -6,7 +6,9 @@ A method's own parameters live beside the method (``Method.Params``) under the t
 from __future__ import annotations
 
 from dg_project.parameters.base import CHECKPOINT, Checkpoint, Fraction, Params
+from dg_project.parameters.closed_loop import ClosedLoopParams
 from dg_project.parameters.data import DataParams, DomainParams
+from dg_project.parameters.deployment import ExportFormat, ExportParams, PredictionFormat, PredictParams
 from dg_project.parameters.generation import (
     ControlNetParams,
     GateParams,
@@ -35,7 +37,7 @@ from dg_project.parameters.models import (
 )
 from dg_project.parameters.online import OnlineParams
 from dg_project.parameters.root import Parameters, check_parameters
-from dg_project.parameters.runs import EvaluationParams, LeaveOneOutParams, ReportingParams, TrainingParams
+from dg_project.parameters.runs import EvaluationParams, LeaveOneOutParams, ReportingParams, TrainingParams, UDAParams
 from dg_project.parameters.teacher import PretrainTeacherParams
 from dg_project.parameters.tiny_ldm import PretrainLDMParams
 
@@ -46,11 +48,14 @@ __all__ = [
     "BackboneParams",
     "Checkpoint",
     "ClassificationParams",
+    "ClosedLoopParams",
     "ControlNetParams",
     "DataParams",
     "DetectionParams",
     "DomainParams",
     "EvaluationParams",
+    "ExportFormat",
+    "ExportParams",
     "Fraction",
     "GateParams",
     "GridParams",
@@ -64,6 +69,8 @@ __all__ = [
     "OnlineParams",
     "Parameters",
     "Params",
+    "PredictParams",
+    "PredictionFormat",
     "PretrainLDMParams",
     "PretrainTeacherParams",
     "PseudoDomain",
@@ -75,6 +82,7 @@ __all__ = [
     "Task",
     "TaskParams",
     "TrainingParams",
+    "UDAParams",
     "VocabularyParams",
     "check_parameters",
     "denoising_steps",

@@ -29,6 +29,8 @@ class DataParams(Params):
     splits: dict[str, str] = Field({"train": "train", "val": "val", "test": "test"},
                                    description="our split name -> the data set's, or a share of it: train[:90%]")
     target_split: str | None = Field(None, description="the data set's split that targets are scored on; None: as test")
+    adapt_split: str | None = Field(None, description="the split of the targets whose images, never their labels, "
+                                                       "methods that adapt (UDA) may open; None: no such images")
     split_seed: int = Field(0, description="draws the shares of splits")
     options: dict[str, Any] = Field({}, description="options of the reader, see docs/add_a_dataset.md")
     domains: dict[str, DomainParams] = Field({}, description="domains with another reader, folder or other options")
@@ -42,7 +44,8 @@ class DataParams(Params):
     def _names_exist(self) -> Self:
         """Find misspelt names, which would change nothing."""
         domains = [self.source, *self.targets]
-        lists = [f"{self.source}/{split}" for split in self.splits] + [f"{target}/test" for target in self.targets]
+        lists = [f"{self.source}/{split}" for split in self.splits]
+        lists += [f"{target}/{split}" for target in self.targets for split in ("test", "adapt")]
         wrong = [(f"domains: '{name}' is neither source nor target.", name, domains) for name in self.domains]
         wrong += [(f"expected_counts: '{name}' is no domain/split.", name, lists) for name in self.expected_counts]
         wrong += [(f"rename: '{name}' is not in classes.", name, self.classes) for name in self.rename.values()]
@@ -50,6 +53,9 @@ class DataParams(Params):
             raise ValueError(found[0] + nearest(found[1], found[2]))
         if self.target_split is None and "test" not in self.splits:
             raise ValueError("splits: 'test' is missing, and target_split does not say what targets are scored on")
+        if self.adapt_split is not None and self.adapt_split == (self.target_split or self.splits["test"]):
+            raise ValueError(f"adapt_split: targets are scored on '{self.adapt_split}', so no method may adapt to it; "
+                             "name another split, or a share of it as in 'train[:50%]'")
         return self
 
     def splits_of(self, domain: str) -> dict[str, str]:

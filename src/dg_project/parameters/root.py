@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from dg_project.errors import ParameterError, nearest
 from dg_project.parameters.base import Params
+from dg_project.parameters.closed_loop import ClosedLoopParams
 from dg_project.parameters.data import DataParams, DomainParams
+from dg_project.parameters.deployment import ExportParams, PredictParams
 from dg_project.parameters.generation import LDMParams, SamplingParams, SynthesisParams, denoising_steps
 from dg_project.parameters.grid import GridParams, RowParams, merged, row_problems
 from dg_project.parameters.models import (
@@ -22,7 +24,7 @@ from dg_project.parameters.models import (
     Task,
     TaskParams,
 )
-from dg_project.parameters.runs import EvaluationParams, LeaveOneOutParams, ReportingParams, TrainingParams
+from dg_project.parameters.runs import EvaluationParams, LeaveOneOutParams, ReportingParams, TrainingParams, UDAParams
 from dg_project.parameters.teacher import PretrainTeacherParams
 from dg_project.parameters.tiny_ldm import PretrainLDMParams
 
@@ -47,13 +49,17 @@ class Parameters(BaseModel):
     segmentation: SegmentationParams = SegmentationParams()
     classification: ClassificationParams = ClassificationParams()
     training: TrainingParams = TrainingParams()
+    closed_loop: ClosedLoopParams = ClosedLoopParams()
     evaluation: EvaluationParams = EvaluationParams()
     reporting: ReportingParams = ReportingParams()
     benchmark: GridParams = GridParams()
     ablation: GridParams = GridParams(methods=["erm"])
     leave_one_out: LeaveOneOutParams = LeaveOneOutParams()
+    uda: UDAParams = UDAParams()
     pretrain_ldm: PretrainLDMParams = PretrainLDMParams()
     pretrain_teacher: PretrainTeacherParams = PretrainTeacherParams()
+    predict: PredictParams = PredictParams()
+    export: ExportParams = ExportParams()
     pipelines: dict[str, dict[str, Any]] = Field({}, description="what a pipeline changes in the other parameters")
 
     @property
@@ -130,8 +136,8 @@ def _parse(raw: dict[str, Any], methods: Mapping[str, type[Params]]) -> tuple[Pa
             schema.model_validate(raw.get(name, {}))
         except ValidationError as error:
             problems += _lines(error, name)
-    method = str(raw.get("method", "drsf"))
-    problems += [f"unknown method '{method}'.{nearest(method, methods)}"] * (method not in methods)
+    chosen = [raw.get("method", "drsf"), *([parsed.uda.method, parsed.uda.baseline] if parsed else [])]
+    problems += [f"unknown method '{m}'.{nearest(str(m), methods)}" for m in dict.fromkeys(chosen) if m not in methods]
     return parsed, problems
 
 

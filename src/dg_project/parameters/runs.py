@@ -14,6 +14,7 @@ class TrainingParams(Params):
 
     max_steps: int = Field(300, ge=1)
     images_per_step: int = Field(6, ge=1, description="the same for every method: source plus pseudo images")
+    adapt_per_step: int = Field(2, ge=1, description="unlabelled target images beside them, for methods that adapt")
     lr: float = Field(2e-3, gt=0)
     head_lr_factor: float = Field(1.0, gt=0)
     optimizer: Literal["sgd", "adamw"] = "adamw"
@@ -90,3 +91,10 @@ class LeaveOneOutParams(Params):
         if isinstance(value, int) and info.field_name == "seeds":
             return list(range(value))
         return value.split("+") if isinstance(value, str) else value
+
+
+class UDAParams(Params):
+    """What ``--pipeline=uda`` trains: methods that may see unlabelled target images."""
+
+    method: str = Field("drsf_uda", description="the method")
+    baseline: str = Field("mic", description="what it is compared with")

@@ -12,7 +12,8 @@ Rows are images throughout: ``take`` and ``Inputs.rows`` pick the same rows of b
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -149,11 +150,37 @@ class TaskModel(nn.Module, ABC):
     @torch.no_grad()
     def predict(self, images: Sequence[Tensor]) -> list[Prediction]:
         """Predict images (3, h, w) in [0, 1], in evaluation mode whatever the present mode."""
+        with self._evaluating():
+            inputs = self.prepare(images)
+            return self.decode(self.neck(self.features(inputs.images)), inputs)
+
+    @torch.no_grad()
+    def pseudo_label(self, images: Sequence[Tensor], sure: float, unsure: float) -> tuple[list[Target], Tensor]:
+        """Label images (3, h, w) in [0, 1] as this model sees them, in evaluation mode whatever the present mode.
+
+        Args:
+            images: without labels.
+            sure: confidence from which on a label counts.
+            unsure: confidence from which on, up to ``sure``, losses shall neither learn nor deny what was found.
+
+        Returns:
+            One target per image, as a data set has them (``prepare`` brings them to the network's input), and (N,)
+            weights of the images, 0 where the model is sure of nothing.
+        """
+        with self._evaluating():
+            inputs = self.prepare(images)
+            return self.pseudo_targets(self.neck(self.features(inputs.images)), inputs, sure, unsure)
+
+    @abstractmethod
+    def pseudo_targets(self, maps: Features, inputs: Inputs, sure: float, unsure: float) -> tuple[list[Target], Tensor]:
+        """Turn the maps of ``neck`` into what ``pseudo_label`` returns."""
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
         training = self.training
         self.eval()
         try:
-            inputs = self.prepare(images)
-            return self.decode(self.neck(self.features(inputs.images)), inputs)
+            yield
         finally:
             self.train(training)
 

@@ -50,6 +50,11 @@ class Classifier(TaskModel):
         """Return ``probabilities`` (classes,) of every image."""
         return [{"probabilities": row} for row in self.logits(maps).softmax(1)]
 
+    def pseudo_targets(self, maps: Features, inputs: Inputs, sure: float, unsure: float) -> tuple[list[Target], Tensor]:
+        """Return the likeliest class; the weight is its probability where that is ``sure``, else 0."""
+        confidence, label = self.logits(maps).softmax(1).max(1)
+        return [{"labels": one[None] + 1} for one in label], confidence * (confidence >= sure)
+
     def aux_head(self, channels: int) -> AuxHead:
         """Build a linear classifier on a pooled stage."""
         return PooledHead(channels, len(self.classes))

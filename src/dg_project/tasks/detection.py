@@ -94,6 +94,23 @@ class Detector(TaskModel):
             self.rescale(prediction, size)
         return found
 
+    def pseudo_targets(self, maps: Features, inputs: Inputs, sure: float, unsure: float) -> tuple[list[Target], Tensor]:
+        """Return the detections that score ``sure``; those that score ``unsure`` are ``difficult``.
+
+        An image has the mean score of its sure detections as weight: without one it says nothing, not even that it is
+        all background.
+        """
+        found = self.decode(maps, inputs)
+        targets = [self.pseudo_target(prediction, prediction["scores"] >= min(sure, unsure), sure)
+                   for prediction in found]
+        scores = [prediction["scores"][prediction["scores"] >= sure] for prediction in found]
+        return targets, torch.stack([score.sum() / max(len(score), 1) for score in scores])
+
+    def pseudo_target(self, prediction: Prediction, seen: Tensor, sure: float) -> Target:
+        """Return the target of one image that holds the detections ``seen`` (n,) bool."""
+        return {"boxes": prediction["boxes"][seen], "labels": prediction["labels"][seen],
+                "difficult": prediction["scores"][seen] < sure}
+
     def add_to(self, found: list[Prediction], maps: Features) -> None:
         """Add what else a subclass knows of the detected boxes, still in the coordinates of the network's input."""
 

@@ -69,6 +69,10 @@ class InstanceSegmenter(Detector):
         for prediction, mask in zip(found, masks, strict=True):
             prediction["masks"] = mask
 
+    def pseudo_target(self, prediction: Prediction, seen: Tensor, sure: float) -> Target:
+        """Return ``Detector``'s target with the ``instances`` (n, h, w) bool."""
+        return super().pseudo_target(prediction, seen, sure) | {"instances": prediction["masks"][seen]}
+
     def rescale(self, prediction: Prediction, size: tuple[int, int]) -> None:
         """Bring the boxes to the original image, and draw ``masks`` (n, h, w) bool on it."""
         super().rescale(prediction, size)

@@ -87,6 +87,15 @@ class Segmenter(TaskModel):
         return [{"mask": F.interpolate(one[None], size, mode="bilinear")[0].argmax(0).to(torch.uint8)}
                 for one, size in zip(logits, inputs.sizes, strict=True)]
 
+    def pseudo_targets(self, maps: Features, inputs: Inputs, sure: float, unsure: float) -> tuple[list[Target], Tensor]:
+        """Return the likeliest class of every pixel, 255 below ``unsure``; the weight is the share of sure pixels.
+
+        The masks are as large as the network's input.
+        """
+        confidence, mask = self.probabilities(maps).max(1)
+        mask = mask.masked_fill(confidence < min(sure, unsure), IGNORE).to(torch.uint8)
+        return [{"mask": one} for one in mask], (confidence >= sure).float().mean((1, 2))
+
     def aux_head(self, channels: int) -> AuxHead:
         """Build the per-pixel head: which class is at each position of the stage?"""
         return PixelHead(channels, len(self.classes))

@@ -19,6 +19,9 @@ class Learner(nn.Module, ABC):
 
     average_from: int | None = None
 
+    def begin_step(self) -> None:
+        """Get ready for a step: called once before its losses, in every process, with the weights of the last step."""
+
     @abstractmethod
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return scalars: ``loss_*`` are summed and minimised, ``log_*`` are only recorded.

@@ -133,6 +133,7 @@ class _Run:
         """Take one optimiser step and return its row of the history."""
         lr = set_lr(self.optimizer, step, self.params)
         self.learner.train()
+        self.learner.begin_step()
         self.optimizer.zero_grad(set_to_none=True)
         values = _sum(self.crew.gathered([self._part(step, part) for part in parts]))
         if not math.isfinite(values["loss"]):

@@ -18,6 +18,7 @@ from dg_project.domains.readers.gta5 import GTA5Reader
 from dg_project.domains.readers.image_folder import ImageFolderReader
 from dg_project.domains.readers.mapillary import MapillaryReader
 from dg_project.domains.readers.synthia import SYNTHIAReader
+from dg_project.domains.readers.unlabelled import Unlabelled
 from dg_project.domains.readers.voc import VOCReader
 from dg_project.domains.readers.yolo import YOLOReader
 from dg_project.errors import DataError, ParameterError, nearest
@@ -31,8 +32,8 @@ READERS: dict[str, type[Reader]] = {
 }
 
 
-def read_domain(reader: str, root: Path, domain: str, role: Literal["source", "target"], splits: dict[str, str],
-                classes: list[str], on_bad_sample: Literal["stop", "skip"] = "stop",
+def read_domain(reader: str, root: Path, domain: str, role: Literal["source", "target", "adapt"],
+                splits: dict[str, str], classes: list[str], on_bad_sample: Literal["stop", "skip"] = "stop",
                 limits: dict[str, int] | None = None, *, folder: str | None = None,
                 options: dict[str, Any] | None = None, **rules: Any) -> tuple[pd.DataFrame, list[str]]:
     """Read and check one domain: every image and mask is decoded, every box and class checked.
@@ -41,7 +42,7 @@ def read_domain(reader: str, root: Path, domain: str, role: Literal["source", "t
         reader: name in ``READERS``.
         root: folder that holds the folders of the domains.
         domain: name of the domain.
-        role: what the domain is used for.
+        role: what the domain is used for; of ``adapt`` the images alone are opened, never an annotation.
         splits: our split name -> the data set's split name, or a share of it (``train[:90%]``); only these are opened.
         classes: class names; their order gives the labels 1..C.
         on_bad_sample: ``stop`` at the first broken sample, or ``skip`` it.
@@ -60,7 +61,8 @@ def read_domain(reader: str, root: Path, domain: str, role: Literal["source", "t
         ParameterError: there is no such reader, or it has no such option.
     """
     how = Rules(classes, on_bad_sample=on_bad_sample, limits=limits or {}, **rules)
-    return collect(_reader(reader, Path(root), domain, folder, options), role, splits, how)
+    found = _reader(reader, Path(root), domain, folder, options)
+    return collect(Unlabelled(found) if role == "adapt" else found, role, splits, how)
 
 
 def count_domain(reader: str, root: Path, domain: str, splits: dict[str, str], classes: list[str],
@@ -74,10 +76,17 @@ def count_domain(reader: str, root: Path, domain: str, splits: dict[str, str], c
     return count(_reader(reader, Path(root), domain, folder, options), splits, how)
 
 
-def configured(data: DataParams, root: Path, domain: str) -> dict[str, Any]:
-    """Return the arguments of ``read_domain`` and ``count_domain`` that the parameters give for a domain."""
+def configured(data: DataParams, root: Path, domain: str, splits: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return the arguments of ``read_domain`` and ``count_domain`` that the parameters give for a domain.
+
+    Args:
+        data: parameters of the data.
+        root: of the data.
+        domain: name of the domain.
+        splits: what of it is opened; None: what ``data.splits_of`` says.
+    """
     reader, folder, options = data.layout(domain)
-    splits = data.splits_of(domain)
+    splits = data.splits_of(domain) if splits is None else splits
     counts = {split: data.expected_counts[f"{domain}/{split}"] for split in splits
               if f"{domain}/{split}" in data.expected_counts}
     return {"reader": reader, "root": root, "domain": domain, "splits": splits, "classes": data.classes,

@@ -31,15 +31,25 @@ class ACDCReader(Reader):
     def read(self, split: str) -> Listing:
         """List the frames of all sequences of a split."""
         samples = []
-        for condition in [self.options.condition] if self.options.condition else CONDITIONS:
-            folder = need_folder(self.place.folder / "rgb_anon" / condition / split,
-                                 "The acdc reader expects <root>/<domain>/rgb_anon/<condition>/<split>/<sequence>; "
-                                 "correct data.splits or data.root")
+        for condition in self._conditions():
             truth = need_folder(self.place.folder / "gt" / condition / split, "Unpack gt_trainval.zip there")
-            images = [path for sequence in folders_in(folder) for path in images_in(sequence)]
-            samples += [(path.stem.removesuffix(_TAIL), partial(_sample, path, truth / path.parent.name))
-                        for path in images if path.stem.endswith(_TAIL)]
+            samples += [(name, partial(_sample, path, truth / path.parent.name))
+                        for name, path in self._frames(condition, split)]
         return Listing(samples)
+
+    def images(self, split: str) -> list[tuple[str, Path]]:
+        """List the frames of all sequences of a split; no ground truth is needed."""
+        return [frame for condition in self._conditions() for frame in self._frames(condition, split)]
+
+    def _conditions(self) -> tuple[Condition, ...]:
+        return (self.options.condition,) if self.options.condition else CONDITIONS
+
+    def _frames(self, condition: Condition, split: str) -> list[tuple[str, Path]]:
+        folder = need_folder(self.place.folder / "rgb_anon" / condition / split,
+                             "The acdc reader expects <root>/<domain>/rgb_anon/<condition>/<split>/<sequence>; correct "
+                             "data.splits or data.root")
+        frames = [path for sequence in folders_in(folder) for path in images_in(sequence)]
+        return [(path.stem.removesuffix(_TAIL), path) for path in frames if path.stem.endswith(_TAIL)]
 
 
 def _sample(image: Path, truth: Path) -> RawSample:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dg_project.errors import DataError
 from dg_project.parameters import Params
 
 
@@ -87,3 +88,13 @@ class Reader(ABC):
     @abstractmethod
     def read(self, split: str) -> Listing:
         """List a split; ``DataError`` when a folder, list or annotation file is missing or unreadable."""
+
+    def images(self, split: str) -> list[tuple[str, Path]]:
+        """List the image ids of a split with their files, without opening an annotation.
+
+        Raises:
+            DataError: a folder or list is missing, or this layout lists its images in the annotations alone.
+        """
+        raise DataError(f"'{self.place.folder}': this reader finds the images of a split in their annotations, which "
+                        "adaptation must not open; list the images in the layout of the voc reader, which needs no "
+                        "annotation for data.adapt_split")

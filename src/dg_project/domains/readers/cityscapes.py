@@ -43,6 +43,12 @@ class CityscapesReader(Reader):
 
     def read(self, split: str) -> Listing:
         """List the images of all cities of a split."""
+        listed = self.images(split)
+        need_folder(self.place.folder / "gtFine" / split, _GROUND_TRUTH)
+        return Listing([(name, partial(self._sample, split, path, name)) for name, path in listed])
+
+    def images(self, split: str) -> list[tuple[str, Path]]:
+        """List the images of all cities of a split; no ground truth is needed."""
         folder, tail = self._images(split)
         cities = folders_in(folder)
         found = [path for city in cities for path in images_in(city)]
@@ -50,9 +56,7 @@ class CityscapesReader(Reader):
         if not images:
             raise DataError(f"no image in '{folder}/<city>' is called '<id>{tail}.png'.{unpack_hint(folder)} "
                             f"{_densities(found)}")
-        need_folder(self.place.folder / "gtFine" / split, _GROUND_TRUTH)
-        return Listing([(path.stem.removesuffix(tail), partial(self._sample, split, path, path.stem.removesuffix(tail)))
-                        for path in images])
+        return [(path.stem.removesuffix(tail), path) for path in images]
 
     def _images(self, split: str) -> tuple[Path, str]:
         """Return the folder of a split's images and what their names end with."""

@@ -18,17 +18,22 @@ class GTA5Reader(Reader):
 
     def read(self, split: str) -> Listing:
         """List a split."""
+        images = self.images(split)
+        labels = need_folder(self.place.folder / "labels", "The gta5 reader expects the masks there")
+        return Listing([(name, partial(_sample, path, labels)) for name, path in images])
+
+    def images(self, split: str) -> list[tuple[str, Path]]:
+        """List the images of a split; no mask is needed."""
         folder = self.place.folder
         images = need_images(folder / "images", "The gta5 reader expects <root>/<domain>/images and labels; correct "
                                                 "data.root")
-        need_folder(folder / "labels", "The gta5 reader expects the masks there")
         matlab = folder / "split.mat"
         if split != ALL and matlab.is_file():
             chosen = _official(matlab, split)
             images = [path for path in images if path.stem.isdecimal() and int(path.stem) in chosen]
         else:
             images = listed(images, split, folder, f"put the authors' split.mat into '{folder}'")
-        return Listing([(path.stem, partial(_sample, path, folder / "labels")) for path in images])
+        return [(path.stem, path) for path in images]
 
 
 def _official(path: Path, split: str) -> set[int]:

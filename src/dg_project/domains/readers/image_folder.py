@@ -19,6 +19,11 @@ class ImageFolderReader(Reader):
 
     def read(self, split: str) -> Listing:
         """List the images class by class."""
+        return Listing([(name, partial(_sample, path)) for name, path in self.images(split)],
+                       [folder.name for folder in folders_in(self.place.folder)])
+
+    def images(self, split: str) -> list[tuple[str, Path]]:
+        """List the images class by class; who asks for images alone does not read their folders' names."""
         folders = folders_in(self.place.folder)
         if not folders:
             raise DataError(f"there is no class folder in '{self.place.folder}'.{unpack_hint(self.place.folder)} The "
@@ -26,8 +31,7 @@ class ImageFolderReader(Reader):
         images = [path for folder in folders for path in images_in(folder)]
         if split != ALL:
             images = self._in_list(images, split)
-        return Listing([(path.relative_to(self.place.folder).with_suffix("").as_posix(), partial(_sample, path))
-                        for path in images], [folder.name for folder in folders])
+        return [(path.relative_to(self.place.folder).with_suffix("").as_posix(), path) for path in images]
 
     def _in_list(self, images: list[Path], split: str) -> list[Path]:
         above = self.place.folder.parent

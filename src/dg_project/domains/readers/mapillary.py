@@ -20,13 +20,18 @@ class MapillaryReader(Reader):
 
     def read(self, split: str) -> Listing:
         """List a split; train, val and test may stand for training, validation and testing."""
-        folder = self.place.folder / _SPLITS.get(split, split)
-        images = need_images(folder / "images", "The mapillary reader expects <root>/<domain>/{training,validation}/"
-                                                "{images,labels,instances}; correct data.splits or data.root")
+        images, folder = self.images(split), self.place.folder / _SPLITS.get(split, split)
         self._check_version()
         truth = folder / "v1.2" if (folder / "v1.2").is_dir() else folder  # as the package of v2.0 brings v1.2
         need_folder(truth / "labels", "The mapillary reader expects the masks there; the testing split has none")
-        return Listing([(path.stem, partial(_sample, path, truth)) for path in images])
+        return Listing([(name, partial(_sample, path, truth)) for name, path in images])
+
+    def images(self, split: str) -> list[tuple[str, Path]]:
+        """List the images of a split; no mask is needed, and its version does not matter."""
+        folder = self.place.folder / _SPLITS.get(split, split) / "images"
+        return [(path.stem, path) for path in need_images(
+            folder, "The mapillary reader expects <root>/<domain>/{training,validation}/{images,labels,instances}; "
+                    "correct data.splits or data.root")]
 
     def _check_version(self) -> None:
         """The ids of v2.0 are other ones, and its masks would be read without an error."""

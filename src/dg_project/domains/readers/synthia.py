@@ -19,11 +19,16 @@ class SYNTHIAReader(Reader):
 
     def read(self, split: str) -> Listing:
         """List a split."""
+        images = self.images(split)
+        labels = need_folder(self.place.folder / "GT" / "LABELS", "The synthia reader expects the masks there")
+        return Listing([(name, partial(_sample, path, labels)) for name, path in images])
+
+    def images(self, split: str) -> list[tuple[str, Path]]:
+        """List the images of a split; no mask is needed."""
         folder = self.place.folder
         images = need_images(folder / "RGB", "The synthia reader expects <root>/<domain>/RGB and GT/LABELS, as in "
                                              "RAND_CITYSCAPES; correct data.root")
-        labels = need_folder(folder / "GT" / "LABELS", "The synthia reader expects the masks there")
-        return Listing([(path.stem, partial(_sample, path, labels)) for path in listed(images, split, folder)])
+        return [(path.stem, path) for path in listed(images, split, folder)]
 
 
 def _sample(image: Path, labels: Path) -> RawSample:

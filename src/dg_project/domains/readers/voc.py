@@ -34,8 +34,21 @@ class VOCReader(Reader):
 
     def read(self, split: str) -> Listing:
         """List ``ImageSets/Main/<split>.txt``."""
+        folder, named = self._named(split, "JPEGImages", "Annotations", "ImageSets/Main")
+        return Listing([(image_id, partial(self._sample, folder, image_id, image)) for image_id, image in named])
+
+    def images(self, split: str) -> list[tuple[str, Path]]:
+        """List the images that ``ImageSets/Main/<split>.txt`` names."""
+        folder, named = self._named(split, "JPEGImages", "ImageSets/Main")
+        if missing := [image_id for image_id, image in named if image is None]:
+            raise DataError(f"the split list '{folder / 'ImageSets' / 'Main' / split}.txt' names '{missing[0]}', which "
+                            f"is not in '{folder / 'JPEGImages'}'; add the image or take the line out")
+        return [(image_id, image) for image_id, image in named if image is not None]
+
+    def _named(self, split: str, *needed: str) -> tuple[Path, list[tuple[str, Path | None]]]:
+        """Return the folder of the data set, and the ids of a split's list with the image of each, if there is one."""
         folder = inside(self.place.folder, self.options.year)
-        for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        for part in needed:
             need_folder(folder / part, "The voc reader expects <root>/<domain>/<year>/{JPEGImages,Annotations,"
                                        "ImageSets/Main}; data.options.year names the middle folder")
         listed = folder / "ImageSets" / "Main" / f"{split}.txt"
@@ -50,7 +63,7 @@ class VOCReader(Reader):
                             "the images there")
         names = [line.strip() for line in lines if line.strip()]
         ids = [name if name in images else _MEMBERSHIP.sub("", name) for name in names]
-        return Listing([(image_id, partial(self._sample, folder, image_id, images.get(image_id))) for image_id in ids])
+        return folder, [(image_id, images.get(image_id)) for image_id in ids]
 
     def _sample(self, folder: Path, image_id: str, image: Path | None) -> RawSample:
         annotation = inside(folder, f"Annotations/{image_id}.xml")

@@ -46,11 +46,18 @@ class YOLOReader(Reader):
         """List the images of a split: those below its folder, or in its list."""
         described = self._description()
         names = self._names(described)
-        images = [image for place in self._places(described, split) for image in self._images(place)]
+        images = self._all_images(described, split)
         if images and not any(_labels(image).parent.is_dir() for image in images):
             raise DataError(f"the folder '{_labels(images[0]).parent}' with the labels of '{images[0].parent}' is "
                             f"missing.{unpack_hint(self.place.folder)} Put it beside the folder of the images")
         return Listing([(self._id(image), partial(_sample, image, names)) for image in images], list(names.values()))
+
+    def images(self, split: str) -> list[tuple[str, Path]]:
+        """List the images of a split; no text file beside them is opened."""
+        return [(self._id(image), image) for image in self._all_images(self._description(), split)]
+
+    def _all_images(self, described: dict[str, Any], split: str) -> list[Path]:
+        return [image for place in self._places(described, split) for image in self._images(place)]
 
     def _description(self) -> dict[str, Any]:
         """Return the content of data.yaml, or {} where there is none."""

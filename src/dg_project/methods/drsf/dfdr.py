@@ -44,6 +44,10 @@ class Parts:
     private: Tensor
     reassembled: Tensor
 
+    def rows(self, rows: Tensor) -> Parts:
+        """Return the given rows (int64 indices) of every part."""
+        return Parts(self.feature[rows], self.shared[rows], self.private[rows], self.reassembled[rows])
+
 
 def _gate(inputs: int, channels: int, reduction: int) -> nn.Sequential:
     hidden = max(8, channels // reduction)

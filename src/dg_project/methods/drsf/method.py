@@ -68,7 +68,7 @@ class DRSF(Method):
         inputs = self.model.prepare(batch.images, batch.targets)
         features, parts = self._features(batch, inputs)
         mix, labels = mixing_weights(batch.pair_id, batch.domain_id, len(self.domains), self.params.alpha)
-        rows = torch.where((batch.domain_id == 0) | self.params.task_on_pseudo)[0]
+        rows = self.task_rows(batch)
         losses: dict[str, Tensor] = {}
         if self.instance_adversary is None:
             maps = self.model.neck(take(features, rows))
@@ -84,8 +84,17 @@ class DRSF(Method):
             losses |= self._dfdr_losses(self.aux, parts, inputs, batch)
         if self.image_adversary is not None:
             last = features[self.model.backbone.last]
-            losses["loss_adv_image"] = self.image_adversary(last, batch.domain_id, mix, labels)
+            fused = self.image_mix(batch, (mix, labels))
+            losses["loss_adv_image"] = self.image_adversary(last, batch.domain_id, *fused)
         return losses
+
+    def task_rows(self, batch: Batch) -> Tensor:
+        """Return the rows (n,) int64 that the task loss sees."""
+        return torch.where((batch.domain_id == 0) | self.params.task_on_pseudo)[0]
+
+    def image_mix(self, batch: Batch, pairs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return weights and labels of the images that the image discriminator sees fused: those of the ``pairs``."""
+        return pairs
 
     def _features(self, batch: Batch, inputs: Inputs) -> tuple[Features, Parts | None]:
         if self.dfdr is None:

@@ -16,16 +16,20 @@ _NO_MATTER = {"workspace", "reporting", "pretrain_ldm"}
 """Parameters that change no record."""
 
 
-def train_cells(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame, grid: GridParams,
-                parameters: dict[str, Any]) -> FolderWriter:
-    """Train each row with each seed on the same images; return a writer of ``<row>/seed<n>/`` folders."""
+def train_cells(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame, adapt: pd.DataFrame,
+                grid: GridParams, parameters: dict[str, Any]) -> FolderWriter:
+    """Train each row with each seed on the same images, those that adapt on unlabelled ones too.
+
+    Returns:
+        A writer of ``<row>/seed<n>/`` folders.
+    """
     from dg_project.experiment import TrainingData
     from dg_project.grid import train_cells
     from dg_project.pipelines.paths import locate, read_parameters
     from dg_project.workspace import publish_folders
 
     settings = read_parameters(parameters)
-    data = TrainingData(source, locate(settings.data.root), pseudo, pseudo_images)
+    data = TrainingData(source, locate(settings.data.root), pseudo, pseudo_images, adapt=adapt)
     return publish_folders(train_cells(settings, grid, data, locate(settings.workspace)))
 
 

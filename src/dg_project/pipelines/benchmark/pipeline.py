@@ -19,7 +19,8 @@ def create_pipeline(name: str = "benchmark") -> Pipeline:
     grid, records = f"params:{name}", f"{name}_records"
     facts = update_wrapper(partial(nodes.state_facts, pipeline=name), nodes.state_facts)
     cells = Pipeline([
-        Node(nodes.train_cells, ["source_manifest", "pseudo_images", "pseudo_manifest", grid, "parameters"],
+        Node(nodes.train_cells,
+             ["source_manifest", "pseudo_images", "pseudo_manifest", "adapt_manifest", grid, "parameters"],
              f"{name}_models", name="train_cells"),
         Node(nodes.score_cells,
              [f"{name}_models", "source_manifest", "target_manifest", grid, "parameters", "params:run_id"],
@@ -28,4 +29,5 @@ def create_pipeline(name: str = "benchmark") -> Pipeline:
         Node(nodes.make_table, [records, "params:task", grid], f"{name}_table", name="make_table"),
         Node(nodes.draw_chart, [records, "params:task", grid], f"{name}_chart", name="draw_chart"),
     ], namespace=name, prefix_datasets_with_namespace=False)
-    return ingestion.create_pipeline() + synthesis.create_pipeline() + sampling.create_pipeline() + cells
+    return (ingestion.create_pipeline() + ingestion.create_adapt_pipeline() + synthesis.create_pipeline()
+            + sampling.create_pipeline() + cells)

@@ -31,6 +31,43 @@ def ingest_targets(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
     return manifest, [message for _, skipped in parts for message in skipped]
 
 
+def ingest_adapt(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
+    """Read the images of ``data.adapt_split`` of every target domain, and no label of them; nothing without a split."""
+    return _unlabelled(data, data.adapt_split)
+
+
+def ingest_adapt_always(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
+    """Read what ``ingest_adapt`` reads, for a run that is about adaptation: without a split, the one called adapt."""
+    return _unlabelled(data, data.adapt_split or "adapt")
+
+
+def _unlabelled(data: DataParams, split: str | None) -> tuple[pd.DataFrame, list[str]]:
+    import pandas
+
+    from dg_project.domains.manifest import ADAPT, COLUMNS
+    from dg_project.domains.readers import configured, read_domain
+
+    if split is None:
+        return pandas.DataFrame(columns=list(COLUMNS)), []
+    parts = [read_domain(role="adapt", **configured(data, locate(data.root), name, {ADAPT: split}))
+             for name in data.targets]
+    manifest = pandas.concat([manifest for manifest, _ in parts], ignore_index=True)
+    return manifest, [message for _, skipped in parts for message in skipped]
+
+
+def make_adapt_card(adapt: pd.DataFrame, target: pd.DataFrame, skipped: list[str]) -> dict[str, Any]:
+    """Count the unlabelled images and return it.
+
+    Raises:
+        DataError: one of them is also a test image of its domain.
+    """
+    from dg_project.domains.card import unlabelled_card
+
+    card = unlabelled_card(adapt, target, skipped)
+    logger.info("unlabelled target images, opened by methods that adapt: %s", card["images"] or "none")
+    return card
+
+
 def make_card(source: pd.DataFrame, target: pd.DataFrame, skipped_source: list[str], skipped_target: list[str],
               data: DataParams) -> dict[str, Any]:
     """Count what was read, print it and return it."""

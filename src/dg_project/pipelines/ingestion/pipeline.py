@@ -1,4 +1,4 @@
-"""``params:data`` -> source_manifest, target_manifest, data_card."""
+"""``params:data`` -> source_manifest, target_manifest, data_card; for adaptation, adapt_manifest and adapt_card."""
 
 from __future__ import annotations
 
@@ -14,4 +14,14 @@ def create_pipeline() -> Pipeline:
         Node(nodes.ingest_targets, "params:data", ["target_manifest", "skipped_target"], name="ingest_targets"),
         Node(nodes.make_card, ["source_manifest", "target_manifest", "skipped_source", "skipped_target", "params:data"],
              "data_card", name="count_images_and_boxes"),
+    ], namespace="ingestion", prefix_datasets_with_namespace=False)
+
+
+def create_adapt_pipeline(always: bool = False) -> Pipeline:
+    """Return the ingestion of unlabelled target images; without ``data.adapt_split`` there are none, unless always."""
+    return Pipeline([
+        Node(nodes.ingest_adapt_always if always else nodes.ingest_adapt, "params:data",
+             ["adapt_manifest", "skipped_adapt"], name="ingest_adapt"),
+        Node(nodes.make_adapt_card, ["adapt_manifest", "target_manifest", "skipped_adapt"], "adapt_card",
+             name="count_unlabelled_images"),
     ], namespace="ingestion", prefix_datasets_with_namespace=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dg_project.parameters import DataParams, Parameters, ReportingParams
+from dg_project.parameters import DataParams, Parameters
 from dg_project.pipelines.lazy import figure, pd
 from dg_project.pipelines.paths import locate, read_parameters
 
@@ -13,9 +13,9 @@ BASELINE = "erm"
 
 
 def make_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per method and metric, one column per domain."""
+    """Return one row per method and metric, with its setting (DG or UDA) and one column per domain."""
     order = list(dict.fromkeys(results["domain"]))
-    wide = results.pivot_table(index=["method", "metric"], columns="domain", values="value", sort=False)
+    wide = results.pivot_table(index=["method", "setting", "metric"], columns="domain", values="value", sort=False)
     return wide[order].reset_index()
 
 
@@ -28,13 +28,13 @@ def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: 
 
     settings = read_parameters(parameters)
     models = by_method(predictions)
-    images = _scored(source, target, settings)
+    images = scored(source, target, settings)
     drawn = bootstrap(SCORERS[settings.task], models, images, settings.classes, locate(settings.data.root))
     baseline = BASELINE if BASELINE in models else next(iter(models))
     return drawn.intervals(), drawn.differences(baseline)
 
 
-def _scored(source: pd.DataFrame, target: pd.DataFrame, settings: Parameters) -> pd.DataFrame:
+def scored(source: pd.DataFrame, target: pd.DataFrame, settings: Parameters) -> pd.DataFrame:
     """Return what was scored: the test images, or the objects in them."""
     from dg_project.evaluation.predict import scored_rows
     from dg_project.experiment import task_rows
@@ -50,11 +50,16 @@ def draw_domains(intervals: pd.DataFrame, gains: pd.DataFrame, data: DataParams)
     return domain_chart(intervals, gains, metric=str(intervals["metric"].iloc[0]), source=data.source)
 
 
+def first_is_baseline(table: pd.DataFrame) -> list[str]:
+    """Return the methods of a table, the baseline first; one name where ERM is its own baseline."""
+    return [str(name) for name in dict.fromkeys(table["method"])]
+
+
 def draw_losses(results: pd.DataFrame, history: pd.DataFrame, baseline_history: pd.DataFrame) -> figure.Figure:
-    """Draw the losses of the method, which comes last in the results, and of the baseline by step."""
+    """Draw the losses of the method and of the baseline by step; the results name the two, the baseline first."""
     from dg_project.figures.loss_curves import loss_curves
 
-    return loss_curves({BASELINE: baseline_history, results["method"].iloc[-1]: history})
+    return loss_curves(dict(zip(first_is_baseline(results), (baseline_history, history), strict=False)))
 
 
 def draw_erm_losses(history: pd.DataFrame) -> figure.Figure:
@@ -72,7 +77,7 @@ def draw_panels(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.Data
 
     settings = read_parameters(parameters)
     reporting = settings.reporting
-    return prediction_panels(by_method(predictions), _scored(source, target, settings), locate(settings.data.root),
+    return prediction_panels(by_method(predictions), scored(source, target, settings), locate(settings.data.root),
                              settings.classes, scenes=reporting.panel_scenes,
                              score_threshold=reporting.score_threshold)
 
@@ -83,24 +88,3 @@ def draw_pseudo_domains(source: pd.DataFrame, root: str, pseudo: pd.DataFrame, p
     from dg_project.figures.pseudo_sheet import pseudo_sheet
 
     return pseudo_sheet(select(source, split="train"), locate(root), pseudo, pseudo_images)
-
-
-def draw_feature_shift(model: Path, source: pd.DataFrame, target: pd.DataFrame, root: str, pseudo: pd.DataFrame,
-                       pseudo_images: Path, reporting: ReportingParams, device: str) -> figure.Figure:
-    """Draw where source, pseudo and target images lie in the feature space of the trained model."""
-    import numpy as np
-    import pandas
-
-    from dg_project.domains.manifest import select
-    from dg_project.evaluation.features import domain_shift, embed
-    from dg_project.experiment import features, rows_of
-    from dg_project.figures.feature_shift import feature_shift
-
-    def first(rows: pd.DataFrame) -> pd.DataFrame:
-        return rows_of(model, rows).groupby("domain", sort=False).head(reporting.feature_images)
-
-    seen = first(pandas.concat([select(source, split="test"), select(target, split="test")], ignore_index=True))
-    made = first(pseudo[pseudo["kept"]])
-    found = np.concatenate([features(model, seen, locate(root), device), features(model, made, pseudo_images, device)])
-    domains, roles = ([*seen[column], *made[column]] for column in ("domain", "role"))
-    return feature_shift(embed(found), domains, roles, domain_shift(found, domains, seen["domain"].iloc[0]))

@@ -6,25 +6,26 @@ from pathlib import Path
 from typing import Any
 
 from dg_project.pipelines.lazy import pd
+from dg_project.pipelines.reporting.card import ONE_SEED, RENDERED
 from dg_project.pipelines.reporting.nodes import BASELINE
 
-_LIMITS = [
-    "One run, one seed: the intervals speak of the choice of test scenes, not of the training. `make bench` repeats "
-    "methods over seeds.",
-    "On the embedded data, Streets, all images are rendered: the numbers rank methods on it and say nothing about real "
-    "streets.",
-]
+_LIMITS = [ONE_SEED, RENDERED]
 _ALT = {
     "domain_chart": ("Scores by domain", "Bars of each method's score in the source, each target and their mean."),
     "prediction_panels": ("Same scenes, every weather", "What each model finds in the same scenes in all domains."),
+    "class_gains": ("Gains by class", "Difference between method and baseline in each class and domain, as colours."),
+    "hardest_images": ("Hardest images", "The images with the lowest score of their own in each domain."),
+    "allocation_chart": ("The closed loop", "Difficulty of each pseudo domain by round, and its share of the images."),
     "pseudo_sheet": ("Pseudo domains", "Source images beside the images that the diffusion model made of them."),
-    "feature_shift": ("Feature shift", "Source, pseudo and target images as points in the model's feature space."),
+    "feature_shift": ("Feature shift", "Source, pseudo and target images as points in each model's feature space."),
+    "gate_maps": ("Channels and gates", "Feature maps, channel entropies and gates in several versions of a scene."),
     "loss_curves": ("Training", "Losses of each model by training step."),
 }
 
 
 def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: pd.DataFrame, gains: pd.DataFrame,
-                 data_card: dict[str, Any], parameters: dict[str, Any], run_id: str, **figures: Path) -> str:
+                 data_card: dict[str, Any], parameters: dict[str, Any], run_id: str, model_card: str,
+                 **figures: Path) -> str:
     """Return the page as HTML with the figures inside.
 
     Args:
@@ -35,31 +36,41 @@ def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: p
         data_card: what was ingested.
         parameters: all parameters of the run.
         run_id: version of the run.
+        model_card: Markdown of the model's domain-robustness card.
         figures: name -> path of the image.
     """
     from dg_project.domains.card import format_card
     from dg_project.evaluation.records import with_intervals
+    from dg_project.figures.model_card import card_as_html
     from dg_project.figures.report import Picture, Report, render_report
+    from dg_project.figures.style import method_label
     from dg_project.provenance import versions
 
     plain = {key: value.model_dump(mode="json") if hasattr(value, "model_dump") else value
              for key, value in parameters.items()}
     methods = list(dict.fromkeys(results["method"]))
     return render_report(Report(
-        title=f"{' against '.join(reversed([m.upper() for m in methods]))} in unseen weather",
-        summary=_summary(plain, methods), facts=_facts(results, plain, run_id),
+        title=f"{' against '.join(reversed([method_label(m) for m in methods]))} in unseen weather",
+        summary=_summary(results, plain, methods), facts=_facts(results, plain, run_id),
         records=with_intervals(results, intervals), baseline=BASELINE if BASELINE in methods else methods[0],
         differences=gains, interval_note="95% bootstrap interval over test scenes", data_card=format_card(data_card),
         pictures=[Picture(_ALT[name][0], figures[name], _ALT[name][1]) for name in _ALT if name in figures],
         per_class=_per_class(class_scores), parameters=plain,
-        versions=versions(), limits=_LIMITS))
+        versions=versions(), limits=_LIMITS, card=card_as_html(model_card)))
 
 
-def _summary(parameters: dict[str, Any], methods: list[str]) -> str:
+def _summary(results: pd.DataFrame, parameters: dict[str, Any], methods: list[str]) -> str:
+    from dg_project.figures.style import method_label
+
     data, training = parameters["data"], parameters["training"]
-    return (f"{' and '.join(m.upper() for m in methods)} trained for {training['max_steps']} steps of "
+    text = (f"{' and '.join(method_label(m) for m in methods)} trained for {training['max_steps']} steps of "
             f"{training['images_per_step']} images on '{data['source']}' and scored on test images of "
-            f"{len(data['targets'])} domains that no training saw.")
+            f"{len(data['targets'])} domains")
+    adapted = list(dict.fromkeys(results.loc[results["setting"] == "UDA", "method"]))
+    if not adapted:
+        return text + " that no training saw."
+    return text + (f", of which {' and '.join(method_label(m) for m in adapted)} saw other, unlabelled images in "
+                   f"training ({training['adapt_per_step']} more per step): UDA, not domain generalization.")
 
 
 def _facts(results: pd.DataFrame, parameters: dict[str, Any], run_id: str) -> dict[str, str]:

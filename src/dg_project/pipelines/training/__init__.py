@@ -1,5 +1,17 @@
 """The pipeline ``training``; see pipeline.py."""
 
-from dg_project.pipelines.training.pipeline import create_erm_pipeline, create_pipeline, create_source_pipeline
+from dg_project.pipelines.training.pipeline import (
+    create_erm_pipeline,
+    create_method_pipeline,
+    create_pipeline,
+    create_source_pipeline,
+    create_uda_pipeline,
+)
 
-__all__ = ["create_erm_pipeline", "create_pipeline", "create_source_pipeline"]
+__all__ = [
+    "create_erm_pipeline",
+    "create_method_pipeline",
+    "create_pipeline",
+    "create_source_pipeline",
+    "create_uda_pipeline",
+]

@@ -1,4 +1,7 @@
-"""A method is trained on the source and its pseudo domains. No target is in reach of these functions."""
+"""A method is trained on the source and its pseudo domains. No target is in reach of these functions.
+
+Only those that adapt get target images too: the unlabelled ones of ``adapt_manifest``.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 from dg_project.files import FolderWriter
 from dg_project.pipelines.lazy import pd
+from dg_project.pipelines.paths import locate, read_parameters
 
 
 def train_method(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame,
@@ -25,13 +29,24 @@ def train_baseline(source: pd.DataFrame, parameters: dict[str, Any]) -> tuple[Fo
     return _train("erm", source, parameters)
 
 
+def train_adapting_method(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame, adapt: pd.DataFrame,
+                          parameters: dict[str, Any]) -> tuple[FolderWriter, pd.DataFrame]:
+    """Train ``params:uda.method`` with the unlabelled target images."""
+    return _train(read_parameters(parameters).uda.method, source, parameters, pseudo, pseudo_images, adapt=adapt)
+
+
+def train_adapting_baseline(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame, adapt: pd.DataFrame,
+                            parameters: dict[str, Any]) -> tuple[FolderWriter, pd.DataFrame]:
+    """Train ``params:uda.baseline`` with the same images, for as many steps."""
+    return _train(read_parameters(parameters).uda.baseline, source, parameters, pseudo, pseudo_images, adapt=adapt)
+
+
 def _train(method: str, source: pd.DataFrame, parameters: dict[str, Any], pseudo: pd.DataFrame | None = None,
-           pseudo_images: Path | None = None) -> tuple[FolderWriter, pd.DataFrame]:
+           pseudo_images: Path | None = None, adapt: pd.DataFrame | None = None) -> tuple[FolderWriter, pd.DataFrame]:
     from dg_project.experiment import TrainingData, train_method
-    from dg_project.pipelines.paths import locate, read_parameters
     from dg_project.workspace import publish_folder
 
     settings = read_parameters(parameters)
-    data = TrainingData(source, locate(settings.data.root), pseudo, pseudo_images)
+    data = TrainingData(source, locate(settings.data.root), pseudo, pseudo_images, adapt=adapt)
     trained = train_method(method, settings, data, locate(settings.workspace))
     return publish_folder(trained.folder), trained.history

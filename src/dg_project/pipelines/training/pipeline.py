@@ -9,9 +9,12 @@ from dg_project.pipelines.training import nodes
 
 def create_pipeline() -> Pipeline:
     """Return the training of ``params:method`` and of the baseline that it is compared with."""
-    method = Node(nodes.train_method, ["source_manifest", "pseudo_images", "pseudo_manifest", "parameters"],
-                  ["model", "history"], name="train_method")
-    return Pipeline([_baseline(), method], namespace="training", prefix_datasets_with_namespace=False)
+    return Pipeline([_baseline(), _method()], namespace="training", prefix_datasets_with_namespace=False)
+
+
+def create_method_pipeline() -> Pipeline:
+    """Return the training of ``params:method`` alone."""
+    return Pipeline([_method()], namespace="training", prefix_datasets_with_namespace=False)
 
 
 def create_erm_pipeline() -> Pipeline:
@@ -27,6 +30,20 @@ def create_source_pipeline() -> Pipeline:
     return Pipeline([_baseline(), method], namespace="training", prefix_datasets_with_namespace=False)
 
 
+def create_uda_pipeline() -> Pipeline:
+    """Return the training of ``params:uda.method`` and ``params:uda.baseline``, both with unlabelled target images."""
+    inputs = ["source_manifest", "pseudo_images", "pseudo_manifest", "adapt_manifest", "parameters"]
+    return Pipeline([
+        Node(nodes.train_adapting_baseline, inputs, ["baseline_model", "baseline_history"], name="train_baseline"),
+        Node(nodes.train_adapting_method, inputs, ["model", "history"], name="train_method"),
+    ], namespace="training", prefix_datasets_with_namespace=False)
+
+
 def _baseline() -> Node:
     return Node(nodes.train_baseline, ["source_manifest", "parameters"], ["baseline_model", "baseline_history"],
                 name="train_baseline")
+
+
+def _method() -> Node:
+    return Node(nodes.train_method, ["source_manifest", "pseudo_images", "pseudo_manifest", "parameters"],
+                ["model", "history"], name="train_method")

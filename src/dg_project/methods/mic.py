@@ -1,0 +1,40 @@
+"""MIC (Hoyer et al., CVPR 2023): the baseline of unsupervised domain adaptation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor
+
+from dg_project.domains.batches import Batch
+from dg_project.methods.erm import ERM
+from dg_project.parameters import Params
+from dg_project.tasks.base import TaskModel
+from dg_project.training.consistency import ConsistencyParams, MaskedConsistency
+
+
+class MICParams(ConsistencyParams):
+    """Teacher, pseudo labels and masks."""
+
+
+class MIC(ERM):
+    """``L = L_task(source) + lambda_consistency L_task(masked target, labels of the teacher)``."""
+
+    name: ClassVar[str] = "mic"
+    adapts: ClassVar[bool] = True
+    Params: ClassVar[type[Params]] = MICParams
+    training_only: ClassVar[tuple[str, ...]] = ("consistency",)
+
+    def __init__(self, model: TaskModel, params: MICParams, domains: Sequence[str]) -> None:
+        super().__init__(model, params, domains)
+        self.consistency = MaskedConsistency(self.predictor(), params)
+
+    def begin_step(self) -> None:
+        """Let the teacher follow."""
+        self.consistency.teacher.update(self.predictor())
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Return the task's losses on all labelled rows, and ``loss_consistency``."""
+        guessed = self.consistency.pseudo_label(self.unlabelled(batch))
+        return super().losses(batch, progress) | self.consistency.losses(self.model, guessed)

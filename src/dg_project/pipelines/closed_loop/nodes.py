@@ -1,0 +1,41 @@
+"""A method is trained in rounds; what it finds hard decides what is synthesised next. No target is in reach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dg_project.files import FolderWriter
+from dg_project.pipelines.lazy import figure, pd
+
+
+def train_in_rounds(source: pd.DataFrame, parameters: dict[str, Any]) -> tuple[
+        FolderWriter, pd.DataFrame, FolderWriter, pd.DataFrame, pd.DataFrame]:
+    """Train ``params:method`` in the closed loop.
+
+    Returns:
+        A writer of the model's folder and its history; a writer of the folder of all rounds; the manifest of the last
+        round's training set, relative to that folder; the allocation table.
+    """
+    from dg_project.closed_loop.loop import run_closed_loop
+    from dg_project.diffusion.generator import Generator
+    from dg_project.experiment import TrainingData
+    from dg_project.pipelines.paths import locate, locate_checkpoint, locate_ldm, read_parameters
+    from dg_project.styles.recognition import Recogniser
+    from dg_project.training.device import resolve_device
+    from dg_project.workspace import publish_folder
+
+    settings = read_parameters(parameters)
+    device, clip = resolve_device(settings.training.device), settings.sampling.gate.clip
+    recognise = Recogniser(locate_checkpoint(clip), settings.data.classes, device) if clip else None
+    outcome = run_closed_loop(
+        settings.method, settings, TrainingData(source, locate(settings.data.root)),
+        Generator.from_params(locate_ldm(settings.ldm), device), locate(settings.workspace), recognise)
+    return (publish_folder(outcome.trained.folder), outcome.trained.history, publish_folder(outcome.rounds),
+            outcome.pseudo, outcome.allocation)
+
+
+def draw_allocation(allocation: pd.DataFrame) -> figure.Figure:
+    """Draw how hard each pseudo domain was after each round, and how the images were divided."""
+    from dg_project.figures.allocation_chart import allocation_chart
+
+    return allocation_chart(allocation)

@@ -1,0 +1,79 @@
+"""A trained model becomes files for other programs, each compared with it on real images."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dg_project.files import FolderWriter
+from dg_project.parameters import DataParams, ExportFormat, ExportParams
+from dg_project.pipelines.lazy import pd
+from dg_project.pipelines.paths import locate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dg_project.deploy.parity import Parity
+
+logger = logging.getLogger(__name__)
+
+
+def export_model(model: Path, source: pd.DataFrame, data: DataParams, params: ExportParams,
+                 workspace: str) -> tuple[FolderWriter, dict[str, Any]]:
+    """Export the model in every format of ``export.format``; return a writer of the folder, and its card."""
+    from dg_project.deploy import export
+    from dg_project.deploy.decoding import CARD, FILES
+    from dg_project.files import atomic_folder, folder_hash
+    from dg_project.workspace import place, publish_folder
+
+    images = _parity_images(model, source, locate(data.root), params.parity_images)
+    identity = folder_hash(model)
+    finished = place(locate(workspace), "export", identity, params) / "export"
+    with atomic_folder(finished) as folder:
+        parities = _export(model, {kind: folder / FILES[kind] for kind in params.format}, images)
+        card = export.card(model, parities, f"{len(images)} test images of `{data.source}`", identity)
+        (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
+        (folder / "README.md").write_text(export.readme(card))
+    return publish_folder(finished), card
+
+
+def _export(model: Path, files: dict[ExportFormat, Path], images: Sequence[Tensor]) -> dict[ExportFormat, Parity]:
+    """Write every format and measure it; what disagrees raises."""
+    from dg_project.deploy.export import check_parity, export_graphs
+
+    graphs: dict[ExportFormat, Path] = {kind: file for kind, file in files.items() if kind != "mlflow"}
+    logger.info("exporting to %s", ", ".join(files))
+    found = export_graphs(model, graphs, images) if graphs else {}
+    if "mlflow" in files:
+        from dg_project.pipelines.export.mlflow_model import pyfunc_parity, save_pyfunc
+
+        save_pyfunc(model, files["mlflow"], images[0])
+        found["mlflow"] = check_parity("mlflow", pyfunc_parity(model, files["mlflow"], images))
+    for kind, one in found.items():
+        logger.info("%s agrees with the trained model on %d images; largest differences: %s", kind, one.images,
+                    one.largest)
+    return found
+
+
+def _parity_images(model: Path, source: pd.DataFrame, root: Path, count: int) -> list[Tensor]:
+    """Return test images of the source (or the objects in them), spread evenly, as (3, h, w) in [0, 1]."""
+    import numpy as np
+
+    from dg_project.domains.dataset import ManifestDataset
+    from dg_project.domains.manifest import select
+    from dg_project.errors import DataError
+    from dg_project.experiment import task_rows
+    from dg_project.methods.artifact import read_card
+
+    spec = read_card(model)[0]
+    rows = select(source, split="test")
+    if rows.empty:
+        raise DataError("export: the source has no test image to compare the models on; name its test split under "
+                        "data.splits.test and run the ingestion again")
+    rows = task_rows(rows, spec.task, spec.head)
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))
+    dataset = ManifestDataset(rows.iloc[chosen], root, cache=False)
+    return [dataset[k][0].float() / 255 for k in range(len(dataset))]

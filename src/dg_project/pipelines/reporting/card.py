@@ -1,0 +1,33 @@
+"""The card of the trained model, written from what the run left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dg_project.pipelines.lazy import pd
+from dg_project.pipelines.paths import read_parameters
+from dg_project.pipelines.reporting.nodes import first_is_baseline
+
+ONE_SEED = ("One run, one seed: the intervals speak of the choice of test scenes, not of the training. `make bench` "
+            "repeats methods over seeds.")
+RENDERED = ("On the embedded data, Streets, all images are rendered: the numbers rank methods on it and say nothing "
+            "about real streets.")
+EMBEDDED = "data/01_raw/streets"
+
+
+def write_card(model: Path, results: pd.DataFrame, intervals: pd.DataFrame, data_card: dict[str, Any],
+               parameters: dict[str, Any], run_id: str) -> str:
+    """Return the domain-robustness card of the model as Markdown."""
+    from dg_project.evaluation.records import with_intervals
+    from dg_project.figures.model_card import ModelFacts, model_card
+    from dg_project.files import folder_hash
+    from dg_project.methods.artifact import read_card
+
+    spec, trained = read_card(model)
+    names = first_is_baseline(results)
+    root = read_parameters(parameters).data.root
+    return model_card(with_intervals(results, intervals), ModelFacts(
+        spec=spec.model_dump(mode="json"), trained=trained, identity=folder_hash(model), run=run_id,
+        data_card=data_card, limits=[ONE_SEED, *([RENDERED] if root == EMBEDDED else [])],
+        baseline=names[0] if len(names) > 1 else None))
