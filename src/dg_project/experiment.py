@@ -263,7 +263,8 @@ def _train(plan: _Plan) -> None:
     others = None
     if data.pseudo is not None and data.pseudo_root is not None:
         others = ManifestDataset(data.pseudo, data.pseudo_root, data.source_root, parts)
-    stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, seed, params.flip)
+    stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, seed, params.flip,
+                         params.pseudo_per_source)
     result = train(method, stream, params, plan.folder, seed=seed, validate=_validation(plan))
     if not crew.in_main_process():
         return

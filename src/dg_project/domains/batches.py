@@ -78,8 +78,8 @@ class BatchStream:
     """Endless batches of ``images_per_step`` images.
 
     ``source`` draws source images; ``mixed`` draws from source and kept pseudo images, each equally likely; ``paired``
-    draws source images together with up to m of their own kept pseudo images. Images come in random epochs (every
-    image once), and the domains of a pair rotate at random. A flip is shared by all rows of one ``pair_id``.
+    draws source images together with up to ``partners`` of their own kept pseudo images. Images come in random epochs
+    (every image once), and the domains of a pair rotate at random. A flip is shared by all rows of one ``pair_id``.
 
     Args:
         source: source training images.
@@ -89,6 +89,7 @@ class BatchStream:
         images_per_step: rows of every batch.
         seed: the only source of randomness, beside the step.
         flip: probability of a horizontal flip.
+        partners: pseudo images beside each source image of ``paired`` batches. Fewer leave room for more scenes.
 
     Raises:
         DataError: no images, or pseudo images that belong to no domain or source image.
@@ -96,13 +97,14 @@ class BatchStream:
     """
 
     def __init__(self, source: ManifestDataset, pseudo: ManifestDataset | None, domains: list[str],
-                 batching: Batching, images_per_step: int, seed: int, flip: float) -> None:
+                 batching: Batching, images_per_step: int, seed: int, flip: float, partners: int = 2) -> None:
         if batching not in ("source", "mixed", "paired"):
             raise ParameterError(f"unknown batching '{batching}'; use source, mixed or paired")
         if not len(source):
             raise DataError("there is no source training image; check the training split and the data root")
         self.source, self.pseudo, self.domains = source, pseudo, list(domains)
         self.batching, self.images_per_step, self.seed, self.flip = batching, images_per_step, seed, flip
+        self.partners = partners
         self._domain_ids, self._pair_ids = self._ids()
         self._partners = self._kept_partners()
         self._pool: list[Item] = [(0, i) for i in range(len(source))]
@@ -214,11 +216,11 @@ class BatchStream:
         return [self._pool[self._epoch_order(epoch)[offset]] for epoch, offset in places]
 
     def _paired_items(self, step: int, rng: np.random.Generator) -> list[Item]:
-        """Groups of one source image and m of its kept pseudo images, ``images_per_step`` items in all.
+        """Groups of one source image and some of its kept pseudo images, ``images_per_step`` items in all.
 
-        A group of which the gate left fewer than m pseudo images is shorter; further groups fill the batch up.
+        A group of which the gate left too few pseudo images is shorter; further groups fill the batch up.
         """
-        groups = max(1, self.images_per_step // (1 + min(len(self.domains) - 1, 2)))
+        groups = max(1, self.images_per_step // (1 + min(len(self.domains) - 1, self.partners)))
         partners_each = max(1, min(len(self.domains) - 1, self.images_per_step // groups - 1))
         anchors = [index for _, index in self._draw(step, groups)]
         items: list[Item] = []
