@@ -65,6 +65,13 @@ def check(ldm: LDMParams, device: torch.device) -> Checkpoint | None:
     return checkpoint
 
 
+def resolve_dtype(name: str, device: torch.device) -> str:
+    """Return the number format that ``auto`` means: bfloat16 where the CPU multiplies matrices of it, else float32."""
+    if name != "auto":
+        return name
+    return "bfloat16" if device.type == "cpu" and torch.cpu._is_amx_tile_supported() else "float32"
+
+
 def choose_mode(ldm: LDMParams, checkpoint: Checkpoint) -> type[Mode]:
     """Return the mode that ``ldm.mode`` means for this checkpoint.
 
@@ -93,6 +100,7 @@ def open_pipeline(ldm: LDMParams, device: torch.device) -> tuple[Any, type[Mode]
         ParameterError: parameters that exclude one another.
     """
     quiet()
+    ldm = ldm.model_copy(update={"dtype": resolve_dtype(ldm.dtype, device)})
     located = ldm.model_copy(update={"checkpoint": str(resolve(ldm.checkpoint, ldm.variant))})
     checkpoint = check(located, device)
     assert checkpoint is not None

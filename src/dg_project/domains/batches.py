@@ -86,9 +86,9 @@ class BatchStream:
     """Endless batches of ``images_per_step`` images.
 
     ``source`` draws source images; ``mixed`` draws from source and kept pseudo images, each equally likely; ``paired``
-    draws source images together with up to m of their own kept pseudo images. Images come in random epochs (every
-    image once), and the domains of a pair rotate at random. A flip is shared by all rows of one ``pair_id``. Where
-    ``source`` draws from several source domains, a step sees equally many images of each, in epochs of their own.
+    draws source images together with up to ``partners`` of their own kept pseudo images. Images come in random epochs
+    (every image once), and the domains of a pair rotate at random. A flip is shared by all rows of one ``pair_id``.
+    Where ``source`` draws from several source domains, a step sees equally many images of each, in epochs of their own.
 
     Args:
         source: source training images.
@@ -98,6 +98,7 @@ class BatchStream:
         images_per_step: rows of every batch.
         seed: the only source of randomness, beside the step.
         flip: probability of a horizontal flip.
+        partners: pseudo images beside each source image of ``paired`` batches. Fewer leave room for more scenes.
         adapt: (step, number of a part, number of parts) -> the ``adapt`` of that part's batch; without it, the batches
             are the same ones.
 
@@ -107,7 +108,7 @@ class BatchStream:
     """
 
     def __init__(self, source: ManifestDataset, pseudo: ManifestDataset | None, domains: list[str],
-                 batching: Batching, images_per_step: int, seed: int, flip: float,
+                 batching: Batching, images_per_step: int, seed: int, flip: float, partners: int = 2,
                  adapt: Callable[[int, int, int], Batch] | None = None) -> None:
         if batching not in ("source", "mixed", "paired"):
             raise ParameterError(f"unknown batching '{batching}'; use source, mixed or paired")
@@ -116,6 +117,7 @@ class BatchStream:
         self.source, self.pseudo, self.domains = source, pseudo, list(domains)
         self.batching, self.images_per_step, self.seed, self.flip = batching, images_per_step, seed, flip
         self.adapt = adapt
+        self.partners = partners
         self._domain_ids, self._pair_ids = self._ids()
         self._partners = self._kept_partners()
         self._pools: list[list[Item]] = self._pools_of_source()
@@ -248,11 +250,11 @@ class BatchStream:
         return items
 
     def _paired_items(self, step: int, rng: np.random.Generator) -> list[Item]:
-        """Groups of one source image and m of its kept pseudo images, ``images_per_step`` items in all.
+        """Groups of one source image and some of its kept pseudo images, ``images_per_step`` items in all.
 
-        A group of which the gate left fewer than m pseudo images is shorter; further groups fill the batch up.
+        A group of which the gate left too few pseudo images is shorter; further groups fill the batch up.
         """
-        groups = max(1, self.images_per_step // (1 + min(len(self.domains) - 1, 2)))
+        groups = max(1, self.images_per_step // (1 + min(len(self.domains) - 1, self.partners)))
         partners_each = max(1, min(len(self.domains) - 1, self.images_per_step // groups - 1))
         anchors = [index for _, index in self._draw(step, groups)]
         items: list[Item] = []

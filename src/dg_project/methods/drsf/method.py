@@ -25,6 +25,7 @@ class DRSFParams(Params):
     lambda_align: float = Field(0.1, ge=0)
     lambda_rea: float = Field(0.01, ge=0)
     gamma: float = Field(0.1, ge=0, description="weight of the cosine term inside the alignment loss")
+    lambda_adv: float = Field(1.0, ge=0, description="weight of both discriminators' losses")
     alpha: float = Field(1.0, gt=0, description="domains are mixed with Dirichlet(alpha)")
     grl_image: float = Field(0.025, ge=0, description="reversed gradient of the image discriminator; 0 leaves it out")
     grl_instance: float = Field(0.1, ge=0, description="the same of the instance discriminator (detection)")
@@ -35,7 +36,7 @@ class DRSFParams(Params):
 
 
 class DRSF(Method):
-    """``L = L_task(source) + lambda_align L_align + lambda_rea L_rea + L_adv``."""
+    """``L = L_task(source) + lambda_align L_align + lambda_rea L_rea + lambda_adv L_adv``."""
 
     name: ClassVar[str] = "drsf"
     batching: ClassVar[Batching] = "paired"
@@ -86,7 +87,8 @@ class DRSF(Method):
             last = features[self.model.backbone.last]
             fused = self.image_mix(batch, (mix, labels))
             losses["loss_adv_image"] = self.image_adversary(last, batch.domain_id, *fused)
-        return losses
+        return {name: self.params.lambda_adv * value if name.startswith("loss_adv") else value
+                for name, value in losses.items()}
 
     def task_rows(self, batch: Batch) -> Tensor:
         """Return the rows (n,) int64 that the task loss sees."""
