@@ -7,14 +7,15 @@ from dg_project.hooks import (
     ConsoleHook,
     ParametersHook,
     PinRunVersionsHook,
+    PipelineParametersHook,
     PreflightHook,
     RunIdHook,
     TrackingHook,
 )
 
 # Kedro calls hooks last to first; those that must come before others say so themselves (tryfirst).
-HOOKS = (TrackingHook(), PinRunVersionsHook(), RunIdHook(), PreflightHook(), ChosenModelHook(), ParametersHook(),
-         ConsoleHook())
+HOOKS = (TrackingHook(), PinRunVersionsHook(), RunIdHook(), PreflightHook(), PipelineParametersHook(),
+         ChosenModelHook(), ParametersHook(), ConsoleHook())
 
 # kedro-telemetry comes with Kedro; it sends nothing here and, unplugged, says nothing either.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 from torch import Tensor, nn
 
@@ -22,6 +22,7 @@ class Method(Learner):
         name: how parameters, pipelines and results call it.
         batching: which images a step sees: ``source``, ``mixed`` or ``paired`` (see ``BatchStream``).
         Params: its own parameters, under the top-level key of its name.
+        tasks: what it is made for.
         adapts: a step also sees unlabelled target images (``Batch.adapt``): the method does UDA, not DG.
 
     Args:
@@ -33,6 +34,7 @@ class Method(Learner):
     name: ClassVar[str]
     batching: ClassVar[Batching]
     Params: ClassVar[type[parameters.Params]]
+    tasks: ClassVar[tuple[parameters.Task, ...]] = get_args(parameters.Task)
     adapts: ClassVar[bool] = False
     training_only: ClassVar[tuple[str, ...]] = ()
     """Names of the submodules that only training needs."""

@@ -56,6 +56,7 @@ class Parameters(BaseModel):
     pretrain_ldm: PretrainLDMParams = PretrainLDMParams()
     predict: PredictParams = PredictParams()
     export: ExportParams = ExportParams()
+    pipelines: dict[str, dict[str, Any]] = Field({}, description="what a pipeline changes in the other parameters")
 
     @property
     def head(self) -> TaskParams:
