@@ -34,6 +34,7 @@ class PreflightHook:
             _check_checkpoint(catalog.load("params:ldm"), catalog.load("params:training.device"))
         if "parameters" in pipeline.inputs():
             _check_adaptation(catalog.load("parameters"), pipeline.nodes)
+            _check_tasks(catalog.load("parameters"), pipeline.nodes)
         if "params:sampling" in pipeline.inputs():
             _check_clip(catalog.load("params:sampling").gate.clip)
 
@@ -75,6 +76,23 @@ def _check_adaptation(parameters: dict[str, Any], nodes: Any) -> None:
         if needy and f"params:{grid}" in stages["train_cells"].inputs:
             raise ParameterError(f"{grid}: '{needy[0]}' adapts to unlabelled target images; name their split with "
                                  "data.adapt_split (Streets calls it adapt)")
+
+
+def _check_tasks(parameters: dict[str, Any], nodes: Any) -> None:
+    """A method that is not made for the task must not find that out after the pseudo images."""
+    stages = {node.name.rsplit(".", 1)[-1]: node for node in nodes}
+    if not stages.keys() & {"train_method", "train_cells"}:
+        return
+    from dg_project.methods.artifact import check_task
+    from dg_project.pipelines.paths import read_parameters
+
+    settings = read_parameters(parameters)
+    trained = settings.benchmark.methods
+    if "train_method" in stages:
+        adapting = "adapt_manifest" in stages["train_method"].inputs
+        trained = [settings.uda.baseline, settings.uda.method] if adapting else [settings.method]
+    for method in trained:
+        check_task(method, settings.task)
 
 
 def _check_clip(name: str | None) -> None:

@@ -12,9 +12,9 @@ from dg_project.methods.base import Method
 from dg_project.parameters import Params, Task
 from dg_project.tasks.base import Inputs, TaskModel
 from dg_project.tasks.segmentation import Segmenter, input_masks, pixel_loss
-from dg_project.training.class_mix import half_of_the_classes, mixed, translations
-from dg_project.training.distillation import DistillationParams, SymmetricDistillation, strong_view
-from dg_project.training.self_training import SelfTraining, SelfTrainingParams
+from dg_project.training.class_mix import crossdomix_views, strong_views
+from dg_project.training.distillation import DistillationParams, SymmetricDistillation
+from dg_project.training.self_training import DiGAParams, SelfTraining
 
 
 class DiGAWarmUp(Method):
@@ -46,15 +46,14 @@ class DiGAWarmUp(Method):
         return self.model.prepare(rows.images, rows.targets)
 
     def distil(self, batch: Batch, source: Inputs, beta: float, weight: float) -> dict[str, Tensor]:
-        """Return the losses of the warm-up with the strength ``beta`` of the views and the ``weight`` of ``loss_skd``."""
+        """Return the losses of the warm-up: ``beta`` is the strength of the views, ``weight`` that of ``loss_skd``."""
         seen, loss = self.distillation(self.model, source.images, self.views(batch, source, beta))
         supervised = pixel_loss(seen, input_masks(source)) * batch.weight[batch.domain_id == 0]
         return {"loss_segmentation": supervised.mean(), "loss_skd": weight * loss}
 
     def views(self, batch: Batch, source: Inputs, beta: float) -> Tensor:
         """Return the strong views (S, 3, H, W) of the source images, normalised."""
-        images = batch.rows(batch.domain_id == 0).images
-        return self.model.prepare(strong_view(images, beta)).images
+        return strong_views(self.model, batch, beta)
 
 
 class DiGACrossDoMix(DiGAWarmUp):
@@ -65,17 +64,7 @@ class DiGACrossDoMix(DiGAWarmUp):
 
     def views(self, batch: Batch, source: Inputs, beta: float) -> Tensor:
         """Return the mixed views; those of images without a pseudo image in the batch are strong views."""
-        strong = super().views(batch, source, beta)
-        rows = translations(batch.domain_id, batch.pair_id)
-        translated = self.model.prepare([batch.images[row] for row in rows.tolist()]).images
-        alone = (batch.domain_id[rows] == 0)[:, None, None]
-        return mixed(alone | half_of_the_classes(input_masks(source)), strong, translated)
-
-
-class DiGAParams(DistillationParams):
-    """Those of the warm-up, and those of what follows."""
-
-    self_training: SelfTrainingParams = SelfTrainingParams()
+        return crossdomix_views(self.model, batch, source, beta)
 
 
 class DiGA(DiGACrossDoMix):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dg_project.tasks.segmentation import IGNORE
+from dg_project.domains.batches import Batch
+from dg_project.tasks.base import Inputs
+from dg_project.tasks.segmentation import IGNORE, Segmenter, input_masks
+from dg_project.training.distillation import strong_view
 
 
 def half_of_the_classes(masks: Tensor) -> Tensor:
@@ -45,3 +48,25 @@ def translations(domain_id: Tensor, pair_id: Tensor) -> Tensor:
         made = torch.where((pair_id == pair_id[row]) & (domain_id > 0))[0].tolist()
         drawn.append(made[int(torch.randint(len(made), ()))] if made else row)
     return torch.tensor(drawn, dtype=torch.int64, device=domain_id.device)
+
+
+def strong_views(model: Segmenter, batch: Batch, beta: float) -> Tensor:
+    """Return the strong views (S, 3, H, W) of the source images of a batch, normalised."""
+    return model.prepare(strong_view(batch.rows(batch.domain_id == 0).images, beta)).images
+
+
+def crossdomix_views(model: Segmenter, batch: Batch, source: Inputs, beta: float) -> Tensor:
+    """Return the strong views, in which half of the classes and the ignored pixels stay and the rest is translated.
+
+    Images that have no pseudo image in the batch keep their whole strong view.
+
+    Args:
+        model: whose input the views are.
+        batch: source images, and pseudo images made from them.
+        source: the source images as the network sees them.
+        beta: of the strong view.
+    """
+    rows = translations(batch.domain_id, batch.pair_id)
+    translated = model.prepare([batch.images[row] for row in rows.tolist()]).images
+    alone = (batch.domain_id[rows] == 0)[:, None, None]
+    return mixed(alone | half_of_the_classes(input_masks(source)), strong_views(model, batch, beta), translated)

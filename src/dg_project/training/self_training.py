@@ -12,7 +12,7 @@ from dg_project.parameters import Fraction
 from dg_project.tasks.segmentation import IGNORE, Segmenter, pixel_loss
 from dg_project.training.class_mix import half_of_the_classes, mixed
 from dg_project.training.consensus import BilateralConsensus, ConsensusParams
-from dg_project.training.distillation import SymmetricDistillation, strong_view
+from dg_project.training.distillation import DistillationParams, SymmetricDistillation, strong_view
 
 
 class SelfTrainingParams(ConsensusParams):
@@ -21,6 +21,12 @@ class SelfTrainingParams(ConsensusParams):
     beta: Fraction = Field(0.3, description="share of the changed colours in the strong view")
     lambda_skd: float = Field(0.25, ge=0, description="weight of the distillation")
     lambda_mix: float = Field(1.0, ge=0, description="weight of the loss on mixed images")
+
+
+class DiGAParams(DistillationParams):
+    """Those of the warm-up, and those of what follows it."""
+
+    self_training: SelfTrainingParams = SelfTrainingParams()
 
 
 class SelfTraining(nn.Module):
