@@ -13,6 +13,7 @@ from dg_project.pipelines import (
     ablation,
     benchmark,
     closed_loop,
+    diga,
     drsf,
     erm,
     evaluation,
@@ -29,7 +30,7 @@ from dg_project.pipelines import training as training_pipeline
 
 PROJECT = Path(__file__).parents[2]
 PIPELINES = {
-    "ablation": ablation, "benchmark": benchmark, "closed_loop": closed_loop, "drsf": drsf, "erm": erm,
+    "ablation": ablation, "benchmark": benchmark, "closed_loop": closed_loop, "diga": diga, "drsf": drsf, "erm": erm,
     "evaluation": evaluation, "export": export, "ingestion": ingestion, "predict": predict,
     "pretrain_ldm": pretrain_ldm, "reporting": reporting, "sampling": sampling, "synthesis": synthesis,
     "training": training_pipeline, "uda": uda,
@@ -80,7 +81,7 @@ def test_the_main_run_makes_what_the_contract_names() -> None:
     assert pipelines()["erm"].all_outputs() >= CONTRACT - {"pseudo_images", "pseudo_manifest"}
 
 
-@pytest.mark.parametrize("name", ["drsf", "erm", "benchmark", "ablation", "closed_loop", "uda"])
+@pytest.mark.parametrize("name", ["drsf", "erm", "benchmark", "ablation", "closed_loop", "uda", "diga"])
 def test_no_target_is_upstream_of_a_model(name: str) -> None:
     pipeline = pipelines()[name]
     models = [d for d in pipeline.all_outputs() if d.endswith(("model", "models", "history"))]
@@ -91,7 +92,7 @@ def test_no_target_is_upstream_of_a_model(name: str) -> None:
 
 def test_unlabelled_target_images_are_in_reach_of_adaptation_alone() -> None:
     holders = {name for name, pipeline in pipelines().items() if "adapt_manifest" in pipeline.datasets()}
-    assert holders == {"ablation", "benchmark", "uda"}
+    assert holders == {"ablation", "benchmark", "diga", "uda"}
     assert "adapt_manifest" not in ancestors(pipelines()["uda"], "pseudo_images")
 
 
@@ -102,7 +103,7 @@ def test_no_target_is_upstream_of_a_pseudo_domain(name: str, made: str) -> None:
 
 
 def test_named_sums_need_nothing_but_parameters() -> None:
-    for name in ("drsf", "erm", "benchmark", "ablation", "closed_loop", "uda", "pretrain_ldm", "ingestion"):
+    for name in ("drsf", "erm", "benchmark", "ablation", "closed_loop", "uda", "diga", "pretrain_ldm", "ingestion"):
         assert all(d.startswith("params:") or d == "parameters" for d in pipelines()[name].inputs()), name
 
 
