@@ -87,8 +87,11 @@ def _check_tasks(parameters: dict[str, Any], nodes: Any) -> None:
     from dg_project.pipelines.paths import read_parameters
 
     settings = read_parameters(parameters)
-    trained = settings.benchmark.methods
-    if "train_method" in stages:
+    if "train_cells" in stages:
+        inputs = stages["train_cells"].inputs
+        grids = [getattr(settings, name) for name in ("benchmark", "ablation") if f"params:{name}" in inputs]
+        trained = [row.method for grid in grids for row in grid.chosen_rows.values()]
+    else:
         adapting = "adapt_manifest" in stages["train_method"].inputs
         trained = [settings.uda.baseline, settings.uda.method] if adapting else [settings.method]
     for method in trained:
