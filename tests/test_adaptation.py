@@ -40,7 +40,8 @@ SEGMENTATION = {"task": "segmentation", "segmentation__image_size": [64, 96], "s
     ("drsf_diga", "loss_mix", SEGMENTATION),
 ])
 def test_no_test_image_and_no_label_of_a_target_is_opened(
-        method: str, loss: str, options: dict[str, Any], tiny_streets: Path, tiny_manifest: pd.DataFrame, tiny_pseudo: tuple[Path, pd.DataFrame],
+        method: str, loss: str, options: dict[str, Any], tiny_streets: Path,
+        tiny_manifest: pd.DataFrame, tiny_pseudo: tuple[Path, pd.DataFrame],
         tmp_path: Path) -> None:
     global opened
     chosen = settings(training__max_steps=2, training__validate_every=2, data__root=str(tiny_streets),

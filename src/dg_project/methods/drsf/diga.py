@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dg_project.domains.batches import Batch
+from dg_project.methods.drsf.dfdr import DFDR
 from dg_project.methods.drsf.method import DRSF, DRSFParams
 from dg_project.methods.drsf.uda import DRSFUDA
 from dg_project.parameters import Params, Task
@@ -61,9 +62,9 @@ class DRSFDiGA(DRSFUDA):
         if adapting:
             labelled = source.images, input_masks(source)
             losses |= self.self_training.losses(self.model, self.distillation.model, labelled, adapt.images)
-        for copy in (self.predictor(), self.distillation.teacher.module):
-            if "dfdr" in copy:
-                copy["dfdr"].parts = None  # of views, which no loss asks for
+        for part in (*self.children(), *self.distillation.teacher.module.children()):
+            if isinstance(part, DFDR):
+                part.parts = None  # of views, which no loss asks for
         return losses
 
 
