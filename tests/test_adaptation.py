@@ -30,13 +30,22 @@ def _listen(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_listen)  # hooks cannot be taken away again; this one is deaf but in the test below
 
 
-@pytest.mark.parametrize("method", ["mic", "drsf_uda"])
+SEGMENTATION = {"task": "segmentation", "segmentation__image_size": [64, 96], "segmentation__channels": 16}
+
+
+@pytest.mark.parametrize(("method", "loss", "options"), [
+    ("mic", "loss_consistency", {"mic__pseudo_sure": 0.1}),
+    ("drsf_uda", "loss_consistency", {"drsf_uda__pseudo_sure": 0.1}),
+    ("diga", "loss_mix", SEGMENTATION),
+    ("drsf_diga", "loss_mix", SEGMENTATION),
+])
 def test_no_test_image_and_no_label_of_a_target_is_opened(
-        method: str, tiny_streets: Path, tiny_manifest: pd.DataFrame, tiny_pseudo: tuple[Path, pd.DataFrame],
+        method: str, loss: str, options: dict[str, Any], tiny_streets: Path,
+        tiny_manifest: pd.DataFrame, tiny_pseudo: tuple[Path, pd.DataFrame],
         tmp_path: Path) -> None:
     global opened
     chosen = settings(training__max_steps=2, training__validate_every=2, data__root=str(tiny_streets),
-                      data__adapt_split="adapt", **{f"{method}__pseudo_sure": 0.1})
+                      data__adapt_split="adapt", **options)
     pseudo = tiny_pseudo[1].assign(candidates=1)
     opened = []
     adapt, _ = ingest_adapt(chosen.data)
@@ -53,7 +62,7 @@ def test_no_test_image_and_no_label_of_a_target_is_opened(
     assert spec.domains[-1] == "adapt"
     assert meta["images_adapted_to"] == len(adapt) == 12
     assert not [name for name in load_file(trained.folder / "model.safetensors") if "teacher" in name]
-    assert trained.history["loss_consistency"].notna().all()
+    assert trained.history[loss].notna().iloc[-1]
 
 
 def test_other_methods_get_no_unlabelled_image_and_those_that_adapt_need_them(
@@ -74,9 +83,12 @@ def test_without_a_split_nothing_is_read(tmp_path: Path) -> None:
     assert skipped == []
 
 
-def test_drsf_uda_takes_the_parameters_of_drsf_and_of_mic() -> None:
-    changes = {"drsf": {"lambda_align": 0.7}, "mic": {"teacher_alpha": 0.99}}
+def test_methods_that_combine_others_take_their_parameters() -> None:
+    changes = {"drsf": {"lambda_align": 0.7}, "mic": {"teacher_alpha": 0.99}, "diga": {"beta": 0.9}}
     raw = OmegaConfigLoader(conf_source=str(CONF), env="smoke", runtime_params=changes,
                             **CONFIG_LOADER_ARGS)["parameters"]
     assert raw["drsf_uda"] == {**raw["drsf"], **raw["mic"]}
     assert (raw["drsf_uda"]["lambda_align"], raw["drsf_uda"]["teacher_alpha"]) == (0.7, 0.99)
+    assert raw["drsf_diga"] == {**raw["drsf"], **raw["diga"]}
+    warm_up = {name: value for name, value in raw["diga"].items() if name != "self_training"}
+    assert raw["diga_warmup"] == raw["diga_crossdomix"] == warm_up

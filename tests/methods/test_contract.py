@@ -155,6 +155,10 @@ def test_predictions_have_the_shapes_of_the_contract(name: str, tiny_classes: li
             torch.testing.assert_close(prediction["probabilities"].sum(), torch.tensor(1.0))
             assert len(prediction["probabilities"]) == len(tiny_classes)
             continue
+        if "mask" in prediction and "scores" not in prediction:
+            assert prediction["mask"].dtype == torch.uint8
+            assert int(prediction["mask"].max()) < len(tiny_classes)
+            continue
         n = len(prediction["scores"])
         assert prediction["boxes"].shape == (n, 4)
         assert prediction["labels"].shape == (n,)
@@ -183,11 +187,11 @@ def test_a_saved_model_predicts_the_same(name: str, task: Task, classes: list[st
     assert not any(key.split(".")[0] in method.training_only for key in method.inference_state())
 
 
-def test_the_same_seed_gives_the_same_numbers(name: str, tiny_classes: list[str], tmp_path: Path,
+def test_the_same_seed_gives_the_same_numbers(name: str, classes: list[str], tmp_path: Path,
                                               datasets: Datasets) -> None:
     results = []
     for run in ("a", "b"):
-        method = build_method(spec(name, tiny_classes), seed=1)
+        method = build_method(spec(name, classes), seed=1)
         params = TrainingParams(max_steps=3, selection="last", device="cpu", warmup_steps=0)
         history = train(method, stream(datasets, name), params, tmp_path / run, seed=1).history
         results.append((history.drop(columns="seconds"), method.state_dict()))
@@ -195,7 +199,7 @@ def test_the_same_seed_gives_the_same_numbers(name: str, tiny_classes: list[str]
     assert all(torch.equal(value, results[1][1][key]) for key, value in results[0][1].items())
 
 
-def test_an_interrupted_training_is_continued_bit_by_bit(name: str, tiny_classes: list[str], tmp_path: Path,
+def test_an_interrupted_training_is_continued_bit_by_bit(name: str, classes: list[str], tmp_path: Path,
                                                          datasets: Datasets) -> None:
     params = TrainingParams(max_steps=4, selection="last", device="cpu", checkpoint_every=2)
 
@@ -203,7 +207,7 @@ def test_an_interrupted_training_is_continued_bit_by_bit(name: str, tiny_classes
         if step == 3:
             raise KeyboardInterrupt
 
-    whole, cut, resumed = (build_method(spec(name, tiny_classes), seed=1) for _ in range(3))
+    whole, cut, resumed = (build_method(spec(name, classes), seed=1) for _ in range(3))
     train(whole, stream(datasets, name), params, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(cut, stream(datasets, name), params, tmp_path / "cut", on_log=kill)

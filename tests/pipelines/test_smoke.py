@@ -174,6 +174,17 @@ def test_the_closed_loop_stands_beside_the_open_one(drsf_run: Run) -> None:
     assert "The closed loop" in project.load("report", version)
 
 
+def test_diga_segments_whatever_the_task_says_and_stands_beside_its_warm_up(drsf_run: Run) -> None:
+    project, _ = drsf_run
+    version = project.run("diga")
+    results = project.load("results", version)
+    assert dict(zip(results["method"], results["setting"], strict=True)) == {"diga_warmup": "DG", "diga": "UDA"}
+    assert set(results["task"]) == {"segmentation"}
+    history = project.load("history", version)
+    assert history["loss_mix"].notna().tolist() == [False] * 3 + [True] * 3
+    assert project.tracked(version).data.params["task"] == "segmentation"
+
+
 def test_a_stage_without_its_input_says_what_to_run(project: Any) -> None:
     with pytest.raises(DataError, match=r"'source_manifest' was never made.*kedro run --pipeline=ingestion"):
         project.run("synthesis")
@@ -190,6 +201,8 @@ def test_a_stage_without_its_input_says_what_to_run(project: Any) -> None:
     ({"ldm": {"loras": "data/nowhere.safetensors"}}, CheckpointError, "data/nowhere.safetensors' do not exist"),
     ({"sampling": {"gate": {"clip": "data/01_raw/streets"}}}, CheckpointError, "is no CLIP model"),
     ({"method": "mic"}, ParameterError, "kedro run --pipeline=uda --params uda.method=mic"),
+    ({"method": "diga_warmup"}, ParameterError, "'diga_warmup' is made for segmentation, not for detection"),
+    ({"diga": {"self_training": {"begin": 0.2}}}, ParameterError, "unknown parameter 'begin'"),
     ({"data": {"root": "data/nowhere"}}, DataError, "nowhere"),
     ({"data": {"source": "daytime_claer"}}, DataError, "daytime_claer"),
 ])

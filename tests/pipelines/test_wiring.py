@@ -13,6 +13,7 @@ from dg_project.pipelines import (
     ablation,
     benchmark,
     closed_loop,
+    diga,
     domainfusion,
     drsf,
     erm,
@@ -33,8 +34,9 @@ from dg_project.pipelines import training as training_pipeline
 
 PROJECT = Path(__file__).parents[2]
 PIPELINES = {
-    "ablation": ablation, "benchmark": benchmark, "closed_loop": closed_loop, "domainfusion": domainfusion,
-    "drsf": drsf, "erm": erm, "evaluation": evaluation, "export": export, "ingestion": ingestion,
+    "ablation": ablation, "benchmark": benchmark, "closed_loop": closed_loop, "diga": diga,
+    "domainfusion": domainfusion, "drsf": drsf, "erm": erm, "evaluation": evaluation, "export": export,
+    "ingestion": ingestion,
     "leave_one_out": leave_one_out, "predict": predict, "pretrain_ldm": pretrain_ldm,
     "pretrain_teacher": pretrain_teacher, "reporting": reporting, "sampling": sampling, "scmd": scmd,
     "synthesis": synthesis, "training": training_pipeline, "uda": uda,
@@ -85,7 +87,8 @@ def test_the_main_run_makes_what_the_contract_names() -> None:
     assert pipelines()["erm"].all_outputs() >= CONTRACT - {"pseudo_images", "pseudo_manifest"}
 
 
-@pytest.mark.parametrize("name", ["drsf", "erm", "benchmark", "ablation", "scmd", "domainfusion", "closed_loop", "uda"])
+@pytest.mark.parametrize("name", ["drsf", "erm", "benchmark", "ablation", "scmd", "domainfusion", "closed_loop", "uda",
+                                  "diga"])
 def test_no_target_is_upstream_of_a_model(name: str) -> None:
     pipeline = pipelines()[name]
     models = [d for d in pipeline.all_outputs() if d.endswith(("model", "models", "history"))]
@@ -96,7 +99,7 @@ def test_no_target_is_upstream_of_a_model(name: str) -> None:
 
 def test_unlabelled_target_images_are_in_reach_of_adaptation_alone() -> None:
     holders = {name for name, pipeline in pipelines().items() if "adapt_manifest" in pipeline.datasets()}
-    assert holders == {"ablation", "benchmark", "uda"}
+    assert holders == {"ablation", "benchmark", "diga", "uda"}
     assert "adapt_manifest" not in ancestors(pipelines()["uda"], "pseudo_images")
 
 
@@ -108,7 +111,7 @@ def test_no_target_is_upstream_of_a_pseudo_domain(name: str, made: str) -> None:
 
 def test_named_sums_need_nothing_but_parameters() -> None:
     for name in ("drsf", "erm", "benchmark", "ablation", "closed_loop", "uda", "pretrain_ldm", "ingestion", "scmd",
-                 "leave_one_out", "pretrain_teacher", "domainfusion"):
+                 "leave_one_out", "pretrain_teacher", "domainfusion", "diga"):
         assert all(d.startswith("params:") or d == "parameters" for d in pipelines()[name].inputs()), name
 
 

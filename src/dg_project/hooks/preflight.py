@@ -37,6 +37,7 @@ class PreflightHook:
             _check_teacher(catalog.load("params:scmd"), catalog.load("params:data").classes)
         if "parameters" in pipeline.inputs():
             _check_adaptation(catalog.load("parameters"), pipeline.nodes)
+            _check_tasks(catalog.load("parameters"), pipeline.nodes)
         if "params:sampling" in pipeline.inputs():
             _check_clip(catalog.load("params:sampling").gate.clip)
 
@@ -78,6 +79,26 @@ def _check_adaptation(parameters: dict[str, Any], nodes: Any) -> None:
         if needy and f"params:{grid}" in stages["train_cells"].inputs:
             raise ParameterError(f"{grid}: '{needy[0]}' adapts to unlabelled target images; name their split with "
                                  "data.adapt_split (Streets calls it adapt)")
+
+
+def _check_tasks(parameters: dict[str, Any], nodes: Any) -> None:
+    """A method that is not made for the task must not find that out after the pseudo images."""
+    stages = {node.name.rsplit(".", 1)[-1]: node for node in nodes}
+    if not stages.keys() & {"train_method", "train_cells"}:
+        return
+    from dg_project.methods.artifact import check_task
+    from dg_project.pipelines.paths import read_parameters
+
+    settings = read_parameters(parameters)
+    if "train_cells" in stages:
+        inputs = stages["train_cells"].inputs
+        grids = [getattr(settings, name) for name in ("benchmark", "ablation") if f"params:{name}" in inputs]
+        trained = [row.method for grid in grids for row in grid.chosen_rows.values()]
+    else:
+        adapting = "adapt_manifest" in stages["train_method"].inputs
+        trained = [settings.uda.baseline, settings.uda.method] if adapting else [settings.method]
+    for method in trained:
+        check_task(method, settings.task)
 
 
 def _check_clip(name: str | None) -> None:

@@ -37,6 +37,14 @@ class ModelSpec(Params):
     domains: list[str] = Field(min_length=1, description="by domain_id: the source, then the pseudo domains")
 
 
+def check_task(name: str, task: Task) -> None:
+    """Raise ``ParameterError`` where a method is not made for a task."""
+    method = method_classes()[name]
+    if task not in method.tasks:
+        raise ParameterError(f"the method '{name}' is made for {' and '.join(method.tasks)}, not for {task}: set "
+                             f"task={method.tasks[0]}, or choose another method")
+
+
 def build_method(spec: ModelSpec, seed: int = 0) -> Method:
     """Build an untrained method; the seed determines its initial weights.
 
@@ -49,9 +57,7 @@ def build_method(spec: ModelSpec, seed: int = 0) -> Method:
     if spec.method not in classes:
         raise ParameterError(f"there is no method '{spec.method}'.{nearest(spec.method, classes)}")
     method = classes[spec.method]
-    if spec.task not in method.tasks:
-        raise ParameterError(f"the method '{spec.method}' is made for {' and '.join(method.tasks)}, not for "
-                             f"{spec.task}: set task={method.tasks[0]}, or choose another method")
+    check_task(spec.method, spec.task)
     head = TASK_PARAMS[spec.task].model_validate(spec.head)
     try:
         params = method.Params.model_validate(spec.method_params)

@@ -61,21 +61,39 @@ class Segmenter(TaskModel):
             mask = F.interpolate(mask[None, None].float(), self.image_size, mode="nearest-exact")[0, 0]
         return {"mask": mask.long()}
 
-    def logits(self, maps: Features) -> Tensor:
-        """Return (N, classes, h, w) at the stride of the finest stage that the decoder sees."""
+    def decoded(self, maps: Features) -> Tensor:
+        """Return what the classifier reads, (N, channels, h, w) at the stride of the finest stage of the decoder."""
         decoded: Tensor = self.pyramid(maps[self.backbone.last])
         for stage in self.low_stages:
             detail = self.reduce[stage](maps[stage])
             larger = F.interpolate(decoded, detail.shape[-2:], mode="bilinear")
             decoded = self.decode_stage[stage](torch.cat([larger, detail], 1))
-        return cast(Tensor, self.classifier(decoded).float())
+        return decoded
+
+    def logits(self, maps: Features) -> Tensor:
+        """Return (N, classes, h, w) at the stride of the finest stage that the decoder sees."""
+        return cast(Tensor, self.classifier(self.decoded(maps)).float())
+
+    def pixel_logits(self, images: Tensor) -> Tensor:
+        """Return (N, classes, H, W) of prepared images (N, 3, H, W), in their own size."""
+        maps = self.neck(self.features(images))
+        return F.interpolate(self.logits(maps), self.image_size, mode="bilinear")
+
+    @torch.no_grad()
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and what they are made from, of prepared images, in evaluation mode whatever the present mode.
+
+        Returns:
+            (N, classes, h, w), and what ``decoded`` returns.
+        """
+        with self._evaluating():
+            decoded = self.decoded(self.neck(self.features(images)))
+            return self.classifier(decoded).float(), decoded.float()
 
     def losses(self, maps: Features, inputs: Inputs, weight: Tensor) -> dict[str, Tensor]:
         """Return ``loss_segmentation``: pixel cross-entropy, mean over an image's labelled pixels, then over images."""
-        assert inputs.targets is not None
         logits = F.interpolate(self.logits(maps), self.image_size, mode="bilinear")
-        mask = torch.stack([target["mask"] for target in inputs.targets])
-        return {"loss_segmentation": (pixel_loss(logits, mask) * weight).mean()}
+        return {"loss_segmentation": (pixel_loss(logits, input_masks(inputs)) * weight).mean()}
 
     def probabilities(self, maps: Features) -> Tensor:
         """Return (N, classes, H, W): softmax over the classes, at the size of the network's input."""
@@ -99,6 +117,12 @@ class Segmenter(TaskModel):
     def aux_head(self, channels: int) -> AuxHead:
         """Build the per-pixel head: which class is at each position of the stage?"""
         return PixelHead(channels, len(self.classes))
+
+
+def input_masks(inputs: Inputs) -> Tensor:
+    """Return the masks (N, H, W) int64 of labelled inputs."""
+    assert inputs.targets is not None
+    return torch.stack([target["mask"] for target in inputs.targets])
 
 
 def pixel_loss(logits: Tensor, mask: Tensor) -> Tensor:
@@ -142,7 +166,6 @@ class PixelHead(AuxHead):
 
     def loss(self, logits: Tensor, inputs: Inputs) -> Tensor:
         """Return the mean cross-entropy with the masks, brought to the stage's size."""
-        assert inputs.targets is not None
-        mask = torch.stack([target["mask"] for target in inputs.targets])[:, None].float()
+        mask = input_masks(inputs)[:, None].float()
         small = F.interpolate(mask, logits.shape[-2:], mode="nearest-exact")[:, 0].long()
         return pixel_loss(logits, small).mean()
