@@ -16,9 +16,10 @@ from dg_project.deploy import export
 from dg_project.deploy.decoding import CARD, FILES, open_exported, to_input
 from dg_project.deploy.graph import graph_of, suppress
 from dg_project.deploy.parity import TOLERANCE, Parity, parity
+from dg_project.deploy.served import check_servable
 from dg_project.domains.loading import load_image
 from dg_project.errors import CheckpointError, ParameterError
-from dg_project.methods.artifact import load_model
+from dg_project.methods.artifact import build_method, load_model, read_card, save_model
 from dg_project.methods.erm import ERM
 from dg_project.parameters import ExportFormat, Task
 
@@ -118,6 +119,14 @@ def test_a_method_that_does_more_at_test_time_is_refused(models: dict[Task, Path
     method = load_model(models["classification"])
     with pytest.raises(ParameterError, match=r"export.format: mlflow"):
         graph_of(Adaptive(method.model, method.params, ["a"]))
+
+
+def test_a_served_model_leaves_nothing_out(models: dict[Task, Path], tmp_path: Path) -> None:
+    check_servable(models["classification"])
+    spec = read_card(models["classification"])[0].model_copy(update={"method": "dsi", "method_params": {}})
+    save_model(build_method(spec), spec, tmp_path)
+    with pytest.raises(ParameterError, match="'dsi' asks the diffusion model when it predicts"):
+        check_servable(tmp_path)
 
 
 def test_what_is_no_export_is_named(models: dict[Task, Path], tmp_path: Path) -> None:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from test_experiment import settings
 
+from dg_project.domains.manifest import select
 from dg_project.errors import DGError
+from dg_project.hooks.dry_run import _trainings
 from dg_project.parameters import BackboneParams, LDMParams
+from dg_project.pipelines import closed_loop, drsf, scmd, uda
 from dg_project.rehearsal.synthesis import passes
+from dg_project.rehearsal.training import time_training
 from dg_project.rehearsal.weights import backbone_weights, diffusion_weights
 
 
@@ -39,6 +45,20 @@ def test_a_dry_run_names_every_problem_at_once(project: Any) -> None:
                     data={"expected_counts": {"dusk_rainy/test": 5}})
     for part in ("test_000.jpg: it is truncated", "dusk_rainy/test", "a step of 'erm' failed: detection.fpn_stages"):
         assert part in str(found.value), part
+
+
+def test_every_training_of_a_pipeline_is_planned() -> None:
+    found = {module.__name__.rsplit(".", 1)[-1]: sorted(_trainings(module.create_pipeline(), settings()))
+             for module in (drsf, closed_loop, scmd, uda)}
+    assert found == {"drsf": ["drsf", "erm"], "closed_loop": ["drsf", "drsf"], "scmd": ["drsf", "erm"],
+                     "uda": ["drsf_uda", "mic"]}
+
+
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_a_method_that_adapts_is_timed_on_stand_ins(tiny_manifest: pd.DataFrame, tiny_streets: Path,
+                                                    task: str) -> None:
+    first = select(tiny_manifest, split="train", role="source").head(4)
+    assert time_training("mic", settings(task=task, training__device="cpu"), first, tiny_streets).step > 0
 
 
 def test_where_weights_come_from_is_said_without_asking_anybody(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from dg_project.errors import DataError, ParameterError
 from dg_project.experiment import Course, Trained, TrainingData
 from dg_project.files import atomic_file, atomic_folder
 from dg_project.parameters import Parameters, PseudoDomain
+from dg_project.rounds import made_before
 from dg_project.styles.sampling import Recognise, sample
 from dg_project.training.device import resolve_device
 from dg_project.training.loop import TrainResult
@@ -177,8 +178,11 @@ class _Loop:
             table.to_csv(aside, index=False)
 
     def _finish(self, result: TrainResult) -> None:
-        generated = sum(self.budget) * self.synthesis.candidates + len(self.probes)
-        self.course.finish(result, label=self.label, images_generated=generated, rounds=self.params.rounds)
+        parts = [self.probes, *(pd.read_parquet(self.rounds / f"round{number}" / MANIFEST)
+                                for number in range(1, self.params.rounds + 1))]
+        made = made_before(pd.concat(parts, ignore_index=True))
+        self.course.finish(result, label=self.label, images_generated=made.images, ldm_seconds=made.seconds,
+                           rounds=self.params.rounds)
 
     def _until(self, number: int) -> int:
         return round(self.settings.training.max_steps * number / self.params.rounds)

@@ -19,8 +19,10 @@ from dg_project.evaluation.scorers import SCORERS
 from dg_project.evaluation.segmentation import unpack_mask
 from dg_project.figures.drawn import draw_prediction, palette
 from dg_project.files import atomic_file, folder_hash, inside
+from dg_project.methods import Method
 from dg_project.methods.artifact import ModelSpec, load_model, read_card
-from dg_project.parameters import PredictionFormat, PredictParams, Task
+from dg_project.parameters import LDMParams, PredictionFormat, PredictParams, Task
+from dg_project.rounds import hand_over, open_ldm
 from dg_project.tasks.base import Prediction
 from dg_project.training.device import resolve_device
 from dg_project.workspace import code_hash, place
@@ -72,7 +74,8 @@ def formats_of(task: Task, wanted: list[PredictionFormat] | None) -> tuple[Predi
     return tuple(dict.fromkeys(wanted)) if wanted else FORMATS[task]
 
 
-def predict_source(model: Path, source: Source, params: PredictParams, device: str, workspace: Path) -> Predicted:
+def predict_source(model: Path, source: Source, params: PredictParams, device: str, workspace: Path,
+                   ldm: LDMParams | None = None) -> Predicted:
     """Predict every image of a source, or those that an earlier call did not come to.
 
     Args:
@@ -81,6 +84,7 @@ def predict_source(model: Path, source: Source, params: PredictParams, device: s
         params: ``predict``; ``batch_size`` changes nothing but the speed.
         device: where the model runs.
         workspace: chunks lie below it, addressed by model, input and parameters.
+        ldm: the diffusion model, for a method that asks it about unseen images.
 
     Raises:
         DataError: an image cannot be read, and ``on_bad_sample`` is ``stop``.
@@ -90,9 +94,14 @@ def predict_source(model: Path, source: Source, params: PredictParams, device: s
     what = params.model_dump(include={"score_threshold", "on_bad_sample", "every"})
     status = source.path.stat()
     version = (status.st_size, status.st_mtime_ns) if isinstance(source, Video) else ()
+    where = resolve_device(device)
+    method = load_model(model, where)
+    asked = open_ldm(type(method), "prediction", ldm, device)
+    hand_over(asked, method)
+    more = [] if asked is None else [asked.fingerprint, ldm]
     folder = place(workspace, "predict", folder_hash(model), str(source.path.resolve()), version, what, formats,
-                   code_hash(*_CODE))
-    looker = _Looker(model, spec, params, formats, device, folder)
+                   code_hash(*_CODE), *more)
+    looker = _Looker(method, spec, params, formats, where, folder)
     keys = []
     with tqdm(total=source.total, desc=f"predict ({spec.method})", unit="image") as bar, torch.inference_mode():
         for key, frames in source.chunks(lambda key: _chunk(folder, key).exists()):
@@ -105,11 +114,10 @@ def predict_source(model: Path, source: Source, params: PredictParams, device: s
 class _Looker:
     """Predicts, draws and stores one chunk; the table is written last, so a chunk with a table is whole."""
 
-    def __init__(self, model: Path, spec: ModelSpec, params: PredictParams, formats: tuple[PredictionFormat, ...],
-                 device: str, folder: Path) -> None:
+    def __init__(self, method: Method, spec: ModelSpec, params: PredictParams, formats: tuple[PredictionFormat, ...],
+                 device: torch.device, folder: Path) -> None:
+        self.method, self.device = method, device
         self.spec, self.params, self.formats, self.folder = spec, params, formats, folder
-        self.device = resolve_device(device)
-        self.method = load_model(model, self.device)
         self.scorer = SCORERS[spec.task]
 
     def look(self, key: str, frames: Iterator[Frame]) -> int:

@@ -18,9 +18,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dg_project.diffusion.user import LDMUser
 from dg_project.domains.loading import BROKEN
-from dg_project.errors import DataError
+from dg_project.errors import DataError, ParameterError
 from dg_project.evaluation.scorers import SCORERS
+from dg_project.methods import method_classes
 from dg_project.methods.artifact import load_model, read_card
 
 COLUMN = "image"
@@ -61,6 +63,18 @@ class Served:
         if "probabilities" in packed:
             return {"class": self.spec.classes[int(np.argmax(packed["probabilities"]))]}
         return {"classes": [self.spec.classes[label - 1] for label in packed["labels"]]} if "labels" in packed else {}
+
+
+def check_servable(model: Path) -> None:
+    """Refuse what a served model would leave out.
+
+    Raises:
+        ParameterError: the method asks the diffusion model when it predicts.
+    """
+    kind = method_classes()[read_card(model)[0].method]
+    if issubclass(kind, LDMUser) and kind.asks == "prediction":
+        raise ParameterError(f"export.format 'mlflow': the method '{kind.name}' asks the diffusion model when it "
+                             "predicts, which does not go with the exported model; use `kedro run --pipeline=predict`")
 
 
 def encode(image: Tensor) -> bytes:

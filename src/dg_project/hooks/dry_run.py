@@ -40,9 +40,10 @@ class DryRunHook:
 
 def _trainings(pipeline: Any, settings: Any) -> list[str]:
     """Return the method of every training among the nodes."""
-    names = {"train_method": [settings.method], "train_baseline": ["erm"], "train_erm": ["erm"],
-             "train_domainfusion": ["domainfusion"]}
-    found = [method for node in pipeline.nodes for method in names.get(node._name or "", [])]
+    names = {"train_method": settings.method, "train_source_method": settings.method, "train_baseline": "erm",
+             "train_in_rounds": settings.method, "train_domainfusion": "domainfusion",
+             "train_adapting_method": settings.uda.method, "train_adapting_baseline": settings.uda.baseline}
+    found = [names[node.func.__name__] for node in pipeline.nodes if node.func.__name__ in names]
     for name in ("benchmark", "ablation"):
         if f"{name}_models" in pipeline.all_outputs():
             grid = getattr(settings, name)

@@ -16,6 +16,9 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from dg_project.domains.batches import BatchStream
 from dg_project.domains.dataset import ManifestDataset
+from dg_project.domains.manifest import ADAPT, NO_MASKS
+from dg_project.domains.unlabelled import UnlabelledStream
+from dg_project.domains.views import whole_images
 from dg_project.experiment import model_spec, task_rows
 from dg_project.methods import Method, method_classes
 from dg_project.methods.artifact import build_method
@@ -66,7 +69,8 @@ class _EnoughError(Exception):
 def time_training(name: str, settings: Parameters, first: pd.DataFrame, root: Path) -> TrainingCost:
     """Take a few steps of a method on copies of the first source images.
 
-    Images of the pseudo domains, which do not exist yet, are stood in for by their sources.
+    Images of the pseudo domains, which do not exist yet, are stood in for by their sources, and so are unlabelled
+    target images.
 
     Args:
         name: of the method.
@@ -108,7 +112,7 @@ def _prepare(kind: type[Method], settings: Parameters, first: pd.DataFrame,
     """Return an untrained method and batches of the first images, as a training would have them."""
     sources = kind.batching == "source"
     names = [] if sources else list(settings.synthesis.domains)
-    spec = model_spec(kind, settings, [settings.data.source, *names])
+    spec = model_spec(kind, settings, [settings.data.source, *names, *[ADAPT] * kind.adapts])
     method = build_method(spec, settings.seed)
     rows = task_rows(first, settings.task, spec.head)
     stand_ins = pd.concat([rows.assign(domain=name, role="pseudo", source_image_id=rows["image_id"])
@@ -117,8 +121,18 @@ def _prepare(kind: type[Method], settings: Parameters, first: pd.DataFrame,
     others = None if stand_ins is None else ManifestDataset(stand_ins, root, root, parts)
     stream = BatchStream(ManifestDataset(rows, root, parts=parts), others, spec.domains, kind.batching,
                          settings.training.images_per_step, settings.seed, settings.training.flip,
-                         settings.training.pseudo_per_source)
+                         settings.training.pseudo_per_source,
+                         _unlabelled(settings, first, root, len(spec.domains) - 1).batch if kind.adapts else None)
     return method, stream
+
+
+def _unlabelled(settings: Parameters, first: pd.DataFrame, root: Path, domain_id: int) -> UnlabelledStream:
+    none = pd.Series([()] * len(first), index=first.index)
+    bare = first.assign(boxes=none, labels=none, difficult=none, domain=ADAPT, role=ADAPT).drop(columns=[*NO_MASKS])
+    bare[[*NO_MASKS]] = [[*NO_MASKS.values()]] * len(bare)
+    adapt = whole_images(bare, first) if settings.task == "classification" else bare
+    return UnlabelledStream(ManifestDataset(adapt, root), domain_id, settings.training.adapt_per_step, settings.seed,
+                            settings.training.flip)
 
 
 def state_bytes(method: nn.Module, params: TrainingParams) -> int:

@@ -27,13 +27,17 @@ def save_pyfunc(model: Path, target: Path, example: Tensor) -> None:
         model: folder of the trained model.
         target: folder to write; replaced.
         example: image (3, h, w) in [0, 1] that becomes the input example.
+
+    Raises:
+        ParameterError: the method asks the diffusion model when it predicts.
     """
     import mlflow
     import pandas
 
-    from dg_project.deploy.served import COLUMN
+    from dg_project.deploy.served import COLUMN, check_servable
     from dg_project.methods.artifact import read_card
 
+    check_servable(model)
     shutil.rmtree(target, ignore_errors=True)
     mlflow.pyfunc.save_model(
         target, loader_module="dg_project.deploy.served", data_path=str(model),

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from dg_project.files import FolderWriter
-from dg_project.parameters import PredictParams
-from dg_project.pipelines.paths import locate
+from dg_project.parameters import LDMParams, PredictParams
+from dg_project.pipelines.paths import locate, locate_ldm
 
 logger = logging.getLogger(__name__)
 
 
-def predict_input(model: Path, params: PredictParams, workspace: str,
-                  device: str) -> tuple[FolderWriter, dict[str, Any]]:
+def predict_input(model: Path, params: PredictParams, workspace: str, device: str,
+                  ldm: LDMParams) -> tuple[FolderWriter, dict[str, Any]]:
     """Predict what ``predict.input`` names; return a writer of the outputs' folder, and counts."""
     from dg_project.deploy.inputs import open_source
     from dg_project.deploy.prediction import predict_source
@@ -25,7 +25,7 @@ def predict_input(model: Path, params: PredictParams, workspace: str,
         raise ParameterError("predict.input: say what to look at, a folder of images, a .txt that lists images, or a "
                              "video: kedro run --pipeline=predict --params predict.input=PATH")
     source = open_source(locate(params.input), params.every)
-    predicted = predict_source(model, source, params, device, locate(workspace))
+    predicted = predict_source(model, source, params, device, locate(workspace), locate_ldm(ldm))
     counts = summary(predicted)
     logger.info("%d images seen, %d skipped, nothing found in %d; found: %s", counts["images"] - counts["skipped"],
                 counts["skipped"], counts["images_without_finds"], counts["found"] or "nothing")

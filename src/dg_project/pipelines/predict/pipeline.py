@@ -10,6 +10,7 @@ from dg_project.pipelines.predict import nodes
 def create_pipeline() -> Pipeline:
     """Return the prediction of a folder, a list or a video with a trained model."""
     return Pipeline([
-        Node(nodes.predict_input, ["model", "params:predict", "params:workspace", "params:training.device"],
+        Node(nodes.predict_input,
+             ["model", "params:predict", "params:workspace", "params:training.device", "params:ldm"],
              ["predicted", "predicted_summary"], name="predict_input"),
     ], namespace="predict", prefix_datasets_with_namespace=False)
