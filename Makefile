@@ -11,7 +11,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint viz mlflow bench results notebook
+.PHONY: help run test lint viz mlflow bench results notebook docs
 
 help: ## show these lines
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -39,6 +39,9 @@ results: .venv/.stamp ## write docs/results.md and the README's table from bench
 
 notebook: .venv/.stamp ## open the tours in notebooks/
 	$(BIN)/jupyter lab notebooks $(ARGS)
+
+docs: .venv/.stamp ## build the documentation as a site into site/
+	$(BIN)/uv pip install -q --python $(BIN)/python --group docs && $(BIN)/mkdocs build -q $(ARGS)
 
 .venv/.stamp: requirements.lock pyproject.toml
 	@test -n "$(PY)" || { echo "Python 3.11 or 3.12 is needed; say where: make PY=/path/to/python3.12 ..."; exit 1; }

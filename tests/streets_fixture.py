@@ -107,5 +107,6 @@ def build_tiny_pseudo(root: Path, source_root: Path, source_rows: list[dict], do
             rows.append({**row, "domain": domain, "role": "pseudo", "image": path,
                          "sha256": file_hash(root / path), "source_image_id": row["image_id"], "candidate": 0,
                          "prompt": f"a street, {domain}", "strength": 0.8, "guidance_scale": 1.0, "steps": 1,
-                         "seed": 0, "model": "generated", "weight": 1.0, "kept": True, "reason": ""})
+                         "seed": 0, "model": "generated", "ldm_seconds": 0.5, "weight": 1.0, "kept": True,
+                         "reason": ""})
     return rows

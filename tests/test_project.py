@@ -46,7 +46,7 @@ def test_telemetry_is_off_in_a_fresh_clone() -> None:
 def test_every_make_target_says_what_it_is_for() -> None:
     shown = subprocess.run(["make", "-s"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     assert re.findall(r"^  make (\w+)  ", shown, flags=re.M) == [
-        "help", "run", "test", "lint", "viz", "mlflow", "bench", "results", "notebook"]
+        "help", "run", "test", "lint", "viz", "mlflow", "bench", "results", "notebook", "docs"]
 
 
 @pytest.mark.parametrize("word", ["cuda()", "print("])
@@ -69,3 +69,24 @@ print(*sorted({"torch", "diffusers", "mlflow", "pandas", "numpy", "matplotlib", 
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1:] in ([], [""])
+
+
+def test_every_file_beside_the_code_goes_into_the_wheel() -> None:
+    package = PROJECT / "src" / "dg_project"
+    setuptools = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packed = {path for pattern in setuptools["package-data"]["dg_project"] for path in package.glob(pattern)}
+    beside = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert {path.name for path in beside} >= {"py.typed", "report.html.j2", "card.md.j2"}
+    assert beside <= packed
+
+
+MADE_BY_RUNS = {"docs/results.md", "docs/images/prediction_panels.png", "docs/images/tiny_ldm_samples.png"}
+PAGES = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md"), *(PROJECT / "conf").glob("*/README.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[path.relative_to(PROJECT).as_posix() for path in PAGES])
+def test_links_of_the_pages_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    local = {(page.parent / target).resolve() for target in targets if not re.match(r"https?://|mailto:", target)}
+    missing = {path.relative_to(PROJECT).as_posix() for path in local if not path.exists()}
+    assert missing <= MADE_BY_RUNS

@@ -6,15 +6,17 @@ import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dg_project.diffusion.user import LDMUser
 from dg_project.domains.batches import Batch, BatchStream
 from dg_project.domains.dataset import ManifestDataset
 from dg_project.domains.manifest import ADAPT, manifest_fingerprint, select
@@ -29,12 +31,17 @@ from dg_project.evaluation.scorers import SCORERS, main_metric
 from dg_project.files import atomic_file, atomic_folder, folder_hash
 from dg_project.methods import Method, method_classes
 from dg_project.methods.artifact import ModelSpec, build_method, count_weights, load_model, read_card, save_model
-from dg_project.parameters import ClassificationParams, Parameters, Task
+from dg_project.online import DOMAIN, SyntheticSet, SyntheticSets
+from dg_project.parameters import ClassificationParams, LDMParams, OnlineParams, Parameters, Task
+from dg_project.rounds import Rounds, hand_over, made_before, open_ldm
 from dg_project.training import crew
 from dg_project.training.device import forget_peak_memory, resolve_device
 from dg_project.training.loop import CHECKPOINT, NOT_SETTINGS, TrainResult, train
 from dg_project.training.selection import LEAVE_ONE_PSEUDO_OUT, SOURCE_VAL, leave_one_pseudo_out
 from dg_project.workspace import claim, code_hash, place
+
+if TYPE_CHECKING:
+    from dg_project.diffusion.generator import Generator
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +57,7 @@ class TrainingData:
     """All that a training may open: no target among it, but for images without labels where a method adapts.
 
     Attributes:
-        source: manifest of the source domain, train and val.
+        source: manifest of the source domain (or of several), train and val.
         source_root: folder that its paths are relative to.
         pseudo: manifest of the pseudo domains, or None.
         pseudo_root: folder that its paths are relative to.
@@ -68,10 +75,11 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training: the model's folder in the workspace, and one row of losses per step."""
+    """A finished training: the model's folder in the workspace, one row of losses per step, the synthetic sets."""
 
     folder: Path
     history: pd.DataFrame
+    sets: tuple[SyntheticSet, ...] = ()
 
 
 def task_rows(manifest: pd.DataFrame, task: Task, head: dict[str, Any], min_visibility: float = -1) -> pd.DataFrame:
@@ -89,15 +97,23 @@ def task_rows(manifest: pd.DataFrame, task: Task, head: dict[str, Any], min_visi
     return objects(manifest, params.margin, params.min_side, min_visibility)
 
 
+def rows_of(model: Path, images: pd.DataFrame) -> pd.DataFrame:
+    """Return images as a trained model sees them: a classifier looks at one object per row."""
+    spec, _ = read_card(model)
+    return task_rows(images, spec.task, spec.head)
+
+
 @dataclass(frozen=True)
 class _Plan:
-    """A training before it begins: what is built, what it may open, and where it lies."""
+    """A training before it begins: what is built, what it may open, where it lies and where work is kept for others."""
 
     spec: ModelSpec
     settings: Parameters
     data: TrainingData
-    images_generated: int
+    rounds: Rounds
+    ldm: Generator | None
     folder: Path
+    workspace: Path
 
     @property
     def finished(self) -> Path:
@@ -116,7 +132,7 @@ def train_method(name: str, settings: Parameters, data: TrainingData, workspace:
         wait: for another process that trains the very same.
 
     Raises:
-        ParameterError: there is no such method.
+        ParameterError: there is no such method, or its parameters do not fit together.
         DataError: the method needs pseudo images, or unlabelled target images, and there are none.
         BusyError: another process trains the very same, and ``wait`` is False.
     """
@@ -139,12 +155,13 @@ def find_trained(name: str, settings: Parameters, data: TrainingData, workspace:
 
 
 def _trained(plan: _Plan) -> Trained:
-    return Trained(plan.finished, pd.read_parquet(plan.finished / HISTORY))
+    return Trained(plan.finished, pd.read_parquet(plan.finished / HISTORY), plan.rounds.all_sets())
 
 
 def _plan(name: str, settings: Parameters, data: TrainingData, workspace: Path) -> _Plan:
     kind = _method(name)
-    if kind.batching == "source":
+    online = issubclass(kind.Params, OnlineParams)
+    if kind.batching == "source" or online:
         data = replace(data, pseudo=None, pseudo_root=None)
     elif data.pseudo is None:
         raise DataError(f"the method '{name}' trains on pseudo domains; run `kedro run --pipeline=drsf`")
@@ -153,30 +170,58 @@ def _plan(name: str, settings: Parameters, data: TrainingData, workspace: Path) 
     elif data.adapt is None or data.adapt.empty:
         raise DataError(f"the method '{name}' adapts to unlabelled target images, and there are none: run `kedro run "
                         "--pipeline=uda`, or name their split with data.adapt_split")
-    generated = 0 if data.pseudo is None else int(data.pseudo.groupby("image")["candidates"].first().sum())
+    before = made_before(data.pseudo)
     settings, data = _hold_out(name, settings, data)
-    pseudo_domains = dict.fromkeys(data.pseudo["domain"]) if data.pseudo is not None else {}
-    spec = _spec(kind, settings, [settings.data.source, *pseudo_domains, *([ADAPT] if kind.adapts else [])])
-    data = _as_seen(data, spec, settings.sampling.gate.min_visibility)
-    folder = place(workspace, "training", *_inputs(kind, spec, settings, data))
-    return _Plan(spec, settings, data, generated, folder)
+    pseudo_domains = list(dict.fromkeys(data.pseudo["domain"])) if data.pseudo is not None else [DOMAIN] * online
+    spec = model_spec(kind, settings, [*_sources(data.source), *pseudo_domains, *([ADAPT] if kind.adapts else [])])
+    ldm, sets = _online(kind, settings, data, workspace)
+    visibility = settings.sampling.gate.min_visibility
+    data = _as_seen(data, spec, visibility)
+    see = partial(task_rows, task=spec.task, head=spec.head, min_visibility=visibility)
+    rounds = Rounds(data.pseudo, data.pseudo_root, before, settings.training, sets, see)
+    asked: list[Any] = [] if ldm is None else [ldm.fingerprint, code_hash("rounds.py", "diffusion/distillation.py")]
+    asked += sets.identity if sets else []
+    folder = place(workspace, "training", *_inputs(kind, spec, settings, data), *asked)
+    return _Plan(spec, settings, data, rounds, ldm, folder, workspace)
 
 
-def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, device: str) -> pd.DataFrame:
-    """Return what a trained model finds in the images of a manifest (columns of its task's scorer)."""
-    where = resolve_device(device)
-    method = load_model(model, where)
+def _sources(source: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(source.loc[source["split"].isin(["train", "val"]), "domain"]))
+
+
+def open_model(model: Path, device: str, ldm: LDMParams | None = None) -> Method:
+    """Return a trained model as it predicts; a method that then asks the diffusion model gets the one of ``ldm``."""
+    method = load_model(model, resolve_device(device))
+    hand_over(open_ldm(type(method), "prediction", ldm, device), method)
+    return method
+
+
+def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, device: str,
+            ldm: LDMParams | None = None) -> pd.DataFrame:
+    """Return what a trained model finds in the images of a manifest (columns of its task's scorer).
+
+    Args:
+        model: its folder.
+        images: rows to open.
+        root: folder that their paths are relative to.
+        batch_size: images at a time.
+        device: where it runs.
+        ldm: the diffusion model, for a method that asks it about unseen images.
+    """
+    method = open_model(model, device, ldm)
     spec, _ = read_card(model)
     return predict_manifest(method.predict, SCORERS[spec.task], task_rows(images, spec.task, spec.head), root,
-                            batch_size=batch_size, device=where, name=method.name)
+                            batch_size=batch_size, device=resolve_device(device), name=method.name)
 
 
 def predict_once(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> pd.DataFrame:
     """Return what ``predict`` returns, from the workspace where the same weights saw the same images before."""
-    folder = place(workspace, "predictions", folder_hash(model), manifest_fingerprint(images), code_hash(*_CODE))
+    asked = open_ldm(_method(read_card(model)[0].method), "prediction", settings.ldm, settings.training.device)
+    more = [] if asked is None else [asked.fingerprint, settings.ldm]
+    folder = place(workspace, "predictions", folder_hash(model), manifest_fingerprint(images), code_hash(*_CODE), *more)
     stored = folder / "found.parquet"
     if not stored.exists():
-        found = predict(model, images, root, settings.evaluation.batch_size, settings.training.device)
+        found = predict(model, images, root, settings.evaluation.batch_size, settings.training.device, settings.ldm)
         with atomic_file(stored) as aside:
             found.to_parquet(aside)
     return pd.read_parquet(stored)
@@ -205,6 +250,7 @@ def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, root: Pa
                                            "peak_memory_mb", "max_steps", "images_per_step")}
     facts = RunFacts(method=meta.get("label", spec.method), task=spec.task, kedro_version_id=run_id,
                      inference_ms=inference_ms, inference_parameters=count_weights(model), **known,
+                     ldm_seconds=meta.get("ldm_seconds", float("nan")),
                      setting="UDA" if meta.get("images_adapted_to") else "DG")
     return by_class, result_records(by_class, facts)
 
@@ -228,17 +274,31 @@ def _hold_out(name: str, settings: Parameters, data: TrainingData) -> tuple[Para
     if params.selection != LEAVE_ONE_PSEUDO_OUT:
         return settings, data
     if data.pseudo is None:
-        logger.info("'%s' opens no pseudo image: its weights are selected by source_val", name)
+        logger.info("'%s' is given no pseudo image: its weights are selected by source_val", name)
         return settings.model_copy(update={"training": params.model_copy(update={"selection": SOURCE_VAL})}), data
     fold = leave_one_pseudo_out(data.source, data.pseudo, settings.seed, params.held_out_share)
     return settings, replace(data, source=fold.source, pseudo=fold.pseudo, held_out=fold.held_out)
 
 
-def _spec(kind: type[Method], settings: Parameters, domains: list[str]) -> ModelSpec:
+def model_spec(kind: type[Method], settings: Parameters, domains: list[str]) -> ModelSpec:
+    """Return what the parameters build a method from; ``domains`` are the sources and the pseudo domains."""
     own = kind.Params.model_validate((settings.model_extra or {}).get(kind.name, {}))
     return ModelSpec(method=kind.name, method_params=own.model_dump(mode="json"), task=settings.task,
                      backbone=settings.backbone, head=settings.head.model_dump(mode="json"), classes=settings.classes,
                      domains=domains)
+
+
+def _online(kind: type[Method], settings: Parameters, data: TrainingData,
+            workspace: Path) -> tuple[Generator | None, SyntheticSets | None]:
+    """Return the diffusion model for a method that asks it while it trains, and the sets that it makes for it."""
+    if issubclass(kind, LDMUser) and kind.asks == "training" and settings.training.processes > 1:
+        raise ParameterError(f"the method '{kind.name}' asks the diffusion model while it trains, in one process only: "
+                             "set training.processes: 1")
+    ldm = open_ldm(kind, "training", settings.ldm, settings.training.device)
+    params = kind.Params.model_validate((settings.model_extra or {}).get(kind.name, {}))
+    if ldm is None or not isinstance(params, OnlineParams):
+        return ldm, None
+    return ldm, SyntheticSets(select(data.source, split="train"), data.source_root, params, settings, ldm, workspace)
 
 
 def _as_seen(data: TrainingData, spec: ModelSpec, min_visibility: float) -> TrainingData:
@@ -262,7 +322,8 @@ def _inputs(kind: type[Method], spec: ModelSpec, settings: Parameters, data: Tra
     modules = [parent.__module__ for parent in kind.__mro__ if parent.__module__.startswith("dg_project.methods.")]
     own_code = sorted({"methods/" + module.split(".")[2] for module in modules if module.split(".")[2] != "base"})
     files = [name if (Path(__file__).parent / name).is_dir() else f"{name}.py" for name in own_code]
-    return [spec, settings.seed, settings.training.model_dump(mode="json", exclude=NOT_SETTINGS),
+    opened = kind.determined_by(kind.Params.model_validate(spec.method_params))
+    return [spec, opened, settings.seed, settings.training.model_dump(mode="json", exclude=NOT_SETTINGS),
             manifest_fingerprint(source), source["split"].tolist(), difficult, pairs, *adapt,
             code_hash(*_CODE, *files)]
 
@@ -279,14 +340,18 @@ def _fit(method: Method, plan: _Plan, until: int | None = None) -> TrainResult:
     """Train a method on the images of a plan, to the end or until a step; see ``training.loop.train``."""
     spec, data, params, seed = plan.spec, plan.data, plan.settings.training, plan.settings.seed
     forget_peak_memory(resolve_device(params.device))
+    hand_over(plan.ldm, method)
     parts = method.model.parts
     source = ManifestDataset(select(data.source, split="train"), data.source_root, parts=parts)
-    others = None
-    if data.pseudo is not None and data.pseudo_root is not None:
-        others = ManifestDataset(data.pseudo, data.pseudo_root, data.source_root, parts)
-    stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, seed, params.flip,
-                         _unlabelled(plan))
-    return train(method, stream, params, plan.folder, seed=seed, validate=_validation(plan), until=until)
+    method.prepare(source, params.flip > 0, plan.workspace, resolve_device(params.device))
+    for pseudo, root, end in plan.rounds:
+        others = None
+        if pseudo is not None and root is not None:
+            others = ManifestDataset(pseudo, root, data.source_root, parts)
+        stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, seed, params.flip,
+                             _unlabelled(plan))
+        result = train(method, stream, params, plan.folder, seed=seed, validate=_validation(plan), until=until or end)
+    return result
 
 
 def _keep(method: Method, plan: _Plan, meta: dict[str, Any], result: TrainResult) -> None:
@@ -316,8 +381,8 @@ class Course:
         inputs: everything else that determines which images the parts bring.
 
     Raises:
-        ParameterError: there is no such method, it trains on the source alone or adapts, weights are to be selected by
-            held-out pseudo images, or several processes are asked for.
+        ParameterError: there is no such method, it trains on the source alone, adapts or makes its own images, weights
+            are to be selected by held-out pseudo images, or several processes are asked for.
     """
 
     def __init__(self, name: str, settings: Parameters, source: TrainingData, domains: list[str], workspace: Path,
@@ -325,17 +390,21 @@ class Course:
         kind = _method(name)
         _check_parts(kind, settings)
         self.settings = settings
-        self.spec = _spec(kind, settings, [settings.data.source, *domains])
+        self.spec = model_spec(kind, settings, [*_sources(source.source), *domains])
         seen = _as_seen(source, self.spec, settings.sampling.gate.min_visibility)
         self.folder = place(workspace, "course", *_inputs(kind, self.spec, settings, seen), *inputs)
         self.method = build_method(self.spec, settings.seed)
-        self._whole = _Plan(self.spec, settings, seen, 0, self.folder)
+        self._whole = _Plan(self.spec, settings, seen, self._round(seen), None, self.folder, workspace)
         self.finished = self._whole.finished
 
     def go_on(self, data: TrainingData, until: int) -> TrainResult:
         """Train until a step (1-based) on these images, from the last checkpoint on."""
         seen = _as_seen(data, self.spec, self.settings.sampling.gate.min_visibility)
-        return _fit(self.method, replace(self._whole, data=seen), until)
+        return _fit(self.method, replace(self._whole, data=seen, rounds=self._round(seen)), until)
+
+    def _round(self, seen: TrainingData) -> Rounds:
+        return Rounds(seen.pseudo, seen.pseudo_root, made_before(seen.pseudo), self.settings.training, None,
+                      lambda rows: rows)
 
     def finish(self, result: TrainResult, **facts: Any) -> Trained:
         """Keep the trained model; ``facts`` stand on its card beside what every training says."""
@@ -350,8 +419,10 @@ class Course:
 
 def _check_parts(kind: type[Method], settings: Parameters) -> None:
     """Refuse what a training in parts cannot do."""
-    if kind.batching == "source" or kind.adapts:
-        why = "adapts to unlabelled target images" if kind.adapts else "trains on the source alone"
+    online = issubclass(kind.Params, OnlineParams) or (issubclass(kind, LDMUser) and kind.asks == "training")
+    if kind.batching == "source" or kind.adapts or online:
+        why = ("adapts to unlabelled target images" if kind.adapts else
+               "makes its own images while it trains" if online else "trains on the source alone")
         raise ParameterError(f"the method '{kind.name}' {why}, so there are no images to steer; choose a method that "
                              "uses pseudo domains alone, such as method=drsf")
     if settings.training.processes > 1:
@@ -376,12 +447,13 @@ def _unlabelled(plan: _Plan) -> Callable[[int, int, int], Batch] | None:
 
 def _meta(plan: _Plan, result: TrainResult) -> dict[str, Any]:
     params, adapt = plan.settings.training, plan.data.adapt
+    made = plan.rounds.made(result.history)
     return {
         "source": plan.settings.data.source, "seed": plan.settings.seed, "selection": params.selection,
         "step": result.best_step, "score": result.best_score, "max_steps": params.max_steps,
         "images_per_step": params.images_per_step, "seconds_per_step": result.seconds_per_step,
-        "peak_memory_mb": result.peak_memory_mb, "images_generated": plan.images_generated,
-        "images_adapted_to": 0 if adapt is None else len(adapt),
+        "peak_memory_mb": result.peak_memory_mb, "images_generated": made.images,
+        "ldm_seconds": made.seconds, "images_adapted_to": 0 if adapt is None else len(adapt),
     }
 
 

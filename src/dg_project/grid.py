@@ -18,7 +18,7 @@ from dg_project.errors import DataError
 from dg_project.evaluation.latency import milliseconds_per_image
 from dg_project.experiment import TrainingData
 from dg_project.files import atomic_file, folder_hash
-from dg_project.methods.artifact import load_model, read_card
+from dg_project.methods.artifact import read_card
 from dg_project.parameters import GridParams, Parameters, RowParams
 from dg_project.provenance import hardware
 from dg_project.styles.regate import view
@@ -157,7 +157,8 @@ def _latency(model: Path, images: pd.DataFrame, root: Path, settings: Parameters
         spec, _ = read_card(model)
         seen = ManifestDataset(experiment.task_rows(rows, spec.task, spec.head).head(LATENCY_IMAGES), root, cache=False)
         tensors = [seen[i][0].float() / 255 for i in range(len(seen))]
-        measured = milliseconds_per_image(load_model(model, where).predict, tensors, where)
+        method = experiment.open_model(model, str(where), settings.ldm)
+        measured = milliseconds_per_image(method.predict, tensors, where)
         with atomic_file(stored) as aside:
             aside.write_text(json.dumps(measured))
     return float(json.loads(stored.read_text()))

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dg_project.hooks import (
     ChosenModelHook,
     ConsoleHook,
+    DryRunHook,
     ParametersHook,
     PinRunVersionsHook,
+    PipelineParametersHook,
     PreflightHook,
     RunIdHook,
     TrackingHook,
 )
 
 # Kedro calls hooks last to first; those that must come before others say so themselves (tryfirst).
-HOOKS = (TrackingHook(), PinRunVersionsHook(), RunIdHook(), PreflightHook(), ChosenModelHook(), ParametersHook(),
-         ConsoleHook())
+HOOKS = (TrackingHook(), PinRunVersionsHook(), RunIdHook(), DryRunHook(), PreflightHook(), ChosenModelHook(),
+         PipelineParametersHook(), ParametersHook(), ConsoleHook())
 
 # kedro-telemetry comes with Kedro; it sends nothing here and, unplugged, says nothing either.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)

@@ -1,6 +1,7 @@
 import threading
 from collections import Counter
 
+import pandas as pd
 import pytest
 import torch
 from streets_fixture import SOURCE
@@ -208,3 +209,20 @@ def test_wrong_inputs_are_explained(source, pseudo, tiny_manifest, tiny_streets)
         BatchStream(source, pseudo, ["night", "fog"], "paired", 6, 0, 0.5)
     with pytest.raises(ParameterError, match="unknown batching"):
         BatchStream(source, pseudo, DOMAINS, "pairs", 6, 0, 0.5)
+
+
+def test_several_sources_share_a_step_equally_and_each_has_its_own_epochs(tiny_streets, tiny_manifest):
+    train = tiny_manifest[tiny_manifest["split"] == "train"]
+    parts = [train.head(2).assign(domain="b"), train.head(5).assign(domain="a"), train.tail(3).assign(domain="c")]
+    several = ManifestDataset(pd.concat(parts), tiny_streets)
+    stream = BatchStream(several, None, ["b", "a", "c"], "source", 6, 0, 0.0)
+    seen = [batch for step in range(10) for batch in [stream.batch(step)]]
+    for batch in seen:
+        assert Counter(batch.domain_id.tolist()) == {0: 2, 1: 2, 2: 2}
+        assert [several.domains[pair] for pair in batch.pair_id.tolist()] == ["b", "b", "a", "a", "c", "c"]
+    order = [int(p) for batch in seen for d, p in zip(batch.domain_id, batch.pair_id, strict=True) if d == 1]
+    assert all(sorted(order[i:i + 5]) == list(range(2, 7)) for i in range(0, 20, 5))
+    with pytest.raises(ParameterError, match="images_per_step 8 cannot be shared equally among 3 source domains"):
+        BatchStream(several, None, ["b", "a", "c"], "source", 8, 0, 0.0)
+    with pytest.raises(DataError, match=r"source images of the domain \['c'\]"):
+        BatchStream(several, None, ["b", "a", "d"], "source", 6, 0, 0.0)

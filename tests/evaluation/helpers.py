@@ -71,5 +71,5 @@ def records(values: dict[str, dict[int, dict[str, float]]]) -> pd.DataFrame:
                              "role": "source" if domain == "daytime_clear" else "target", "seed": seed,
                              "selection": "source_val", "metric": "mAP@50", "value": value, "n_images": 80,
                              "seconds_per_step": 0.6, "kedro_version_id": "v", "images_generated": 640,
-                             "peak_memory_mb": 900.0})
+                             "ldm_seconds": 90.0, "peak_memory_mb": 900.0})
     return pd.DataFrame(rows)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from evaluation.helpers import WEATHERS, random_case, score_detections
+from pycocotools import mask as coco_mask
 from pycocotools.cocoeval import COCOeval
 
 from dg_project.errors import DataError
@@ -60,18 +61,49 @@ def test_voc_equals_the_definition_on_a_thousand_cases():
     assert telling > 600, "the cases are too easy to tell anything"
 
 
-def test_coco_equals_pycocotools_own_summary(monkeypatch):
+def test_coco_equals_pycocotools_own_summary_on_a_thousand_cases(monkeypatch):
     kept = []
     original = COCOeval.evaluate
     monkeypatch.setattr(COCOeval, "evaluate", lambda self: (original(self), kept.append(self)))
-    for seed in range(40):
-        manifest, predictions = random_case(seed, n_images=6)
-        scores = score_detections(predictions, manifest, ["car", "person"], metrics=("mAP",))
+    manifest, predictions = random_case(1, domains=tuple(f"case {k}" for k in range(1000)))
+    scores = score_detections(predictions, manifest, ["car", "person"], metrics=("mAP",))
+    expected = []
+    for evaluator in kept:
         with contextlib.redirect_stdout(io.StringIO()):
-            kept[-1].accumulate()
-        precision = kept[-1].eval["precision"][..., 0, 0]  # (thresholds, recalls, classes), -1 where absent
-        expected = [precision[:, :, k].mean() if (precision[:, :, k] > -1).all() else np.nan for k in range(2)]
-        np.testing.assert_allclose(scores["value"][:2], expected, atol=1e-12)
+            evaluator.accumulate()
+        precision = evaluator.eval["precision"][..., 0, 0]  # (thresholds, recalls, classes), -1 where absent
+        values = [precision[:, :, k].mean() if (precision[:, :, k] > -1).all() else np.nan for k in range(2)]
+        expected += [*values, np.nanmean(values) if not np.isnan(values).all() else np.nan]
+    np.testing.assert_allclose(scores["value"], expected, atol=1e-12)
+    assert sum(0 < value < 1 for value in expected[2::3]) > 600
+
+
+@pytest.mark.parametrize("rule", ["voc", "coco"])
+def test_masks_that_fill_their_boxes_match_as_the_boxes_do(rule):
+    manifest, predictions = random_case(0, n_images=30, noise=0)
+
+    def rles(boxes):
+        masks = np.zeros((96, 96, len(boxes)), np.uint8, order="F")
+        for k, (x0, y0, x1, y1) in enumerate(np.asarray(boxes, int)):
+            masks[y0:y1, x0:x1, k] = 1
+        shapes = np.empty(len(boxes), object)
+        shapes[:] = coco_mask.encode(masks) if len(boxes) else []
+        return shapes
+
+    def xywh(boxes):
+        boxes = np.asarray(boxes, float).reshape(-1, 4)
+        return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+    def matched(shapes):
+        images = [matching.Matchable(shapes(truth.boxes), np.array(truth.labels), np.array(truth.difficult, bool),
+                                     shapes(found.boxes), np.array(found.labels), np.array(found.scores))
+                  for truth, found in zip(manifest.itertuples(), predictions.itertuples(), strict=True)]
+        return matching.match_images(images, 2, rule)
+
+    for masks, boxes in zip(matched(rles), matched(xywh), strict=True):
+        assert np.array_equal(masks.true, boxes.true)
+        assert np.array_equal(masks.ignored, boxes.ignored)
+        assert masks.true.any()
 
 
 def one_image(boxes, difficult, found, scores):

@@ -35,7 +35,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return tree
 
 
-@pytest.mark.parametrize("env", ["base", "smoke"])
+@pytest.mark.parametrize("env", [path.name for path in CONF.iterdir() if path.name != "local" and path.is_dir()])
 def test_shipped_parameters_are_valid(env: str) -> None:
     check_parameters(raw(env), SCHEMAS, READER_OPTIONS)
 

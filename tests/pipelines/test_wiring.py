@@ -13,15 +13,19 @@ from dg_project.pipelines import (
     ablation,
     benchmark,
     closed_loop,
+    domainfusion,
     drsf,
     erm,
     evaluation,
     export,
     ingestion,
+    leave_one_out,
     predict,
     pretrain_ldm,
+    pretrain_teacher,
     reporting,
     sampling,
+    scmd,
     synthesis,
     uda,
 )
@@ -29,10 +33,11 @@ from dg_project.pipelines import training as training_pipeline
 
 PROJECT = Path(__file__).parents[2]
 PIPELINES = {
-    "ablation": ablation, "benchmark": benchmark, "closed_loop": closed_loop, "drsf": drsf, "erm": erm,
-    "evaluation": evaluation, "export": export, "ingestion": ingestion, "predict": predict,
-    "pretrain_ldm": pretrain_ldm, "reporting": reporting, "sampling": sampling, "synthesis": synthesis,
-    "training": training_pipeline, "uda": uda,
+    "ablation": ablation, "benchmark": benchmark, "closed_loop": closed_loop, "domainfusion": domainfusion,
+    "drsf": drsf, "erm": erm, "evaluation": evaluation, "export": export, "ingestion": ingestion,
+    "leave_one_out": leave_one_out, "predict": predict, "pretrain_ldm": pretrain_ldm,
+    "pretrain_teacher": pretrain_teacher, "reporting": reporting, "sampling": sampling, "scmd": scmd,
+    "synthesis": synthesis, "training": training_pipeline, "uda": uda,
 }
 CONTRACT = {"results", "pseudo_images", "pseudo_manifest", "model", "predictions", "report"}
 
@@ -80,7 +85,7 @@ def test_the_main_run_makes_what_the_contract_names() -> None:
     assert pipelines()["erm"].all_outputs() >= CONTRACT - {"pseudo_images", "pseudo_manifest"}
 
 
-@pytest.mark.parametrize("name", ["drsf", "erm", "benchmark", "ablation", "closed_loop", "uda"])
+@pytest.mark.parametrize("name", ["drsf", "erm", "benchmark", "ablation", "scmd", "domainfusion", "closed_loop", "uda"])
 def test_no_target_is_upstream_of_a_model(name: str) -> None:
     pipeline = pipelines()[name]
     models = [d for d in pipeline.all_outputs() if d.endswith(("model", "models", "history"))]
@@ -95,14 +100,15 @@ def test_unlabelled_target_images_are_in_reach_of_adaptation_alone() -> None:
     assert "adapt_manifest" not in ancestors(pipelines()["uda"], "pseudo_images")
 
 
-@pytest.mark.parametrize(("name", "made"), [("drsf", "pseudo_images"), ("closed_loop", "closed_loop_rounds"),
-                                            ("closed_loop", "allocation")])
+@pytest.mark.parametrize(("name", "made"), [("drsf", "pseudo_images"), ("domainfusion", "pseudo_images"),
+                                            ("closed_loop", "closed_loop_rounds"), ("closed_loop", "allocation")])
 def test_no_target_is_upstream_of_a_pseudo_domain(name: str, made: str) -> None:
     assert not {d for d in ancestors(pipelines()[name], made) if "target" in d}
 
 
 def test_named_sums_need_nothing_but_parameters() -> None:
-    for name in ("drsf", "erm", "benchmark", "ablation", "closed_loop", "uda", "pretrain_ldm", "ingestion"):
+    for name in ("drsf", "erm", "benchmark", "ablation", "closed_loop", "uda", "pretrain_ldm", "ingestion", "scmd",
+                 "leave_one_out", "pretrain_teacher", "domainfusion"):
         assert all(d.startswith("params:") or d == "parameters" for d in pipelines()[name].inputs()), name
 
 

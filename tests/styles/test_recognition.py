@@ -21,26 +21,6 @@ from dg_project.styles.sampling import sample
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a tiny CLIP: 16 pixels, two layers each."""
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
-
-    from dg_project.diffusion.tiny.architecture import build_tokenizer
-
-    tokenizer = build_tokenizer([f"a photo of a {name}" for name in CLASSES])
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    text = {**sizes, "vocab_size": len(tokenizer), "max_position_embeddings": 48,
-            **{f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}}
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("clip")
-    CLIPModel(CLIPConfig(text_config=text, vision_config={**sizes, "image_size": 16, "patch_size": 8},
-                         projection_dim=8)).save_pretrained(folder)
-    images = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
-    CLIPProcessor(images, tokenizer).save_pretrained(folder)
-    return folder
-
-
 def test_a_boxs_probability_is_that_of_its_own_class_in_its_own_crop(clip: Path) -> None:
     from transformers import CLIPModel, CLIPProcessor
 

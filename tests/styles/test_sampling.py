@@ -81,3 +81,13 @@ def test_candidates_of_other_data_are_refused(setup: Setup, tmp_path: Path) -> N
     source, root, candidates, folder = setup
     with pytest.raises(DataError, match="no source image"):
         sample(source.iloc[:0], root, candidates, folder, SamplingParams(), tmp_path / "out")
+
+
+def test_all_candidates_may_be_kept(setup: Setup, tmp_path: Path) -> None:
+    source, root, candidates, folder = setup
+    params = SamplingParams(keep="all", gate=GateParams(enabled=False))
+    rows = sample(source, root, candidates, folder, params, tmp_path / "out")
+    assert sorted(rows["sha256"]) == sorted(file_hash(folder / image) for image in candidates["image"])
+    assert rows["image"].is_unique
+    assert rows["candidates"].sum() == len(candidates)
+    assert rows["ldm_seconds"].sum() == pytest.approx(candidates["ldm_seconds"].sum())

@@ -47,6 +47,11 @@ def test_step_schedule_drops_at_a_half_and_two_thirds() -> None:
     assert [round(lr_factor(step, options), 6) for step in (29, 30, 39, 40, 59)] == [1, 0.1, 0.1, 0.01, 0.01]
 
 
+def test_poly_falls_with_the_power_of_deeplab() -> None:
+    options = params(schedule="poly", warmup_steps=0)
+    assert [lr_factor(step, options) for step in (0, 15, 59)] == pytest.approx([1, 0.75**0.9, (1 / 60) ** 0.9])
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_the_head_learns_faster_and_biases_do_not_decay(optimizer: str) -> None:
     learner = Two()

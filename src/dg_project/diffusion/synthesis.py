@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -96,7 +97,9 @@ def _finished(workspace: Path, job: Job) -> bool:
         card = json.loads(image.with_suffix(".json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return False
-    sha256, _ = card.pop("sha256", None), card.pop("made_with", None)
+    sha256 = card.pop("sha256", None)
+    for about_the_run in ("made_with", "ldm_seconds"):
+        card.pop(about_the_run, None)
     return card == job.card and image.is_file() and file_hash(image) == sha256
 
 
@@ -113,7 +116,8 @@ def _batches(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
 
 
 def _generate(batch: list[Job], root: Path, ldm: LDMParams, generator: Generator, workspace: Path) -> None:
-    """Make and store the images of one batch."""
+    """Make and store the images of one batch, which share its time equally."""
+    started = time.perf_counter()
     made = generator.generate(
         [_read(root, job.row["image"]).convert("RGB") for job in batch],
         [job.card["prompt"] for job in batch],
@@ -126,12 +130,13 @@ def _generate(batch: list[Job], root: Path, ldm: LDMParams, generator: Generator
         image_guidance_scale=ldm.image_guidance_scale,
         negative_prompt=ldm.negative_prompt,
     )
+    seconds = round((time.perf_counter() - started) / len(batch), 4)
     for job, image in zip(batch, made, strict=True):
         target = inside(workspace, job.image)
         with atomic_file(target) as aside:
             image.save(aside, compress_level=4)
         with atomic_file(target.with_suffix(".json")) as aside:
-            card = {**job.card, "sha256": file_hash(target), "made_with": MADE_WITH}
+            card = {**job.card, "sha256": file_hash(target), "made_with": MADE_WITH, "ldm_seconds": seconds}
             aside.write_text(json.dumps(card, indent=1))
 
 
@@ -173,7 +178,7 @@ def _row(workspace: Path, job: Job) -> dict[str, Any]:
     card = json.loads(inside(workspace, job.image).with_suffix(".json").read_text())
     return {
         **{column: job.row[column] for column in COLUMNS},
-        **{column: job.card[column] for column in PSEUDO_COLUMNS},
+        **{column: card[column] for column in PSEUDO_COLUMNS},
         "domain": job.card["domain"],
         "role": "pseudo",
         "split": "train",

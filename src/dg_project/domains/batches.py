@@ -31,7 +31,7 @@ class Batch:
         images: N float32 tensors (3, H, W), 0..1; sizes may differ.
         targets: N dicts: ``boxes`` (n, 4) float32 xyxy, ``labels`` (n,) int64, ``difficult`` (n,) bool, ``image_id``,
             and where the task wants them ``mask`` (H, W) uint8 and ``instances`` (n, H, W) bool.
-        domain_id: (N,) int64; 0 is the source, 1..K the pseudo domains.
+        domain_id: (N,) int64; 0 is the source (0..S-1 where there are S sources), then come the pseudo domains.
         pair_id: (N,) int64; index of the source image that a row came from. Equal ids share their geometry,
             flip included.
         weight: (N,) float32; weight of the image in the losses, 0..1.
@@ -87,12 +87,13 @@ class BatchStream:
 
     ``source`` draws source images; ``mixed`` draws from source and kept pseudo images, each equally likely; ``paired``
     draws source images together with up to m of their own kept pseudo images. Images come in random epochs (every
-    image once), and the domains of a pair rotate at random. A flip is shared by all rows of one ``pair_id``.
+    image once), and the domains of a pair rotate at random. A flip is shared by all rows of one ``pair_id``. Where
+    ``source`` draws from several source domains, a step sees equally many images of each, in epochs of their own.
 
     Args:
         source: source training images.
         pseudo: pseudo images; rows with ``kept`` False are never opened. None with ``source`` batching.
-        domains: domain names by id, the source first.
+        domains: domain names by id, the source (or the sources) first.
         batching: see above.
         images_per_step: rows of every batch.
         seed: the only source of randomness, beside the step.
@@ -102,7 +103,7 @@ class BatchStream:
 
     Raises:
         DataError: no images, or pseudo images that belong to no domain or source image.
-        ParameterError: ``batching`` is unknown.
+        ParameterError: ``batching`` is unknown, or ``images_per_step`` cannot be shared equally among the sources.
     """
 
     def __init__(self, source: ManifestDataset, pseudo: ManifestDataset | None, domains: list[str],
@@ -117,12 +118,12 @@ class BatchStream:
         self.adapt = adapt
         self._domain_ids, self._pair_ids = self._ids()
         self._partners = self._kept_partners()
-        self._pool: list[Item] = [(0, i) for i in range(len(source))]
+        self._pools: list[list[Item]] = self._pools_of_source()
         if batching == "mixed":
-            self._pool += [(1, i) for partners in self._partners for i in partners]
+            self._pools[0] += [(1, i) for partners in self._partners for i in partners]
         paired = [i for i, partners in enumerate(self._partners) if partners]
         self._fillers = paired or list(range(len(source)))
-        self._epoch_order = lru_cache(maxsize=4)(self._shuffle)
+        self._epoch_order = lru_cache(maxsize=4 * len(self._pools))(self._shuffle)
 
     def batch(self, step: int) -> Batch:
         """Return the batch of one step, the same whenever and wherever it is asked for."""
@@ -192,16 +193,18 @@ class BatchStream:
     def _ids(self) -> tuple[list[list[int]], list[list[int]]]:
         """Domain id and pair id of every source and pseudo row."""
         position = {name: i for i, name in enumerate(self.source.image_ids)}
-        domain_ids: list[list[int]] = [[0] * len(self.source), []]
+        sources = self.domains[:len(set(self.source.domains))]
+        if strangers := set(self.source.domains) - set(sources):
+            raise DataError(f"source images of the domain {sorted(strangers)}, but domains[0] is '{self.domains[0]}'"
+                            f"{f' and the other sources are {sources[1:]}' if sources[1:] else ''}")
+        domain_ids: list[list[int]] = [[sources.index(name) for name in self.source.domains], []]
         pair_ids: list[list[int]] = [list(range(len(self.source))), []]
-        if strangers := set(self.source.domains) - {self.domains[0]}:
-            raise DataError(f"source images of the domain {sorted(strangers)}, but domains[0] is '{self.domains[0]}'")
         if self.pseudo is None:
             return domain_ids, pair_ids
         origins = [str(name) for name in self.pseudo.manifest["source_image_id"]]
         for domain, origin in zip(self.pseudo.domains, origins, strict=True):
-            if domain not in self.domains[1:]:
-                raise DataError(f"the pseudo domain '{domain}' is not one of {self.domains[1:]}; run synthesis and "
+            if domain not in (made := self.domains[len(sources):]):
+                raise DataError(f"the pseudo domain '{domain}' is not one of {made}; run synthesis and "
                                 "sampling again with the present parameters")
             if origin not in position:
                 raise DataError(f"a pseudo image was made from '{origin}', which is no source training image; run "
@@ -209,6 +212,18 @@ class BatchStream:
             domain_ids[1].append(self.domains.index(domain))
             pair_ids[1].append(position[origin])
         return domain_ids, pair_ids
+
+    def _pools_of_source(self) -> list[list[Item]]:
+        """What is drawn from: everything together, or with ``source`` batching one pool per source domain."""
+        if self.batching != "source":
+            return [[(0, i) for i in range(len(self.source))]]
+        pools: dict[int, list[Item]] = {}
+        for i, domain in enumerate(self._domain_ids[0]):
+            pools.setdefault(domain, []).append((0, i))
+        if self.images_per_step % len(pools):
+            raise ParameterError(f"training.images_per_step {self.images_per_step} cannot be shared equally among "
+                                 f"{len(pools)} source domains; take a multiple of {len(pools)}")
+        return [pools[domain] for domain in sorted(pools)]
 
     def _kept_partners(self) -> list[list[int]]:
         """Indices of the kept pseudo images of every source image."""
@@ -221,13 +236,16 @@ class BatchStream:
                 partners[pair].append(index)
         return partners
 
-    def _shuffle(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self._pool))
+    def _shuffle(self, epoch: int, pool: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, 0, epoch, pool]).permutation(len(self._pools[pool]))
 
     def _draw(self, step: int, count: int) -> list[Item]:
-        """Items number step*count .. step*count + count - 1 of the endless sequence of shuffled epochs."""
-        places = (divmod(step * count + i, len(self._pool)) for i in range(count))
-        return [self._pool[self._epoch_order(epoch)[offset]] for epoch, offset in places]
+        """``count`` items, as many of each pool: the next ones of its endless sequence of shuffled epochs."""
+        share, items = count // len(self._pools), []
+        for number, pool in enumerate(self._pools):
+            places = (divmod(step * share + i, len(pool)) for i in range(share))
+            items += [pool[self._epoch_order(epoch, number)[offset]] for epoch, offset in places]
+        return items
 
     def _paired_items(self, step: int, rng: np.random.Generator) -> list[Item]:
         """Groups of one source image and m of its kept pseudo images, ``images_per_step`` items in all.

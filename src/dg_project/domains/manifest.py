@@ -46,6 +46,7 @@ PSEUDO_COLUMNS: dict[str, str] = {
     "steps": "denoising steps",
     "seed": "seed of this very image",
     "model": "fingerprint of the diffusion checkpoint",
+    "ldm_seconds": "time that the diffusion model took for it",
 }
 SAMPLED_COLUMNS: dict[str, str] = {
     "weight": "weight of the image in the losses, 0 to 1",

@@ -148,11 +148,17 @@ def _coco_tables(images: list[Matchable], n_classes: int) -> tuple[COCO, COCO]:
     tables = []
     for boxes in (truth, found):
         table = COCO()
-        table.dataset = {"images": [{"id": i} for i in range(len(images))], "annotations": boxes,
+        table.dataset = {"images": [{"id": i, **_size(image)} for i, image in enumerate(images)], "annotations": boxes,
                          "categories": [{"id": k} for k in range(1, n_classes + 1)]}
         table.createIndex()
         tables.append(table)
     return tables[0], tables[1]
+
+
+def _size(image: Matchable) -> dict[str, int]:
+    """Return height and width, which pycocotools asks for where shapes are masks."""
+    masks = [shape for shape in (*image.truth, *image.found) if isinstance(shape, dict)]
+    return dict(zip(("height", "width"), masks[0]["size"], strict=True)) if masks else {}
 
 
 def _entry(shape: Any, number: int, image: int, label: Any) -> dict[str, Any]:

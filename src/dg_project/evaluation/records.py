@@ -13,11 +13,13 @@ from dg_project.evaluation.scorer import ALL
 
 UNSEEN_MEAN = "unseen_mean"
 """Name of the ``domain`` of the rows that hold the mean over the target domains."""
+AND = "+"
+"""Between the names of several source domains."""
 
 RECORD_COLUMNS: dict[str, str] = {
     "method": "name of the method",
     "task": "name of the task",
-    "source": "the labelled domain that the model was trained on",
+    "source": "the labelled domain that the model was trained on, or several with + between them",
     "domain": "the domain that was scored, or unseen_mean",
     "role": "source | target",
     "seed": "seed of the training",
@@ -30,6 +32,7 @@ RECORD_COLUMNS: dict[str, str] = {
 }
 COST_COLUMNS: dict[str, str] = {
     "images_generated": "images that the diffusion model made for this method",
+    "ldm_seconds": "time that the diffusion model took for them, and for all else that the method asked it",
     "peak_memory_mb": "highest memory of the training, MB",
     "max_steps": "steps of the training",
     "images_per_step": "source and pseudo images of a step",
@@ -55,6 +58,7 @@ class RunFacts:
     kedro_version_id: str
     task: str = "detection"
     images_generated: int = 0
+    ldm_seconds: float = float("nan")
     peak_memory_mb: float = float("nan")
     max_steps: int = 0
     images_per_step: int = 0
@@ -72,7 +76,8 @@ def result_records(scores: pd.DataFrame, facts: RunFacts) -> pd.DataFrame:
         facts: of the run.
 
     Returns:
-        The columns ``COLUMNS``, those of the contract first; per metric the source, each target, then ``unseen_mean``.
+        The columns ``COLUMNS``, those of the contract first; per metric the source (or each of several), each target,
+        then ``unseen_mean``.
         The unseen mean is NaN when a target has no score, never a mean over fewer domains.
 
     Raises:
@@ -80,18 +85,19 @@ def result_records(scores: pd.DataFrame, facts: RunFacts) -> pd.DataFrame:
     """
     totals = scores[scores["class"] == ALL]
     domains = list(dict.fromkeys(totals["domain"]))
-    if facts.source not in domains or len(domains) < 2:
+    sources = [facts.source] if facts.source in domains else facts.source.split(AND)
+    if not set(sources) < set(domains):
         raise DataError(f"results: scored {domains or 'nothing'}, but a record needs the source '{facts.source}' and "
                         "at least one target; check data.source and data.targets")
     rows = []
     for metric, part in totals.groupby("metric", sort=False):
-        targets = part[part["domain"] != facts.source]
+        seen = part["domain"].isin(sources)
+        targets = part[~seen]
         unseen = {"domain": UNSEEN_MEAN, "metric": metric, "value": targets["value"].mean(skipna=False),
                   "n_images": targets["n_images"].sum()}
-        source = part[part["domain"] == facts.source]
-        rows += [*source.to_dict("records"), *targets.to_dict("records"), unseen]
+        rows += [*part[seen].to_dict("records"), *targets.to_dict("records"), unseen]
     records = pd.DataFrame(rows)[["domain", "metric", "value", "n_images"]]
-    records["role"] = np.where(records["domain"] == facts.source, "source", "target")
+    records["role"] = np.where(records["domain"].isin(sources), "source", "target")
     constant = {key: getattr(facts, key) for key in COLUMNS if hasattr(facts, key)}
     return records.assign(**constant)[list(COLUMNS)]
 

@@ -117,6 +117,7 @@ def display_costs(table: pd.DataFrame, baseline: str = "erm") -> pd.DataFrame:
         "inference, ms/image": [_ratio(row, base, "inference_ms", ".1f") for _, row in table.iterrows()],
         "parameters": [_added(row, base) for _, row in table.iterrows()],
         "images generated": table["images_generated"].map(_number(",.0f")),
+        "LDM, s": table["ldm_seconds"].map(_number(",.0f")),
         "peak memory, MB": table["peak_memory_mb"].map(_number(",.0f")),
     }, index=table.index), table)
 

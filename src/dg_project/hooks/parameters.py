@@ -18,12 +18,17 @@ class ParametersHook:
         Raises:
             ParameterError: one line per wrong or unknown key, naming the nearest valid one.
         """
-        from dg_project.domains.readers import READERS
-        from dg_project.methods import method_classes
-        from dg_project.parameters import check_parameters
         from dg_project.pipelines.paths import ROOT_VARIABLE
 
         os.environ[ROOT_VARIABLE] = str(context.project_path)
-        raw = context.config_loader["parameters"]
-        check_parameters(raw, {name: method.Params for name, method in method_classes().items()},
-                         {name: reader.Options for name, reader in READERS.items()})
+        check_all(context.config_loader["parameters"])
+
+
+def check_all(raw: dict[str, Any]) -> None:
+    """Check merged parameters against the schemas of the project, its methods and its readers."""
+    from dg_project.domains.readers import READERS
+    from dg_project.methods import method_classes
+    from dg_project.parameters import check_parameters
+
+    check_parameters(raw, {name: method.Params for name, method in method_classes().items()},
+                     {name: reader.Options for name, reader in READERS.items()})

@@ -9,7 +9,8 @@ from kedro.framework.hooks import hook_impl
 from dg_project.errors import DataError, ParameterError
 
 _STAGES = ["pretrain_ldm", "ingestion", "synthesis", "sampling", "training", "closed_loop", "evaluation", "reporting",
-           "benchmark", "ablation", "uda", "predict", "export"]
+           "benchmark", "ablation", "uda", "pretrain_teacher", "scmd", "domainfusion", "leave_one_out", "predict",
+           "export"]
 
 
 class PreflightHook:
@@ -34,6 +35,8 @@ class PreflightHook:
             _check_checkpoint(catalog.load("params:ldm"), catalog.load("params:training.device"))
         if "parameters" in pipeline.inputs():
             _check_adaptation(catalog.load("parameters"), pipeline.nodes)
+        if "params:scmd" in pipeline.inputs():
+            _check_teacher(catalog.load("params:scmd"), catalog.load("params:data").classes)
         if "params:sampling" in pipeline.inputs():
             _check_clip(catalog.load("params:sampling").gate.clip)
 
@@ -84,3 +87,14 @@ def _check_clip(name: str | None) -> None:
         from dg_project.styles.recognition import check_clip
 
         check_clip(locate_checkpoint(name))
+
+
+def _check_teacher(params: dict[str, Any], classes: list[str]) -> None:
+    """Open the teacher with the prompts: it takes a second, and reading the data takes longer."""
+    from dg_project.methods.scmd import Guide, SCMDParams
+    from dg_project.pipelines.paths import locate_checkpoint
+    from dg_project.teachers.prompts import class_prompts
+
+    known = SCMDParams.model_validate(params)
+    located = known.model_copy(update={"teacher": locate_checkpoint(known.teacher)})
+    Guide(located, class_prompts(known.prompt, classes))

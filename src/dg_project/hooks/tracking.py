@@ -23,7 +23,7 @@ class TrackingHook:
     def __init__(self) -> None:
         self._config: dict[str, Any] = {"enabled": False}
         self._root = Path()
-        self._parameters: dict[str, Any] = {}
+        self._loader: Any = None
         self._monitor: Any = None
         self._started = 0.0
 
@@ -33,7 +33,7 @@ class TrackingHook:
         from kedro.config import MissingConfigException
 
         self._root = Path(context.project_path)
-        self._parameters = context.config_loader["parameters"]
+        self._loader = context.config_loader
         try:
             self._config = dict(context.config_loader["mlflow"])
         except MissingConfigException:
@@ -47,7 +47,7 @@ class TrackingHook:
         from dg_project.hooks import artifacts, runs
 
         state = runs.start(self._root, self._config, run_params, artifacts.kinds(pipeline, catalog))
-        runs.log_parameters(state, self._parameters)
+        runs.log_parameters(state, self._loader["parameters"])
         client = runs.client(state)
         client.log_dict(state["run"], catalog.to_config()[0], "kedro/catalog.json")
         client.log_text(state["run"], pipeline.to_json(), "kedro/pipeline.json")

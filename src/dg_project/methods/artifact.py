@@ -41,13 +41,17 @@ def build_method(spec: ModelSpec, seed: int = 0) -> Method:
     """Build an untrained method; the seed determines its initial weights.
 
     Raises:
-        ParameterError: there is no such method or task, or the parameters do not fit together.
+        ParameterError: there is no such method or task, the method is not for the task, or the parameters do not fit
+            together.
         CheckpointError: the backbone's weights cannot be loaded.
     """
     classes = method_classes()
     if spec.method not in classes:
         raise ParameterError(f"there is no method '{spec.method}'.{nearest(spec.method, classes)}")
     method = classes[spec.method]
+    if spec.task not in method.tasks:
+        raise ParameterError(f"the method '{spec.method}' is made for {' and '.join(method.tasks)}, not for "
+                             f"{spec.task}: set task={method.tasks[0]}, or choose another method")
     head = TASK_PARAMS[spec.task].model_validate(spec.head)
     try:
         params = method.Params.model_validate(spec.method_params)

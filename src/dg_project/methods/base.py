@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, get_args
 
+import torch
 from torch import Tensor, nn
 
 from dg_project import parameters
 from dg_project.domains.batches import Batch, Batching
+from dg_project.domains.dataset import ManifestDataset
 from dg_project.errors import CheckpointError, DataError
 from dg_project.tasks.base import Prediction, TaskModel
 from dg_project.training.learner import Learner
@@ -23,17 +26,20 @@ class Method(Learner):
         batching: which images a step sees: ``source``, ``mixed`` or ``paired`` (see ``BatchStream``).
         Params: its own parameters, under the top-level key of its name.
         adapts: a step also sees unlabelled target images (``Batch.adapt``): the method does UDA, not DG.
+        tasks: what it is made for.
 
     Args:
         model: backbone and head.
         params: an instance of ``Params``.
-        domains: domain names by ``domain_id``: the source, then the pseudo domains, then ``adapt`` where it adapts.
+        domains: domain names by ``domain_id``: the source (or the sources), then the pseudo domains, then ``adapt``
+            where it adapts.
     """
 
     name: ClassVar[str]
     batching: ClassVar[Batching]
     Params: ClassVar[type[parameters.Params]]
     adapts: ClassVar[bool] = False
+    tasks: ClassVar[tuple[parameters.Task, ...]] = get_args(parameters.Task)
     training_only: ClassVar[tuple[str, ...]] = ()
     """Names of the submodules that only training needs."""
 
@@ -46,6 +52,21 @@ class Method(Learner):
     @abstractmethod
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """See ``Learner.losses``."""
+
+    @classmethod
+    def determined_by(cls, params: Any) -> list[str]:
+        """Return what determines the training beside parameters, images and code: hashes of files that it opens."""
+        return []
+
+    def prepare(self, images: ManifestDataset, flip: bool, workspace: Path, device: torch.device) -> None:
+        """Do before the first step what every step would repeat; most methods have nothing to do.
+
+        Args:
+            images: the source's training images.
+            flip: whether the loop mirrors them.
+            workspace: where work is kept for other trainings.
+            device: where it is computed.
+        """
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return what trains: the backbone, and everything else."""

@@ -5,7 +5,7 @@ A method's own parameters live beside the method (``Method.Params``) under the t
 
 from __future__ import annotations
 
-from dg_project.parameters.base import Fraction, Params
+from dg_project.parameters.base import CHECKPOINT, Checkpoint, Fraction, Params
 from dg_project.parameters.closed_loop import ClosedLoopParams
 from dg_project.parameters.data import DataParams, DomainParams
 from dg_project.parameters.deployment import ExportFormat, ExportParams, PredictionFormat, PredictParams
@@ -35,14 +35,24 @@ from dg_project.parameters.models import (
     Task,
     TaskParams,
 )
+from dg_project.parameters.online import OnlineParams
 from dg_project.parameters.root import Parameters, check_parameters
-from dg_project.parameters.runs import EvaluationParams, ReportingParams, TrainingParams, UDAParams
+from dg_project.parameters.runs import (
+    EvaluationParams,
+    LeaveOneOutParams,
+    ReportingParams,
+    TrainingParams,
+    UDAParams,
+)
+from dg_project.parameters.teacher import PretrainTeacherParams
 from dg_project.parameters.tiny_ldm import PretrainLDMParams
 
 __all__ = [
+    "CHECKPOINT",
     "SEMANTIC_CLASSES",
     "TASK_PARAMS",
     "BackboneParams",
+    "Checkpoint",
     "ClassificationParams",
     "ClosedLoopParams",
     "ControlNetParams",
@@ -59,13 +69,16 @@ __all__ = [
     "InstanceSegmentationParams",
     "InversionParams",
     "LDMParams",
+    "LeaveOneOutParams",
     "LoRAParams",
     "MemoryParams",
+    "OnlineParams",
     "Parameters",
     "Params",
     "PredictParams",
     "PredictionFormat",
     "PretrainLDMParams",
+    "PretrainTeacherParams",
     "PseudoDomain",
     "ReportingParams",
     "RowParams",

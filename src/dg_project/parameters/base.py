@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from dg_project.errors import nearest
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+CHECKPOINT = "checkpoint"
+Checkpoint = Annotated[str, CHECKPOINT]
+"""A folder or hub name; a relative folder starts at the project (``pipelines.paths``)."""
 
 
 class Params(BaseModel):

@@ -58,6 +58,10 @@ class DataParams(Params):
                              "name another split, or a share of it as in 'train[:50%]'")
         return self
 
+    def splits_of(self, domain: str) -> dict[str, str]:
+        """Return the splits that may be opened of a domain: all of the source, the one of test of a target."""
+        return self.splits if domain == self.source else {"test": self.target_split or self.splits["test"]}
+
     def layout(self, domain: str) -> tuple[str, str, dict[str, Any]]:
         """Return the reader of a domain, its folder below the root, and the reader's options."""
         own = self.domains.get(domain, DomainParams())

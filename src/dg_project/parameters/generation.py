@@ -179,4 +179,5 @@ class SamplingParams(Params):
     style_weight: float = Field(5.0, ge=0, description="of the style distance, which spreads less than content")
     content_weight: float = Field(0.5, ge=0)
     recombine: bool = Field(False, description="put the chosen style on the chosen content")
+    keep: Literal["best", "all"] = Field("best", description="of the candidates of an image; all chooses none (CDGA)")
     gate: GateParams = GateParams()

@@ -52,6 +52,8 @@ class DetectionParams(TaskParams):
     proposals_test: int = Field(150, ge=1)
     rois_per_image: int = Field(64, ge=1)
     roi_size: int = Field(7, ge=1, description="cells per side of a pooled box")
+    roi_scale: int = Field(96, ge=1, description="side of the boxes that are pooled at stride 16, pixels; 224 is usual "
+                                                 "for sides of 800")
     roi_samples: int = Field(2, ge=1, description="sampling points per cell and side")
     score_threshold: Fraction = 0.02
 

@@ -24,7 +24,14 @@ from dg_project.parameters.models import (
     Task,
     TaskParams,
 )
-from dg_project.parameters.runs import EvaluationParams, ReportingParams, TrainingParams, UDAParams
+from dg_project.parameters.runs import (
+    EvaluationParams,
+    LeaveOneOutParams,
+    ReportingParams,
+    TrainingParams,
+    UDAParams,
+)
+from dg_project.parameters.teacher import PretrainTeacherParams
 from dg_project.parameters.tiny_ldm import PretrainLDMParams
 
 
@@ -36,6 +43,7 @@ class Parameters(BaseModel):
     task: Task = "detection"
     method: str = "drsf"
     seed: int = Field(0, ge=0)
+    dry_run: bool = Field(False, description="look at data, weights, memory and disk, print the plan, and stop")
     workspace: str = Field("data/.workspace", description="unfinished and reusable work, addressed by its inputs")
     data: DataParams
     ldm: LDMParams
@@ -53,9 +61,12 @@ class Parameters(BaseModel):
     benchmark: GridParams = GridParams()
     ablation: GridParams = GridParams(methods=["erm"])
     uda: UDAParams = UDAParams()
+    leave_one_out: LeaveOneOutParams = LeaveOneOutParams()
     pretrain_ldm: PretrainLDMParams = PretrainLDMParams()
+    pretrain_teacher: PretrainTeacherParams = PretrainTeacherParams()
     predict: PredictParams = PredictParams()
     export: ExportParams = ExportParams()
+    pipelines: dict[str, dict[str, Any]] = Field({}, description="what a pipeline changes in the other parameters")
 
     @property
     def head(self) -> TaskParams:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dg_project.parameters.base import Fraction, Params
 
@@ -21,7 +21,8 @@ class TrainingParams(Params):
     weight_decay: float = Field(1e-4, ge=0)
     momentum: Fraction = 0.9
     warmup_steps: int = Field(30, ge=0)
-    schedule: Literal["constant", "cosine", "step"] = "cosine"
+    schedule: Literal["constant", "cosine", "step", "poly"] = Field(
+        "cosine", description="step: x0.1 at 1/2 and at 2/3 of the steps; poly: (1 - t)^0.9")
     grad_clip: float | None = Field(10.0, gt=0)
     ema: Fraction | None = Field(None, description="decay of the weight average that predicts; None is off")
     flip: Fraction = 0.5
@@ -77,3 +78,23 @@ class UDAParams(Params):
 
     method: str = Field("drsf_uda", description="the method")
     baseline: str = Field("mic", description="what it is compared with")
+
+
+class LeaveOneOutParams(Params):
+    """Leave-one-domain-out over image folders ``<domain>/<class>/<image>`` below ``data.root``."""
+
+    methods: list[str] | None = Field(None, description="None: ERM and params:method")
+    domains: list[str] | None = Field(None, description="None: every folder of data.root")
+    classes: list[str] | None = Field(None, description="None: every class folder that a domain has")
+    train_share: float = Field(0.8, gt=0, lt=1, description="of a source domain; the rest validates")
+    images_per_domain: int = Field(8, ge=1, description="images of each source domain in a step")
+    seeds: list[int] = Field([0, 1, 2], min_length=1)
+    confidence: Fraction = 0.95
+
+    @field_validator("methods", "seeds", "domains", "classes", mode="before")
+    @classmethod
+    def _from_command_line(cls, value: Any, info: ValidationInfo) -> Any:
+        """Lists without commas, where ``--params`` splits: ``seeds=5`` is five seeds, ``erm+scmd`` two methods."""
+        if isinstance(value, int) and info.field_name == "seeds":
+            return list(range(value))
+        return value.split("+") if isinstance(value, str) else value

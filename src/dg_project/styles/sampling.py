@@ -38,7 +38,7 @@ SELECTION_COLUMNS: dict[str, str] = {
 
 def sample(source: pd.DataFrame, source_root: Path, candidates: pd.DataFrame, candidate_root: Path,
            params: SamplingParams, folder: Path, recognise: Recognise | None = None) -> pd.DataFrame:
-    """Keep one image per source image and pseudo domain, and weigh it.
+    """Keep one image per source image and pseudo domain (or every one, ``params.keep``), and weigh it.
 
     Args:
         source: manifest that holds the source images of all candidates.
@@ -46,7 +46,7 @@ def sample(source: pd.DataFrame, source_root: Path, candidates: pd.DataFrame, ca
         candidates: candidate manifest (``COLUMNS`` and ``PSEUDO_COLUMNS``).
         candidate_root: folder that its paths are relative to.
         params: selection and gate.
-        folder: empty folder; gets the images as ``<domain>/<image_id>.png``.
+        folder: empty folder; gets the images as ``<domain>/<image_id>_<candidate>.png``.
         recognise: the CLIP filter of the gate; None leaves it out.
 
     Returns:
@@ -58,8 +58,9 @@ def sample(source: pd.DataFrame, source_root: Path, candidates: pd.DataFrame, ca
     """
     origins = {str(row.image_id): row for row in source.itertuples()}
     rows = []
-    groups = candidates.groupby(["domain", "source_image_id"], sort=False)
-    for (domain, name), group in tqdm(groups, "sampling", unit="image", mininterval=1):
+    alone = ["candidate"] if params.keep == "all" else []
+    groups = candidates.groupby(["domain", "source_image_id", *alone], sort=False)
+    for (domain, name, *_), group in tqdm(groups, "sampling", unit="image", mininterval=1):
         if str(name) not in origins:
             raise DataError(f"the candidates of '{domain}' were made from '{name}', which is no source image; run "
                             "`kedro run --pipeline=synthesis` again with the present data")
@@ -84,11 +85,12 @@ def _sample_one(original: Tensor, group: pd.DataFrame, candidate_root: Path, par
         known = recognise(chosen.image, target["boxes"], target["labels"]) >= params.gate.min_recognition
         seen = visibility.masked_fill(~known, -math.inf)
     weight, kept, reason = gate(seen, target["difficult"], params.gate)
-    image = f"{row['domain']}/{row['image_id']}.png"
+    image = f"{row['domain']}/{row['image_id']}_{row['candidate']}.png"
     path = inside(folder, image)
     _store(chosen, inside(candidate_root, row["image"]), path, params.recombine)
     return {**row, "image": image, "sha256": file_hash(path), "weight": weight, "kept": kept, "reason": reason,
-            "candidates": len(group), "style_distance": chosen.style_distances[chosen.index],
+            "candidates": len(group), "ldm_seconds": float(group["ldm_seconds"].sum()),
+            "style_distance": chosen.style_distances[chosen.index],
             "content_similarity": chosen.content_similarities[chosen.index], "visibility": visibility.tolist()}
 
 
@@ -96,13 +98,18 @@ def _store(chosen: Selection, candidate: Path, path: Path, recombined: bool) -> 
     if not recombined:
         link_or_copy(candidate, path)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = (chosen.image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(path)
+    save_image(chosen.image, path)
 
 
 def _floats(image: Tensor) -> Tensor:
     return image.to(torch.float32) / 255
+
+
+def save_image(image: Tensor, path: Path) -> None:
+    """Write an image (3, H, W), float 0..1, as a PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(path)
 
 
 def _tell(manifest: pd.DataFrame) -> None:

@@ -40,9 +40,8 @@ def build_rpn(params: DetectionParams) -> WeightedRPN:
 
 def build_box_heads(params: DetectionParams, levels: list[str], n_classes: int) -> WeightedRoIHeads:
     """Build RoI pooling and the box head for ``n_classes`` and background."""
-    # The images are small, so boxes go to the pyramid by their own scale: 96 pixels belong to stride 16.
-    pool = RoIPooling(levels, output_size=params.roi_size, sampling_ratio=params.roi_samples, canonical_scale=96,
-                      canonical_level=4)
+    pool = RoIPooling(levels, output_size=params.roi_size, sampling_ratio=params.roi_samples,
+                      canonical_scale=params.roi_scale, canonical_level=4)
     head = TwoMLPHead(params.fpn_channels * params.roi_size**2, params.box_head_features)
     predictor = FastRCNNPredictor(params.box_head_features, n_classes + 1)
     return WeightedRoIHeads(

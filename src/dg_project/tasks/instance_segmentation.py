@@ -29,8 +29,8 @@ class InstanceSegmenter(Detector):
 
     def __init__(self, backbone: Backbone, params: InstanceSegmentationParams, classes: Sequence[str]) -> None:
         super().__init__(backbone, params, classes)
-        self.mask_pool = RoIPooling(self.levels, params.mask_roi_size, params.roi_samples, canonical_scale=96,
-                                    canonical_level=4)
+        self.mask_pool = RoIPooling(self.levels, params.mask_roi_size, params.roi_samples,
+                                    canonical_scale=params.roi_scale, canonical_level=4)
         self.mask_head = MaskRCNNHeads(params.fpn_channels, (params.mask_channels,) * params.mask_layers, 1)
         self.mask_predictor = MaskRCNNPredictor(params.mask_channels, params.mask_channels, len(self.classes) + 1)
 

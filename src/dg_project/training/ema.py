@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights."""
+"""The average of the weights that predicts: an exponential one, or a plain one from some step on."""
 
 from __future__ import annotations
 
@@ -17,32 +17,40 @@ def snapshot(module: nn.Module) -> State:
 
 
 class Average:
-    """The weights that predict: the present ones, or their moving average.
+    """The weights that predict: the present ones, or their average.
 
     Args:
-        module: the module that is trained.
+        module: the module that is trained; its ``average_from``, where it has one, asks for the plain average.
         decay: share of the old average that a step keeps; None predicts with the present weights.
     """
 
     def __init__(self, module: nn.Module, decay: float | None) -> None:
         self.module, self.decay = module, decay
-        self.state: State | None = None if decay is None else snapshot(module)
+        self.first: int | None = getattr(module, "average_from", None)
+        self.state: State | None = None if decay is None and self.first is None else snapshot(module)
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after step t (0-based): ``avg <- d avg + (1 - d) weights``.
 
-        ``d = min(decay, (1 + t) / (10 + t))``: the smaller decay of the first steps lets the average forget
-        the initial weights.
+        Exponential: ``d = min(decay, (1 + t) / (10 + t))``; the smaller decay of the first steps lets the average
+        forget the initial weights. Plain from step f on: ``d = n / (n + 1)`` with ``n = t - f`` weights before; until
+        then ``d = 0``.
         """
-        if self.state is None or self.decay is None:
+        if self.state is None:
             return
-        decay = min(self.decay, (1 + step) / (10 + step))
+        decay = self._kept(step)
         for name, value in self.module.state_dict().items():
             if value.is_floating_point():
                 self.state[name].lerp_(value, 1 - decay)
             else:
                 self.state[name].copy_(value)
+
+    def _kept(self, step: int) -> float:
+        if self.first is not None:
+            before = max(0, step - self.first)
+            return before / (before + 1)
+        return 0.0 if self.decay is None else min(self.decay, (1 + step) / (10 + step))
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -10,7 +10,14 @@ from dg_project.domains.batches import Batch
 
 
 class Learner(nn.Module, ABC):
-    """A module that turns a batch into losses."""
+    """A module that turns a batch into losses.
+
+    Attributes:
+        average_from: step (0-based) from which on the plain average of the weights predicts, whatever ``training.ema``
+            says; None leaves it to that.
+    """
+
+    average_from: int | None = None
 
     def begin_step(self) -> None:
         """Get ready for a step: called once before its losses, in every process, with the weights of the last step."""

@@ -32,7 +32,8 @@ def _by_decay(weights: list[nn.Parameter], decay: float) -> list[tuple[float, li
 def lr_factor(step: int, params: TrainingParams) -> float:
     """Return what the learning rate is multiplied by at ``step`` (0-based): linear warm-up, then the schedule.
 
-    ``cosine`` falls from 1 to 0 over the steps after the warm-up; ``step`` multiplies by 0.1 at 1/2 and at 2/3.
+    ``cosine`` falls from 1 to 0 over the steps after the warm-up; ``step`` multiplies by 0.1 at 1/2 and at 2/3;
+    ``poly`` is ``(1 - t / T)^0.9``, as segmentation networks are trained since DeepLab.
     """
     warmup = min(1.0, (step + 1) / (params.warmup_steps + 1))
     if params.schedule == "constant":
@@ -40,6 +41,8 @@ def lr_factor(step: int, params: TrainingParams) -> float:
     if params.schedule == "step":
         done = step / params.max_steps
         return warmup * (0.1 ** ((done >= 1 / 2) + (done >= 2 / 3)))
+    if params.schedule == "poly":
+        return warmup * (1 - step / params.max_steps) ** 0.9
     after = max(0, step - params.warmup_steps) / max(1, params.max_steps - params.warmup_steps)
     return warmup * 0.5 * (1 + math.cos(math.pi * min(1.0, after)))
 

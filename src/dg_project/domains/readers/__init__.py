@@ -13,7 +13,7 @@ from dg_project.domains.readers.base import Place, Reader
 from dg_project.domains.readers.bdd100k import BDD100KReader
 from dg_project.domains.readers.cityscapes import CityscapesReader
 from dg_project.domains.readers.coco import COCOReader
-from dg_project.domains.readers.collection import Rules, collect
+from dg_project.domains.readers.collection import Rules, collect, count
 from dg_project.domains.readers.gta5 import GTA5Reader
 from dg_project.domains.readers.image_folder import ImageFolderReader
 from dg_project.domains.readers.mapillary import MapillaryReader
@@ -23,6 +23,7 @@ from dg_project.domains.readers.voc import VOCReader
 from dg_project.domains.readers.yolo import YOLOReader
 from dg_project.errors import DataError, ParameterError, nearest
 from dg_project.files import inside
+from dg_project.parameters import DataParams
 
 READERS: dict[str, type[Reader]] = {
     "voc": VOCReader, "coco": COCOReader, "yolo": YOLOReader, "cityscapes": CityscapesReader, "acdc": ACDCReader,
@@ -59,17 +60,42 @@ def read_domain(reader: str, root: Path, domain: str, role: Literal["source", "t
             is broken (``stop``).
         ParameterError: there is no such reader, or it has no such option.
     """
-    if reader not in READERS:
-        raise ParameterError(f"data.reader: unknown reader '{reader}'.{nearest(reader, READERS)}")
+    how = Rules(classes, on_bad_sample=on_bad_sample, limits=limits or {}, **rules)
+    found = _reader(reader, Path(root), domain, folder, options)
+    return collect(Unlabelled(found) if role == "adapt" else found, role, splits, how)
+
+
+def count_domain(reader: str, root: Path, domain: str, splits: dict[str, str], classes: list[str],
+                 on_bad_sample: Literal["stop", "skip"] = "stop", *, folder: str | None = None,
+                 options: dict[str, Any] | None = None, **rules: Any) -> dict[str, int]:
+    """Return how many images each split lists: lists are read, and no image is opened.
+
+    Arguments and errors are those of ``read_domain``.
+    """
+    how = Rules(classes, on_bad_sample=on_bad_sample, **rules)
+    return count(_reader(reader, Path(root), domain, folder, options), splits, how)
+
+
+def configured(data: DataParams, root: Path, domain: str, splits: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return the arguments of ``read_domain`` and ``count_domain`` that the parameters give for a domain."""
+    reader, folder, options = data.layout(domain)
+    splits = splits or data.splits_of(domain)
+    counts = {split: data.expected_counts[f"{domain}/{split}"] for split in splits
+              if f"{domain}/{split}" in data.expected_counts}
+    return {"reader": reader, "root": root, "domain": domain, "splits": splits, "classes": data.classes,
+            "on_bad_sample": data.on_bad_sample, "folder": folder, "options": options, "rename": data.rename,
+            "other_classes": data.other_classes, "split_seed": data.split_seed, "expected_counts": counts}
+
+
+def _reader(name: str, root: Path, domain: str, folder: str | None, options: dict[str, Any] | None) -> Reader:
+    if name not in READERS:
+        raise ParameterError(f"data.reader: unknown reader '{name}'.{nearest(name, READERS)}")
     try:
-        parsed = READERS[reader].Options.model_validate(options or {})
+        parsed = READERS[name].Options.model_validate(options or {})
     except ValidationError as error:
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors())
-        raise ParameterError(f"data.options of the reader '{reader}': {reasons}") from error
-    place = Place(domain, _folder(Path(root), domain, folder or domain), Path(root))
-    how = Rules(classes, on_bad_sample=on_bad_sample, limits=limits or {}, **rules)
-    found = READERS[reader](place, parsed)
-    return collect(Unlabelled(found) if role == "adapt" else found, role, splits, how)
+        raise ParameterError(f"data.options of the reader '{name}': {reasons}") from error
+    return READERS[name](Place(domain, _folder(root, domain, folder or domain), root), parsed)
 
 
 def _folder(root: Path, domain: str, name: str) -> Path:

@@ -73,6 +73,11 @@ def collect(reader: Reader, role: str, splits: dict[str, str], rules: Rules) -> 
     return validate_manifest(manifest, rules.classes, f"the domain '{place.domain}'"), skipped
 
 
+def count(reader: Reader, splits: dict[str, str], rules: Rules) -> dict[str, int]:
+    """Return how many images each split lists; see ``readers.count_domain``."""
+    return {split: len(_listed(reader, split, stored_as, rules, [])) for split, stored_as in splits.items()}
+
+
 def _listed(reader: Reader, split: str, stored_as: str, rules: Rules, skipped: list[str]) -> list[Sample]:
     """Return the samples of a split (a share of one the data set stores), each image id once."""
     place = reader.place

@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dg_project.parameters import DataParams, EvaluationParams
+from dg_project.parameters import DataParams, EvaluationParams, LDMParams
 from dg_project.pipelines.lazy import pd
-from dg_project.pipelines.paths import locate
+from dg_project.pipelines.paths import locate, locate_ldm
 
 
 def predict(model: Path, source: pd.DataFrame, target: pd.DataFrame, data: DataParams, evaluation: EvaluationParams,
-            device: str) -> pd.DataFrame:
+            device: str, ldm: LDMParams) -> pd.DataFrame:
     """Return what the model finds in the test images of every domain."""
     from dg_project import experiment
     from dg_project.evaluation.predict import scored_rows
 
     images = scored_rows(source, target, evaluation.max_images)
-    return experiment.predict(model, images, locate(data.root), evaluation.batch_size, device)
+    return experiment.predict(model, images, locate(data.root), evaluation.batch_size, device, locate_ldm(ldm))
 
 
 def score_model(

@@ -6,7 +6,8 @@ from kedro.pipeline import Node, Pipeline
 
 from dg_project.pipelines.evaluation import nodes
 
-_IMAGES = ["source_manifest", "target_manifest", "params:data", "params:evaluation", "params:training.device"]
+_IMAGES = ["source_manifest", "target_manifest", "params:data", "params:evaluation", "params:training.device",
+           "params:ldm"]
 _SCORING = ["source_manifest", "target_manifest", "params:data", "params:evaluation", "params:run_id"]
 
 

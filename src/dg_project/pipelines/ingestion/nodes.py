@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal
+from typing import Any
 
 from dg_project.parameters import DataParams
 from dg_project.pipelines.lazy import pd
@@ -14,15 +14,19 @@ logger = logging.getLogger(__name__)
 
 def ingest_source(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
     """Read every split of the source domain; return its manifest and a message per skipped sample."""
-    return _read(data, data.source, "source", data.splits)
+    from dg_project.domains.readers import configured, read_domain
+
+    limits = {"train": data.max_train} if data.max_train else None
+    return read_domain(role="source", limits=limits, **configured(data, locate(data.root), data.source))
 
 
 def ingest_targets(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
     """Read the test split of every target domain; the other splits of a target are never opened."""
     import pandas
 
-    test = {"test": data.target_split or data.splits["test"]}
-    parts = [_read(data, name, "target", test) for name in data.targets]
+    from dg_project.domains.readers import configured, read_domain
+
+    parts = [read_domain(role="target", **configured(data, locate(data.root), name)) for name in data.targets]
     manifest = pandas.concat([manifest for manifest, _ in parts], ignore_index=True)
     return manifest, [message for _, skipped in parts for message in skipped]
 
@@ -41,10 +45,12 @@ def _unlabelled(data: DataParams, split: str | None) -> tuple[pd.DataFrame, list
     import pandas
 
     from dg_project.domains.manifest import ADAPT, COLUMNS
+    from dg_project.domains.readers import configured, read_domain
 
     if split is None:
         return pandas.DataFrame(columns=list(COLUMNS)), []
-    parts = [_read(data, name, "adapt", {ADAPT: split}) for name in data.targets]
+    parts = [read_domain(role="adapt", **configured(data, locate(data.root), name, {ADAPT: split}))
+             for name in data.targets]
     manifest = pandas.concat([manifest for manifest, _ in parts], ignore_index=True)
     return manifest, [message for _, skipped in parts for message in skipped]
 
@@ -60,19 +66,6 @@ def make_adapt_card(adapt: pd.DataFrame, target: pd.DataFrame, skipped: list[str
     card = unlabelled_card(adapt, target, skipped)
     logger.info("unlabelled target images, opened by methods that adapt: %s", card["images"] or "none")
     return card
-
-
-def _read(data: DataParams, domain: str, role: Literal["source", "target", "adapt"],
-          splits: dict[str, str]) -> tuple[pd.DataFrame, list[str]]:
-    from dg_project.domains.readers import read_domain
-
-    reader, folder, options = data.layout(domain)
-    counts = {split: data.expected_counts[f"{domain}/{split}"] for split in splits
-              if f"{domain}/{split}" in data.expected_counts}
-    limits = {"train": data.max_train} if data.max_train else None
-    return read_domain(reader, locate(data.root), domain, role, splits, data.classes, data.on_bad_sample, limits,
-                       folder=folder, options=options, rename=data.rename, other_classes=data.other_classes,
-                       split_seed=data.split_seed, expected_counts=counts)
 
 
 def make_card(source: pd.DataFrame, target: pd.DataFrame, skipped_source: list[str], skipped_target: list[str],

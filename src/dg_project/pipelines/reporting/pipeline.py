@@ -32,6 +32,15 @@ def create_pipeline(*more: str) -> Pipeline:
     ], namespace="reporting", prefix_datasets_with_namespace=False)
 
 
+def create_source_pipeline() -> Pipeline:
+    """Return the reporting of a method that saw no pseudo domains, beside the baseline."""
+    return Pipeline([
+        *_scores(),
+        Node(nodes.draw_losses, ["results", "history", "baseline_history"], "loss_curves", name="draw_losses"),
+        Node(page.write_report, _PAGE, "report", name="write_report"),
+    ], namespace="reporting", prefix_datasets_with_namespace=False)
+
+
 def create_erm_pipeline() -> Pipeline:
     """Return the reporting of one model that saw no pseudo domains."""
     return Pipeline([

@@ -4,7 +4,14 @@ from dg_project.pipelines.training.pipeline import (
     create_erm_pipeline,
     create_method_pipeline,
     create_pipeline,
+    create_source_pipeline,
     create_uda_pipeline,
 )
 
-__all__ = ["create_erm_pipeline", "create_method_pipeline", "create_pipeline", "create_uda_pipeline"]
+__all__ = [
+    "create_erm_pipeline",
+    "create_method_pipeline",
+    "create_pipeline",
+    "create_source_pipeline",
+    "create_uda_pipeline",
+]

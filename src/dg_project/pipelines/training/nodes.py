@@ -19,6 +19,11 @@ def train_method(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame
     return _train(parameters["method"], source, parameters, pseudo, pseudo_images)
 
 
+def train_source_method(source: pd.DataFrame, parameters: dict[str, Any]) -> tuple[FolderWriter, pd.DataFrame]:
+    """Train the method that ``params:method`` names on the source alone; return what ``train_method`` returns."""
+    return _train(parameters["method"], source, parameters)
+
+
 def train_baseline(source: pd.DataFrame, parameters: dict[str, Any]) -> tuple[FolderWriter, pd.DataFrame]:
     """Train ERM on the source alone, for as many steps and images per step as the method gets."""
     return _train("erm", source, parameters)

@@ -9,9 +9,7 @@ from dg_project.pipelines.training import nodes
 
 def create_pipeline() -> Pipeline:
     """Return the training of ``params:method`` and of the baseline that it is compared with."""
-    baseline = Node(nodes.train_baseline, ["source_manifest", "parameters"], ["baseline_model", "baseline_history"],
-                    name="train_baseline")
-    return Pipeline([baseline, _method()], namespace="training", prefix_datasets_with_namespace=False)
+    return Pipeline([_baseline(), _method()], namespace="training", prefix_datasets_with_namespace=False)
 
 
 def create_method_pipeline() -> Pipeline:
@@ -32,6 +30,18 @@ def create_uda_pipeline() -> Pipeline:
         Node(nodes.train_adapting_baseline, inputs, ["baseline_model", "baseline_history"], name="train_baseline"),
         Node(nodes.train_adapting_method, inputs, ["model", "history"], name="train_method"),
     ], namespace="training", prefix_datasets_with_namespace=False)
+
+
+def create_source_pipeline() -> Pipeline:
+    """Return the training of ``params:method`` beside the baseline, both on the source alone."""
+    method = Node(nodes.train_source_method, ["source_manifest", "parameters"], ["model", "history"],
+                  name="train_method")
+    return Pipeline([_baseline(), method], namespace="training", prefix_datasets_with_namespace=False)
+
+
+def _baseline() -> Node:
+    return Node(nodes.train_baseline, ["source_manifest", "parameters"], ["baseline_model", "baseline_history"],
+                name="train_baseline")
 
 
 def _method() -> Node:

@@ -1,0 +1,66 @@
+"""Which training samples a student finds hard: the crops with the largest cross-entropy beside the easiest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dg_project.figures.panels import open_image, row_dicts
+from dg_project.figures.style import MUTED, REJECTED, RIGHT, bare, headline, look, new_figure, tight
+
+COLUMNS = 10
+
+
+def hard_samples(samples: pd.DataFrame, root: Path, classes: Sequence[str], share: float, *,
+                 hard_rows: int = 3, easy_rows: int = 1) -> Figure:
+    """Draw crops by falling cross-entropy: rows from the top of the selected share, then rows from the bottom of all.
+
+    Args:
+        samples: manifest rows of objects with the columns ``ce`` (cross-entropy), ``student`` and ``teacher`` (0-based
+            class that each gives the crop).
+        root: folder that the images' paths start from.
+        classes: class names.
+        share: of the samples that is selected.
+        hard_rows: rows of selected crops, spread evenly over the selected share.
+        easy_rows: rows of the easiest crops.
+    """
+    ranked = samples.sort_values("ce", ascending=False, kind="stable").reset_index(drop=True)
+    n_hard = max(1, int(share * len(ranked)))
+    wanted = min(n_hard, hard_rows * COLUMNS)
+    hard = ranked.iloc[[i * n_hard // wanted for i in range(wanted)]]
+    easy = ranked.iloc[n_hard:].tail(easy_rows * COLUMNS)
+    lines = -(-len(hard) // COLUMNS) + -(-len(easy) // COLUMNS)
+    with look():
+        figure = new_figure(COLUMNS * 1.0 + 0.2, lines * 1.35 + 1.3)
+        grid = figure.add_gridspec(lines, COLUMNS)
+        tight(figure)
+        for part, first in ((hard, 0), (easy, -(-len(hard) // COLUMNS))):
+            for k, row in enumerate(row_dicts(part)):
+                _cell(figure.add_subplot(grid[first + k // COLUMNS, k % COLUMNS]), row, root, classes,
+                      selected=part is hard)
+        limit = float(ranked["ce"].iloc[n_hard - 1])
+        helped = (ranked["teacher"] == ranked["labels"].map(lambda label: int(label[0]) - 1)).head(n_hard).mean()
+        headline(figure, f"The hardest {share:.0%}: {n_hard} of {len(ranked)} training crops have a cross-entropy "
+                         f"of {limit:.2f} or more",
+                 f"Red frame: among the hardest {share:.0%} by the cross-entropy of the "
+                 f"trained student, spread evenly over them; the teacher is right on {helped:.0%} of these. Last row: "
+                 "the easiest crops. Below each crop: true class, cross-entropy, and what the student (s) and the "
+                 "teacher (t) say where they are wrong.")
+    return figure
+
+
+def _cell(axes: Axes, row: dict[str, Any], root: Path, classes: Sequence[str], *, selected: bool) -> None:
+    bare(axes)
+    axes.imshow(open_image(root, row), interpolation="antialiased", aspect="auto")
+    axes.set_box_aspect(1)
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=REJECTED if selected else RIGHT, linewidth=1.4)
+    label = int(row["labels"][0]) - 1
+    wrong = [f"{who[0]}: {classes[int(row[who])]}" for who in ("student", "teacher") if int(row[who]) != label]
+    axes.set_xlabel("\n".join([f"{classes[label]}  {row['ce']:.2f}", *(wrong or [""])]), fontsize=6, color=MUTED,
+                    labelpad=2)

@@ -1,0 +1,83 @@
+"""DSI (Yu et al., 2023): at test time a diffusion model brings an unseen image back towards the source."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from dg_project.diffusion.user import LDMUser
+from dg_project.errors import ParameterError
+from dg_project.methods.erm import ERM
+from dg_project.parameters import Fraction, Params
+from dg_project.tasks.base import Prediction
+from dg_project.tasks.classification import Classifier
+
+if TYPE_CHECKING:
+    from dg_project.diffusion.generator import Generator
+
+
+class DSIParams(Params):
+    """How far back an image is brought, and for which images."""
+
+    prompt: str = Field("a city street on a clear sunny day", description="what the source images show")
+    start: float = Field(0.5, gt=0, le=1, description="T0: share of the noise schedule that is run")
+    steps: int = Field(6, ge=1, description="length of the whole schedule")
+    guidance_scale: float = Field(1.0, ge=0)
+    threshold: Fraction = Field(0.8, description="images whose most probable class is at least that sure stay alone")
+    alpha: Fraction = Field(0.5, description="share of the prediction for the image that was brought back")
+
+
+def mix_predictions(probabilities: Tensor, projected: Tensor, alpha: float) -> Tensor:
+    """Return ``(1 - alpha) p(x) + alpha p(x^)``; both ``(..., classes)``."""
+    return (1 - alpha) * probabilities + alpha * projected
+
+
+class DSI(ERM, LDMUser):
+    """ERM that mixes unsure predictions with those for ``x^``: noised to T0, denoised under the source's prompt."""
+
+    name: ClassVar[str] = "dsi"
+    asks: ClassVar[Literal["training", "prediction"]] = "prediction"
+    Params: ClassVar[type[Params]] = DSIParams
+    params: DSIParams
+    ldm: Generator | None = None
+
+    def use_ldm(self, ldm: Generator) -> None:
+        """See ``LDMUser``."""
+        if not isinstance(self.model, Classifier):
+            raise ParameterError("the method 'dsi' mixes class probabilities: set task: classification")
+        self.ldm = ldm
+
+    def predict(self, images: Sequence[Tensor]) -> list[Prediction]:
+        """Predict images (3, h, w) in [0, 1] of any size; the diffusion model sees those that are not sure."""
+        found = super().predict(images)
+        if self.ldm is None:
+            return found
+        unsure = [i for i, one in enumerate(found) if one["probabilities"].max() < self.params.threshold]
+        back = super().predict(self.bring_back(self.ldm, [images[i] for i in unsure])) if unsure else []
+        for i, projected in zip(unsure, back, strict=True):
+            mixed = mix_predictions(found[i]["probabilities"], projected["probabilities"], self.params.alpha)
+            found[i] = {"probabilities": mixed}
+        return found
+
+    def bring_back(self, ldm: Generator, images: Sequence[Tensor]) -> list[Tensor]:
+        """Return ``x^`` of images (3, h, w) in [0, 1]; its noise is determined by the image."""
+        pixels = [(image * 255).round().to(torch.uint8).cpu() for image in images]
+        made = ldm.generate(pixels, [self.params.prompt] * len(pixels), [_seed(image) for image in pixels],
+                            strength=self.params.start, steps=self.params.steps,
+                            guidance_scale=self.params.guidance_scale)
+        return [_tensor(image).to(original) for image, original in zip(made, images, strict=True)]
+
+
+def _seed(image: Tensor) -> int:
+    return int.from_bytes(hashlib.blake2b(image.contiguous().numpy().tobytes(), digest_size=6).digest(), "big")
+
+
+def _tensor(image: object) -> Tensor:
+    from torchvision.transforms.functional import pil_to_tensor
+
+    return pil_to_tensor(image).float() / 255

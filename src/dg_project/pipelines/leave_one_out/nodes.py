@@ -1,0 +1,99 @@
+"""Method x seed x held-out domain: one cell each, trained and scored once and kept in the workspace."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dg_project.files import FolderWriter
+from dg_project.parameters import LeaveOneOutParams, Parameters
+from dg_project.pipelines.lazy import figure, pd
+from dg_project.pipelines.paths import locate, read_parameters
+
+if TYPE_CHECKING:
+    from dg_project.leave_one_out import Fold
+
+logger = logging.getLogger(__name__)
+METRIC = "accuracy"
+
+
+def read_domains(parameters: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read every domain below ``data.root``; print and return what was found."""
+    from dg_project.domains.card import data_card, format_card
+    from dg_project.leave_one_out import chosen_methods, read_folders
+
+    settings = read_parameters(parameters)
+    chosen_methods(settings.leave_one_out, settings.method)  # a wrong name is told before images are read
+    images, classes = read_folders(locate(settings.data.root), settings.leave_one_out, settings)
+    card = data_card(images, classes, [])
+    logger.info("data card\n%s", format_card(card))
+    return images, card
+
+
+def train_folds(images: pd.DataFrame, card: dict[str, Any], parameters: dict[str, Any]) -> FolderWriter:
+    """Train every cell; return a writer of ``<method>/seed<n>/<held-out domain>/`` folders."""
+    from dg_project.leave_one_out import train_fold
+    from dg_project.workspace import publish_folders
+
+    settings = read_parameters(parameters)
+    folders: dict[str, Path] = {}
+    for name, method, one, fold in _cells(images, card, settings):
+        logger.info("cell %d: %s, seed %d, without '%s'", len(folders) + 1, method, one.seed, fold.held_out)
+        folders[name] = train_fold(method, one, fold, locate(settings.data.root), locate(settings.workspace))
+    return publish_folders(folders)
+
+
+def score_folds(models: Path, images: pd.DataFrame, card: dict[str, Any], parameters: dict[str, Any],
+                run_id: str) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Score every cell.
+
+    Returns:
+        The records of all cells, those of the held-out domains with their means, and the latter for MLflow.
+    """
+    import pandas
+
+    from dg_project.experiment import nested
+    from dg_project.leave_one_out import score_fold, with_means
+
+    settings = read_parameters(parameters)
+    cells = [score_fold(models / name, one, fold, locate(settings.data.root), locate(settings.workspace), run_id)
+             for name, _, one, fold in _cells(images, card, settings)]
+    everything = pandas.concat(cells, ignore_index=True)
+    records = with_means(everything)
+    numbers: dict[str, Any] = {}
+    for (method, seed), rows in records.groupby(["method", "seed"], sort=False):
+        numbers.setdefault(str(method), {})[f"seed{seed}"] = nested(rows)
+    return everything, records, numbers
+
+
+def make_table(records: pd.DataFrame, params: LeaveOneOutParams) -> pd.DataFrame:
+    """Summarise the records over seeds, one row per method, and print the table."""
+    from dg_project.evaluation.table import benchmark_table, to_markdown
+
+    table = benchmark_table(records, metric=METRIC, confidence=params.confidence)
+    logger.info("each domain left out in turn\n%s", to_markdown(table, metric=METRIC, confidence=params.confidence))
+    return table.reset_index()
+
+
+def draw_chart(records: pd.DataFrame, params: LeaveOneOutParams) -> figure.Figure:
+    """Draw the mean of each method in each domain that was left out, and the gains over ERM."""
+    from dg_project.evaluation.table import benchmark_table
+    from dg_project.figures.benchmark_chart import benchmark_chart
+
+    table = benchmark_table(records, metric=METRIC, confidence=params.confidence)
+    return benchmark_chart(table, records, metric=METRIC, confidence=params.confidence)
+
+
+def _cells(images: pd.DataFrame, card: dict[str, Any],
+           settings: Parameters) -> Iterator[tuple[str, str, Parameters, Fold]]:
+    """Yield name, method, parameters and fold of every cell, seed by seed: a stopped run has whole seeds."""
+    from dg_project.leave_one_out import chosen_methods, fold_settings, folds
+
+    params = settings.leave_one_out
+    for seed in params.seeds:
+        for fold in folds(images, params.train_share, seed):
+            one = fold_settings(settings, fold, card["classes"], seed)
+            for method in chosen_methods(params, settings.method):
+                yield f"{method}/seed{seed}/{fold.held_out}", method, one, fold

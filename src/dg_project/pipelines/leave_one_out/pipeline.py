@@ -1,0 +1,25 @@
+"""Image folders of several domains -> one table, every domain left out in turn.
+
+``kedro run --pipeline=leave_one_out --params data.root=/data/PACS,method=scmd``
+"""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from dg_project.pipelines.leave_one_out import nodes
+
+_TABLE = ["left_out_records", "params:leave_one_out"]
+
+
+def create_pipeline() -> Pipeline:
+    """Return the protocol; stopped at any moment, the same command goes on."""
+    return Pipeline([
+        Node(nodes.read_domains, "parameters", ["domains_manifest", "domains_card"], name="read_domains"),
+        Node(nodes.train_folds, ["domains_manifest", "domains_card", "parameters"], "left_out_models",
+             name="train_folds"),
+        Node(nodes.score_folds, ["left_out_models", "domains_manifest", "domains_card", "parameters", "params:run_id"],
+             ["left_out_folds", "left_out_records", "left_out_scores"], name="score_folds"),
+        Node(nodes.make_table, _TABLE, "left_out_table", name="make_table"),
+        Node(nodes.draw_chart, _TABLE, "left_out_chart", name="draw_chart"),
+    ], namespace="leave_one_out", prefix_datasets_with_namespace=False)

@@ -1,0 +1,52 @@
+"""What SCMD adds to a run: its teacher as a row of its own, and the samples that its student finds hard."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from dg_project.pipelines.lazy import figure, pd
+from dg_project.pipelines.paths import locate, locate_checkpoint, read_parameters
+
+logger = logging.getLogger(__name__)
+
+
+def score_teacher(source: pd.DataFrame, target: pd.DataFrame, parameters: dict[str, Any], scmd: dict[str, Any],
+                  run_id: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Score the frozen teacher on the test images of every domain; return its records, and the same for MLflow."""
+    from dg_project.evaluation.predict import scored_rows
+    from dg_project.experiment import nested
+    from dg_project.zero_shot import NAME, teacher_records
+
+    settings = read_parameters(parameters)
+    images = scored_rows(source, target, settings.evaluation.max_images)
+    records = teacher_records(locate_checkpoint(scmd["teacher"]), scmd["prompt"], images, locate(settings.data.root),
+                              settings, locate(settings.workspace), run_id)
+    shown = records.pivot_table(index="metric", columns="domain", values="value", sort=False)
+    logger.info("the teacher by itself\n%s", shown.round(3).to_string())
+    return records, {NAME: nested(records)}
+
+
+def draw_hard_samples(model: Path, source: pd.DataFrame, parameters: dict[str, Any],
+                      scmd: dict[str, Any]) -> figure.Figure:
+    """Draw the training crops that the trained student finds hardest, by the rule that selected them in training."""
+    import numpy as np
+
+    from dg_project.domains.manifest import select
+    from dg_project.experiment import predict_once, task_rows
+    from dg_project.figures.hard_samples import hard_samples
+    from dg_project.zero_shot import classify
+
+    settings = read_parameters(parameters)
+    root, workspace = locate(settings.data.root), locate(settings.workspace)
+    seen = select(source, split="train")
+    crops = task_rows(seen, settings.task, settings.head.model_dump())
+    found = predict_once(model, seen, root, settings, workspace)
+    asked = classify(locate_checkpoint(scmd["teacher"]), scmd["prompt"], crops, root, settings, workspace)
+    student, teacher = (np.stack([np.asarray(row, float) for row in table["probabilities"]])
+                        for table in (found, asked))
+    label = np.array([int(row[0]) - 1 for row in crops["labels"]])
+    entropy = -np.log(np.maximum(student[np.arange(len(label)), label], 1e-12))
+    samples = crops.assign(ce=entropy, student=student.argmax(1), teacher=teacher.argmax(1))
+    return hard_samples(samples, root, settings.classes, float(scmd["hard_share"]))

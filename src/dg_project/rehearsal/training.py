@@ -1,0 +1,160 @@
+"""What a training step costs: a few steps of the real loop on the first images, thrown away afterwards."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from dg_project.domains.batches import BatchStream
+from dg_project.domains.dataset import ManifestDataset
+from dg_project.experiment import model_spec, task_rows
+from dg_project.methods import Method, method_classes
+from dg_project.methods.artifact import build_method
+from dg_project.parameters import Parameters, TrainingParams
+from dg_project.training.device import resolve_device
+from dg_project.training.loop import train
+
+STEPS = 3
+"""Steps to time, the first of which warms up and does not count where there are more."""
+PATIENCE = 60.0
+"""Seconds of timing after which no further step is begun."""
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """What was measured.
+
+    Attributes:
+        step: seconds of a training step.
+        steps: steps that were timed.
+        predict: seconds of predicting one image.
+        weights: parameters of the method.
+        state: bytes of weights, gradients and optimiser state.
+        activations: bytes that the backward pass keeps, or with ``measured`` the peak of the device without ``state``.
+        measured: whether the device told its peak.
+        device: where.
+    """
+
+    step: float
+    steps: int
+    predict: float
+    weights: int
+    state: int
+    activations: int
+    measured: bool
+    device: str
+
+    @property
+    def memory(self) -> int:
+        """Bytes at the peak of a step, kernels' own workspace not counted."""
+        return self.state + self.activations
+
+
+class _EnoughError(Exception):
+    """Ends the real training loop; it has written nothing by then."""
+
+
+def time_training(name: str, settings: Parameters, first: pd.DataFrame, root: Path) -> TrainingCost:
+    """Take a few steps of a method on copies of the first source images.
+
+    Images of the pseudo domains, which do not exist yet, are stood in for by their sources.
+
+    Args:
+        name: of the method.
+        settings: all parameters, weights that are not on this machine already left out.
+        first: manifest rows of some source training images.
+        root: folder that their paths are relative to.
+    """
+    kind = method_classes()[name]
+    method, stream = _prepare(kind, settings, first, root)
+    device = resolve_device(settings.training.device)
+    brief = settings.training.model_copy(update={
+        "selection": "last", "max_steps": max(settings.training.max_steps, STEPS + 1),
+        "checkpoint_every": settings.training.max_steps + STEPS + 1,
+        "validate_every": settings.training.max_steps + STEPS + 1})
+    kept = _Kept(method)
+    seconds: list[float] = []
+
+    def note(step: int, row: dict[str, float]) -> None:
+        kept.counting = False
+        seconds.append(row["seconds"])
+        if len(seconds) == STEPS or sum(seconds) > PATIENCE:
+            raise _EnoughError
+
+    measured = device.type == "cuda"
+    if measured:
+        torch.cuda.reset_peak_memory_stats(device)
+    with saved_tensors_hooks(kept, _same), tempfile.TemporaryDirectory() as folder, suppress(_EnoughError):
+        train(method, stream, brief, Path(folder), seed=settings.seed, on_log=note)
+    state = state_bytes(method, settings.training)
+    return TrainingCost(
+        step=median(seconds[1:] or seconds), steps=max(1, len(seconds) - 1), predict=_predict(method, stream, device),
+        weights=sum(weight.numel() for weight in method.parameters()), state=state,
+        activations=torch.cuda.max_memory_allocated(device) - state if measured else sum(kept.storages.values()),
+        measured=measured, device=str(device))
+
+
+def _prepare(kind: type[Method], settings: Parameters, first: pd.DataFrame,
+             root: Path) -> tuple[Method, BatchStream]:
+    """Return an untrained method and batches of the first images, as a training would have them."""
+    sources = kind.batching == "source"
+    names = [] if sources else list(settings.synthesis.domains)
+    spec = model_spec(kind, settings, [settings.data.source, *names])
+    method = build_method(spec, settings.seed)
+    rows = task_rows(first, settings.task, spec.head)
+    stand_ins = pd.concat([rows.assign(domain=name, role="pseudo", source_image_id=rows["image_id"])
+                           for name in names], ignore_index=True) if names else None
+    parts = method.model.parts
+    others = None if stand_ins is None else ManifestDataset(stand_ins, root, root, parts)
+    stream = BatchStream(ManifestDataset(rows, root, parts=parts), others, spec.domains, kind.batching,
+                         settings.training.images_per_step, settings.seed, settings.training.flip)
+    return method, stream
+
+
+def state_bytes(method: nn.Module, params: TrainingParams) -> int:
+    """Return the bytes of all weights and buffers, and of gradients, optimiser state and average of what trains."""
+    whole = sum(value.nbytes for value in [*method.parameters(), *method.buffers()])
+    trained = sum(weight.nbytes for weight in method.parameters() if weight.requires_grad)
+    moments = {"sgd": 1, "adamw": 2}[params.optimizer]
+    return whole + trained * (1 + moments) + (whole if params.ema is not None else 0)
+
+
+@torch.inference_mode()
+def _predict(method: Method, stream: BatchStream, device: torch.device) -> float:
+    """Return the seconds of predicting one image, the second time."""
+    image = stream.source[0][0].to(device).float() / 255
+    method.eval()
+    for _ in range(2):
+        started = time.perf_counter()
+        method.predict([image])
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def _same(value: Tensor) -> Tensor:
+    return value
+
+
+class _Kept:
+    """Counts the memory that autograd keeps for the backward pass, each storage once, weights left out."""
+
+    def __init__(self, method: nn.Module) -> None:
+        self._own = {weight.untyped_storage().data_ptr() for weight in [*method.parameters(), *method.buffers()]}
+        self.storages: dict[int, int] = {}
+        self.counting = True
+
+    def __call__(self, value: Tensor) -> Tensor:
+        storage = value.untyped_storage()
+        if self.counting and storage.data_ptr() not in self._own:
+            self.storages[storage.data_ptr()] = storage.nbytes()
+        return value

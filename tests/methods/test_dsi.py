@@ -1,0 +1,48 @@
+"""DSI: only unsure images are brought back, and their predictions mixed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dg_project.diffusion.generator import Generator
+from dg_project.errors import ParameterError
+from dg_project.methods.artifact import ModelSpec, build_method
+from dg_project.methods.dsi import DSI, mix_predictions
+from dg_project.parameters import TASK_PARAMS, BackboneParams, Task
+
+
+def build(task: Task = "classification", **options: float) -> DSI:
+    head = TASK_PARAMS[task](image_size=(32, 32)).model_dump(mode="json")
+    method = build_method(ModelSpec(method="dsi", method_params={"steps": 2, **options}, task=task, head=head,
+                                    classes=["car", "bus"], domains=["day"],
+                                    backbone=BackboneParams(name="test_resnet", weights=None, frozen_stages=0)))
+    assert isinstance(method, DSI)
+    return method.eval()
+
+
+def test_predictions_are_mixed() -> None:
+    one, two = torch.tensor([0.6, 0.4]), torch.tensor([0.1, 0.9])
+    torch.testing.assert_close(mix_predictions(one, two, 0.25), torch.tensor([0.475, 0.525]), atol=1e-5, rtol=0)
+
+
+def test_unsure_images_are_brought_back_and_sure_ones_left_alone(tiny_ldm: Path) -> None:
+    method, images = build(threshold=0.0), [torch.rand(3, 20, 30), torch.rand(3, 16, 16)]
+    plain = [one["probabilities"] for one in method.predict(images)]
+    method.use_ldm(Generator.open(tiny_ldm))
+    assert all(torch.equal(one["probabilities"], p) for one, p in zip(method.predict(images), plain, strict=True))
+    unsure = build(threshold=1.0, alpha=0.5)
+    unsure.use_ldm(Generator.open(tiny_ldm))
+    back = unsure.bring_back(unsure.ldm, images)
+    assert [image.shape for image in back] == [image.shape for image in images]
+    other = [one["probabilities"] for one in method.predict(back)]
+    for found, p, q in zip(unsure.predict(images), plain, other, strict=True):
+        torch.testing.assert_close(found["probabilities"], (p + q) / 2, atol=1e-5, rtol=0)
+    assert torch.equal(unsure.predict(images[1:])[0]["probabilities"], unsure.predict(images)[1]["probabilities"])
+
+
+def test_it_needs_class_probabilities(tiny_ldm: Path) -> None:
+    with pytest.raises(ParameterError, match="set task: classification"):
+        build("segmentation").use_ldm(Generator.open(tiny_ldm))

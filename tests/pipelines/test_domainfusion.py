@@ -1,0 +1,29 @@
+"""``kedro run --pipeline=domainfusion``: classification of the objects in the streets, sets renewed on the way."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+
+Run = tuple[Any, str]
+
+
+def test_the_whole_run_leaves_its_sets_and_says_what_they_cost(drsf_run: Run) -> None:
+    project, _ = drsf_run
+    version = project.run("domainfusion", task="classification")
+    results = project.load("results", version)
+    assert set(results["method"]) == {"erm", "domainfusion"}
+    assert set(results["metric"]) == {"accuracy", "balanced_accuracy"}
+    costs = results.groupby("method")[["images_generated", "ldm_seconds"]].first()
+    assert costs.loc["erm"].tolist() == [0, 0]
+    assert costs.loc["domainfusion", "images_generated"] == 2 * 8 * 2  # two refreshes, eight images, two candidates
+    assert costs.loc["domainfusion", "ldm_seconds"] > 0
+    last = project.load("synthetic_sets", version) / "set_002"
+    assert json.loads((last / "card.json").read_text())["images_generated"] == 2 * 8 * 2
+    published = project.load("pseudo_manifest", version)
+    assert published["sha256"].tolist() == pd.read_parquet(last / "manifest.parquet")["sha256"].tolist()
+    assert all((project.load("pseudo_images", version) / image).is_file() for image in published["image"])
+    metrics = project.tracked(version).data.metrics
+    assert {"train/loss_ld", "train/log_ld_slope", "train/log_ld_size", "train/log_ld_raising"} <= set(metrics)
