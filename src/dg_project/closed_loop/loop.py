@@ -22,6 +22,7 @@ from dg_project.errors import DataError, ParameterError
 from dg_project.experiment import Course, Trained, TrainingData
 from dg_project.files import atomic_file, atomic_folder
 from dg_project.parameters import Parameters, PseudoDomain
+from dg_project.rounds import made_before
 from dg_project.styles.sampling import Recognise, sample
 from dg_project.training.device import resolve_device
 from dg_project.training.loop import TrainResult
@@ -178,7 +179,9 @@ class _Loop:
 
     def _finish(self, result: TrainResult) -> None:
         generated = sum(self.budget) * self.synthesis.candidates + len(self.probes)
-        self.course.finish(result, label=self.label, images_generated=generated, rounds=self.params.rounds)
+        seconds = sum(made_before(pd.read_parquet(made)).seconds for made in self.rounds.glob(f"*/{MANIFEST}"))
+        self.course.finish(result, label=self.label, images_generated=generated, ldm_seconds=seconds,
+                           rounds=self.params.rounds)
 
     def _until(self, number: int) -> int:
         return round(self.settings.training.max_steps * number / self.params.rounds)
