@@ -74,11 +74,12 @@ def test_too_few_domains_are_refused(tmp_path: Path, params: dict[str, Any], mes
         layout(tmp_path / "nowhere", LeaveOneOutParams())
 
 
-def test_the_baseline_is_always_there_and_methods_on_pseudo_domains_are_refused() -> None:
+def test_the_baseline_is_always_there_and_methods_on_other_images_are_refused() -> None:
     assert chosen_methods(LeaveOneOutParams(), "scmd") == ["erm", "scmd"]
     assert chosen_methods(LeaveOneOutParams(methods="scmd+lfme"), "drsf") == ["erm", "scmd", "lfme"]
-    with pytest.raises(ParameterError, match=r"the method 'drsf' does not classify .*choose among erm, lfme"):
-        chosen_methods(LeaveOneOutParams(), "drsf")
+    for name in ("drsf", "mic"):
+        with pytest.raises(ParameterError, match=rf"the method '{name}' does not classify .*choose among erm, lfme"):
+            chosen_methods(LeaveOneOutParams(), name)
 
 
 def test_the_mean_is_over_the_domains_that_were_left_out() -> None:

@@ -165,8 +165,7 @@ def _plan(name: str, settings: Parameters, data: TrainingData, workspace: Path) 
     settings, data = _hold_out(name, settings, data)
     pseudo_domains = list(dict.fromkeys(data.pseudo["domain"])) if data.pseudo is not None else []
     pseudo_domains += [DOMAIN] * issubclass(kind.Params, OnlineParams)
-    sources = dict.fromkeys(data.source.loc[data.source["split"].isin(["train", "val"]), "domain"])
-    spec = model_spec(kind, settings, [*sources, *pseudo_domains, *[ADAPT] * kind.adapts])
+    spec = model_spec(kind, settings, [*_sources(data.source), *pseudo_domains, *[ADAPT] * kind.adapts])
     ldm, sets = _online(kind, settings, data, workspace)
     data = _as_seen(data, spec, settings.sampling.gate.min_visibility)
     rounds = _rounds(spec, settings, data, before, sets)
@@ -174,6 +173,10 @@ def _plan(name: str, settings: Parameters, data: TrainingData, workspace: Path) 
     asked += sets.identity if sets else []
     folder = place(workspace, "training", *_inputs(kind, spec, settings, data), *asked)
     return _Plan(spec, settings, data, rounds, ldm, folder, workspace)
+
+
+def _sources(source: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(source.loc[source["split"].isin(["train", "val"]), "domain"]))
 
 
 def _rounds(spec: ModelSpec, settings: Parameters, seen: TrainingData, before: Made,
@@ -397,7 +400,7 @@ class Course:
         kind = _method(name)
         _check_parts(kind, settings)
         self.settings = settings
-        self.spec = model_spec(kind, settings, [settings.data.source, *domains])
+        self.spec = model_spec(kind, settings, [*_sources(source.source), *domains])
         seen = _as_seen(source, self.spec, settings.sampling.gate.min_visibility)
         self.folder = place(workspace, "course", *_inputs(kind, self.spec, settings, seen), *inputs)
         self.method = build_method(self.spec, settings.seed)
@@ -424,7 +427,7 @@ class Course:
 
 def _check_parts(kind: type[Method], settings: Parameters) -> None:
     """Refuse what a training in parts cannot do."""
-    makes_its_own = issubclass(kind.Params, OnlineParams)
+    makes_its_own = issubclass(kind.Params, OnlineParams) or (issubclass(kind, LDMUser) and kind.asks == "training")
     if kind.batching == "source" or makes_its_own or kind.adapts:
         why = ("adapts to unlabelled target images" if kind.adapts else "makes its images while it trains"
                if makes_its_own else "trains on the source alone")

@@ -78,10 +78,10 @@ def chosen_methods(params: LeaveOneOutParams, method: str) -> list[str]:
     """Return the methods of the table, ERM first.
 
     Raises:
-        ParameterError: a method is unknown, trains on pseudo domains, or does not classify.
+        ParameterError: a method is unknown, trains on pseudo domains, adapts to a target, or does not classify.
     """
     known = {name: kind for name, kind in method_classes().items()
-             if kind.batching == "source" and "classification" in kind.tasks}
+             if kind.batching == "source" and not kind.adapts and "classification" in kind.tasks}
     names = list(dict.fromkeys(["erm", *(params.methods or [method])]))
     if wrong := [name for name in names if name not in known]:
         raise ParameterError(f"leave_one_out: the method '{wrong[0]}' does not classify images of several sources "

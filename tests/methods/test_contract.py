@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -132,12 +133,16 @@ def test_losses_are_finite_and_fall_in_every_task(name: str, task: Task, classes
     assert all(key.startswith(("loss_", "log_")) for key in first)
     assert all(value.ndim == 0 and value.isfinite() for value in first.values())
     optimizer = torch.optim.AdamW([w for group in method.parameter_groups().values() for w in group], lr=3e-3)
+    values = []
     for _ in range(15):
         optimizer.zero_grad()
-        total(step_losses(method, batch)).backward()
+        losses = step_losses(method, batch)
+        values.append(float(minimised(losses)))
+        total(losses).backward()
         torch.nn.utils.clip_grad_norm_(method.parameters(), 10.0)  # as the loop does
         optimizer.step()
-    assert minimised(step_losses(method, batch)) < 0.8 * minimised(first)
+    # Not the last value alone: against an adversary single steps jump.
+    assert fmean(values[-5:]) < 0.8 * values[0]
 
 
 def test_every_trainable_parameter_is_in_one_group(name: str, tiny_classes: list[str]) -> None:

@@ -32,9 +32,9 @@ class ACDCReader(Reader):
         """List the frames of all sequences of a split."""
         samples = []
         for condition in self._conditions():
+            frames = self._frames(condition, split)
             truth = need_folder(self.place.folder / "gt" / condition / split, "Unpack gt_trainval.zip there")
-            samples += [(name, partial(_sample, path, truth / path.parent.name))
-                        for name, path in self._frames(condition, split)]
+            samples += [(name, partial(_sample, path, truth / path.parent.name)) for name, path in frames]
         return Listing(samples)
 
     def images(self, split: str) -> list[tuple[str, Path]]:
