@@ -3,6 +3,7 @@ PY  ?= $(shell for p in python3.11 python3.12 python3 python; do \
          $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 ARGS ?=
+WORKERS ?= 2
 
 # Nothing is sent anywhere.
 export DO_NOT_TRACK := 1
@@ -19,8 +20,8 @@ help: ## show these lines
 run: .venv/.stamp ## train on clear streets and pseudo weather, score in unseen weather, write the report (ARGS="--params seed=1")
 	$(BIN)/kedro run --pipeline=drsf $(ARGS)
 
-test: .venv/.stamp ## run every test
-	$(BIN)/python -m pytest -q $(ARGS)
+test: .venv/.stamp ## run every test (WORKERS=2 processes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: .venv/.stamp ## check style, types and the arrows between the layers
 	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
