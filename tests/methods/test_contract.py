@@ -137,7 +137,7 @@ def test_losses_are_finite_and_fall_in_every_task(name: str, task: Task, classes
     for _ in range(15):
         optimizer.zero_grad()
         losses = step_losses(method, batch)
-        values.append(float(minimised(losses)))
+        values.append(minimised(losses).item())
         total(losses).backward()
         torch.nn.utils.clip_grad_norm_(method.parameters(), 10.0)  # as the loop does
         optimizer.step()

@@ -127,9 +127,8 @@ def _prepare(kind: type[Method], settings: Parameters, first: pd.DataFrame,
 
 
 def _unlabelled(settings: Parameters, first: pd.DataFrame, root: Path, domain_id: int) -> UnlabelledStream:
-    none = pd.Series([()] * len(first), index=first.index)
-    bare = first.assign(boxes=none, labels=none, difficult=none, domain=ADAPT, role=ADAPT).drop(columns=[*NO_MASKS])
-    bare[[*NO_MASKS]] = [[*NO_MASKS.values()]] * len(bare)
+    nothing = {"boxes": [], "labels": [], "difficult": [], **NO_MASKS, "domain": ADAPT, "role": ADAPT}
+    bare = pd.DataFrame([{**row, **nothing} for row in first.to_dict("records")])
     adapt = whole_images(bare, first) if settings.task == "classification" else bare
     return UnlabelledStream(ManifestDataset(adapt, root), domain_id, settings.training.adapt_per_step, settings.seed,
                             settings.training.flip)
