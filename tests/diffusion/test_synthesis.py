@@ -19,7 +19,7 @@ from dg_project.diffusion.generator import Generator
 from dg_project.diffusion.synthesis import image_seed, synthesise
 from dg_project.domains.manifest import PSEUDO_COLUMNS, validate_manifest
 from dg_project.errors import DataError
-from dg_project.files import file_hash, folder_hash
+from dg_project.files import file_hash
 from dg_project.parameters import LDMParams, PseudoDomain
 
 DOMAINS = {
@@ -84,17 +84,24 @@ def test_manifest_keeps_labels_and_records_how_each_image_was_made(source, tiny_
         assert file_hash(tmp_path / "w" / row.image) == row.sha256
 
 
+def images_and_cards(folder: Path) -> dict[str, object]:
+    """Everything in a workspace but the time that an image took."""
+    cards = {path: json.loads(path.read_text()) for path in folder.rglob("*.json")}
+    found = {str(path.relative_to(folder)): {**card, "ldm_seconds": 0} for path, card in cards.items()}
+    return found | {str(path.relative_to(folder)): file_hash(path) for path in folder.rglob("*.png")}
+
+
 def test_batch_size_changes_nothing_on_disk(source, tiny_ldm: Path, tmp_path: Path) -> None:
     frames = [run(source, tiny_ldm, tmp_path / str(size), size) for size in (1, 4)]
-    pd.testing.assert_frame_equal(*frames)
-    assert folder_hash(tmp_path / "1") == folder_hash(tmp_path / "4")
+    pd.testing.assert_frame_equal(*(frame.drop(columns="ldm_seconds") for frame in frames))
+    assert images_and_cards(tmp_path / "1") == images_and_cards(tmp_path / "4")
 
 
 def test_resumes_image_by_image_and_equals_an_uninterrupted_run(
     source, tiny_ldm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(source, tiny_ldm, tmp_path / "whole")
-    whole = folder_hash(tmp_path / "whole")
+    whole = images_and_cards(tmp_path / "whole")
     generate, calls = Generator.generate, []
 
     def failing(self: Generator, images: list, *args: object, **kwargs: object) -> list:
@@ -110,17 +117,17 @@ def test_resumes_image_by_image_and_equals_an_uninterrupted_run(
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "parts").rglob("*.png")}
     assert len(before) == 5
     run(source, tiny_ldm, tmp_path / "parts", 1)
-    assert folder_hash(tmp_path / "parts") == whole
+    assert images_and_cards(tmp_path / "parts") == whole
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items()), "finished images were made again"
 
 
 def test_a_damaged_image_or_other_parameters_are_made_again(source, tiny_ldm: Path, tmp_path: Path) -> None:
     first = run(source, tiny_ldm, tmp_path / "w")
-    whole = folder_hash(tmp_path / "w")
+    whole = images_and_cards(tmp_path / "w")
     victim = tmp_path / "w" / first.image[0]
     victim.write_bytes(victim.read_bytes()[:50])
     run(source, tiny_ldm, tmp_path / "w")
-    assert folder_hash(tmp_path / "w") == whole
+    assert images_and_cards(tmp_path / "w") == whole
     other = run(source, tiny_ldm, tmp_path / "w", guidance_scale=5.0)
     assert set(other.guidance_scale) == {5.0}
     assert (other.sha256 != first.sha256).all()
@@ -164,8 +171,9 @@ def test_shards_fill_one_workspace_and_a_last_run_gathers_them(source, tmp_path:
     made = {p: p.stat().st_mtime_ns for p in (tmp_path / "shared").rglob("*.png")}
     gathered = quickly(images, tmp_path / "shared")
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "shared").rglob("*.png")} == made
-    pd.testing.assert_frame_equal(gathered, quickly(images, tmp_path / "alone"))
-    assert folder_hash(tmp_path / "shared") == folder_hash(tmp_path / "alone")
+    alone = quickly(images, tmp_path / "alone")
+    pd.testing.assert_frame_equal(gathered.drop(columns="ldm_seconds"), alone.drop(columns="ldm_seconds"))
+    assert images_and_cards(tmp_path / "shared") == images_and_cards(tmp_path / "alone")
     joined = pd.concat(parts).sort_values("image").reset_index(drop=True)
     pd.testing.assert_frame_equal(joined, gathered.sort_values("image").reset_index(drop=True))
 

@@ -66,8 +66,9 @@ def test_an_ablation_changes_rows_and_synthesises_nothing(drsf_run: Run) -> None
     assert first["images_generated"].to_dict() == {"erm": 0, "dfdr": 32, "naive_gate_off": 32, "k1": 8}
     assert first.loc["dfdr", "inference_parameters"] > first.loc["erm", "inference_parameters"]
     assert first.loc["naive_gate_off", "inference_parameters"] == first.loc["erm", "inference_parameters"]
-    assert json.loads(first.loc["dfdr", "overrides"]) == {"method": "drsf",
-                                                          "drsf": {"grl_image": 0, "grl_instance": 0}}
+    overrides = json.loads(first.loc["dfdr", "overrides"])
+    assert overrides["method"] == "drsf"
+    assert {"grl_image": 0, "grl_instance": 0}.items() <= overrides["drsf"].items()
     assert json.loads(first.loc["k1", "overrides"])["domains"] == ["night"]
     card = json.loads((project.load("ablation_models", version) / "k1/seed0/model.json").read_text())
     assert card["spec"]["domains"] == ["daytime_clear", "night"]

@@ -52,7 +52,15 @@ def test_a_fold_needs_two_domains_and_kept_images(tiny_manifest: pd.DataFrame, t
         leave_one_pseudo_out(tiny_manifest, pseudo.assign(kept=pseudo["domain"] != "night"), 0, 0.2)
 
 
-@pytest.mark.parametrize(("name", "rule"), [*((name, "leave_one_pseudo_out") for name in sorted(method_classes())),
+def on_given_images() -> list[str]:
+    """Methods that need nothing but the images they are given; the others have tests of their own about what they open:
+    those that adapt (``test_adaptation``), that paint (``test_online``) and that want several sources or a teacher
+    (``test_leave_one_out``, ``test_scmd``)."""
+    return sorted(name for name, kind in method_classes().items()
+                  if not kind.adapts and name not in ("domainfusion", "lfme", "scmd"))
+
+
+@pytest.mark.parametrize(("name", "rule"), [*((name, "leave_one_pseudo_out") for name in on_given_images()),
                                             ("naive", "source_val"), ("naive", "last")])
 def test_no_training_and_no_selection_opens_a_target_image(name: str, rule: str, tiny_manifest: pd.DataFrame,
                                                            tiny_streets: Path, tiny_pseudo: Pseudo, tmp_path: Path,
@@ -66,7 +74,9 @@ def test_no_training_and_no_selection_opens_a_target_image(name: str, rule: str,
     serve = ManifestDataset._open
     monkeypatch.setattr(ManifestDataset, "_open", lambda self, i: opened.add(self.image_ids[i]) or serve(self, i))
     pseudo = tiny_pseudo[1].assign(candidates=2)
-    options = settings(training__selection=rule, training__max_steps=1, seed=1)
+    tasks = method_classes()[name].tasks
+    options = settings(training__selection=rule, training__max_steps=1, seed=1,
+                       task="detection" if "detection" in tasks else tasks[0])
     data = TrainingData(tiny_manifest[tiny_manifest["domain"] == SOURCE], tiny_streets, pseudo, tiny_pseudo[0])
     trained = train_method(name, options, data, tmp_path / "workspace")
     card = read_card(trained.folder)[1]

@@ -98,9 +98,9 @@ class BatchStream:
         images_per_step: rows of every batch.
         seed: the only source of randomness, beside the step.
         flip: probability of a horizontal flip.
-        partners: pseudo images beside each source image of ``paired`` batches. Fewer leave room for more scenes.
         adapt: (step, number of a part, number of parts) -> the ``adapt`` of that part's batch; without it, the batches
             are the same ones.
+        partners: pseudo images beside each source image of ``paired`` batches. Fewer leave room for more scenes.
 
     Raises:
         DataError: no images, or pseudo images that belong to no domain or source image.
@@ -108,8 +108,8 @@ class BatchStream:
     """
 
     def __init__(self, source: ManifestDataset, pseudo: ManifestDataset | None, domains: list[str],
-                 batching: Batching, images_per_step: int, seed: int, flip: float, partners: int = 2,
-                 adapt: Callable[[int, int, int], Batch] | None = None) -> None:
+                 batching: Batching, images_per_step: int, seed: int, flip: float,
+                 adapt: Callable[[int, int, int], Batch] | None = None, partners: int = 2) -> None:
         if batching not in ("source", "mixed", "paired"):
             raise ParameterError(f"unknown batching '{batching}'; use source, mixed or paired")
         if not len(source):

@@ -15,7 +15,7 @@ class TrainingParams(Params):
     max_steps: int = Field(300, ge=1)
     images_per_step: int = Field(6, ge=1, description="the same for every method: source plus pseudo images")
     adapt_per_step: int = Field(2, ge=1, description="unlabelled target images beside them, for methods that adapt")
-    lr: float = Field(2e-3, gt=0)
+    lr: float = Field(6e-4, gt=0)
     head_lr_factor: float = Field(1.0, gt=0)
     optimizer: Literal["sgd", "adamw"] = "adamw"
     weight_decay: float = Field(1e-4, ge=0)
@@ -26,7 +26,7 @@ class TrainingParams(Params):
     grad_clip: float | None = Field(10.0, gt=0)
     ema: Fraction | None = Field(None, description="decay of the weight average that predicts; None is off")
     flip: Fraction = 0.5
-    pseudo_per_source: int = Field(2, ge=1, description="pseudo images beside each source image of paired batches")
+    pseudo_per_source: int = Field(1, ge=1, description="pseudo images beside each source image of paired batches")
     checkpoint_every: int = Field(50, ge=1)
     validate_every: int = Field(100, ge=1)
     selection: Literal["source_val", "leave_one_pseudo_out", "last"] = Field(

@@ -121,8 +121,8 @@ def _prepare(kind: type[Method], settings: Parameters, first: pd.DataFrame,
     others = None if stand_ins is None else ManifestDataset(stand_ins, root, root, parts)
     stream = BatchStream(ManifestDataset(rows, root, parts=parts), others, spec.domains, kind.batching,
                          settings.training.images_per_step, settings.seed, settings.training.flip,
-                         settings.training.pseudo_per_source,
-                         _unlabelled(settings, first, root, len(spec.domains) - 1).batch if kind.adapts else None)
+                         _unlabelled(settings, first, root, len(spec.domains) - 1).batch if kind.adapts else None,
+                         settings.training.pseudo_per_source)
     return method, stream
 
 

@@ -18,18 +18,18 @@ from dg_project.tasks.base import AuxHead, Features, Inputs, Instances, TaskMode
 
 
 class DRSFParams(Params):
-    """Weights and options; the defaults are the paper-shaped variant."""
+    """Weights and options. The paper-shaped variant is the ablation's row ``paper``; see ``docs/methods.md``."""
 
     stage: int | None = Field(3, ge=1, le=5, description="backbone stage that DFDR sits after; None leaves DFDR out")
     reduction: int = Field(16, ge=1, description="hidden units of the gates: channels / reduction")
-    lambda_align: float = Field(0.1, ge=0)
+    lambda_align: float = Field(0.02, ge=0)
     lambda_rea: float = Field(0.01, ge=0)
     gamma: float = Field(0.1, ge=0, description="weight of the cosine term inside the alignment loss")
-    lambda_adv: float = Field(1.0, ge=0, description="weight of both discriminators' losses")
+    lambda_adv: float = Field(0.05, ge=0, description="weight of both discriminators' losses")
     alpha: float = Field(1.0, gt=0, description="domains are mixed with Dirichlet(alpha)")
-    grl_image: float = Field(0.025, ge=0, description="reversed gradient of the image discriminator; 0 leaves it out")
-    grl_instance: float = Field(0.1, ge=0, description="the same of the instance discriminator (detection)")
-    task_on_pseudo: bool = Field(False, description="the task loss also sees pseudo images, with the kept labels")
+    grl_image: float = Field(0.01, ge=0, description="reversed gradient of the image discriminator; 0 leaves it out")
+    grl_instance: float = Field(0.01, ge=0, description="the same of the instance discriminator (detection)")
+    task_on_pseudo: bool = Field(True, description="the task loss also sees pseudo images, with the kept labels")
     task_on_fused: bool = Field(False, description="the task loss also sees fused features, with the kept labels")
     cross_reassembly: Fraction = Field(0.0, description="probability that a row takes the private part of another "
                                                         "domain of the same source image")
