@@ -13,6 +13,7 @@ from dg_project.domains.readers import READERS
 from dg_project.errors import ParameterError
 from dg_project.methods import method_classes
 from dg_project.parameters import DataParams, GridParams, Parameters, Params, SynthesisParams, check_parameters
+from dg_project.parameters.grid import check_domains
 from dg_project.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -81,7 +82,6 @@ def test_every_parameter_of_every_method_is_shown() -> None:
      "ablation.rows.dfdr: params: drsf: unknown parameter 'stgae'. Did you mean 'stage'?"),
     ("ablation.rows.dfdr.params.training", {"lr": -1}, "ablation.rows.dfdr: params: training.lr: Input should be"),
     ("ablation.rows.dfdr.method", "drfs", "ablation.rows.dfdr: unknown method 'drfs'. Did you mean 'drsf'?"),
-    ("ablation.rows.k1.domains", ["nihgt"], "k1: domains: there is no pseudo domain 'nihgt'. Did you mean 'night'?"),
     ("ablation.rows.k1.params.backbon", {"name": "x"},
      "a row cannot change 'backbon', only what is trained on the same images. Did you mean 'backbone'?"),
     ("ablation.rows.k1.params.ldm", {"steps": 2}, "ablation.rows.k1: params: a row cannot change 'ldm'"),
@@ -97,6 +97,13 @@ def test_a_wrong_parameter_is_named(path: str, value: Any, message: str) -> None
         check_parameters(changed(path, value), SCHEMAS)
     assert message in str(error.value)
     assert "nothing was run" in str(error.value)
+
+
+def test_the_rows_of_a_grid_see_domains_that_the_run_makes() -> None:
+    rows = check_parameters(changed("ablation.rows.k1.domains", ["nihgt"]), SCHEMAS).ablation.every_row
+    with pytest.raises(ParameterError, match=r"ablation\.rows\.k1: domains: there is no pseudo domain 'nihgt'\. Did you"):
+        check_domains("ablation", rows, ["night", "fog", "dusk_rain"])
+    check_domains("ablation", {"k1": rows["k1"]}, ["nihgt"])
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -87,13 +87,17 @@ def _check_tasks(parameters: dict[str, Any], nodes: Any) -> None:
     if not stages.keys() & {"train_method", "train_cells"}:
         return
     from dg_project.methods.artifact import check_task
+    from dg_project.parameters.grid import check_domains
     from dg_project.pipelines.paths import read_parameters
 
     settings = read_parameters(parameters)
     if "train_cells" in stages:
         inputs = stages["train_cells"].inputs
-        grids = [getattr(settings, name) for name in ("benchmark", "ablation") if f"params:{name}" in inputs]
-        trained = [row.method for grid in grids for row in grid.chosen_rows.values()]
+        grids = {name: getattr(settings, name).chosen_rows for name in ("benchmark", "ablation")
+                 if f"params:{name}" in inputs}
+        for grid, rows in grids.items():
+            check_domains(grid, rows, settings.synthesis.domains)
+        trained = [row.method for rows in grids.values() for row in rows.values()]
     else:
         adapting = "adapt_manifest" in stages["train_method"].inputs
         trained = [settings.uda.baseline, settings.uda.method] if adapting else [settings.method]

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from dg_project.errors import nearest
+from dg_project.errors import ParameterError, nearest
 from dg_project.parameters.base import Fraction, Params
 from dg_project.parameters.generation import GateParams
 from dg_project.parameters.models import TASK_PARAMS
@@ -86,19 +86,32 @@ def merged(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return {**raw, **both}
 
 
-def row_problems(row: RowParams, methods: Iterable[str], domains: Iterable[str], gate: GateParams) -> list[str]:
+def check_domains(grid: str, rows: Mapping[str, RowParams], domains: Iterable[str]) -> None:
+    """Look whether a run makes the pseudo domains that the rows of a grid see.
+
+    It is asked of the grid that runs alone: who writes other ``synthesis.domains`` need not rewrite the ablation.
+
+    Raises:
+        ParameterError: a row names a domain that the run does not make.
+    """
+    known = list(domains)
+    for name, row in rows.items():
+        for domain in row.domains or []:
+            if domain not in known:
+                raise ParameterError(f"{grid}.rows.{name}: domains: there is no pseudo domain '{domain}'."
+                                     f"{nearest(domain, known)}")
+
+
+def row_problems(row: RowParams, methods: Iterable[str], gate: GateParams) -> list[str]:
     """Return what is wrong with the names in a row; the values are checked with all other parameters.
 
     Args:
         row: of a grid.
         methods: names of all methods.
-        domains: names of the run's pseudo domains.
         gate: the run's gate.
     """
-    methods, domains = set(methods), list(domains)
+    methods = set(methods)
     problems = [f"unknown method '{row.method}'.{nearest(row.method, methods)}"] * (row.method not in methods)
-    problems += [f"domains: there is no pseudo domain '{name}'.{nearest(name, domains)}"
-                 for name in row.domains or [] if name not in domains]
     allowed = {*_TRAINED, *methods}
     problems += [f"params: a row cannot change '{key}', only what is trained on the same images.{nearest(key, allowed)}"
                  for key in row.params if key not in allowed]

@@ -147,7 +147,7 @@ def _grid_problems(raw: dict[str, Any], parsed: Parameters, methods: Mapping[str
     for grid in ("benchmark", "ablation"):
         rows: dict[str, RowParams] = getattr(parsed, grid).every_row
         for name, row in rows.items():
-            found = row_problems(row, methods, parsed.synthesis.domains, parsed.sampling.gate)
+            found = row_problems(row, methods, parsed.sampling.gate)
             if not found and row.params:
                 found = [f"params: {problem}" for problem in _parse(merged(raw, row.params), methods)[1]]
             problems += [f"{grid}.rows.{name}: {problem}" for problem in found]

@@ -60,7 +60,7 @@ def test_only_the_source_enters_the_task_loss_unless_asked(on_pseudo: bool) -> N
 
 
 def test_lambdas_scale_their_losses() -> None:
-    plain, scaled = losses(drsf(), batch()), losses(drsf(lambda_align=0.3, lambda_rea=0.05), batch())
+    plain, scaled = losses(drsf(lambda_align=0.1), batch()), losses(drsf(lambda_align=0.3, lambda_rea=0.05), batch())
     torch.testing.assert_close(scaled["loss_align"], 3 * plain["loss_align"])
     torch.testing.assert_close(scaled["loss_rea"], 5 * plain["loss_rea"])
 
