@@ -359,7 +359,7 @@ def _fit(method: Method, plan: _Plan, until: int | None = None) -> TrainResult:
         if pseudo is not None and root is not None:
             others = ManifestDataset(pseudo, root, data.source_root, parts)
         stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, seed, params.flip,
-                             _unlabelled(plan), params.pseudo_per_source)
+                             _unlabelled(plan), params.pairs_per_step, params.pseudo_per_source)
         result = train(method, stream, params, plan.folder, seed=seed, validate=_validation(plan), until=until or end)
     return result
 

@@ -100,7 +100,7 @@ def test_equal_pair_ids_share_boxes_and_flip(source, pseudo, batching):
 
 
 def test_pairs_are_one_source_image_and_its_own_pseudo_images(source, pseudo):
-    stream = BatchStream(source, pseudo, DOMAINS, "paired", 6, 0, 0.5)
+    stream = BatchStream(source, pseudo, DOMAINS, "paired", 6, 0, 0.5, pairs=2, partners=2)
     for step in range(4):
         batch = stream.batch(step)
         assert Counter(batch.domain_id.tolist()) == {0: 2, 1: 2, 2: 2}
@@ -114,13 +114,27 @@ def test_pairs_are_one_source_image_and_its_own_pseudo_images(source, pseudo):
     assert weights[(1, 1)] == 0.5
 
 
-@pytest.mark.parametrize(("images", "sources"), [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2), (7, 3), (9, 3)])
-def test_paired_batches_always_have_the_same_size(source, pseudo, images, sources):
-    stream = BatchStream(source, pseudo, DOMAINS, "paired", images, 0, 0.0)
+@pytest.mark.parametrize(("images", "partners"), [(1, 1), (2, 1), (2, 5), (3, 2), (4, 1), (6, 1), (7, 2)])
+def test_paired_batches_always_have_the_same_size_and_begin_with_a_pair(source, pseudo, images, partners):
+    stream = BatchStream(source, pseudo, DOMAINS, "paired", images, 0, 0.0, pairs=1, partners=partners)
     for step in range(5):
         batch = stream.batch(step)
         assert len(batch) == images
-        assert int((batch.domain_id == 0).sum()) == sources
+        size = min(1 + min(partners, 2), images)
+        assert len(set(batch.pair_id[:size].tolist())) == 1
+        assert batch.domain_id[:size].tolist()[0] == 0
+        assert len(set(batch.domain_id[:size].tolist())) == size
+
+
+def test_what_pairs_leave_of_a_batch_is_drawn_in_epochs_of_everything(source, pseudo):
+    stream = BatchStream(source, pseudo, DOMAINS, "paired", 6, 0, 0.0)
+    kept = int(pseudo.manifest["kept"].sum())
+    steps = (len(source) + kept) // 4
+    drawn = Counter(pair for step in range(steps) for pair in
+                    zip(*(ids[2:].tolist() for ids in (stream.batch(step).pair_id, stream.batch(step).domain_id)),
+                        strict=True))
+    assert max(drawn.values()) == 1
+    assert len(drawn) == 4 * steps
 
 
 def test_the_domains_of_a_pair_rotate(source, pseudo):
@@ -131,9 +145,9 @@ def test_the_domains_of_a_pair_rotate(source, pseudo):
 
 def test_dropped_images_are_never_opened_and_bare_source_images_still_drawn(source, tiny_pseudo):
     # image 0 lost both pseudo images, image 1 lost its night
-    stream = BatchStream(source, gated(tiny_pseudo, {0, 8, 1}), DOMAINS, "paired", 6, 0, 0.5)
+    stream = BatchStream(source, gated(tiny_pseudo, {0, 8, 1}), DOMAINS, "paired", 6, 0, 0.5, partners=2)
     groups = Counter()
-    for step in range(12):
+    for step in range(24):
         batch = stream.batch(step)
         assert len(batch) == 6
         for pair in batch.pair_id.unique().tolist():
@@ -159,7 +173,7 @@ def test_prefetching_gives_the_same_batches_and_ends_its_thread(source, pseudo):
 
 
 def test_parts_are_the_batch_dealt_out_by_pair(source, pseudo):
-    stream = BatchStream(source, pseudo, DOMAINS, "paired", 9, 0, 0.5)
+    stream = BatchStream(source, pseudo, DOMAINS, "paired", 9, 0, 0.5, pairs=3, partners=2)
     whole, parts = stream.batch(3), stream.parts(3, Deal(2))
     assert [(part.number, round(9 * part.share)) for part in parts] == [(0, 6), (1, 3)]
     for part in parts:
@@ -191,7 +205,7 @@ def test_a_flip_twice_is_the_image_itself(source):
 
 
 def test_rows_take_masks_and_indices(source, pseudo):
-    batch = BatchStream(source, pseudo, DOMAINS, "paired", 6, 0, 0.5).batch(0)
+    batch = BatchStream(source, pseudo, DOMAINS, "paired", 6, 0, 0.5, pairs=2, partners=2).batch(0)
     by_mask = batch.rows(batch.domain_id == 0)
     by_index = batch.rows((batch.domain_id == 0).nonzero().flatten())
     assert len(by_mask) == 2

@@ -66,10 +66,11 @@ def check(ldm: LDMParams, device: torch.device) -> Checkpoint | None:
 
 
 def resolve_dtype(name: str, device: torch.device) -> str:
-    """Return the number format that ``auto`` means: bfloat16 where the CPU multiplies matrices of it, else float32."""
+    """Return the number format that ``auto`` means: bfloat16 where the CPU multiplies in it, else float32."""
     if name != "auto":
         return name
-    return "bfloat16" if device.type == "cpu" and torch.cpu._is_amx_tile_supported() else "float32"
+    multiplies = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if device.type == "cpu" and multiplies else "float32"
 
 
 def choose_mode(ldm: LDMParams, checkpoint: Checkpoint) -> type[Mode]:

@@ -86,7 +86,8 @@ class BatchStream:
     """Endless batches of ``images_per_step`` images.
 
     ``source`` draws source images; ``mixed`` draws from source and kept pseudo images, each equally likely; ``paired``
-    draws source images together with up to ``partners`` of their own kept pseudo images. Images come in random epochs
+    draws ``pairs`` source images together with up to ``partners`` of their own kept pseudo images, and the rest of the
+    batch as ``mixed`` does: pairs show one scene twice, and a step should see many scenes. Images come in random epochs
     (every image once), and the domains of a pair rotate at random. A flip is shared by all rows of one ``pair_id``.
     Where ``source`` draws from several source domains, a step sees equally many images of each, in epochs of their own.
 
@@ -100,7 +101,8 @@ class BatchStream:
         flip: probability of a horizontal flip.
         adapt: (step, number of a part, number of parts) -> the ``adapt`` of that part's batch; without it, the batches
             are the same ones.
-        partners: pseudo images beside each source image of ``paired`` batches. Fewer leave room for more scenes.
+        pairs: source images of a ``paired`` batch that come with their own pseudo images, as many as have room.
+        partners: pseudo images beside each of them.
 
     Raises:
         DataError: no images, or pseudo images that belong to no domain or source image.
@@ -109,7 +111,7 @@ class BatchStream:
 
     def __init__(self, source: ManifestDataset, pseudo: ManifestDataset | None, domains: list[str],
                  batching: Batching, images_per_step: int, seed: int, flip: float,
-                 adapt: Callable[[int, int, int], Batch] | None = None, partners: int = 2) -> None:
+                 adapt: Callable[[int, int, int], Batch] | None = None, pairs: int = 1, partners: int = 1) -> None:
         if batching not in ("source", "mixed", "paired"):
             raise ParameterError(f"unknown batching '{batching}'; use source, mixed or paired")
         if not len(source):
@@ -117,14 +119,10 @@ class BatchStream:
         self.source, self.pseudo, self.domains = source, pseudo, list(domains)
         self.batching, self.images_per_step, self.seed, self.flip = batching, images_per_step, seed, flip
         self.adapt = adapt
-        self.partners = partners
+        self.pairs, self.partners = pairs, partners
         self._domain_ids, self._pair_ids = self._ids()
         self._partners = self._kept_partners()
-        self._pools: list[list[Item]] = self._pools_of_source()
-        if batching == "mixed":
-            self._pools[0] += [(1, i) for partners in self._partners for i in partners]
-        paired = [i for i, partners in enumerate(self._partners) if partners]
-        self._fillers = paired or list(range(len(source)))
+        self._pools = self._pools_by_batching()
         self._epoch_order = lru_cache(maxsize=4 * len(self._pools))(self._shuffle)
 
     def batch(self, step: int) -> Batch:
@@ -134,7 +132,7 @@ class BatchStream:
     def parts(self, step: int, deal: Deal = WHOLE) -> list[Part]:
         """Return the parts of a step's batch that are this process's; images of other parts are never opened."""
         rng = np.random.default_rng([self.seed, 1, step])
-        items = self._paired_items(step, rng) if self.batching == "paired" else self._draw(step, self.images_per_step)
+        items = self._paired_items(step, rng) if self.batching == "paired" else self._draw_equally(step)
         pairs = [self._pair_ids[kind][index] for kind, index in items]
         flipped = {pair: rng.random() < self.flip for pair in dict.fromkeys(pairs)}
         parts = [Part(number, len(rows) / len(items), self._load([(*items[row], flipped[pairs[row]]) for row in rows]))
@@ -215,10 +213,13 @@ class BatchStream:
             pair_ids[1].append(position[origin])
         return domain_ids, pair_ids
 
-    def _pools_of_source(self) -> list[list[Item]]:
-        """What is drawn from: everything together, or with ``source`` batching one pool per source domain."""
+    def _pools_by_batching(self) -> list[list[Item]]:
+        """What is drawn from: a pool per source domain, or everything; for ``paired`` the anchors of pairs come last."""
         if self.batching != "source":
-            return [[(0, i) for i in range(len(self.source))]]
+            everything = [*((0, i) for i in range(len(self.source))),
+                          *((1, i) for partners in self._partners for i in partners)]
+            anchors = [(0, i) for i, partners in enumerate(self._partners) if partners]
+            return [everything, anchors or everything[:len(self.source)]][: 1 + (self.batching == "paired")]
         pools: dict[int, list[Item]] = {}
         for i, domain in enumerate(self._domain_ids[0]):
             pools.setdefault(domain, []).append((0, i))
@@ -241,34 +242,31 @@ class BatchStream:
     def _shuffle(self, epoch: int, pool: int) -> np.ndarray:
         return np.random.default_rng([self.seed, 0, epoch, pool]).permutation(len(self._pools[pool]))
 
-    def _draw(self, step: int, count: int) -> list[Item]:
-        """``count`` items, as many of each pool: the next ones of its endless sequence of shuffled epochs."""
-        share, items = count // len(self._pools), []
-        for number, pool in enumerate(self._pools):
-            places = (divmod(step * share + i, len(pool)) for i in range(share))
-            items += [pool[self._epoch_order(epoch, number)[offset]] for epoch, offset in places]
-        return items
+    def _draw_equally(self, step: int) -> list[Item]:
+        share = self.images_per_step // len(self._pools)
+        return [item for pool in range(len(self._pools)) for item in self._draw(step, share, pool)]
+
+    def _draw(self, step: int, count: int, pool: int) -> list[Item]:
+        """The next ``count`` items of a pool's endless sequence of shuffled epochs."""
+        items = self._pools[pool]
+        places = (divmod(step * count + i, len(items)) for i in range(count))
+        return [items[self._epoch_order(epoch, pool)[offset]] for epoch, offset in places]
 
     def _paired_items(self, step: int, rng: np.random.Generator) -> list[Item]:
-        """Groups of one source image and some of its kept pseudo images, ``images_per_step`` items in all.
+        """Pairs of one source image and some of its kept pseudo images; the rest is drawn from everything.
 
-        A group of which the gate left too few pseudo images is shorter; further groups fill the batch up.
+        A pair of which the gate left too few pseudo images is smaller; random images take their place.
         """
-        groups = max(1, self.images_per_step // (1 + min(len(self.domains) - 1, self.partners)))
-        partners_each = max(1, min(len(self.domains) - 1, self.images_per_step // groups - 1))
-        anchors = [index for _, index in self._draw(step, groups)]
+        everything, anchors = range(len(self._pools))
+        size = min(1 + min(len(self.domains) - 1, self.partners), self.images_per_step)
+        pairs = min(self.pairs, self.images_per_step // size)
         items: list[Item] = []
-        while len(items) < self.images_per_step:
-            anchor = anchors.pop(0) if anchors else self._filler({i for kind, i in items if kind == 0}, rng)
-            room = self.images_per_step - len(items) - 1 - len(anchors)
-            partners = rng.permutation(self._partners[anchor])[: min(room, partners_each)]
+        for _, anchor in self._draw(step, pairs, anchors):
+            partners = rng.permutation(self._partners[anchor])[: size - 1]
             items += [(0, anchor), *((1, int(index)) for index in partners)]
-        return items
-
-    def _filler(self, used: set[int], rng: np.random.Generator) -> int:
-        """A random source image, one with pseudo images and not yet in the batch where there is any."""
-        fresh = [i for i in self._fillers if i not in used] or [i for i in range(len(self.source)) if i not in used]
-        return int(rng.choice(fresh or self._fillers))
+        items += self._draw(step, self.images_per_step - pairs * size, everything)
+        missing = rng.integers(len(self._pools[everything]), size=self.images_per_step - len(items))
+        return items + [self._pools[everything][index] for index in missing]
 
 
 def flip_horizontally(image: Tensor, target: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:

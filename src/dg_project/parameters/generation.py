@@ -57,7 +57,7 @@ class LDMParams(Params):
     mode: Literal["auto", "img2img", "instruct", "controlnet", "inpaint", "inversion"] = Field(
         "auto", description="auto: what the checkpoint was made for")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
-        "float32", description="auto: bfloat16 on a CPU with matrix instructions for it, else float32")
+        "float32", description="auto: bfloat16 on a CPU with AMX or AVX512-BF16, else float32")
     scheduler: str | None = Field(None, description="diffusers scheduler class; None keeps the checkpoint's own")
     scheduler_options: dict[str, bool | int | float | str] = Field({}, description="such as timestep_spacing: trailing")
     steps: int = Field(6, ge=1)

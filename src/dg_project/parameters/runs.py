@@ -26,7 +26,9 @@ class TrainingParams(Params):
     grad_clip: float | None = Field(10.0, gt=0)
     ema: Fraction | None = Field(None, description="decay of the weight average that predicts; None is off")
     flip: Fraction = 0.5
-    pseudo_per_source: int = Field(1, ge=1, description="pseudo images beside each source image of paired batches")
+    pairs_per_step: int = Field(1, ge=1, description="source images of a paired batch that come with their own pseudo "
+                                                     "images; the rest of the batch is drawn as naive mixing does")
+    pseudo_per_source: int = Field(1, ge=1, description="pseudo images beside each source image of a pair")
     checkpoint_every: int = Field(50, ge=1)
     validate_every: int = Field(100, ge=1)
     selection: Literal["source_val", "leave_one_pseudo_out", "last"] = Field(

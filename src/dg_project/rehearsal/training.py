@@ -122,7 +122,7 @@ def _prepare(kind: type[Method], settings: Parameters, first: pd.DataFrame,
     stream = BatchStream(ManifestDataset(rows, root, parts=parts), others, spec.domains, kind.batching,
                          settings.training.images_per_step, settings.seed, settings.training.flip,
                          _unlabelled(settings, first, root, len(spec.domains) - 1).batch if kind.adapts else None,
-                         settings.training.pseudo_per_source)
+                         settings.training.pairs_per_step, settings.training.pseudo_per_source)
     return method, stream
 
 
