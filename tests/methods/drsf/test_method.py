@@ -85,13 +85,23 @@ def test_every_part_can_be_left_out() -> None:
 
 
 def test_the_task_on_fused_features_sees_the_kept_labels() -> None:
-    plain, fused = losses(drsf(), batch()), losses(drsf(task_on_fused=True), batch())
-    assert set(fused) - set(plain) == {"loss_fused"}
-    assert fused["loss_fused"].isfinite()
-    assert fused["loss_fused"] > 0
-    halved = batch()
-    halved.weight = torch.full((6,), 0.5)
-    torch.testing.assert_close(losses(drsf(task_on_fused=True), halved)["loss_fused"], 0.5 * fused["loss_fused"])
+    plain, fused, weighed = drsf(), drsf(task_on_fused=True), batch()
+    seen: list[tuple[list[Any], torch.Tensor]] = []
+
+    def watched(maps: Any, inputs: Any, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen.append((inputs.targets, weight))
+        assert {len(value) for value in maps.values()} == {len(weight)}
+        return type(fused.model).losses(fused.model, maps, inputs, weight)
+
+    fused.model.losses = watched  # type: ignore[method-assign]
+    weighed.weight = torch.where(weighed.domain_id == 0, 1.0, 0.5)
+    assert set(losses(fused, weighed)) == set(losses(plain, weighed))
+    (targets, weight), = seen
+    pairs = weighed.pair_id.unique()
+    assert len(targets) == len(weighed) + len(pairs)
+    for pair, target, mixed in zip(pairs, targets[len(weighed):], weight[len(weighed):], strict=True):
+        torch.testing.assert_close(target["boxes"], targets[int((weighed.pair_id == pair).int().argmax())]["boxes"])
+        assert 0.5 < mixed < 1
 
 
 def test_dfdr_stays_at_inference_and_helpers_do_not() -> None:

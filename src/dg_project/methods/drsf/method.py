@@ -78,9 +78,13 @@ class DRSF(Method):
             maps = take(everything, rows)
             losses |= _adversary_on_instances(self.instance_adversary, self.model.instance_features(everything, inputs),
                                               batch.domain_id, mix, labels)
-        losses |= self.model.losses(maps, inputs.rows(rows), batch.weight[rows])
+        weight = batch.weight[rows]
         if self.params.task_on_fused and len(mix):
-            losses["loss_fused"] = self._fused_task(features, inputs, batch, mix)
+            fused_maps = self.model.neck({name: fuse(value, mix) for name, value in features.items()})
+            maps = {name: torch.cat([value, fused_maps[name]]) for name, value in maps.items()}
+            rows = torch.cat([rows, (mix > 0).int().argmax(1)])  # any row of the pair: all have the same labels
+            weight = torch.cat([weight, mix @ batch.weight])
+        losses |= self.model.losses(maps, inputs.rows(rows), weight)
         if parts is not None and self.aux is not None:
             losses |= self._dfdr_losses(self.aux, parts, inputs, batch)
         if self.image_adversary is not None:
@@ -114,13 +118,6 @@ class DRSF(Method):
         if len(source):
             rea = rea + aux.loss(logits[0][source], inputs.rows(source))
         return {"loss_align": self.params.lambda_align * align, "loss_rea": self.params.lambda_rea * rea}
-
-    def _fused_task(self, features: Features, inputs: Inputs, batch: Batch, mix: Tensor) -> Tensor:
-        """Return the task loss of the fused features; every row of a fused image has the same labels."""
-        rows = (mix > 0).int().argmax(1)
-        fused = {name: fuse(value, mix) for name, value in features.items()}
-        losses = self.model.losses(self.model.neck(fused), inputs.rows(rows), mix @ batch.weight)
-        return torch.stack(list(losses.values())).sum()
 
 
 def _adversary_on_instances(adversary: Adversary, instances: Instances | None, domain_id: Tensor, mix: Tensor,
