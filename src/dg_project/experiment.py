@@ -11,10 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from torch import Tensor
 
 from dg_project.diffusion.user import LDMUser
 from dg_project.domains.batches import Batch, BatchStream
@@ -23,16 +20,14 @@ from dg_project.domains.manifest import ADAPT, manifest_fingerprint, select
 from dg_project.domains.unlabelled import UnlabelledStream
 from dg_project.domains.views import objects, whole_images
 from dg_project.errors import DataError, ParameterError, nearest
-from dg_project.evaluation.features import pooled_features
 from dg_project.evaluation.predict import predict_manifest
-from dg_project.evaluation.records import RunFacts, result_records
 from dg_project.evaluation.scorer import ALL, score_predictions
 from dg_project.evaluation.scorers import SCORERS, main_metric
-from dg_project.files import atomic_file, atomic_folder, folder_hash
+from dg_project.files import atomic_folder
 from dg_project.methods import Method, method_classes
-from dg_project.methods.artifact import ModelSpec, build_method, count_weights, load_model, read_card, save_model
+from dg_project.methods.artifact import ModelSpec, build_method, save_model
 from dg_project.online import DOMAIN, SyntheticSet, SyntheticSets
-from dg_project.parameters import ClassificationParams, LDMParams, OnlineParams, Parameters, Task
+from dg_project.parameters import ClassificationParams, OnlineParams, Parameters, Task
 from dg_project.rounds import Made, Rounds, hand_over, made_before, open_ldm
 from dg_project.training import crew
 from dg_project.training.device import forget_peak_memory, resolve_device
@@ -48,8 +43,9 @@ logger = logging.getLogger(__name__)
 HISTORY = "history.parquet"
 _DOMAINS = ("batches", "dataset", "dealing", "instances", "label_ids", "loading", "masks", "unlabelled", "views")
 _EVALUATION = ("classification", "detection", "matching", "scorer", "segmentation")
-_CODE = ("backbones", "tasks", "training", "methods/base.py", *(f"domains/{name}.py" for name in _DOMAINS),
-         *(f"evaluation/{name}.py" for name in _EVALUATION))
+CODE = ("backbones", "tasks", "training", "methods/base.py", *(f"domains/{name}.py" for name in _DOMAINS),
+        *(f"evaluation/{name}.py" for name in _EVALUATION))
+"""What decides how a model is trained and what it predicts, beside the method's own files."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +91,6 @@ def task_rows(manifest: pd.DataFrame, task: Task, head: dict[str, Any], min_visi
         return manifest
     params = ClassificationParams.model_validate(head)
     return objects(manifest, params.margin, params.min_side, min_visibility)
-
-
-def rows_of(model: Path, images: pd.DataFrame) -> pd.DataFrame:
-    """Return images as a trained model sees them: a classifier looks at one object per row."""
-    spec, _ = read_card(model)
-    return task_rows(images, spec.task, spec.head)
 
 
 @dataclass(frozen=True)
@@ -159,7 +149,7 @@ def _trained(plan: _Plan) -> Trained:
 
 
 def _plan(name: str, settings: Parameters, data: TrainingData, workspace: Path) -> _Plan:
-    kind = _method(name)
+    kind = method_class(name)
     data = _openable(kind, data)
     before = made_before(data.pseudo)
     settings, data = _hold_out(name, settings, data)
@@ -199,79 +189,12 @@ def _openable(kind: type[Method], data: TrainingData) -> TrainingData:
     return data
 
 
-def open_model(model: Path, device: str, ldm: LDMParams | None = None) -> Method:
-    """Return a trained model as it predicts; a method that then asks the diffusion model gets the one of ``ldm``."""
-    method = load_model(model, resolve_device(device))
-    hand_over(open_ldm(type(method), "prediction", ldm, device), method)
-    return method
+def method_class(name: str) -> type[Method]:
+    """Return the class of a method.
 
-
-def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, device: str,
-            ldm: LDMParams | None = None) -> pd.DataFrame:
-    """Return what a trained model finds in the images of a manifest (columns of its task's scorer).
-
-    Args:
-        model: its folder.
-        images: rows to open.
-        root: folder that their paths are relative to.
-        batch_size: images at a time.
-        device: where it runs.
-        ldm: the diffusion model, for a method that asks it about unseen images.
+    Raises:
+        ParameterError: there is none of that name.
     """
-    method = open_model(model, device, ldm)
-    spec, _ = read_card(model)
-    return predict_manifest(method.predict, SCORERS[spec.task], task_rows(images, spec.task, spec.head), root,
-                            batch_size=batch_size, device=resolve_device(device), name=method.name)
-
-
-def predict_once(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> pd.DataFrame:
-    """Return what ``predict`` returns, from the workspace where the same weights saw the same images before."""
-    asked = open_ldm(_method(read_card(model)[0].method), "prediction", settings.ldm, settings.training.device)
-    more = [] if asked is None else [asked.fingerprint, settings.ldm]
-    folder = place(workspace, "predictions", folder_hash(model), manifest_fingerprint(images), code_hash(*_CODE), *more)
-    stored = folder / "found.parquet"
-    if not stored.exists():
-        found = predict(model, images, root, settings.evaluation.batch_size, settings.training.device, settings.ldm)
-        with atomic_file(stored) as aside:
-            found.to_parquet(aside)
-    return pd.read_parquet(stored)
-
-
-def features(model: Path, images: pd.DataFrame, root: Path, device: str, batch_size: int = 4) -> NDArray[np.float64]:
-    """Return (N, C): the last backbone stage of a trained model for each image, mean over positions."""
-    where = resolve_device(device)
-    task = load_model(model, where).model
-    spec, _ = read_card(model)
-
-    def last_stage(batch: list[Tensor]) -> Tensor:
-        return task.features(task.prepare(batch).images)[task.backbone.last]
-
-    return pooled_features(last_stage, task_rows(images, spec.task, spec.head), root, batch_size=batch_size,
-                           device=where)
-
-
-def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, root: Path, run_id: str,
-          inference_ms: float = float("nan")) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the scores of a trained model by class, and its records (``records.COLUMNS``)."""
-    spec, meta = read_card(model)
-    by_class = score_predictions(SCORERS[spec.task], predictions, task_rows(images, spec.task, spec.head), spec.classes,
-                                 root)
-    known = {name: meta[name] for name in ("source", "seed", "selection", "seconds_per_step", "images_generated",
-                                           "peak_memory_mb", "max_steps", "images_per_step")}
-    facts = RunFacts(method=meta.get("label", spec.method), task=spec.task, kedro_version_id=run_id,
-                     inference_ms=inference_ms, inference_parameters=count_weights(model), **known,
-                     ldm_seconds=meta.get("ldm_seconds", float("nan")),
-                     setting="UDA" if meta.get("images_adapted_to") else "DG")
-    return by_class, result_records(by_class, facts)
-
-
-def nested(records: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Return the values of one model's records as ``{metric: {domain: value}}``."""
-    return {str(metric): dict(zip(rows["domain"], rows["value"], strict=True))
-            for metric, rows in records.groupby("metric", sort=False)}
-
-
-def _method(name: str) -> type[Method]:
     classes = method_classes()
     if name not in classes:
         raise ParameterError(f"unknown method '{name}'.{nearest(name, classes)}")
@@ -335,7 +258,7 @@ def _inputs(kind: type[Method], spec: ModelSpec, settings: Parameters, data: Tra
     opened = kind.determined_by(kind.Params.model_validate(spec.method_params))
     return [spec, opened, settings.seed, settings.training.model_dump(mode="json", exclude=NOT_SETTINGS),
             manifest_fingerprint(source), source["split"].tolist(), difficult, pairs, *adapt,
-            code_hash(*_CODE, *files)]
+            code_hash(*CODE, *files)]
 
 
 def _train(plan: _Plan) -> None:
@@ -397,7 +320,7 @@ class Course:
 
     def __init__(self, name: str, settings: Parameters, source: TrainingData, domains: list[str], workspace: Path,
                  *inputs: Any) -> None:
-        kind = _method(name)
+        kind = method_class(name)
         _check_parts(kind, settings)
         self.settings = settings
         self.spec = model_spec(kind, settings, [*_sources(source.source), *domains])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from dg_project import experiment
+from dg_project import experiment, scoring
 from dg_project.domains.dataset import ManifestDataset
 from dg_project.domains.manifest import manifest_fingerprint
 from dg_project.errors import DataError
@@ -107,9 +107,9 @@ def score_cells(settings: Parameters, grid: GridParams, models: Path, images: pd
     records = []
     for cell in cells(settings, grid):
         model = models / cell.name
-        found = experiment.predict_once(model, images, root, settings, workspace)
+        found = scoring.predict_once(model, images, root, settings, workspace)
         milliseconds = _latency(model, timed, root, settings, workspace)
-        rows = experiment.score(model, found, images, root, run_id, milliseconds)[1]
+        rows = scoring.score(model, found, images, root, run_id, milliseconds)[1]
         records.append(rows.assign(method=cell.row, overrides=cell.overrides))
     return pd.concat(records, ignore_index=True)
 
@@ -157,7 +157,7 @@ def _latency(model: Path, images: pd.DataFrame, root: Path, settings: Parameters
         spec, _ = read_card(model)
         seen = ManifestDataset(experiment.task_rows(rows, spec.task, spec.head).head(LATENCY_IMAGES), root, cache=False)
         tensors = [seen[i][0].float() / 255 for i in range(len(seen))]
-        method = experiment.open_model(model, str(where), settings.ldm)
+        method = scoring.open_model(model, str(where), settings.ldm)
         measured = milliseconds_per_image(method.predict, tensors, where)
         with atomic_file(stored) as aside:
             aside.write_text(json.dumps(measured))

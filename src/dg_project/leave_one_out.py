@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dg_project import experiment
+from dg_project import experiment, scoring
 from dg_project.domains.manifest import select
 from dg_project.domains.readers import read_domain
 from dg_project.domains.readers.folders import folders_in, in_share
@@ -128,8 +128,8 @@ def train_fold(method: str, settings: Parameters, fold: Fold, root: Path, worksp
 
 def score_fold(model: Path, settings: Parameters, fold: Fold, root: Path, workspace: Path, run_id: str) -> pd.DataFrame:
     """Return the records of one trained model: its sources' validation images, and the held-out domain."""
-    found = experiment.predict_once(model, fold.scored, root, settings, workspace)
-    records = experiment.score(model, found, fold.scored, root, run_id)[1]
+    found = scoring.predict_once(model, fold.scored, root, settings, workspace)
+    records = scoring.score(model, found, fold.scored, root, run_id)[1]
     return records[records["domain"] != UNSEEN_MEAN]
 
 

@@ -14,7 +14,7 @@ from domains import layouts
 from domains.readers.reading import stops_and_skips
 from PIL import Image
 
-from dg_project import experiment
+from dg_project import experiment, scoring
 from dg_project.domains.readers import READERS, read_domain
 from dg_project.evaluation.predict import scored_rows
 from dg_project.evaluation.scorers import main_metric
@@ -100,8 +100,8 @@ def test_from_files_to_scores(name: str, tmp_path: Path) -> None:
     assert np.isfinite(losses).all()
     assert np.median(losses[-5:]) < np.median(losses[:5])
     images = scored_rows(source, target)
-    found = experiment.predict(trained.folder, images, root, 4, "cpu")
-    by_class, records = experiment.score(trained.folder, found, images, root, "now")
+    found = scoring.predict(trained.folder, images, root, 4, "cpu")
+    by_class, records = scoring.score(trained.folder, found, images, root, "now")
     rows = records[records["metric"] == main_metric(chosen.task)].set_index("domain")
     assert list(rows.index) == [chosen.data.source, "unseen", "unseen_mean"]
     assert rows["value"].between(0, 1).all()

@@ -36,7 +36,7 @@ def train_cells(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame,
 def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, grid: GridParams,
                 parameters: dict[str, Any], run_id: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Score every cell in every domain; return the records and the same numbers for MLflow."""
-    from dg_project import experiment
+    from dg_project import scoring
     from dg_project.evaluation.predict import scored_rows
     from dg_project.grid import score_cells
     from dg_project.pipelines.paths import locate, read_parameters
@@ -47,7 +47,7 @@ def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, grid: 
                           run_id)
     numbers: dict[str, dict[str, Any]] = {}
     for (row, seed), cell in records.groupby(["method", "seed"], sort=False):
-        numbers.setdefault(str(row), {})[f"seed{seed}"] = experiment.nested(cell)
+        numbers.setdefault(str(row), {})[f"seed{seed}"] = scoring.nested(cell)
     return records, numbers
 
 

@@ -13,11 +13,11 @@ from dg_project.pipelines.paths import locate, locate_ldm
 def predict(model: Path, source: pd.DataFrame, target: pd.DataFrame, data: DataParams, evaluation: EvaluationParams,
             device: str, ldm: LDMParams) -> pd.DataFrame:
     """Return what the model finds in the test images of every domain."""
-    from dg_project import experiment
+    from dg_project import scoring
     from dg_project.evaluation.predict import scored_rows
 
     images = scored_rows(source, target, evaluation.max_images)
-    return experiment.predict(model, images, locate(data.root), evaluation.batch_size, device, locate_ldm(ldm))
+    return scoring.predict(model, images, locate(data.root), evaluation.batch_size, device, locate_ldm(ldm))
 
 
 def score_model(
@@ -48,7 +48,7 @@ def _score(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     import pandas
 
-    from dg_project import experiment
+    from dg_project import scoring
     from dg_project.evaluation.predict import scored_rows
     from dg_project.evaluation.records import check_records
 
@@ -56,11 +56,11 @@ def _score(
     tables: dict[str, tuple[pd.DataFrame, ...]] = {}
     numbers: dict[str, Any] = {}
     for prefix, (model, predictions) in models.items():
-        by_class, records = experiment.score(model, predictions, images, locate(data.root), run_id)
+        by_class, records = scoring.score(model, predictions, images, locate(data.root), run_id)
         name = records["method"].iloc[0]
         # ERM as the method of a run is its own baseline: one set of rows, not two of the same name.
         tables[name] = (predictions.assign(method=name), records, by_class.assign(method=name))
-        values = experiment.nested(records)
+        values = scoring.nested(records)
         numbers |= {prefix: values} if prefix else values
     columns = zip(*tables.values(), strict=True)
     predictions, results, class_scores = (pandas.concat(parts, ignore_index=True) for parts in columns)

@@ -54,8 +54,8 @@ def score_folds(models: Path, images: pd.DataFrame, card: dict[str, Any], parame
     """
     import pandas
 
-    from dg_project.experiment import nested
     from dg_project.leave_one_out import score_fold, with_means
+    from dg_project.scoring import nested
 
     settings = read_parameters(parameters)
     cells = [score_fold(models / name, one, fold, locate(settings.data.root), locate(settings.workspace), run_id)

@@ -23,8 +23,8 @@ def draw_feature_shift(model: Path, baseline: Path, results: pd.DataFrame, sourc
 
     from dg_project.domains.manifest import select
     from dg_project.evaluation.features import domain_shift, embed
-    from dg_project.experiment import features, rows_of
     from dg_project.figures.feature_shift import feature_shift
+    from dg_project.scoring import features, rows_of
 
     def first(rows: pd.DataFrame) -> pd.DataFrame:
         return rows_of(model, rows).groupby("domain", sort=False).head(reporting.feature_images)

@@ -16,7 +16,7 @@ def score_teacher(source: pd.DataFrame, target: pd.DataFrame, parameters: dict[s
                   run_id: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Score the frozen teacher on the test images of every domain; return its records, and the same for MLflow."""
     from dg_project.evaluation.predict import scored_rows
-    from dg_project.experiment import nested
+    from dg_project.scoring import nested
     from dg_project.zero_shot import NAME, teacher_records
 
     settings = read_parameters(parameters)
@@ -34,8 +34,9 @@ def draw_hard_samples(model: Path, source: pd.DataFrame, parameters: dict[str, A
     import numpy as np
 
     from dg_project.domains.manifest import select
-    from dg_project.experiment import predict_once, task_rows
+    from dg_project.experiment import task_rows
     from dg_project.figures.hard_samples import hard_samples
+    from dg_project.scoring import predict_once
     from dg_project.zero_shot import classify
 
     settings = read_parameters(parameters)

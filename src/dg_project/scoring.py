@@ -1,0 +1,103 @@
+"""What a trained model finds, and how good that is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dg_project.domains.manifest import manifest_fingerprint
+from dg_project.evaluation.features import pooled_features
+from dg_project.evaluation.predict import predict_manifest
+from dg_project.evaluation.records import RunFacts, result_records
+from dg_project.evaluation.scorer import score_predictions
+from dg_project.evaluation.scorers import SCORERS
+from dg_project.experiment import CODE, method_class, task_rows
+from dg_project.files import atomic_file, folder_hash
+from dg_project.methods import Method
+from dg_project.methods.artifact import count_weights, load_model, read_card
+from dg_project.parameters import LDMParams, Parameters
+from dg_project.rounds import hand_over, open_ldm
+from dg_project.training.device import resolve_device
+from dg_project.workspace import code_hash, place
+
+
+def rows_of(model: Path, images: pd.DataFrame) -> pd.DataFrame:
+    """Return images as a trained model sees them: a classifier looks at one object per row."""
+    spec, _ = read_card(model)
+    return task_rows(images, spec.task, spec.head)
+
+
+def open_model(model: Path, device: str, ldm: LDMParams | None = None) -> Method:
+    """Return a trained model as it predicts; a method that then asks the diffusion model gets the one of ``ldm``."""
+    method = load_model(model, resolve_device(device))
+    hand_over(open_ldm(type(method), "prediction", ldm, device), method)
+    return method
+
+
+def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, device: str,
+            ldm: LDMParams | None = None) -> pd.DataFrame:
+    """Return what a trained model finds in the images of a manifest (columns of its task's scorer).
+
+    Args:
+        model: its folder.
+        images: rows to open.
+        root: folder that their paths are relative to.
+        batch_size: images at a time.
+        device: where it runs.
+        ldm: the diffusion model, for a method that asks it about unseen images.
+    """
+    method = open_model(model, device, ldm)
+    spec, _ = read_card(model)
+    return predict_manifest(method.predict, SCORERS[spec.task], task_rows(images, spec.task, spec.head), root,
+                            batch_size=batch_size, device=resolve_device(device), name=method.name)
+
+
+def predict_once(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> pd.DataFrame:
+    """Return what ``predict`` returns, from the workspace where the same weights saw the same images before."""
+    asked = open_ldm(method_class(read_card(model)[0].method), "prediction", settings.ldm, settings.training.device)
+    more = [] if asked is None else [asked.fingerprint, settings.ldm]
+    folder = place(workspace, "predictions", folder_hash(model), manifest_fingerprint(images), code_hash(*CODE), *more)
+    stored = folder / "found.parquet"
+    if not stored.exists():
+        found = predict(model, images, root, settings.evaluation.batch_size, settings.training.device, settings.ldm)
+        with atomic_file(stored) as aside:
+            found.to_parquet(aside)
+    return pd.read_parquet(stored)
+
+
+def features(model: Path, images: pd.DataFrame, root: Path, device: str, batch_size: int = 4) -> NDArray[np.float64]:
+    """Return (N, C): the last backbone stage of a trained model for each image, mean over positions."""
+    where = resolve_device(device)
+    task = load_model(model, where).model
+    spec, _ = read_card(model)
+
+    def last_stage(batch: list[Tensor]) -> Tensor:
+        return task.features(task.prepare(batch).images)[task.backbone.last]
+
+    return pooled_features(last_stage, task_rows(images, spec.task, spec.head), root, batch_size=batch_size,
+                           device=where)
+
+
+def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, root: Path, run_id: str,
+          inference_ms: float = float("nan")) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the scores of a trained model by class, and its records (``records.COLUMNS``)."""
+    spec, meta = read_card(model)
+    by_class = score_predictions(SCORERS[spec.task], predictions, task_rows(images, spec.task, spec.head), spec.classes,
+                                 root)
+    known = {name: meta[name] for name in ("source", "seed", "selection", "seconds_per_step", "images_generated",
+                                           "peak_memory_mb", "max_steps", "images_per_step")}
+    facts = RunFacts(method=meta.get("label", spec.method), task=spec.task, kedro_version_id=run_id,
+                     inference_ms=inference_ms, inference_parameters=count_weights(model), **known,
+                     ldm_seconds=meta.get("ldm_seconds", float("nan")),
+                     setting="UDA" if meta.get("images_adapted_to") else "DG")
+    return by_class, result_records(by_class, facts)
+
+
+def nested(records: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return the values of one model's records as ``{metric: {domain: value}}``."""
+    return {str(metric): dict(zip(rows["domain"], rows["value"], strict=True))
+            for metric, rows in records.groupby("metric", sort=False)}
