@@ -22,6 +22,7 @@ from dg_project.evaluation.features import domain_shift, embed
 from dg_project.evaluation.per_image import per_image_scores
 from dg_project.evaluation.scorers import SCORERS
 from dg_project.evaluation.table import benchmark_table
+from dg_project.experiment import task_rows
 from dg_project.figures.allocation_chart import allocation_chart
 from dg_project.figures.benchmark_chart import benchmark_chart
 from dg_project.figures.class_gains import class_gains_chart
@@ -29,6 +30,7 @@ from dg_project.figures.domain_chart import domain_chart
 from dg_project.figures.feature_shift import feature_shift
 from dg_project.figures.forest_chart import forest_chart
 from dg_project.figures.gate_maps import gate_maps
+from dg_project.figures.hard_samples import hard_samples
 from dg_project.figures.hardest_images import hardest_images
 from dg_project.figures.loss_curves import loss_curves
 from dg_project.figures.prediction_panels import prediction_panels
@@ -89,6 +91,12 @@ def gates() -> Figure:
                      stage="stage3")
 
 
+def crops(run: dict) -> pd.DataFrame:
+    objects = task_rows(run["source"], "classification", {"min_side": 1})
+    label = objects["labels"].map(lambda labels: labels[0] - 1)
+    return objects.assign(ce=np.linspace(3, 0.01, len(objects)), student=(label + 1) % len(CLASSES), teacher=label)
+
+
 def make(name: str, run: dict) -> Figure:
     records = benchmark_records()
     return {
@@ -102,6 +110,7 @@ def make(name: str, run: dict) -> Figure:
         "allocation": lambda: allocation_chart(allocation()),
         "gains": lambda: class_gains_chart(gains(), baseline="erm", method="drsf", metric="mAP@50"),
         "hardest": lambda: hardest(run),
+        "hard": lambda: hard_samples(crops(run), run["root"] / "source", CLASSES, 0.3),
         "gates": lambda: gates(),
         "benchmark": lambda: benchmark_chart(benchmark_table(records), records),
         "forest": lambda: forest_chart(benchmark_table(records), records),
@@ -113,7 +122,7 @@ def text_of(figure: Figure) -> str:
 
 
 @pytest.mark.parametrize("name", ["domain", "losses", "panels", "pseudo", "shift", "benchmark", "forest", "allocation",
-                                  "gains", "hardest", "gates"])
+                                  "gains", "hardest", "hard", "gates"])
 def test_title_caption_and_labels_stay_inside_and_clear_of_the_axes(name, run):
     figure = make(name, run)
     figure.canvas.draw()
@@ -222,6 +231,19 @@ def test_the_hardest_images_are_those_of_the_lowest_score(run):
     column = [axes.get_xlabel() for axes in figure.axes if axes.get_subplotspec().colspan.start
               == list(dict.fromkeys(run["manifest"]["domain"])).index("night_rainy")]
     assert [label.split("DRSF ")[1] for label in column] == [f"{100 * value:.0f}" for value in worst]
+
+
+def test_the_hard_samples_are_the_selected_share_and_the_easiest_come_last(run):
+    figure, samples = make("hard", run), crops(run)
+    n_hard = int(0.3 * len(samples))
+    framed = [to_hex(axes.spines["left"].get_edgecolor()) == REJECTED for axes in figure.axes]
+    assert sum(framed) == n_hard < 30
+    shown = [float(axes.get_xlabel().split("\n")[0].split()[-1]) for axes in figure.axes]
+    np.testing.assert_allclose(shown[:n_hard], samples["ce"].head(n_hard), atol=0.006)
+    np.testing.assert_allclose(shown[n_hard:], samples["ce"].tail(len(shown) - n_hard), atol=0.006)
+    assert all("s: " in axes.get_xlabel() and "t: " not in axes.get_xlabel() for axes in figure.axes)
+    assert f"{n_hard} of {len(samples)} training crops" in text_of(figure)
+    assert "right on 100% of these" in text_of(figure)
 
 
 def test_benchmark_chart_names_the_best_and_shows_the_gain(run):

@@ -214,7 +214,7 @@ class BatchStream:
         return domain_ids, pair_ids
 
     def _pools_by_batching(self) -> list[list[Item]]:
-        """What is drawn from: a pool per source domain, or everything; for ``paired`` the anchors of pairs come last."""
+        """What is drawn from: a pool per source domain, or everything; for ``paired`` the anchors of pairs are last."""
         if self.batching != "source":
             everything = [*((0, i) for i in range(len(self.source))),
                           *((1, i) for partners in self._partners for i in partners)]
