@@ -22,6 +22,7 @@ from dg_project.evaluation.features import domain_shift, embed
 from dg_project.evaluation.per_image import per_image_scores
 from dg_project.evaluation.scorers import SCORERS
 from dg_project.evaluation.table import benchmark_table
+from dg_project.experiment import task_rows
 from dg_project.figures.allocation_chart import allocation_chart
 from dg_project.figures.benchmark_chart import benchmark_chart
 from dg_project.figures.class_gains import class_gains_chart
@@ -29,7 +30,9 @@ from dg_project.figures.domain_chart import domain_chart
 from dg_project.figures.feature_shift import feature_shift
 from dg_project.figures.forest_chart import forest_chart
 from dg_project.figures.gate_maps import gate_maps
+from dg_project.figures.hard_samples import hard_samples
 from dg_project.figures.hardest_images import hardest_images
+from dg_project.figures.label_precision import label_precision
 from dg_project.figures.loss_curves import loss_curves
 from dg_project.figures.prediction_panels import prediction_panels
 from dg_project.figures.pseudo_sheet import pseudo_sheet
@@ -89,6 +92,19 @@ def gates() -> Figure:
                      stage="stage3")
 
 
+def crops(run: dict) -> pd.DataFrame:
+    objects = task_rows(run["source"], "classification", {"min_side": 1})
+    label = objects["labels"].map(lambda labels: labels[0] - 1)
+    return objects.assign(ce=np.linspace(3, 0.01, len(objects)), student=(label + 1) % len(CLASSES), teacher=label)
+
+
+def quality() -> pd.DataFrame:
+    rows = [("consensus", 0.6, 0.85), ("threshold", 0.4, 0.9), ("equal", 0.6, 0.8), ("curve", 0.1, 0.95),
+            ("curve", 0.4, 0.9), ("curve", 0.6, 0.8), ("curve", 1.0, 0.7)]
+    return pd.concat([pd.DataFrame(rows, columns=["rule", "coverage", "precision"]).assign(model=name)
+                      for name in ("diga_warmup", "diga")])
+
+
 def make(name: str, run: dict) -> Figure:
     records = benchmark_records()
     return {
@@ -102,7 +118,9 @@ def make(name: str, run: dict) -> Figure:
         "allocation": lambda: allocation_chart(allocation()),
         "gains": lambda: class_gains_chart(gains(), baseline="erm", method="drsf", metric="mAP@50"),
         "hardest": lambda: hardest(run),
+        "hard": lambda: hard_samples(crops(run), run["root"] / "source", CLASSES, 0.3),
         "gates": lambda: gates(),
+        "labels": lambda: label_precision(quality(), 0.9, "8 test images of 2 target domains"),
         "benchmark": lambda: benchmark_chart(benchmark_table(records), records),
         "forest": lambda: forest_chart(benchmark_table(records), records),
     }[name]()
@@ -113,7 +131,8 @@ def text_of(figure: Figure) -> str:
 
 
 @pytest.mark.parametrize("name", ["domain", "losses", "panels", "pseudo", "shift", "benchmark", "forest", "allocation",
-                                  "gains", "hardest", "gates"])
+                                  "gains", "hardest", "hard", "gates",
+                                  "labels"])
 def test_title_caption_and_labels_stay_inside_and_clear_of_the_axes(name, run):
     figure = make(name, run)
     figure.canvas.draw()
@@ -222,6 +241,30 @@ def test_the_hardest_images_are_those_of_the_lowest_score(run):
     column = [axes.get_xlabel() for axes in figure.axes if axes.get_subplotspec().colspan.start
               == list(dict.fromkeys(run["manifest"]["domain"])).index("night_rainy")]
     assert [label.split("DRSF ")[1] for label in column] == [f"{100 * value:.0f}" for value in worst]
+
+
+def test_the_hard_samples_are_the_selected_share_and_the_easiest_come_last(run):
+    figure, samples = make("hard", run), crops(run)
+    n_hard = int(0.3 * len(samples))
+    framed = [to_hex(axes.spines["left"].get_edgecolor()) == REJECTED for axes in figure.axes]
+    assert sum(framed) == n_hard < 30
+    shown = [float(axes.get_xlabel().split("\n")[0].split()[-1]) for axes in figure.axes]
+    np.testing.assert_allclose(shown[:n_hard], samples["ce"].head(n_hard), atol=0.006)
+    np.testing.assert_allclose(shown[n_hard:], samples["ce"].tail(len(shown) - n_hard), atol=0.006)
+    assert all("s: " in axes.get_xlabel() and "t: " not in axes.get_xlabel() for axes in figure.axes)
+    assert f"{n_hard} of {len(samples)} training crops" in text_of(figure)
+    assert "right on 100% of these" in text_of(figure)
+
+
+def test_label_precision_shows_both_rules_and_the_gain_at_equal_coverage():
+    figure = make("labels", {})
+    assert "+5.0 points (DIGA warmup), +5.0 points (DIGA)" in text_of(figure)
+    for axes in figure.axes:
+        lines = {line.get_label(): line.get_xydata() for line in axes.lines}
+        np.testing.assert_allclose(lines["consensus"], [[60, 85]])
+        np.testing.assert_allclose(lines["confidence 0.9 or more"], [[40, 90]])
+        np.testing.assert_allclose(lines["most confident first"], [[10, 95], [40, 90], [60, 80], [100, 70]])
+        assert [text.get_text() for text in axes.texts] == ["+5.0"]
 
 
 def test_benchmark_chart_names_the_best_and_shows_the_gain(run):

@@ -36,6 +36,7 @@ def test_scmd_classifies_beside_erm_and_its_teacher(project: Any, clip: Path) ->
     assert "teacher/accuracy/unseen_mean" in tracked.data.metrics
     drawn = {a.path for a in project.mlflow().list_artifacts(tracked.info.run_id, "figures")}
     assert "figures/hard_samples.png" in drawn
+    assert "<figcaption>Hard samples</figcaption>" in project.load("report", version)
     assert len(list((project.root / "data/.workspace/teacher").rglob("part*.safetensors"))) == 1
 
 

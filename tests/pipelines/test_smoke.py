@@ -183,6 +183,10 @@ def test_diga_segments_whatever_the_task_says_and_stands_beside_its_warm_up(drsf
     history = project.load("history", version)
     assert history["loss_mix"].notna().tolist() == [False] * 3 + [True] * 3
     assert project.tracked(version).data.params["task"] == "segmentation"
+    quality = project.load("label_quality", version)
+    assert list(dict.fromkeys(quality["model"])) == ["diga_warmup", "diga"]
+    assert quality["coverage"].between(0, 1).all()
+    assert "<figcaption>Pseudo labels</figcaption>" in project.load("report", version)
 
 
 def test_a_stage_without_its_input_says_what_to_run(project: Any) -> None:

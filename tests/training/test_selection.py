@@ -57,7 +57,7 @@ def on_given_images() -> list[str]:
     those that adapt (``test_adaptation``), that paint (``test_online``) and that want several sources or a teacher
     (``test_leave_one_out``, ``test_scmd``)."""
     return sorted(name for name, kind in method_classes().items()
-                  if not kind.adapts and name not in ("domainfusion", "lfme", "scmd"))
+                  if not kind.adapts and name not in ("adaodm", "dadg", "domainfusion", "lfme", "scmd"))
 
 
 @pytest.mark.parametrize(("name", "rule"), [*((name, "leave_one_pseudo_out") for name in on_given_images()),

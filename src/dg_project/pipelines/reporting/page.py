@@ -15,6 +15,8 @@ _ALT = {
     "prediction_panels": ("Same scenes, every weather", "What each model finds in the same scenes in all domains."),
     "class_gains": ("Gains by class", "Difference between method and baseline in each class and domain, as colours."),
     "hardest_images": ("Hardest images", "The images with the lowest score of their own in each domain."),
+    "hard_samples": ("Hard samples", "The training crops with the largest cross-entropy beside the easiest ones."),
+    "label_precision": ("Pseudo labels", "Precision over coverage of labels by consensus and by confidence."),
     "allocation_chart": ("The closed loop", "Difficulty of each pseudo domain by round, and its share of the images."),
     "pseudo_sheet": ("Pseudo domains", "Source images beside the images that the diffusion model made of them."),
     "feature_shift": ("Feature shift", "Source, pseudo and target images as points in each model's feature space."),

@@ -32,12 +32,12 @@ def create_pipeline(*more: str) -> Pipeline:
     ], namespace="reporting", prefix_datasets_with_namespace=False)
 
 
-def create_source_pipeline() -> Pipeline:
-    """Return the reporting of a method that saw no pseudo domains, beside the baseline."""
+def create_source_pipeline(*more: str) -> Pipeline:
+    """Return the reporting of a method that saw no pseudo domains, beside the baseline; ``more`` as above."""
     return Pipeline([
         *_scores(),
         Node(nodes.draw_losses, ["results", "history", "baseline_history"], "loss_curves", name="draw_losses"),
-        Node(page.write_report, _PAGE, "report", name="write_report"),
+        Node(page.write_report, _PAGE | {name: name for name in more}, "report", name="write_report"),
     ], namespace="reporting", prefix_datasets_with_namespace=False)
 
 

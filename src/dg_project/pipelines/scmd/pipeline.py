@@ -21,4 +21,4 @@ def create_pipeline() -> Pipeline:
              name="draw_hard_samples"),
     ], namespace="scmd", prefix_datasets_with_namespace=False)
     return (ingestion.create_pipeline() + training.create_source_pipeline() + evaluation.create_pipeline()
-            + reporting.create_source_pipeline() + own)
+            + reporting.create_source_pipeline("hard_samples") + own)

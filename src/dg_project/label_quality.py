@@ -1,0 +1,126 @@
+"""How right labels without a threshold are, beside the most confident labels of the same model.
+
+Labels of targets are opened here, to measure: what is measured reaches no training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dg_project.domains.dataset import ManifestDataset
+from dg_project.errors import ParameterError
+from dg_project.methods.artifact import load_model
+from dg_project.tasks.segmentation import IGNORE, Segmenter, input_masks
+from dg_project.training.consensus import BilateralConsensus, ConsensusParams
+from dg_project.training.device import resolve_device
+
+Counts = NDArray[np.int64]
+THRESHOLD = 0.9
+COLUMNS = ("rule", "coverage", "precision")
+LOW, HIGH, BINS = -6.0, 17.0, 4600
+"""Logits of the confidence are counted in bins: near 1 the confidence itself has no room left."""
+
+
+def label_quality(model: Path, unlabelled: pd.DataFrame, labelled: pd.DataFrame, root: Path, params: ConsensusParams,
+                  device: str = "auto", batch_size: int = 4) -> pd.DataFrame:
+    """Label images as the first round of self-training would, and count the right pixels.
+
+    Labeller and teacher are the trained model, as at the start of a round; its centroids are gathered on the
+    unlabelled images, as in training, and the labelled images get labels by both rules.
+
+    Args:
+        model: folder of a trained segmenter.
+        unlabelled: images that the centroids are gathered on; of their labels nothing is opened.
+        labelled: images whose labels are compared with their masks.
+        root: folder that both manifests' paths start from.
+        params: of the consensus.
+        device: where to compute.
+        batch_size: images at a time.
+
+    Returns:
+        See ``quality_table``.
+
+    Raises:
+        ParameterError: the model does not segment.
+        DataError: an image has no mask.
+    """
+    where = resolve_device(device)
+    method = load_model(model, where)
+    task = method.model
+    if not isinstance(task, Segmenter):
+        raise ParameterError(f"'{model}' does not label pixels, so it has no consensus; set task=segmentation")
+    consensus = BilateralConsensus(method.predictor(), params).to(where).eval()
+    for images, _ in _batches(ManifestDataset(unlabelled, root, cache=False), batch_size, where):
+        consensus.label(task, task.prepare(images).images)
+        consensus.centroids.commit()
+    agreed, ranked, sure, total = (np.zeros(2, np.int64), np.zeros((2, BINS), np.int64), np.zeros(2, np.int64), 0)
+    for images, targets in _batches(ManifestDataset(labelled, root, parts=task.parts, cache=False), batch_size, where):
+        inputs = task.prepare(images, targets)
+        truth = input_masks(inputs)
+        known = truth != IGNORE
+        labels = consensus.label(task, inputs.images)
+        with torch.no_grad():
+            confidence, likely = task.probabilities(task.neck(task.features(inputs.images))).max(1)
+        right = (likely == truth)[known]
+        agreed += _counted(labels[known] != IGNORE, right)
+        sure += _counted(confidence[known] >= THRESHOLD, right)
+        ranked += by_logit(confidence[known], right)
+        total += int(known.sum())
+    return quality_table(agreed, sure, ranked, total)
+
+
+def by_logit(confidence: Tensor, right: Tensor) -> Counts:
+    """Count pixels (n,) by the logit of their confidence: (2, BINS), all of them and those that are ``right``."""
+    place = ((confidence.double().logit() - LOW) / (HIGH - LOW) * BINS).clamp(0, BINS - 1).long()
+    counts = [torch.bincount(place[chosen], minlength=BINS) for chosen in (torch.ones_like(right), right)]
+    return torch.stack(counts).cpu().numpy()
+
+
+def quality_table(agreed: Counts, sure: Counts, ranked: Counts, total: int) -> pd.DataFrame:
+    """Return coverage (share of the pixels with a label) and precision (share of those that is right) by rule.
+
+    Args:
+        agreed: pixels with a label by consensus, and how many of them are right, (2,).
+        sure: the same of the confidence threshold.
+        ranked: see ``by_logit``.
+        total: pixels with a true label.
+
+    Returns:
+        ``rule``, ``coverage``, ``precision``: one row ``consensus``, one ``threshold``, one ``equal`` (as many of the
+        most confident pixels as the consensus labels) and many of ``curve`` (any number of the most confident pixels).
+    """
+    kept, right = ranked[:, ::-1].cumsum(1)
+    kept, right = kept[kept > 0], right[kept > 0]
+    coverage, precision = kept / max(total, 1), right / np.maximum(kept, 1)
+    points = [("consensus", *_shares(agreed, total)), ("threshold", *_shares(sure, total))]
+    share = points[0][1]
+    known = share > 0 and len(kept) > 0
+    points.append(("equal", share, float(np.interp(share, coverage, precision)) if known else float("nan")))
+    shown = np.unique(np.searchsorted(coverage, np.linspace(0, 1, 101)).clip(0, max(len(kept) - 1, 0)))
+    curve = [("curve", float(coverage[i]), float(precision[i])) for i in shown] if len(kept) else []
+    return pd.DataFrame([*points, *curve], columns=list(COLUMNS))
+
+
+def _shares(counts: Counts, total: int) -> tuple[float, float]:
+    return float(counts[0] / max(total, 1)), float(counts[1] / counts[0]) if counts[0] else float("nan")
+
+
+def _counted(chosen: Tensor, right: Tensor) -> Counts:
+    return np.array([int(chosen.sum()), int((chosen & right).sum())], np.int64)
+
+
+def _batches(images: ManifestDataset, size: int,
+             device: torch.device) -> Iterator[tuple[list[Tensor], list[dict[str, Any]]]]:
+    for start in range(0, len(images), size):
+        rows = [images[i] for i in range(start, min(start + size, len(images)))]
+        yield ([image.to(device).float() / 255 for image, _ in rows],
+               [{name: value.to(device) if isinstance(value, Tensor) else value for name, value in target.items()}
+                for _, target in rows])

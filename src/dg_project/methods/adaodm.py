@@ -1,0 +1,172 @@
+"""AdaODM (Zhang et al., arXiv 2208.01996): at test time the extractor moves until one head per domain agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from dg_project.domains.batches import Batch, Batching
+from dg_project.errors import ParameterError
+from dg_project.methods.erm import ERM
+from dg_project.parameters import Params, Task
+from dg_project.tasks.base import Prediction, TaskModel
+from dg_project.tasks.classification import Classifier, true_labels
+
+Weights = dict[str, Tensor]
+
+
+class AdaODMParams(Params):
+    """The game of the training, and how far a test image moves the extractor."""
+
+    lambda_disagree: float = Field(0.1, ge=0, description="weight of the disagreement in training")
+    steps: int = Field(1, ge=0, description="of the extractor at test time; 0 predicts with the trained one")
+    lr: float = Field(1e-3, gt=0, description="of these steps")
+    online: bool = Field(False, description="the extractor keeps what it learned from the images before; if not, each "
+                                            "image begins with the trained one")
+
+
+def disagreement(logits: Tensor) -> Tensor:
+    """Return ``mean_{i<j} ½ ‖softmax z_i - softmax z_j‖₁`` of each row, (N,) in 0..1.
+
+    Args:
+        logits: z (D, N, C) of D heads.
+    """
+    probabilities = logits.softmax(2)
+    first, second = torch.triu_indices(len(logits), len(logits), 1)
+    return (probabilities[first] - probabilities[second]).abs().sum(2).mean(0) / 2
+
+
+class DomainHeads(nn.Module):
+    """One linear classifier per domain.
+
+    Args:
+        channels: length of a feature vector.
+        n_classes: C.
+        n_domains: D.
+        dropout: probability, one draw for all heads.
+    """
+
+    def __init__(self, channels: int, n_classes: int, n_domains: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.heads = nn.ModuleList(nn.Linear(channels, n_classes) for _ in range(n_domains))
+
+    def each(self, vectors: Tensor) -> Tensor:
+        """Map features (N, channels) to the logits (D, N, C) of every head."""
+        seen = self.dropout(vectors)
+        return torch.stack([head(seen).float() for head in self.heads])
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Map features (N, channels) to the logarithm (N, C) of the heads' mean probability."""
+        return self.each(vectors).softmax(2).mean(0).log()
+
+
+class AdaODM(ERM):
+    """``L = CE(h_d(F x), y) + λ D``, minimised by the extractor F and maximised by the heads h; at test F minimises D.
+
+    Without ``online`` a prediction depends on its image alone. With it, the images of one call move the extractor
+    together and the next call begins where it is: predictions depend on the order and the grouping of the images, until
+    ``restore`` brings the trained extractor back. The trained weights themselves never change.
+    """
+
+    name: ClassVar[str] = "adaodm"
+    Params: ClassVar[type[Params]] = AdaODMParams
+    tasks: ClassVar[tuple[Task, ...]] = ("classification",)
+    params: AdaODMParams
+    model: Classifier
+
+    def __init__(self, model: TaskModel, params: AdaODMParams, domains: Sequence[str]) -> None:
+        super().__init__(model, params, domains)
+        if len(domains) < 2:
+            raise ParameterError(f"{self.name} has one head per domain, and there is one domain ('{domains[0]}'): run "
+                                 "it with `kedro run --pipeline=leave_one_out --params method=adaodm`")
+        if params.steps and not self._trained():
+            raise ParameterError(f"{self.name} moves the backbone at test time, and all of it is frozen: lower "
+                                 f"backbone.frozen_stages, or set {self.name}.steps to 0")
+        dropout = self.model.head[0]
+        assert isinstance(dropout, nn.Dropout)
+        self.model.add_module("head", DomainHeads(model.backbone.channels[model.backbone.last], len(model.classes),
+                                                  len(domains), dropout.p))
+        self._moved: Weights | None = None
+        self.register_load_state_dict_post_hook(_restore)
+
+    @property
+    def heads(self) -> DomainHeads:
+        """The classifiers, in the order of the domains."""
+        heads = self.model.get_submodule("head")
+        assert isinstance(heads, DomainHeads)
+        return heads
+
+    def begin_step(self) -> None:
+        """Forget what a validation moved."""
+        self.restore()
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Return the loss of each row's own head, and the game of extractor and heads."""
+        inputs = self.model.prepare(batch.images, batch.targets)
+        vectors = self.model.vectors(self.model.neck(self.model.features(inputs.images)))
+        own = self.heads.each(vectors)[batch.domain_id, torch.arange(len(batch), device=vectors.device)]
+        entropy = F.cross_entropy(own, true_labels(inputs), reduction="none")
+        # The same vectors with the gradient of -D for the heads, hence of +D for the extractor.
+        apart = disagreement(self.heads.each(2 * vectors.detach() - vectors))
+        return {"loss_classification": (entropy * batch.weight).mean(),
+                "loss_adv_disagreement": -self.params.lambda_disagree * (apart * batch.weight).mean(),
+                "log_disagreement": apart.detach().mean()}
+
+    def predict(self, images: Sequence[Tensor]) -> list[Prediction]:
+        """Predict images (3, h, w) in [0, 1] of any size, each with an extractor that moved for it."""
+        if not self.params.steps:
+            return super().predict(images)
+        training = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                prepared = self.model.prepare([image.clone() for image in images]).images
+                groups = [prepared] if self.params.online else prepared.split(1)
+                return [{"probabilities": row} for group in groups for row in self._look(group)]
+        finally:
+            self.model.train(training)
+
+    def restore(self) -> None:
+        """Let the next prediction begin with the trained extractor."""
+        self._moved = None
+
+    def _look(self, images: Tensor) -> Tensor:
+        """Move the extractor on prepared images (N, 3, H, W), and return their probabilities (N, C)."""
+        weights = self._move(self._moved or self._trained(), images)
+        self._moved = weights if self.params.online else None
+        with torch.no_grad():
+            return self.heads(self._vectors(weights, images)).softmax(1)
+
+    def _move(self, weights: Weights, images: Tensor) -> Weights:
+        """Return the weights after ``θ <- θ - lr ∂ mean D / ∂θ``, ``steps`` times."""
+        for _ in range(self.params.steps):
+            leaves = {name: value.detach().requires_grad_() for name, value in weights.items()}
+            loss = disagreement(self.heads.each(self._vectors(leaves, images))).mean()
+            slopes = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+            weights = {name: leaf.detach() if slope is None else leaf.detach() - self.params.lr * slope
+                       for (name, leaf), slope in zip(leaves.items(), slopes, strict=True)}
+        return weights
+
+    def _trained(self) -> Weights:
+        return {name: weight for name, weight in self.model.backbone.named_parameters() if weight.requires_grad}
+
+    def _vectors(self, weights: Weights, images: Tensor) -> Tensor:
+        return self.model.vectors(self.model.neck(functional_call(self.model.backbone, weights, (images,))))
+
+
+def _restore(method: AdaODM, _: object) -> None:
+    method.restore()
+
+
+class AdaODMPseudo(AdaODM):
+    """AdaODM whose domains are the source and its pseudo domains."""
+
+    name: ClassVar[str] = "adaodm_pseudo"
+    batching: ClassVar[Batching] = "mixed"

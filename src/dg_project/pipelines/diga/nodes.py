@@ -1,0 +1,47 @@
+"""What DiGA adds to a run: how right its pseudo labels are. Both models are trained when this opens a target's mask."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from dg_project.parameters import ReportingParams
+from dg_project.pipelines.lazy import figure, pd
+from dg_project.pipelines.paths import locate, read_parameters
+
+logger = logging.getLogger(__name__)
+
+
+def measure_labels(model: Path, baseline_model: Path, results: pd.DataFrame, adapt: pd.DataFrame, target: pd.DataFrame,
+                   parameters: dict[str, Any], diga: dict[str, Any]) -> pd.DataFrame:
+    """Label the targets' test images by consensus and by confidence; return coverage and precision of both models."""
+    import pandas
+
+    from dg_project.label_quality import label_quality
+    from dg_project.training.self_training import DiGAParams
+
+    settings = read_parameters(parameters)
+    params = DiGAParams.model_validate(diga).self_training
+    names = list(dict.fromkeys(results["method"]))
+    unlabelled, labelled = (_some(images, settings.reporting) for images in (adapt, target))
+    tables = [label_quality(folder, unlabelled, labelled, locate(settings.data.root), params, settings.training.device,
+                            settings.evaluation.batch_size).assign(model=name)
+              for name, folder in zip(names, (baseline_model, model), strict=False)]
+    quality = pandas.concat(tables, ignore_index=True)[["model", "rule", "coverage", "precision"]]
+    logger.info("pseudo labels\n%s", quality[quality["rule"] != "curve"].round(3).to_string(index=False))
+    return quality
+
+
+def draw_label_precision(quality: pd.DataFrame, target: pd.DataFrame, reporting: ReportingParams) -> figure.Figure:
+    """Draw precision over coverage of both rules."""
+    from dg_project.figures.label_precision import label_precision
+    from dg_project.label_quality import THRESHOLD
+
+    images = _some(target, reporting)
+    shown = f"{len(images)} test images of {images['domain'].nunique()} target domains"
+    return label_precision(quality, THRESHOLD, shown)
+
+
+def _some(images: pd.DataFrame, reporting: ReportingParams) -> pd.DataFrame:
+    return images.groupby("domain", sort=False).head(reporting.feature_images)

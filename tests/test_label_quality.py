@@ -1,0 +1,103 @@
+"""The quality of pseudo labels against counting pixel by pixel, and what is opened for it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from streets_fixture import CLASSES, TARGETS
+
+from dg_project.domains.dataset import ManifestDataset
+from dg_project.errors import ParameterError
+from dg_project.label_quality import BINS, by_logit, label_quality, quality_table
+from dg_project.methods.artifact import ModelSpec, build_method, load_model, save_model
+from dg_project.parameters import TASK_PARAMS, BackboneParams, SegmentationParams, Task
+from dg_project.tasks.segmentation import Segmenter
+from dg_project.training.consensus import BilateralConsensus, ConsensusParams
+
+
+def test_the_table_is_what_sorting_by_confidence_gives() -> None:
+    generator = torch.Generator().manual_seed(0)
+    confidence = torch.rand(5000, generator=generator) ** 0.1
+    right = torch.rand(5000, generator=generator) < confidence
+    agreed = torch.rand(5000, generator=generator) < 0.4
+    ranked = by_logit(confidence, right)
+    assert ranked.shape == (2, BINS)
+    assert ranked.sum(1).tolist() == [5000, int(right.sum())]
+    sure = confidence >= 0.9
+    found = quality_table(*(np.array([int(rule.sum()), int((rule & right).sum())]) for rule in (agreed, sure)), ranked,
+                          5000).set_index("rule")
+    order = confidence.argsort(descending=True)
+    shares = right[order].double().cumsum(0) / torch.arange(1, 5001)
+    n = int(agreed.sum())
+    assert found.loc["consensus"].tolist() == pytest.approx([n / 5000, float(right[agreed].double().mean())])
+    assert found.loc["threshold"].tolist() == pytest.approx([float(sure.double().mean()),
+                                                             float(right[sure].double().mean())])
+    assert found.loc["equal"].tolist() == pytest.approx([n / 5000, float(shares[n - 1])], abs=2e-3)
+    for coverage, precision in found.loc["curve"].to_numpy()[5:]:
+        assert precision == pytest.approx(float(shares[round(coverage * 5000) - 1]), abs=1e-9)
+    assert found.loc["curve", "coverage"].iloc[-1] == 1
+
+
+def test_confidences_of_zero_and_one_are_counted_and_without_labels_there_is_no_precision() -> None:
+    ranked = by_logit(torch.tensor([0.0, 1.0, 1.0]), torch.tensor([False, True, False]))
+    assert ranked[:, 0].tolist() == [1, 0]
+    assert ranked[:, -1].tolist() == [2, 1]
+    found = quality_table(np.zeros(2, np.int64), np.zeros(2, np.int64), ranked, 3).set_index("rule")
+    assert found["coverage"][["consensus", "threshold", "equal"]].tolist() == [0, 0, 0]
+    assert found["precision"][["consensus", "threshold", "equal"]].isna().all()
+    assert quality_table(*(np.zeros(2, np.int64),) * 2, 0 * ranked, 0)["precision"].isna().all()
+
+
+def stored(folder: Path, task: Task = "segmentation") -> Path:
+    head = {"image_size": (64, 96)} | ({"channels": 16} if task == "segmentation" else {})
+    classes = SegmentationParams().classes if task == "segmentation" else CLASSES
+    spec = ModelSpec(method="erm", task=task, classes=classes, domains=["day"],
+                     head=TASK_PARAMS[task](**head).model_dump(mode="json"),
+                     backbone=BackboneParams(name="test_resnet", weights=None, frozen_stages=0))
+    save_model(build_method(spec, seed=1), spec, folder)
+    return folder
+
+
+def test_every_labelled_pixel_is_counted_once_and_no_label_of_the_unlabelled_is_opened(
+        tiny_streets: Path, tiny_manifest: pd.DataFrame, tiny_adapt: pd.DataFrame, tmp_path: Path) -> None:
+    for target in TARGETS:
+        for path in (tiny_streets / target).glob("VOC2007/*/adapt_*"):
+            if path.parent.name != "JPEGImages":
+                path.unlink()
+    labelled = tiny_manifest[tiny_manifest["role"] == "target"].groupby("domain").head(2)
+    params, model = ConsensusParams(min_pixels=1), stored(tmp_path / "model")
+    found = label_quality(model, tiny_adapt, labelled, tiny_streets, params, "cpu", 3).set_index("rule")
+    method = load_model(model)
+    task = method.model
+    assert isinstance(task, Segmenter)
+    consensus = BilateralConsensus(method.predictor(), params)
+    unlabelled = ManifestDataset(tiny_adapt, tiny_streets)
+    rows = ManifestDataset(labelled, tiny_streets, parts=("mask",))
+    for start in range(0, len(unlabelled), 3):
+        pixels = [unlabelled[i][0].float() / 255 for i in range(start, min(start + 3, len(unlabelled)))]
+        consensus.label(task, task.prepare(pixels).images)
+        consensus.centroids.commit()
+    kept = right = total = 0
+    for i in range(len(rows)):
+        image, target = rows[i]
+        labels = consensus.label(task, task.prepare([image.float() / 255]).images)[0]
+        known = target["mask"] != 255
+        total += int(known.sum())
+        kept += int(((labels != 255) & known).sum())
+        right += int(((labels == target["mask"]) & known).sum())
+    assert 0 < kept < total
+    assert found.loc["consensus"].tolist() == pytest.approx([kept / total, right / kept], abs=2e-3)
+    assert found.loc["equal", "coverage"] == found.loc["consensus", "coverage"]
+
+
+def test_a_model_that_labels_no_pixels_is_refused(tiny_streets: Path, tiny_manifest: pd.DataFrame,
+                                                  tmp_path: Path) -> None:
+    shutil.rmtree(tiny_streets)
+    with pytest.raises(ParameterError, match="does not label pixels"):
+        label_quality(stored(tmp_path / "model", "classification"), tiny_manifest, tiny_manifest, tiny_streets,
+                      ConsensusParams(), "cpu")
