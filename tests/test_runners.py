@@ -22,7 +22,7 @@ from dg_project.errors import ClusterError, DataError
 from dg_project.pipelines import erm
 from dg_project.runners import DaskRunner
 
-WAIT = 60
+WAIT = 300
 LAST = ("training.train_erm", "ingestion.count_images_and_boxes")
 
 
@@ -66,7 +66,7 @@ def cluster(processes: Callable[..., str], tmp_path_factory: pytest.TempPathFact
 def run(project: Project, address: str, *last: str) -> str:  # noqa: F811
     """Run the pipeline ``erm`` up to the nodes ``last`` and return the version."""
     with project.session() as session:
-        session.run(pipeline_names=["erm"], to_nodes=list(last), runner=DaskRunner(address))
+        session.run(pipeline_names=["erm"], to_nodes=list(last), runner=DaskRunner(address, patience=WAIT))
         return session.session_id
 
 
@@ -130,7 +130,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_gpu_nodes_run_anywhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pipeline, catalog = make(tmp_path / "ordered.json", tags="gpu")
     with local(threads=1) as cluster, caplog.at_level(logging.INFO, "dg_project"):
-        DaskRunner(cluster.scheduler_address).run(pipeline, catalog)
+        DaskRunner(cluster.scheduler_address, WAIT).run(pipeline, catalog)
     assert catalog.load("ordered") == [1, 2]
     assert "0 of them with a GPU" in caplog.text
 
@@ -139,14 +139,14 @@ def test_without_a_gpu_nodes_run_anywhere(tmp_path: Path, caplog: pytest.LogCapt
 def test_what_a_worker_must_be_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline, catalog = make(tmp_path / "ordered.json")
     with local(threads=2) as cluster, pytest.raises(ClusterError, match="--nthreads 1"):
-        DaskRunner(cluster.scheduler_address).run(pipeline, catalog)
-    with local(threads=1, workers=0) as cluster, pytest.raises(ClusterError, match="no workers; .*dask worker tcp://"):
+        DaskRunner(cluster.scheduler_address, WAIT).run(pipeline, catalog)
+    with local(threads=1, workers=0) as cluster, pytest.raises(ClusterError, match=r"no workers; .*dask worker tcp://"):
         DaskRunner(cluster.scheduler_address, patience=0.2).run(pipeline, catalog)
     with local(threads=1) as cluster:
-        there = dict.fromkeys(cluster.scheduler_info["workers"], {**runners.state("."), "torch": "1.0"})
-        monkeypatch.setattr("distributed.Client.run", lambda client, function, root: there)
+        monkeypatch.setattr("distributed.Client.run",
+                            lambda client, function, root: {"tcp://other": {**function(root), "torch": "1.0"}})
         with pytest.raises(ClusterError, match=r"torch 1\.0 \(here .*requirements\.lock"):
-            DaskRunner(cluster.scheduler_address).run(pipeline, catalog)
+            DaskRunner(cluster.scheduler_address, WAIT).run(pipeline, catalog)
     assert not (tmp_path / "ordered.json").exists()
 
 
