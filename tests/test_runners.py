@@ -75,7 +75,7 @@ def local(threads: int, workers: int = 1) -> Any:
     from distributed import LocalCluster
 
     return LocalCluster(n_workers=workers, threads_per_worker=threads, processes=False, protocol="tcp",
-                        host="127.0.0.1", dashboard_address=None, silence_logs=logging.ERROR)
+                        host="127.0.0.1", dashboard_address=":0", silence_logs=logging.ERROR)
 
 
 def test_a_run_is_spread_and_stays_one_run(project: Project, cluster: tuple[str, str, str],  # noqa: F811
