@@ -10,6 +10,7 @@ from dg_project.files import (
     atomic_folder,
     file_hash,
     fingerprint,
+    fingerprint_rows,
     folder_hash,
     inside,
     link_or_copy,
@@ -130,3 +131,8 @@ def test_paths_stay_inside(tmp_path):
 def test_the_nearest_name_or_all_of_them():
     assert nearest("drfs", ["erm", "drsf"]) == " Did you mean 'drsf'?"
     assert nearest("zzz", ["erm", "drsf"]) == " Known: drsf, erm."
+
+
+@pytest.mark.parametrize("rows", [[], [("a", [1.5, 2.0], True)], [("ü", 1), {"b": 1, "a": None}, ["x"]]])
+def test_a_fingerprint_row_by_row_is_that_of_the_list(rows):
+    assert fingerprint_rows(iter(rows)) == fingerprint(rows)

@@ -22,6 +22,10 @@ class ParameterError(DGError):
     """A parameter is unknown or has a value outside its range."""
 
 
+class ClusterError(DGError):
+    """A cluster cannot be reached, or its workers cannot do the work."""
+
+
 class TrainingError(DGError):
     """Training cannot go on (a loss is not finite, say)."""
 

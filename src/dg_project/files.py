@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,11 +66,23 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 def fingerprint(*parts: Any) -> str:
     """Return 16 hex digits that change when any part (JSON-able, path-like or pydantic model) changes."""
-    def plain(value: Any) -> Any:
-        return value.model_dump(mode="json") if hasattr(value, "model_dump") else str(value)
+    return hashlib.sha256(_JSON.encode(parts).encode()).hexdigest()[:16]
 
-    text = json.dumps(parts, sort_keys=True, default=plain)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+def fingerprint_rows(rows: Iterable[Any]) -> str:
+    """Return ``fingerprint(list(rows))``, holding one row at a time."""
+    digest = hashlib.sha256(b"[[")
+    for number, row in enumerate(rows):
+        digest.update(f"{', ' if number else ''}{_JSON.encode(row)}".encode())
+    digest.update(b"]]")
+    return digest.hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else str(value)
+
+
+_JSON = json.JSONEncoder(sort_keys=True, default=_plain)
 
 
 def file_hash(path: Path) -> str:

@@ -134,3 +134,14 @@ def test_stages_are_collapsible_and_their_data_keep_plain_names() -> None:
         pipeline = pipelines()[name]
         assert {node.namespace for node in pipeline.nodes} == {name}
         assert not [d for d in pipeline.datasets() if "." in d and not d.startswith("params:")]
+
+
+def test_nodes_that_use_the_training_device_are_tagged_for_a_gpu() -> None:
+    nodes = {node.name: node for pipeline in pipelines().values() for node in pipeline.nodes}
+    on_device = {name for name, node in nodes.items() if "params:training.device" in node.inputs}
+    trains = {name for name in nodes if "train_" in name}
+    tagged = {name for name, node in nodes.items() if "gpu" in node.tags}
+    assert len(on_device) >= 6
+    assert len(trains) >= 10
+    assert on_device | trains <= tagged
+    assert not [name for name in tagged if name.startswith("ingestion.")]

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dg_project.errors import DataError
-from dg_project.files import fingerprint, inside
+from dg_project.files import fingerprint_rows, inside
 
 COLUMNS: dict[str, str] = {
     "image_id": "unique within its domain",
@@ -117,4 +117,4 @@ def manifest_fingerprint(manifest: pd.DataFrame) -> str:
         masks = row.mask_ids, row.labels_sha256, [int(k) for k in row.instance_ids]
         return row.domain, row.image_id, row.sha256, boxes, [int(label) for label in row.labels], masks, weight, kept
 
-    return fingerprint([identity(row) for row in manifest.itertuples()])
+    return fingerprint_rows(identity(row) for row in manifest.itertuples())

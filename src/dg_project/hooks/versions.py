@@ -16,15 +16,30 @@ class PinRunVersionsHook:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Set the load version of everything that this run writes to its save version."""
-        from kedro.io import Version
+        if not run_params.get("only_missing_outputs"):  # these runs look for what earlier runs wrote
+            pin_written(pipeline, catalog)
 
-        if run_params.get("only_missing_outputs"):  # these runs look for what earlier runs wrote
-            return
-        for name in pipeline.all_outputs():
-            dataset = catalog.get(name)
-            version = getattr(dataset, "_version", None)
-            if version and version.save and not version.load:
-                dataset._version = Version(version.save, version.save)
+
+def pin_written(pipeline: Any, catalog: Any) -> None:
+    """Set the load version of everything that the pipeline writes to its save version."""
+    for name in pipeline.all_outputs():
+        version = getattr(catalog.get(name), "_version", None)
+        if version and version.save and not version.load:
+            _pin(catalog.get(name), version.save)
+
+
+def pin_read(pipeline: Any, catalog: Any) -> None:
+    """Set the load version of everything that the pipeline reads, and does not write, to the newest one of now."""
+    for name in pipeline.inputs():
+        version = getattr(catalog.get(name), "_version", None)
+        if version and not version.load:
+            _pin(catalog.get(name), catalog.get(name).resolve_load_version())
+
+
+def _pin(dataset: Any, load: str) -> None:
+    from kedro.io import Version
+
+    dataset._version = Version(load, dataset._version.save)
 
 
 class RunIdHook:

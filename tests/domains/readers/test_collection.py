@@ -3,13 +3,15 @@
 import threading
 import weakref
 
+import pandas as pd
 import pytest
 from domains.layouts import COCO_CATEGORIES, coco, gta5, image_folder, picture, voc
 from domains.readers.reading import stops_and_skips
 from PIL import Image, ImageFile
 from streets_fixture import CLASSES, SOURCE
 
-from dg_project.domains.readers import READERS, read_domain
+from dg_project.domains.readers import READERS, collection, read_domain
+from dg_project.domains.readers.collection import IN_FLIGHT
 from dg_project.domains.readers.folders import in_share, read_json, split_share
 from dg_project.errors import DataError, ParameterError
 
@@ -184,6 +186,25 @@ def test_images_are_not_kept_while_reading(tmp_path, monkeypatch):
     assert len(manifest) == 60
     assert 1 <= most[0] <= 3
     assert len(alive) == 0
+
+
+def test_samples_are_handed_to_the_threads_a_few_at_a_time():
+    started = []
+    with _pool(3) as pool:
+        results = collection._in_order(pool, lambda number: started.append(number) or number, range(10 * IN_FLIGHT))
+        assert next(results) == 0
+        assert len(started) <= IN_FLIGHT
+        assert list(results) == list(range(1, 10 * IN_FLIGHT))
+
+
+def test_chunks_leave_no_trace_in_the_manifest(tmp_path, monkeypatch):
+    root = image_folder(tmp_path, classes=("dog",), images=20)
+    splits = {"train": "all[:60%]", "val": "all[60%:]"}
+    whole, _ = read_domain("image_folder", root, "photo", "source", splits, ["dog"])
+    monkeypatch.setattr(collection, "CHUNK", 7)
+    chunked, _ = read_domain("image_folder", root, "photo", "source", splits, ["dog"])
+    assert len(chunked) == 20
+    pd.testing.assert_frame_equal(chunked, whole)
 
 
 def _pool(workers):

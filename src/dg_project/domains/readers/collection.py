@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,11 @@ from dg_project.errors import DataError, nearest
 from dg_project.files import inside
 
 logger = logging.getLogger(__name__)
+
+CHUNK = 512
+"""Rows that become columns together; as dicts they take many times the memory."""
+IN_FLIGHT = 256
+"""Samples that are handed to the threads at a time."""
 
 Read = tuple[dict[str, Any], list[str]]
 """The manifest row of a sample, and the classes of the boxes that were left out of it."""
@@ -59,17 +65,19 @@ class Rules:
 def collect(reader: Reader, role: str, splits: dict[str, str], rules: Rules) -> tuple[pd.DataFrame, list[str]]:
     """Read the splits of one domain into a checked manifest; see ``readers.read_domain``."""
     place = reader.place
-    rows: list[dict[str, Any]] = []
+    chunks: list[pd.DataFrame] = []
     skipped: list[str] = []
     for split, stored_as in splits.items():
         samples = _listed(reader, split, stored_as, rules, skipped)
         read = partial(_row, place, rules)
         good = _attempt(read, samples[: rules.limits.get(split)], rules, skipped, f"{place.domain}/{split}")
-        if not good:
+        known = len(chunks)
+        while rows := [{**row, "role": role, "split": split} for row in islice(good, CHUNK)]:
+            chunks.append(pd.DataFrame(rows, columns=list(COLUMNS)))
+        if len(chunks) == known:
             raise DataError(f"every image of the split '{stored_as}' of '{place.domain}' was skipped; the first "
                             f"reason: {skipped[0]}")
-        rows += [{**row, "role": role, "split": split} for row in good]
-    manifest = pd.DataFrame(rows, columns=list(COLUMNS))
+    manifest = pd.concat(chunks, ignore_index=True)
     return validate_manifest(manifest, rules.classes, f"the domain '{place.domain}'"), skipped
 
 
@@ -125,22 +133,22 @@ def _each_once(samples: list[Sample], place: Place, rules: Rules, skipped: list[
 
 
 def _attempt(read: Callable[[Sample], Read], samples: list[Sample], rules: Rules,
-             skipped: list[str], title: str) -> list[dict[str, Any]]:
-    """Read all samples side by side, in order; a bad one stops, or is appended to ``skipped``."""
+             skipped: list[str], title: str) -> Iterator[dict[str, Any]]:
+    """Read all samples side by side and yield their rows in order; a bad one stops, or is appended to ``skipped``."""
     def outcome(sample: Sample) -> Read | DataError:
         try:
             return read(sample)
         except DataError as error:
             return error
 
-    good: list[dict[str, Any]] = []
     left_out: Counter[str] = Counter()
     pool = ThreadPoolExecutor()
     try:
-        for result in tqdm(pool.map(outcome, samples), title, len(samples), unit="image", leave=False, mininterval=1):
+        results = _in_order(pool, outcome, samples)
+        for result in tqdm(results, title, len(samples), unit="image", leave=False, mininterval=1):
             if not isinstance(result, DataError):
-                good.append(result[0])
                 left_out.update(result[1])
+                yield result[0]
             elif rules.on_bad_sample == "skip":
                 skipped.append(str(result))
             else:
@@ -150,7 +158,17 @@ def _attempt(read: Callable[[Sample], Read], samples: list[Sample], rules: Rules
     if left_out:
         logger.info("%s: boxes left out (data.other_classes: ignore): %s", title,
                     ", ".join(f"{count} {name}" for name, count in left_out.most_common()))
-    return good
+
+
+def _in_order(pool: ThreadPoolExecutor, function: Callable[[Sample], Any], samples: Iterable[Sample]) -> Iterator[Any]:
+    """Yield what ``pool.map`` yields, which would keep a future of every sample."""
+    waiting: deque[Future[Any]] = deque()
+    for sample in samples:
+        waiting.append(pool.submit(function, sample))
+        if len(waiting) == IN_FLIGHT:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _row(place: Place, rules: Rules, sample: Sample) -> Read:

@@ -21,11 +21,12 @@ def create_pipeline(name: str = "benchmark") -> Pipeline:
     cells = Pipeline([
         Node(nodes.train_cells,
              ["source_manifest", "pseudo_images", "pseudo_manifest", "adapt_manifest", grid, "parameters"],
-             f"{name}_models", name="train_cells"),
+             f"{name}_models", name="train_cells", tags="gpu"),
         Node(nodes.score_cells,
              [f"{name}_models", "source_manifest", "target_manifest", grid, "parameters", "params:run_id"],
-             [records, f"{name}_scores"], name="score_cells"),
-        Node(facts, [records, grid, "parameters", "params:run_id"], f"{name}_facts", name="state_facts"),
+             [records, f"{name}_scores"], name="score_cells", tags="gpu"),
+        Node(facts, [records, grid, "parameters", "params:run_id"], f"{name}_facts", name="state_facts",
+             tags="gpu"),  # states the hardware that trained
         Node(nodes.make_table, [records, "params:task", grid], f"{name}_table", name="make_table"),
         Node(nodes.draw_chart, [records, "params:task", grid], f"{name}_chart", name="draw_chart"),
     ], namespace=name, prefix_datasets_with_namespace=False)

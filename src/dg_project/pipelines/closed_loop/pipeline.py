@@ -16,7 +16,8 @@ def create_pipeline() -> Pipeline:
     """Return all stages, in the order that data flows."""
     loop = Pipeline([
         Node(nodes.train_in_rounds, ["source_manifest", "parameters"],
-             ["model", "history", "closed_loop_rounds", "closed_loop_manifest", "allocation"], name="train_in_rounds"),
+             ["model", "history", "closed_loop_rounds", "closed_loop_manifest", "allocation"], name="train_in_rounds",
+             tags="gpu"),
         Node(nodes.draw_allocation, "allocation", "allocation_chart", name="draw_allocation"),
     ], namespace="closed_loop", prefix_datasets_with_namespace=False)
     open_loop = Pipeline(training.create_method_pipeline(),

@@ -19,5 +19,5 @@ def create_pipeline() -> Pipeline:
              name="train_baseline"),
         Node(nodes.train_domainfusion, ["source_manifest", "params:ldm", "params:synthesis", "parameters"],
              ["model", "history", "synthetic_sets", "pseudo_images", "pseudo_manifest"], name="train_domainfusion"),
-    ], namespace="training", prefix_datasets_with_namespace=False)
+    ], namespace="training", tags="gpu", prefix_datasets_with_namespace=False)
     return ingestion.create_pipeline() + training + evaluation.create_pipeline() + reporting.create_pipeline()

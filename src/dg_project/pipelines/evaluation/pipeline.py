@@ -32,4 +32,4 @@ def create_erm_pipeline() -> Pipeline:
 
 
 def _predict(model: str, predictions: str) -> Node:
-    return Node(nodes.predict, [model, *_IMAGES], predictions, name=f"predict_{model}")
+    return Node(nodes.predict, [model, *_IMAGES], predictions, name=f"predict_{model}", tags="gpu")

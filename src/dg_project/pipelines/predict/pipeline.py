@@ -12,5 +12,5 @@ def create_pipeline() -> Pipeline:
     return Pipeline([
         Node(nodes.predict_input,
              ["model", "params:predict", "params:workspace", "params:training.device", "params:ldm"],
-             ["predicted", "predicted_summary"], name="predict_input"),
+             ["predicted", "predicted_summary"], name="predict_input", tags="gpu"),
     ], namespace="predict", prefix_datasets_with_namespace=False)

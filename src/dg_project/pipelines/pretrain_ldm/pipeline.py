@@ -10,7 +10,7 @@ from dg_project.pipelines.pretrain_ldm import nodes
 def create_pipeline() -> Pipeline:
     """Return the training of the embedded diffusion model."""
     return Pipeline([
-        Node(nodes.train_oracle, "parameters", "oracle_model", name="train_oracle"),
+        Node(nodes.train_oracle, "parameters", "oracle_model", name="train_oracle", tags="gpu"),
         Node(nodes.train_ldm, ["params:pretrain_ldm", "oracle_model", "params:workspace"],
-             ["trained_ldm", "ldm_history"], name="train_ldm"),
+             ["trained_ldm", "ldm_history"], name="train_ldm", tags="gpu"),
     ], namespace="pretrain_ldm", prefix_datasets_with_namespace=False)

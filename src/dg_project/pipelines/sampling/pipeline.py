@@ -13,5 +13,5 @@ def create_pipeline() -> Pipeline:
         Node(nodes.sample_pseudo_domains,
              ["source_manifest", "params:data.root", "params:data.classes", "candidate_images", "candidate_manifest",
               "params:sampling", "params:training.device", "params:workspace"],
-             ["pseudo_images", "pseudo_manifest"], name="sample_pseudo_domains"),
+             ["pseudo_images", "pseudo_manifest"], name="sample_pseudo_domains", tags="gpu"),
     ], namespace="sampling", prefix_datasets_with_namespace=False)

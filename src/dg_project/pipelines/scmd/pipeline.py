@@ -16,9 +16,9 @@ def create_pipeline() -> Pipeline:
     own = Pipeline([
         Node(nodes.score_teacher,
              ["source_manifest", "target_manifest", "parameters", "params:scmd", "params:run_id"],
-             ["teacher_results", "teacher_scores"], name="score_teacher"),
+             ["teacher_results", "teacher_scores"], name="score_teacher", tags="gpu"),
         Node(nodes.draw_hard_samples, ["model", "source_manifest", "parameters", "params:scmd"], "hard_samples",
-             name="draw_hard_samples"),
+             name="draw_hard_samples", tags="gpu"),
     ], namespace="scmd", prefix_datasets_with_namespace=False)
     return (ingestion.create_pipeline() + training.create_source_pipeline() + evaluation.create_pipeline()
             + reporting.create_source_pipeline("hard_samples") + own)

@@ -13,5 +13,5 @@ def create_pipeline() -> Pipeline:
         Node(nodes.generate_candidates,
              ["source_manifest", "params:data.root", "params:data.classes", "params:ldm", "params:synthesis",
               "params:seed", "params:training.device", "params:workspace"],
-             ["candidate_images", "candidate_manifest"], name="generate_candidates"),
+             ["candidate_images", "candidate_manifest"], name="generate_candidates", tags="gpu"),
     ], namespace="synthesis", prefix_datasets_with_namespace=False)

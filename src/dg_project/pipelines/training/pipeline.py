@@ -9,25 +9,25 @@ from dg_project.pipelines.training import nodes
 
 def create_pipeline() -> Pipeline:
     """Return the training of ``params:method`` and of the baseline that it is compared with."""
-    return Pipeline([_baseline(), _method()], namespace="training", prefix_datasets_with_namespace=False)
+    return Pipeline([_baseline(), _method()], namespace="training", tags="gpu", prefix_datasets_with_namespace=False)
 
 
 def create_method_pipeline() -> Pipeline:
     """Return the training of ``params:method`` alone."""
-    return Pipeline([_method()], namespace="training", prefix_datasets_with_namespace=False)
+    return Pipeline([_method()], namespace="training", tags="gpu", prefix_datasets_with_namespace=False)
 
 
 def create_erm_pipeline() -> Pipeline:
     """Return the training of ERM as the model itself; it needs no pseudo domains."""
     erm = Node(nodes.train_baseline, ["source_manifest", "parameters"], ["model", "history"], name="train_erm")
-    return Pipeline([erm], namespace="training", prefix_datasets_with_namespace=False)
+    return Pipeline([erm], namespace="training", tags="gpu", prefix_datasets_with_namespace=False)
 
 
 def create_source_pipeline() -> Pipeline:
     """Return the training of ``params:method`` beside the baseline, both on the source alone."""
     method = Node(nodes.train_source_method, ["source_manifest", "parameters"], ["model", "history"],
                   name="train_method")
-    return Pipeline([_baseline(), method], namespace="training", prefix_datasets_with_namespace=False)
+    return Pipeline([_baseline(), method], namespace="training", tags="gpu", prefix_datasets_with_namespace=False)
 
 
 def create_uda_pipeline() -> Pipeline:
@@ -36,7 +36,7 @@ def create_uda_pipeline() -> Pipeline:
     return Pipeline([
         Node(nodes.train_adapting_baseline, inputs, ["baseline_model", "baseline_history"], name="train_baseline"),
         Node(nodes.train_adapting_method, inputs, ["model", "history"], name="train_method"),
-    ], namespace="training", prefix_datasets_with_namespace=False)
+    ], namespace="training", tags="gpu", prefix_datasets_with_namespace=False)
 
 
 def _baseline() -> Node:

@@ -1,0 +1,117 @@
+"""Peak memory of the ingestion, from folders of images and annotations to the manifest, the card included.
+
+    python benchmarks/ingestion_memory.py                  # 1000, 5000, 20000 images, appended to the table of results
+    python benchmarks/ingestion_memory.py --images 500     # another number, printed too
+
+The images are small JPEGs with six boxes each in the layout of Pascal VOC, written to a temporary folder first. Each
+number of images is run twice, each time in a process of its own: once for the growth of the resident memory, once
+traced by tracemalloc, which sees every Python object. What is left after the run is the manifest; ``overhead_mb`` is
+the traced peak beyond it. A run on a few images comes first, so that imports and threads are not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+from PIL import Image
+from synthesis_memory import BOXES, MEGABYTE, facts
+
+RESULTS = Path(__file__).parent / "results" / "ingestion_memory.csv"
+WIDTH, HEIGHT = 64, 40
+
+
+def annotation(image_id: str) -> str:
+    """Return the VOC annotation of an image."""
+    boxes = "".join(
+        f"<object><name>car</name><difficult>0</difficult><bndbox><xmin>{8 * i + 1}</xmin><ymin>1</ymin>"
+        f"<xmax>{8 * i + 8}</xmax><ymax>8</ymax></bndbox></object>" for i in range(BOXES))
+    return (f"<annotation><filename>{image_id}.jpg</filename><size><width>{WIDTH}</width><height>{HEIGHT}</height>"
+            f"<depth>3</depth></size>{boxes}</annotation>")
+
+
+def write_domain(root: Path, domain: str, images: int) -> None:
+    """Write a domain of so many images, no two alike, all of them of the split ``train``."""
+    folder = root / domain / "VOC2007"
+    for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (folder / part).mkdir(parents=True)
+    names = [f"{domain}_{i:06d}" for i in range(images)]
+    for i, name in enumerate(names):
+        colour = (i % 256, i // 256 % 256, 128)
+        Image.new("RGB", (WIDTH, HEIGHT), colour).save(folder / "JPEGImages" / f"{name}.jpg")
+        (folder / "Annotations" / f"{name}.xml").write_text(annotation(name))
+    (folder / "ImageSets" / "Main" / "train.txt").write_text("\n".join(names))
+
+
+def ingest(root: Path, domain: str) -> pd.DataFrame:
+    """Read one domain as the pipeline does, and count what is in it."""
+    from dg_project.domains.card import data_card
+    from dg_project.domains.readers import read_domain
+
+    manifest, skipped = read_domain("voc", root, domain, "source", {"train": "train"}, ["car"])
+    data_card(manifest, ["car"], skipped)
+    return manifest
+
+
+def measure(root: Path, images: int, traced: bool) -> dict[str, float]:
+    """Run one ingestion in this process and return seconds and megabytes."""
+    ingest(root, "warm")
+    before, started = psutil.Process().memory_info().rss, time.perf_counter()
+    if traced:
+        tracemalloc.start()
+    manifest = ingest(root, "day")
+    seconds = time.perf_counter() - started
+    assert len(manifest) == images
+    if traced:
+        after, peak = (value / MEGABYTE for value in tracemalloc.get_traced_memory())
+        return {"traced_peak_mb": peak, "manifest_mb": after, "overhead_mb": peak - after}
+    unit = 1 if platform.system() == "Darwin" else 1024
+    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return {"seconds": seconds, "resident_growth_mb": max(0, highest - before) / MEGABYTE}
+
+
+def main() -> None:
+    """Measure every number of images in processes of their own and append the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, nargs="+", default=[1000, 5000, 20000])
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--inside", nargs=2, metavar=("HOW", "ROOT"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.inside:
+        how, root = given.inside
+        print(json.dumps(measure(Path(root), given.images[0], how == "traced")))
+        return
+    rows = []
+    for images in given.images:
+        row: dict[str, Any] = {"images": images}
+        with tempfile.TemporaryDirectory() as folder:
+            write_domain(Path(folder), "warm", 20)
+            write_domain(Path(folder), "day", images)
+            for how in ("plain", "traced"):
+                command = [sys.executable, __file__, "--images", str(images), "--inside", how, folder]
+                quiet = {**os.environ, "TQDM_DISABLE": "1"}
+                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=quiet)
+                row |= {key: round(value, 2) for key, value in json.loads(done.stdout.splitlines()[-1]).items()}
+        rows.append(row | facts())
+    table = pd.DataFrame(rows)
+    if given.out.exists():
+        table = pd.concat([pd.read_csv(given.out), table], ignore_index=True)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(given.out, index=False)
+    print(table.to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
