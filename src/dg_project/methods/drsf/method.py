@@ -30,7 +30,7 @@ class DRSFParams(Params):
     grl_image: float = Field(0.01, ge=0, description="reversed gradient of the image discriminator; 0 leaves it out")
     grl_instance: float = Field(0.01, ge=0, description="the same of the instance discriminator (detection)")
     task_on_pseudo: bool = Field(True, description="the task loss also sees pseudo images, with the kept labels")
-    task_on_fused: bool = Field(False, description="the task loss also sees fused features, with the kept labels")
+    task_on_fused: bool = Field(True, description="the task loss also sees fused features, with the kept labels")
     cross_reassembly: Fraction = Field(0.0, description="probability that a row takes the private part of another "
                                                         "domain of the same source image")
 
