@@ -98,14 +98,13 @@ def test_a_run_is_spread_and_stays_one_run(project: Project, cluster: tuple[str,
     assert written == {version, strange.name}
     tracked = project.tracked(version)
     assert tracked.info.status == "FINISHED"
-    assert "train/loss_total" in tracked.data.metrics
+    assert any(name.startswith("train/loss_") for name in tracked.data.metrics)
     assert len(project.mlflow().search_runs([tracked.info.experiment_id])) == 1
 
 
 def test_an_error_of_a_node_reaches_the_user(project: Project, cluster: tuple[str, str, str]) -> None:  # noqa: F811
-    image = next((project.root / "data/01_raw/streets/daytime_clear").rglob("*.[jp][pn]g"))
-    image.write_bytes(image.read_bytes()[:200])
-    with pytest.raises(DataError, match=rf"{image.name}.*truncated"):
+    (project.root / "data/01_raw/streets/daytime_clear/VOC2007/JPEGImages/train_000.jpg").write_bytes(b"no image")
+    with pytest.raises(DataError, match="train_000"):
         run(project, cluster[0], "ingestion.ingest_source")
     api = project.mlflow()
     experiment = api.get_experiment_by_name("smoke").experiment_id
