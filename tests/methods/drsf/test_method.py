@@ -51,7 +51,7 @@ def test_the_paper_shaped_default_has_these_losses() -> None:
 
 @pytest.mark.parametrize("on_pseudo", [False, True])
 def test_only_the_source_enters_the_task_loss_unless_asked(on_pseudo: bool) -> None:
-    method = drsf(task_on_pseudo=on_pseudo)
+    method = drsf(task_on_pseudo=on_pseudo, task_on_fused=False)
     before, after = losses(method, batch()), losses(method, batch(pseudo=0.3))
     same = [torch.equal(before[name], after[name]) for name in TASK]
     assert not any(same) if on_pseudo else all(same)
