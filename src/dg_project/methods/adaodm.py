@@ -17,6 +17,7 @@ from dg_project.methods.erm import ERM
 from dg_project.parameters import Params, Task
 from dg_project.tasks.base import Prediction, TaskModel
 from dg_project.tasks.classification import Classifier, true_labels
+from dg_project.training.reversal import reverse_gradient
 
 Weights = dict[str, Tensor]
 
@@ -113,8 +114,8 @@ class AdaODM(ERM):
         vectors = self.model.vectors(self.model.neck(self.model.features(inputs.images)))
         own = self.heads.each(vectors)[batch.domain_id, torch.arange(len(batch), device=vectors.device)]
         entropy = F.cross_entropy(own, true_labels(inputs), reduction="none")
-        # The same vectors with the gradient of -D for the heads, hence of +D for the extractor.
-        apart = disagreement(self.heads.each(2 * vectors.detach() - vectors))
+        # The loss is -D: the heads learn to disagree, and the extractor behind the reversal to make them agree.
+        apart = disagreement(self.heads.each(reverse_gradient(vectors, 1)))
         return {"loss_classification": (entropy * batch.weight).mean(),
                 "loss_adv_disagreement": -self.params.lambda_disagree * (apart * batch.weight).mean(),
                 "log_disagreement": apart.detach().mean()}

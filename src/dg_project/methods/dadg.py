@@ -17,6 +17,7 @@ from dg_project.methods.erm import ERM
 from dg_project.parameters import Params, Task
 from dg_project.tasks.base import TaskModel
 from dg_project.tasks.classification import Classifier, true_labels
+from dg_project.training.reversal import reverse_gradient
 
 Weights = dict[str, Tensor]
 
@@ -87,8 +88,7 @@ class DADG(ERM):
 
         rest = ~left_out
         vectors, logits = self._look(weights, inputs.images[rest])
-        # The same vectors with a reversed gradient: what helps the discriminator harms the extractor.
-        domains = self.discriminator(2 * vectors.detach() - vectors).float()
+        domains = self.discriminator(reverse_gradient(vectors, 1)).float()
         losses = {"loss_classification": mean(logits, labels, rest),
                   "loss_adv_domain": params.lambda_adv * mean(domains, batch.domain_id, rest)}
         if not left_out.any():

@@ -14,9 +14,9 @@ from dg_project.methods.drsf.mdsf import (
     adversarial_loss,
     fuse,
     mixing_weights,
-    reverse_gradient,
     soft_cross_entropy,
 )
+from dg_project.training.reversal import reverse_gradient
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

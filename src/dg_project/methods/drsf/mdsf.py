@@ -5,27 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-class _Reverse(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, weight: float) -> Tensor:
-        ctx.weight = weight
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return -ctx.weight * gradient, None
-
-
-def reverse_gradient(value: Tensor, weight: float) -> Tensor:
-    """Return ``value`` unchanged; its gradient comes back multiplied by ``-weight``."""
-    return cast(Tensor, _Reverse.apply(value, weight))
+from dg_project.training.reversal import reverse_gradient
 
 
 def mixing_weights(pair_id: Tensor, domain_id: Tensor, n_domains: int, alpha: float) -> tuple[Tensor, Tensor]:
