@@ -20,7 +20,7 @@ from dg_project.domains.loading import BROKEN, broken
 from dg_project.domains.readers import read_domain
 from dg_project.domains.readers.folders import folders_in
 from dg_project.domains.views import objects
-from dg_project.errors import DataError, DGError
+from dg_project.errors import DataError, exit_status
 from dg_project.files import atomic_folder, inside
 from dg_project.parameters import ClassificationParams
 
@@ -93,13 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder that is made")
     parser.add_argument("--root", type=Path, default=STREETS, help="folder of the domains")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        logger.info("%s", write_crops(options.root, options.out, list(CLASSES)).to_string())
-    except DGError as error:
-        logger.error("%s: %s", type(error).__name__, error)
-        return 1
-    return 0
+    return exit_status(lambda: logger.info(
+        "%s", write_crops(options.root, options.out, list(CLASSES)).to_string()))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
+
+logger = logging.getLogger(__name__)
 
 
 class DGError(Exception):
@@ -39,3 +42,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(names)}."
+
+
+def exit_status(work: Callable[[], object]) -> int:
+    """Do the work of a command and return 0, or 1 with a line about what a user has to mend."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        work()
+    except DGError as error:
+        logger.error("%s: %s", type(error).__name__, error)
+        return 1
+    return 0

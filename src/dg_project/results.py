@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dg_project.errors import DataError, DGError
+from dg_project.errors import DataError, exit_status
 from dg_project.evaluation.records import check_records
 from dg_project.figures.results_page import RecordFile, readme_block, results_page
 from dg_project.files import atomic_file
@@ -115,16 +115,14 @@ def main(arguments: list[str] | None = None, root: Path | None = None) -> int:
     parser.add_argument("--of", choices=["benchmark", "ablation"], default="benchmark",
                         help="the pipeline whose records are copied")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     where = root or Path.cwd()
-    try:
+
+    def work() -> None:
         if options.record:
             logger.info("recorded %s", record(where, options.record, options.of))
         write(where)
-    except DGError as error:
-        logger.error("%s: %s", type(error).__name__, error)
-        return 1
-    return 0
+
+    return exit_status(work)
 
 
 if __name__ == "__main__":
