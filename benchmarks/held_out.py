@@ -5,7 +5,7 @@
 Three figures (mAP@50, detection): the source's validation images; **held-out pseudo domains**, the same scenes painted
 by the diffusion model in weathers that no training prompt names; **corruptions**, the same scenes under plain changes
 of the pixels. The first says what is lost on the source, the second what is gained inside the world of the diffusion
-model, the third what is gained outside of it. The images are made once and kept in the workspace.
+model, the third what is gained outside of it. Painted images are kept in the workspace.
 """
 
 from __future__ import annotations
@@ -96,7 +96,6 @@ def main() -> None:
     ldm = settings.ldm.model_copy(update={"checkpoint": str(ROOT / settings.ldm.checkpoint),
                                           "dtype": resolve_dtype(settings.ldm.dtype, device)})
     generator = Generator.from_params(ldm, device)
-    ldm = ldm.model_copy(update={"mode": generator.mode.name})
     work = place(ROOT / settings.workspace, "held_out", generator.fingerprint, image_settings(ldm), options.scenes)
     wanted = {name: PseudoDomain(prompt=prompt, strength=1.0) for name, prompt in HELD_OUT.items()}
     painted = synthesise(val, root, wanted, ldm, 1, SEED, generator, work / "painted", classes=settings.classes)

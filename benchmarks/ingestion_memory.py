@@ -13,21 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import resource
-import subprocess
-import sys
 import tempfile
-import time
-import tracemalloc
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import psutil
+from memory import BOXES, append, both_ways, measured
 from PIL import Image
-from synthesis_memory import BOXES, MEGABYTE, facts
 
 RESULTS = Path(__file__).parent / "results" / "ingestion_memory.csv"
 WIDTH, HEIGHT = 64, 40
@@ -68,18 +59,7 @@ def ingest(root: Path, domain: str) -> pd.DataFrame:
 def measure(root: Path, images: int, traced: bool) -> dict[str, float]:
     """Run one ingestion in this process and return seconds and megabytes."""
     ingest(root, "warm")
-    before, started = psutil.Process().memory_info().rss, time.perf_counter()
-    if traced:
-        tracemalloc.start()
-    manifest = ingest(root, "day")
-    seconds = time.perf_counter() - started
-    assert len(manifest) == images
-    if traced:
-        after, peak = (value / MEGABYTE for value in tracemalloc.get_traced_memory())
-        return {"traced_peak_mb": peak, "manifest_mb": after, "overhead_mb": peak - after}
-    unit = 1 if platform.system() == "Darwin" else 1024
-    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"seconds": seconds, "resident_growth_mb": max(0, highest - before) / MEGABYTE}
+    return measured(lambda: ingest(root, "day"), images, traced)
 
 
 def main() -> None:
@@ -95,22 +75,11 @@ def main() -> None:
         return
     rows = []
     for images in given.images:
-        row: dict[str, Any] = {"images": images}
         with tempfile.TemporaryDirectory() as folder:
             write_domain(Path(folder), "warm", 20)
             write_domain(Path(folder), "day", images)
-            for how in ("plain", "traced"):
-                command = [sys.executable, __file__, "--images", str(images), "--inside", how, folder]
-                quiet = {**os.environ, "TQDM_DISABLE": "1"}
-                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=quiet)
-                row |= {key: round(value, 2) for key, value in json.loads(done.stdout.splitlines()[-1]).items()}
-        rows.append(row | facts())
-    table = pd.DataFrame(rows)
-    if given.out.exists():
-        table = pd.concat([pd.read_csv(given.out), table], ignore_index=True)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(given.out, index=False)
-    print(table.to_string(index=False))
+            rows.append(both_ways(__file__, images, folder))
+    append(rows, given.out)
 
 
 if __name__ == "__main__":

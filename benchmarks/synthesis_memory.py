@@ -13,27 +13,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import platform
-import resource
-import subprocess
-import sys
 import tempfile
-import time
-import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
+from memory import BOXES, append, both_ways, measured
 from PIL import Image
 
+from dg_project.domains.manifest import NO_MASKS
+
 RESULTS = Path(__file__).parent / "results" / "synthesis_memory.csv"
-MEGABYTE = 2**20
-BOXES = 6
-"""Labelled boxes of a source image."""
 
 
 class Dummy:
@@ -53,8 +45,9 @@ def source_manifest(root: Path, images: int) -> pd.DataFrame:
     sha256 = hashlib.sha256((root / "source.png").read_bytes()).hexdigest()
     boxes = [[[float(i), 0.0, i + 8.0, 8.0] for i in range(BOXES)] for _ in range(images)]
     fixed = {"domain": "day", "role": "source", "split": "train", "image": "source.png", "width": 16, "height": 16,
-             "mask": "", "sha256": sha256}
-    return pd.DataFrame({"image_id": [f"source_{i:06d}" for i in range(images)], **fixed, "boxes": boxes,
+             "sha256": sha256, **NO_MASKS}
+    same = {column: [value] * images for column, value in fixed.items()}
+    return pd.DataFrame({"image_id": [f"source_{i:06d}" for i in range(images)], **same, "boxes": boxes,
                          "labels": [[1] * BOXES] * images, "difficult": [[False] * BOXES] * images})
 
 
@@ -69,30 +62,7 @@ def measure(images: int, traced: bool) -> dict[str, float]:
         root = Path(folder)
         source = source_manifest(root, images)
         synthesise(source.head(20), root, domains, ldm, 1, 0, generator, root / "warm")
-        before, started = psutil.Process().memory_info().rss, time.perf_counter()
-        if traced:
-            tracemalloc.start()
-        manifest = synthesise(source, root, domains, ldm, 1, 0, generator, root / "work")
-        seconds = time.perf_counter() - started
-        assert len(manifest) == images
-        if traced:
-            after, peak = (value / MEGABYTE for value in tracemalloc.get_traced_memory())
-            return {"traced_peak_mb": peak, "manifest_mb": after, "overhead_mb": peak - after}
-        unit = 1 if platform.system() == "Darwin" else 1024
-        highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        return {"seconds": seconds, "resident_growth_mb": max(0, highest - before) / MEGABYTE}
-
-
-def facts() -> dict[str, str]:
-    """Return what the figures depend on beside the code: hardware class, versions, commit."""
-    import dg_project
-
-    repository = Path(str(dg_project.__file__)).parent
-    commit = subprocess.run(["git", "rev-parse", "--short=7", "HEAD"], cwd=repository, capture_output=True, text=True)
-    memory = psutil.virtual_memory().total / 2**30
-    return {"commit": commit.stdout.strip() or "unknown", "python": platform.python_version(),
-            "pandas": pd.__version__, "pillow": Image.__version__,
-            "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB"}
+        return measured(lambda: synthesise(source, root, domains, ldm, 1, 0, generator, root / "work"), images, traced)
 
 
 def main() -> None:
@@ -105,21 +75,7 @@ def main() -> None:
     if given.inside:
         print(json.dumps(measure(given.images[0], given.inside == "traced")))
         return
-    rows = []
-    for images in given.images:
-        row: dict[str, Any] = {"images": images}
-        for inside in ("plain", "traced"):
-            command = [sys.executable, __file__, "--images", str(images), "--inside", inside]
-            quiet = {**os.environ, "TQDM_DISABLE": "1"}
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=quiet)
-            row |= {key: round(value, 2) for key, value in json.loads(done.stdout.splitlines()[-1]).items()}
-        rows.append(row | facts())
-    table = pd.DataFrame(rows)
-    if given.out.exists():
-        table = pd.concat([pd.read_csv(given.out), table], ignore_index=True)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(given.out, index=False)
-    print(table.to_string(index=False))
+    append([both_ways(__file__, images) for images in given.images], given.out)
 
 
 if __name__ == "__main__":
