@@ -14,9 +14,10 @@ from streets_fixture import SOURCE, TARGETS
 from test_experiment import CONF, settings
 
 from dg_project.errors import DataError
-from dg_project.experiment import TrainingData, train_method
+from dg_project.experiment import train_method
 from dg_project.methods.artifact import read_card
 from dg_project.pipelines.ingestion.nodes import ingest_adapt
+from dg_project.plan import TrainingData
 from dg_project.settings import CONFIG_LOADER_ARGS
 
 opened: list[Path] | None = None

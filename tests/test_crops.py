@@ -13,9 +13,9 @@ from dg_project.crops import deal, main, write_crops
 from dg_project.domains.dataset import ManifestDataset
 from dg_project.domains.readers import read_domain
 from dg_project.errors import DataError
-from dg_project.experiment import task_rows
 from dg_project.leave_one_out import layout
 from dg_project.parameters import LeaveOneOutParams
+from dg_project.plan import task_rows
 
 
 def test_a_layout_stays_in_one_domain_and_those_with_few_images_get_the_next() -> None:

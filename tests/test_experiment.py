@@ -10,10 +10,11 @@ import pytest
 from kedro.config import OmegaConfigLoader
 
 from dg_project.errors import DataError, ParameterError
-from dg_project.experiment import TrainingData, _as_seen, _inputs, method_class, model_spec, train_method
+from dg_project.experiment import train_method
 from dg_project.files import fingerprint
 from dg_project.methods.artifact import WEIGHTS
 from dg_project.parameters import Parameters
+from dg_project.plan import TrainingData, as_seen, determining, method_class, model_spec
 from dg_project.scoring import nested
 from dg_project.settings import CONFIG_LOADER_ARGS
 
@@ -36,8 +37,8 @@ def settings(**changes: Any) -> Parameters:
 def address(method: str, source: pd.DataFrame, pseudo: pd.DataFrame | None, **changes: Any) -> str:
     chosen, kind = settings(**changes), method_class(method)
     spec = model_spec(kind, chosen, ["daytime_clear", "night"])
-    seen = _as_seen(TrainingData(source, Path(), pseudo, Path()), spec, chosen.sampling.gate.min_visibility)
-    return fingerprint(*_inputs(kind, spec, chosen, seen))
+    seen = as_seen(TrainingData(source, Path(), pseudo, Path()), spec, chosen.sampling.gate.min_visibility)
+    return fingerprint(*determining(kind, spec, chosen, seen))
 
 
 @pytest.mark.parametrize("change", [

@@ -16,11 +16,12 @@ from test_experiment import settings
 from dg_project.diffusion.generator import Generator
 from dg_project.domains.manifest import select
 from dg_project.errors import ParameterError
-from dg_project.experiment import TrainingData, train_method
+from dg_project.experiment import train_method
 from dg_project.files import file_hash
 from dg_project.methods.artifact import read_card
 from dg_project.online import SyntheticSets, draw_wishes, refresh_steps, turn
 from dg_project.parameters import OnlineParams, PseudoDomain
+from dg_project.plan import TrainingData
 from dg_project.training import loop
 
 PROMPTS = {name: PseudoDomain(prompt=name) for name in ("fog", "night", "rain")}

@@ -16,10 +16,10 @@ from dg_project.domains.dataset import ManifestDataset
 from dg_project.domains.manifest import manifest_fingerprint
 from dg_project.errors import DataError
 from dg_project.evaluation.latency import milliseconds_per_image
-from dg_project.experiment import TrainingData
 from dg_project.files import atomic_file, folder_hash
 from dg_project.methods.artifact import read_card
 from dg_project.parameters import GridParams, Parameters, RowParams
+from dg_project.plan import TrainingData, task_rows
 from dg_project.provenance import hardware
 from dg_project.styles.regate import view
 from dg_project.training.device import resolve_device, use_threads
@@ -155,7 +155,7 @@ def _latency(model: Path, images: pd.DataFrame, root: Path, settings: Parameters
     if not stored.exists():
         use_threads(settings.training.threads)
         spec, _ = read_card(model)
-        seen = ManifestDataset(experiment.task_rows(rows, spec.task, spec.head).head(LATENCY_IMAGES), root, cache=False)
+        seen = ManifestDataset(task_rows(rows, spec.task, spec.head).head(LATENCY_IMAGES), root, cache=False)
         tensors = [seen[i][0].float() / 255 for i in range(len(seen))]
         method = scoring.open_model(model, str(where), settings.ldm)
         measured = milliseconds_per_image(method.predict, tensors, where)

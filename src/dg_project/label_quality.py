@@ -5,9 +5,7 @@ Labels of targets are opened here, to measure: what is measured reaches no train
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dg_project.domains.dataset import ManifestDataset
+from dg_project.domains.dataset import ManifestDataset, chunks
 from dg_project.errors import ParameterError
 from dg_project.methods.artifact import load_model
 from dg_project.tasks.segmentation import IGNORE, Segmenter, input_masks
@@ -58,12 +56,13 @@ def label_quality(model: Path, unlabelled: pd.DataFrame, labelled: pd.DataFrame,
     if not isinstance(task, Segmenter):
         raise ParameterError(f"'{model}' does not label pixels, so it has no consensus; set task=segmentation")
     consensus = BilateralConsensus(method.predictor(), params).to(where).eval()
-    for images, _ in _batches(ManifestDataset(unlabelled, root, cache=False), batch_size, where):
-        consensus.label(task, task.prepare(images).images)
+    for chunk in chunks(ManifestDataset(unlabelled, root, cache=False), batch_size, where, "centroids"):
+        consensus.label(task, task.prepare(chunk.images).images)
         consensus.centroids.commit()
     agreed, ranked, sure, total = (np.zeros(2, np.int64), np.zeros((2, BINS), np.int64), np.zeros(2, np.int64), 0)
-    for images, targets in _batches(ManifestDataset(labelled, root, parts=task.parts, cache=False), batch_size, where):
-        inputs = task.prepare(images, targets)
+    compared = ManifestDataset(labelled, root, parts=task.parts, cache=False)
+    for chunk in chunks(compared, batch_size, where, "label quality"):
+        inputs = task.prepare(chunk.images, chunk.targets)
         truth = input_masks(inputs)
         known = truth != IGNORE
         labels = consensus.label(task, inputs.images)
@@ -115,12 +114,3 @@ def _shares(counts: Counts, total: int) -> tuple[float, float]:
 
 def _counted(chosen: Tensor, right: Tensor) -> Counts:
     return np.array([int(chosen.sum()), int((chosen & right).sum())], np.int64)
-
-
-def _batches(images: ManifestDataset, size: int,
-             device: torch.device) -> Iterator[tuple[list[Tensor], list[dict[str, Any]]]]:
-    for start in range(0, len(images), size):
-        rows = [images[i] for i in range(start, min(start + size, len(images)))]
-        yield ([image.to(device).float() / 255 for image, _ in rows],
-               [{name: value.to(device) if isinstance(value, Tensor) else value for name, value in target.items()}
-                for _, target in rows])

@@ -20,6 +20,7 @@ from dg_project.errors import DataError, ParameterError
 from dg_project.evaluation.records import AND, UNSEEN_MEAN
 from dg_project.methods import method_classes
 from dg_project.parameters import LeaveOneOutParams, Parameters
+from dg_project.plan import TrainingData
 
 READER = "image_folder"
 LEAST_SOURCES = 2
@@ -122,7 +123,7 @@ def fold_settings(settings: Parameters, fold: Fold, classes: Sequence[str], seed
 
 def train_fold(method: str, settings: Parameters, fold: Fold, root: Path, workspace: Path) -> Path:
     """Train one method on the sources of a fold, or find the model that an earlier run trained; return its folder."""
-    data = experiment.TrainingData(fold.source, root)
+    data = TrainingData(fold.source, root)
     return experiment.train_method(method, settings, data, workspace).folder
 
 

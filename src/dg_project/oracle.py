@@ -15,10 +15,11 @@ from torch import Tensor
 from dg_project.diffusion.quality import Detector
 from dg_project.diffusion.tiny.corpus import Group, hold_out, read_corpus
 from dg_project.domains.manifest import COLUMNS, NO_MASKS
-from dg_project.experiment import Trained, TrainingData, train_method
+from dg_project.experiment import Trained, train_method
 from dg_project.files import file_hash
 from dg_project.methods.artifact import load_model
 from dg_project.parameters import Parameters
+from dg_project.plan import TrainingData
 from dg_project.training.device import resolve_device
 
 DOMAIN = "corpus"

@@ -15,11 +15,11 @@ from dg_project.evaluation.predict import predict_manifest
 from dg_project.evaluation.records import RunFacts, result_records
 from dg_project.evaluation.scorer import score_predictions
 from dg_project.evaluation.scorers import SCORERS
-from dg_project.experiment import CODE, method_class, task_rows
 from dg_project.files import atomic_file, folder_hash
 from dg_project.methods import Method
 from dg_project.methods.artifact import count_weights, load_model, read_card
 from dg_project.parameters import LDMParams, Parameters
+from dg_project.plan import CODE, method_class, task_rows
 from dg_project.rounds import hand_over, open_ldm
 from dg_project.training.device import resolve_device
 from dg_project.workspace import code_hash, place

@@ -13,9 +13,9 @@ from dg_project.evaluation.predict import predict_manifest
 from dg_project.evaluation.records import RunFacts, result_records
 from dg_project.evaluation.scorer import score_predictions
 from dg_project.evaluation.scorers import SCORERS
-from dg_project.experiment import task_rows
 from dg_project.files import atomic_file
 from dg_project.parameters import Parameters, Task
+from dg_project.plan import task_rows
 from dg_project.teachers import open_teacher, teacher_fingerprint
 from dg_project.teachers.prompts import class_prompts
 from dg_project.training.device import resolve_device

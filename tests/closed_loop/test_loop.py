@@ -14,10 +14,10 @@ from dg_project.closed_loop.loop import run_closed_loop
 from dg_project.diffusion.generator import Generator
 from dg_project.domains.manifest import COLUMNS, PSEUDO_COLUMNS, SAMPLED_COLUMNS
 from dg_project.errors import DataError, ParameterError
-from dg_project.experiment import TrainingData
 from dg_project.files import file_hash
 from dg_project.methods.artifact import WEIGHTS, read_card
 from dg_project.parameters import Parameters
+from dg_project.plan import TrainingData
 
 CHANGES: dict[str, Any] = {
     "closed_loop": {"rounds": 2, "probe_images": 1, "temperature": 0.05},

@@ -22,7 +22,6 @@ from dg_project.evaluation.features import domain_shift, embed
 from dg_project.evaluation.per_image import per_image_scores
 from dg_project.evaluation.scorers import SCORERS
 from dg_project.evaluation.table import benchmark_table
-from dg_project.experiment import task_rows
 from dg_project.figures.allocation_chart import allocation_chart
 from dg_project.figures.benchmark_chart import benchmark_chart
 from dg_project.figures.class_gains import class_gains_chart
@@ -38,6 +37,7 @@ from dg_project.figures.prediction_panels import prediction_panels
 from dg_project.figures.pseudo_sheet import pseudo_sheet
 from dg_project.figures.records_chart import records_chart
 from dg_project.figures.style import REJECTED, method_colours
+from dg_project.plan import task_rows
 
 
 @pytest.fixture(scope="module")

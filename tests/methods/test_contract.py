@@ -16,11 +16,11 @@ from dg_project.domains.dataset import ManifestDataset
 from dg_project.domains.manifest import select
 from dg_project.domains.unlabelled import UnlabelledStream
 from dg_project.errors import CheckpointError, ParameterError
-from dg_project.experiment import task_rows
 from dg_project.methods import method_classes
 from dg_project.methods.artifact import CARD, WEIGHTS, ModelSpec, build_method, load_model, read_card, save_model
 from dg_project.methods.base import Method
 from dg_project.parameters import TASK_PARAMS, BackboneParams, Params, SegmentationParams, Task, TrainingParams
+from dg_project.plan import task_rows
 from dg_project.tasks import TASK_MODELS
 from dg_project.training.loop import train
 

@@ -11,8 +11,8 @@ import pytest
 from dg_project import experiment, grid
 from dg_project.errors import DataError
 from dg_project.evaluation.records import COLUMNS
-from dg_project.experiment import TrainingData
 from dg_project.parameters import GateParams, GridParams, Parameters
+from dg_project.plan import TrainingData
 from dg_project.results import main
 from dg_project.styles.regate import view
 from dg_project.workspace import BusyError

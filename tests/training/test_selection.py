@@ -14,9 +14,10 @@ from test_experiment import settings
 from dg_project import experiment
 from dg_project.domains.dataset import ManifestDataset
 from dg_project.errors import DataError
-from dg_project.experiment import TrainingData, train_method
+from dg_project.experiment import train_method
 from dg_project.methods import method_classes
 from dg_project.methods.artifact import read_card
+from dg_project.plan import TrainingData
 from dg_project.training.selection import leave_one_pseudo_out
 
 Pseudo = tuple[Path, pd.DataFrame]

@@ -11,9 +11,9 @@ import torch
 from dg_project.evaluation.predict import predict_manifest
 from dg_project.evaluation.scorer import ALL, score_predictions
 from dg_project.evaluation.scorers import SCORERS, main_metric
-from dg_project.experiment import task_rows
 from dg_project.methods import Method
 from dg_project.methods.artifact import ModelSpec
+from dg_project.plan import task_rows
 
 
 def measure(method: Method, spec: ModelSpec, probes: pd.DataFrame, probe_root: Path, label_root: Path, *,

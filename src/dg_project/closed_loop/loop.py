@@ -14,14 +14,16 @@ import pandas as pd
 from dg_project.closed_loop.allocation import shrink
 from dg_project.closed_loop.difficulty import measure
 from dg_project.closed_loop.planning import COMPOSED, Plan, budget, plan_round
+from dg_project.course import Course
 from dg_project.diffusion.generator import Generator
 from dg_project.diffusion.jobs import eligible, image_seed, image_settings
 from dg_project.diffusion.synthesis import synthesise
 from dg_project.domains.manifest import manifest_fingerprint, select
 from dg_project.errors import DataError, ParameterError
-from dg_project.experiment import Course, Trained, TrainingData
+from dg_project.experiment import Trained
 from dg_project.files import atomic_file, atomic_folder
 from dg_project.parameters import Parameters, PseudoDomain
+from dg_project.plan import TrainingData
 from dg_project.rounds import made_before
 from dg_project.styles.sampling import Recognise, sample
 from dg_project.training.device import resolve_device

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from dg_project.domains.instances import load_instances
 from dg_project.domains.loading import load_image, row_target
@@ -78,6 +80,32 @@ class ManifestDataset(torch.utils.data.Dataset[tuple[Tensor, dict[str, Any]]]):
         target["boxes"] = target["boxes"] - torch.tensor([x0, y0, x0, y0], dtype=torch.float32)
         cut = {part: target[part][..., y0:y1, x0:x1].clone() for part in self.parts}
         return image[:, y0:y1, x0:x1].clone(), target | cut
+
+
+class Chunk(NamedTuple):
+    """Some consecutive rows of a data set.
+
+    Attributes:
+        rows: their numbers.
+        images: float32 tensors (3, H, W) in 0..1.
+        targets: see ``ManifestDataset``.
+    """
+
+    rows: range
+    images: list[Tensor]
+    targets: list[dict[str, Any]]
+
+
+def chunks(dataset: ManifestDataset, size: int, device: str | torch.device, name: str) -> Iterator[Chunk]:
+    """Yield all rows in order, ``size`` at a time, on ``device``; ``name`` stands at the progress bar."""
+    with tqdm(total=len(dataset), desc=name, unit="image", leave=False) as bar:
+        for start in range(0, len(dataset), size):
+            rows = range(start, min(start + size, len(dataset)))
+            samples = [dataset[i] for i in rows]
+            yield Chunk(rows, [image.to(device).float() / 255 for image, _ in samples],
+                        [{key: value.to(device) if isinstance(value, Tensor) else value
+                          for key, value in target.items()} for _, target in samples])
+            bar.update(len(rows))
 
 
 def check_part(manifest: pd.DataFrame, part: str) -> None:

@@ -18,9 +18,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from dg_project.domains.dataset import ManifestDataset
+from dg_project.domains.dataset import ManifestDataset, chunks
 from dg_project.errors import DataError
 
 Extract = Callable[[list[Tensor]], Tensor]
@@ -32,12 +31,10 @@ def pooled_features(extract: Extract, manifest: pd.DataFrame, root: Path, *, bat
                     device: str | torch.device = "cpu") -> Array:
     """Return (N, C) features, the mean over positions of what ``extract`` gives for each image of the manifest."""
     dataset, pooled = ManifestDataset(manifest, root, cache=False), []
-    with tqdm(total=len(dataset), desc="features", unit="image", leave=False) as bar, torch.inference_mode():
-        for start in range(0, len(dataset), batch_size):
-            batch = range(start, min(start + batch_size, len(dataset)))
-            features = extract([dataset[i][0].to(device).float() / 255 for i in batch])
+    with torch.inference_mode():
+        for chunk in chunks(dataset, batch_size, device, "features"):
+            features = extract(chunk.images)
             pooled.append(features.flatten(2).mean(2) if features.ndim > 2 else features)
-            bar.update(len(batch))
     return torch.cat(pooled).double().cpu().numpy()
 
 

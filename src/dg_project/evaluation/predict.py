@@ -9,9 +9,8 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from dg_project.domains.dataset import ManifestDataset
+from dg_project.domains.dataset import ManifestDataset, chunks
 from dg_project.domains.manifest import select
 from dg_project.errors import DataError
 from dg_project.evaluation.scorer import Scorer
@@ -51,11 +50,8 @@ def predict_manifest(predict: Predict, scorer: Scorer, manifest: pd.DataFrame, r
     """
     dataset = ManifestDataset(manifest, root, cache=False)
     rows: list[dict[str, Any]] = []
-    with tqdm(total=len(dataset), desc=f"predict ({name})", unit="image", leave=False) as bar, torch.inference_mode():
-        for start in range(0, len(dataset), batch_size):
-            batch = range(start, min(start + batch_size, len(dataset)))
-            images = [dataset[i][0].to(device).float() / 255 for i in batch]
-            for i, found in zip(batch, predict(images), strict=True):
+    with torch.inference_mode():
+        for chunk in chunks(dataset, batch_size, device, f"predict ({name})"):
+            for i, found in zip(chunk.rows, predict(chunk.images), strict=True):
                 rows.append({"domain": dataset.domains[i], "image_id": dataset.image_ids[i]} | scorer.pack(found))
-            bar.update(len(batch))
     return pd.DataFrame(rows, columns=["domain", "image_id", *scorer.columns])

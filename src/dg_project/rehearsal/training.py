@@ -19,10 +19,10 @@ from dg_project.domains.dataset import ManifestDataset
 from dg_project.domains.manifest import ADAPT, NO_MASKS
 from dg_project.domains.unlabelled import UnlabelledStream
 from dg_project.domains.views import whole_images
-from dg_project.experiment import model_spec, task_rows
 from dg_project.methods import Method, method_classes
 from dg_project.methods.artifact import build_method
 from dg_project.parameters import Parameters, TrainingParams
+from dg_project.plan import model_spec, task_rows
 from dg_project.training.device import resolve_device
 from dg_project.training.loop import train
 

@@ -20,6 +20,7 @@ from dg_project.evaluation.predict import scored_rows
 from dg_project.evaluation.scorers import main_metric
 from dg_project.parameters import LDMParams, Parameters, SynthesisParams, Task
 from dg_project.pipelines.ingestion import nodes
+from dg_project.plan import TrainingData
 
 STEPS = 20
 STREET = ["person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"]
@@ -94,7 +95,7 @@ def test_from_files_to_scores(name: str, tmp_path: Path) -> None:
     source, skipped = nodes.ingest_source(chosen.data)
     target, skipped_too = nodes.ingest_targets(chosen.data)
     assert skipped == skipped_too == []
-    trained = experiment.train_method("erm", chosen, experiment.TrainingData(source, root), tmp_path)
+    trained = experiment.train_method("erm", chosen, TrainingData(source, root), tmp_path)
     losses = trained.history["loss"].to_numpy()
     assert len(losses) == STEPS
     assert np.isfinite(losses).all()

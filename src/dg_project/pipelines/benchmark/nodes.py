@@ -23,9 +23,9 @@ def train_cells(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame,
     Returns:
         A writer of ``<row>/seed<n>/`` folders.
     """
-    from dg_project.experiment import TrainingData
     from dg_project.grid import train_cells
     from dg_project.pipelines.paths import locate, read_parameters
+    from dg_project.plan import TrainingData
     from dg_project.workspace import publish_folders
 
     settings = read_parameters(parameters)

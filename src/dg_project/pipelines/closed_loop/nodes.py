@@ -18,8 +18,8 @@ def train_in_rounds(source: pd.DataFrame, parameters: dict[str, Any]) -> tuple[
     """
     from dg_project.closed_loop.loop import run_closed_loop
     from dg_project.diffusion.generator import Generator
-    from dg_project.experiment import TrainingData
     from dg_project.pipelines.paths import locate, locate_checkpoint, locate_ldm, read_parameters
+    from dg_project.plan import TrainingData
     from dg_project.styles.recognition import Recogniser
     from dg_project.training.device import resolve_device
     from dg_project.workspace import publish_folder

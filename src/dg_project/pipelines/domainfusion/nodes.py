@@ -24,8 +24,9 @@ def train_domainfusion(
         Writers of the model's folder, its history, a writer of every renewed set (images, manifest, card), and the last
         set as pseudo images and their manifest.
     """
-    from dg_project.experiment import TrainingData, train_method
+    from dg_project.experiment import train_method
     from dg_project.pipelines.paths import locate, read_parameters
+    from dg_project.plan import TrainingData
     from dg_project.workspace import publish_folder, publish_folders, publish_images
 
     settings = read_parameters(parameters)

@@ -65,8 +65,8 @@ def _parity_images(model: Path, source: pd.DataFrame, root: Path, count: int) ->
     from dg_project.domains.dataset import ManifestDataset
     from dg_project.domains.manifest import select
     from dg_project.errors import DataError
-    from dg_project.experiment import task_rows
     from dg_project.methods.artifact import read_card
+    from dg_project.plan import task_rows
 
     spec = read_card(model)[0]
     rows = select(source, split="test")

@@ -37,7 +37,7 @@ def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: 
 def scored(source: pd.DataFrame, target: pd.DataFrame, settings: Parameters) -> pd.DataFrame:
     """Return what was scored: the test images, or the objects in them."""
     from dg_project.evaluation.predict import scored_rows
-    from dg_project.experiment import task_rows
+    from dg_project.plan import task_rows
 
     images = scored_rows(source, target, settings.evaluation.max_images)
     return task_rows(images, settings.task, settings.head.model_dump())

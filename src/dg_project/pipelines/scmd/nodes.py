@@ -34,8 +34,8 @@ def draw_hard_samples(model: Path, source: pd.DataFrame, parameters: dict[str, A
     import numpy as np
 
     from dg_project.domains.manifest import select
-    from dg_project.experiment import task_rows
     from dg_project.figures.hard_samples import hard_samples
+    from dg_project.plan import task_rows
     from dg_project.scoring import predict_once
     from dg_project.zero_shot import classify
 

@@ -43,7 +43,8 @@ def train_adapting_baseline(source: pd.DataFrame, pseudo_images: Path, pseudo: p
 
 def _train(method: str, source: pd.DataFrame, parameters: dict[str, Any], pseudo: pd.DataFrame | None = None,
            pseudo_images: Path | None = None, adapt: pd.DataFrame | None = None) -> tuple[FolderWriter, pd.DataFrame]:
-    from dg_project.experiment import TrainingData, train_method
+    from dg_project.experiment import train_method
+    from dg_project.plan import TrainingData
     from dg_project.workspace import publish_folder
 
     settings = read_parameters(parameters)
