@@ -22,7 +22,6 @@ from PIL import Image, ImageFilter
 
 from dg_project.diffusion.generator import Generator
 from dg_project.diffusion.jobs import image_settings
-from dg_project.diffusion.opening import resolve_dtype
 from dg_project.diffusion.synthesis import synthesise
 from dg_project.domains.manifest import select
 from dg_project.domains.readers import configured, read_domain
@@ -93,9 +92,9 @@ def main() -> None:
     source, _ = read_domain(role="source", **configured(settings.data, root, settings.data.source))
     val = select(source, split="val").head(options.scenes)
 
-    ldm = settings.ldm.model_copy(update={"checkpoint": str(ROOT / settings.ldm.checkpoint),
-                                          "dtype": resolve_dtype(settings.ldm.dtype, device)})
+    ldm = settings.ldm.model_copy(update={"checkpoint": str(ROOT / settings.ldm.checkpoint)})
     generator = Generator.from_params(ldm, device)
+    ldm = generator.settled(ldm)
     work = place(ROOT / settings.workspace, "held_out", generator.fingerprint, image_settings(ldm), options.scenes)
     wanted = {name: PseudoDomain(prompt=prompt, strength=1.0) for name, prompt in HELD_OUT.items()}
     painted = synthesise(val, root, wanted, ldm, 1, SEED, generator, work / "painted", classes=settings.classes)

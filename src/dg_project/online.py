@@ -81,7 +81,7 @@ class SyntheticSets:
     def __init__(self, source: pd.DataFrame, root: Path, params: OnlineParams, settings: Parameters, ldm: Generator,
                  workspace: Path) -> None:
         self.params, self.settings, self.generator, self.root = params, settings, ldm, root
-        self.ldm = settings.ldm.model_copy(update={"mode": ldm.mode.name})
+        self.ldm = ldm.settled(settings.ldm)
         _check(params, self.ldm)
         self.source = source.reset_index(drop=True)
         made_with = params.model_dump(mode="json", include=set(OnlineParams.model_fields) - {"refresh_epochs"})

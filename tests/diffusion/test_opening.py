@@ -205,3 +205,9 @@ def test_an_image_generated_at_another_size_comes_back_at_its_own(tiny_img2img: 
     generator.pipeline.unet.register_forward_pre_hook(lambda module, args: seen.append(args[0].shape[-2:]))
     assert generator.generate([scene()], ["night"], [0], steps=2)[0].size == (40, 24)
     assert tuple(seen[0]) == (48 // 4, 80 // 4)
+
+
+def test_a_generator_says_what_auto_has_come_to(tiny_img2img: Path) -> None:
+    generator = Generator.from_params(params(tiny_img2img, dtype="bfloat16"), CPU)
+    settled = generator.settled(params(tiny_img2img))
+    assert (settled.mode, settled.dtype) == ("img2img", "bfloat16")

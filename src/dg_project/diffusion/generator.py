@@ -89,6 +89,11 @@ class Generator:
         place(pipeline, ldm.memory, where)
         return generator
 
+    def settled(self, ldm: LDMParams) -> LDMParams:
+        """Return the parameters with what ``auto`` has come to here: the mode and the format of the numbers."""
+        dtype = str(self.pipeline.unet.dtype).removeprefix("torch.")
+        return ldm.model_copy(update={"mode": self.mode.name, "dtype": dtype})
+
     def generate(
         self,
         images: Sequence[Image.Image | Tensor],
