@@ -51,7 +51,7 @@ def test_the_paper_shaped_default_has_these_losses() -> None:
 
 @pytest.mark.parametrize("on_pseudo", [False, True])
 def test_only_the_source_enters_the_task_loss_unless_asked(on_pseudo: bool) -> None:
-    method = drsf(task_on_pseudo=on_pseudo, task_on_fused=False)
+    method = drsf(task_on_pseudo=on_pseudo, task_on_fused=False, style_reassembly=0.0)
     before, after = losses(method, batch()), losses(method, batch(pseudo=0.3))
     same = [torch.equal(before[name], after[name]) for name in TASK]
     assert not any(same) if on_pseudo else all(same)
@@ -116,21 +116,30 @@ def test_dfdr_stays_at_inference_and_helpers_do_not() -> None:
 
 
 def test_nothing_of_a_step_remains_in_the_module() -> None:
-    method = drsf(cross_reassembly=1.0)
+    method = drsf(cross_reassembly=1.0, style_reassembly=1.0)
     losses(method, batch())
-    assert method.dfdr.parts is None
-    assert method.dfdr.donor is None
+    assert method.dfdr.parts is method.dfdr.donor is method.dfdr.stylist is None
 
 
-def test_donors_come_from_the_same_pair() -> None:
+def test_donors_are_others_that_may_give() -> None:
     pair = torch.tensor([0, 0, 0, 5, 5, 9])
-    assert donors(pair, 0.0) is None
+    may = pair[:, None] == pair
+    assert donors(may, 0.0) is None
     torch.manual_seed(0)
-    drawn = torch.stack([donors(pair, 1.0) for _ in range(50)])
+    drawn = torch.stack([donors(may, 1.0) for _ in range(50)])
     assert (pair[drawn] == pair).all()
     assert (drawn[:, :5] != torch.arange(5)).all()
     assert (drawn[:, 5] == 5).all()
     assert set(drawn[:, 0].tolist()) == {1, 2}
+
+
+def test_style_comes_from_another_domain_of_any_scene() -> None:
+    method, seen = drsf(style_reassembly=1.0), []
+    assert method.dfdr is not None
+    method.dfdr.register_forward_pre_hook(lambda module, inputs: seen.append(module.stylist))
+    losses(method, batch())
+    domain = batch().domain_id
+    assert (domain[seen[0]] != domain).all()
 
 
 def test_instances_are_fused_where_every_mixed_image_has_the_object() -> None:

@@ -46,10 +46,16 @@ def losses(of: DRSFUDA, batch: Batch) -> dict[str, Tensor]:
 
 def test_target_rows_reach_the_adversary_and_neither_the_task_nor_dfdr() -> None:
     for options in ({}, {"task_on_pseudo": True}):
-        before, after = (losses(method(pseudo_sure=1.0, **options), batch(bright)) for bright in (0.0, 0.4))
+        before, after = (losses(method(pseudo_sure=1.0, style_reassembly=0.0, **options), batch(bright))
+                         for bright in (0.0, 0.4))
         assert before["loss_consistency"] == 0
         differ = {name for name in before if not torch.equal(before[name], after[name])}
         assert differ == {"loss_adv_image"}
+
+
+def test_labelled_rows_borrow_the_style_of_targets() -> None:
+    dark, bright = (losses(method(pseudo_sure=1.0, style_reassembly=1.0), batch(light)) for light in (0.0, 0.4))
+    assert not torch.equal(dark["loss_class"], bright["loss_class"])
 
 
 def test_the_teachers_boxes_are_instances_of_the_target_domain() -> None:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dg_project.styles import adain
+
 
 def channel_entropy(features: Tensor) -> Tensor:
     """Return ``e_c = -sum p log p / log(HW)`` in [0, 1] with ``p`` the softmax of channel c over the positions.
@@ -65,6 +67,8 @@ class DFDR(nn.Module):
 
     Attributes:
         donor: ``(B,)`` row whose private part each row is reassembled with; None is its own.
+        stylist: ``(B,)`` row whose private part lends its style to what each row is reassembled with; a row that names
+            itself, or None, keeps it as it is.
         parts: what the last pass in training mode made; None outside training.
     """
 
@@ -73,6 +77,7 @@ class DFDR(nn.Module):
         self.decoupling = _gate(2 * channels, channels, reduction)
         self.recalibration = _gate(2 * channels, channels, reduction)
         self.donor: Tensor | None = None
+        self.stylist: Tensor | None = None
         self.parts: Parts | None = None
         self._start_near_identity()
 
@@ -94,9 +99,25 @@ class DFDR(nn.Module):
         private = features - shared
         recalibration = self.recalibration(torch.cat([_pool(shared), _pool(private)], 1))[..., None, None]
         donated = private if self.donor is None else private[self.donor]
+        if self.stylist is not None:
+            donated = restyle(donated, private, self.stylist)
         reassembled = shared + recalibration * donated
         self.parts = Parts(features, shared, private, reassembled) if self.training else None
         return reassembled
+
+
+def restyle(donated: Tensor, private: Tensor, stylist: Tensor) -> Tensor:
+    """Give rows the style of others: of every channel the mean and deviation over the positions, and nothing else.
+
+    So a row may borrow from any scene: where things are stays its own. The lender learns nothing from it.
+
+    Args:
+        donated: ``(B, C, H, W)``.
+        private: ``(B, C, H, W)`` that lend their style.
+        stylist: ``(B,)`` row that lends it; rows that name themselves stay as they are.
+    """
+    borrowed = (stylist != torch.arange(len(stylist), device=stylist.device))[:, None, None, None]
+    return torch.where(borrowed, adain.recombine(private[stylist].detach(), donated), donated)
 
 
 def _pool(features: Tensor) -> Tensor:

@@ -33,6 +33,8 @@ class DRSFParams(Params):
     task_on_fused: bool = Field(True, description="the task loss also sees fused features, with the kept labels")
     cross_reassembly: Fraction = Field(0.0, description="probability that a row takes the private part of another "
                                                         "domain of the same source image")
+    style_reassembly: Fraction = Field(0.5, description="probability that a row's private part takes the style of one "
+                                                        "of another domain, whatever its scene")
 
 
 class DRSF(Method):
@@ -105,9 +107,12 @@ class DRSF(Method):
     def _features(self, batch: Batch, inputs: Inputs) -> tuple[Features, Parts | None]:
         if self.dfdr is None:
             return self.model.features(inputs.images), None
-        self.dfdr.donor = donors(batch.pair_id, self.params.cross_reassembly)
+        pair, domain = batch.pair_id, batch.domain_id
+        self.dfdr.donor = donors(pair[:, None] == pair, self.params.cross_reassembly)
+        self.dfdr.stylist = donors(domain[:, None] != domain, self.params.style_reassembly)
         features = self.model.features(inputs.images)
-        parts, self.dfdr.parts, self.dfdr.donor = self.dfdr.parts, None, None
+        parts = self.dfdr.parts
+        self.dfdr.parts = self.dfdr.donor = self.dfdr.stylist = None
         return features, parts
 
     def _dfdr_losses(self, aux: AuxHead, parts: Parts, inputs: Inputs, batch: Batch) -> dict[str, Tensor]:
@@ -129,18 +134,21 @@ def _adversary_on_instances(adversary: Adversary, instances: Instances | None, d
     return {"loss_adv_instance": adversary(instances.vectors, domain_id[instances.row], weights, labels[group])}
 
 
-def donors(pair_id: Tensor, probability: float) -> Tensor | None:
-    """Draw, with a probability for each row, another row of the same pair; None if every row keeps its own.
+def donors(may: Tensor, probability: float) -> Tensor | None:
+    """Draw, with a probability for each row, another row that may give to it; None if every row keeps its own.
 
     Args:
-        pair_id: ``(B,)``.
-        probability: of taking another row's private part, where there is another row.
+        may: ``(B, B)`` bool, whether row j may give to row i.
+        probability: of taking from another row, where there is one that may give.
+
+    Returns:
+        ``(B,)`` int64 the giving rows; a row that takes nothing names itself.
     """
     if probability == 0:
         return None
-    chosen = torch.arange(len(pair_id), device=pair_id.device)
-    for row in torch.where(torch.rand(len(pair_id)) < probability)[0].tolist():
-        others = torch.where(pair_id == pair_id[row])[0]
+    chosen = torch.arange(len(may), device=may.device)
+    for row in torch.where(torch.rand(len(may)) < probability)[0].tolist():
+        others = torch.where(may[row])[0]
         others = others[others != row]
         if len(others):
             chosen[row] = others[int(torch.randint(len(others), ()))]
