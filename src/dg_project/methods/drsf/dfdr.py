@@ -67,8 +67,8 @@ class DFDR(nn.Module):
 
     Attributes:
         donor: ``(B,)`` row whose private part each row is reassembled with; None is its own.
-        stylist: ``(B,)`` row whose private part lends its style to what each row is reassembled with; a row that names
-            itself, or None, keeps it as it is.
+        stylist: ``(B,)`` row whose private part lends its style to what each row is reassembled with, which may be its
+            own; None leaves the style alone.
         parts: what the last pass in training mode made; None outside training.
     """
 
@@ -100,24 +100,10 @@ class DFDR(nn.Module):
         recalibration = self.recalibration(torch.cat([_pool(shared), _pool(private)], 1))[..., None, None]
         donated = private if self.donor is None else private[self.donor]
         if self.stylist is not None:
-            donated = restyle(donated, private, self.stylist)
+            donated = adain.recombine(private[self.stylist].detach(), donated)
         reassembled = shared + recalibration * donated
         self.parts = Parts(features, shared, private, reassembled) if self.training else None
         return reassembled
-
-
-def restyle(donated: Tensor, private: Tensor, stylist: Tensor) -> Tensor:
-    """Give rows the style of others: of every channel the mean and deviation over the positions, and nothing else.
-
-    So a row may borrow from any scene: where things are stays its own. The lender learns nothing from it.
-
-    Args:
-        donated: ``(B, C, H, W)``.
-        private: ``(B, C, H, W)`` that lend their style.
-        stylist: ``(B,)`` row that lends it; rows that name themselves stay as they are.
-    """
-    borrowed = (stylist != torch.arange(len(stylist), device=stylist.device))[:, None, None, None]
-    return torch.where(borrowed, adain.recombine(private[stylist].detach(), donated), donated)
 
 
 def _pool(features: Tensor) -> Tensor:
