@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
@@ -14,7 +15,7 @@ from dg_project.errors import ParameterError
 from dg_project.parameters import BackboneParams, DetectionParams
 from dg_project.tasks import build_task
 from dg_project.tasks.detection import Detector, PresenceHead, image_labels
-from dg_project.tasks.faster_rcnn import weighted_mean
+from dg_project.tasks.faster_rcnn import build_rpn, stride, weighted_mean
 
 CLASSES = ["bus", "car", "person"]
 BACKBONE = BackboneParams(name="test_efficientnet", weights=None, frozen_stages=0)
@@ -28,6 +29,26 @@ def detector() -> Detector:
     model = build_task("detection", BACKBONE, SIZES, CLASSES)
     assert isinstance(model, Detector)
     return model.train()
+
+
+@pytest.mark.parametrize(("side", "cells", "expected"), [
+    (192, 48, 4), (750, 188, 4), (1333, 334, 4), (750, 47, 16), (1333, 42, 32), (1333, 21, 64), (90, 3, 32),
+    (224, 16, 14),
+])
+def test_the_stride_is_that_of_the_convolutions(side: int, cells: int, expected: int) -> None:
+    assert stride(side, cells) == expected
+
+
+def test_anchors_reach_the_far_edge_and_are_exact() -> None:
+    image, maps = torch.zeros(1, 3, 750, 1333), [torch.zeros(1, 16, 188, 334), torch.zeros(1, 16, 12, 21)]
+    anchors = build_rpn(SIZES.model_copy(update={"anchor_sizes": [32, 512]})).anchor_generator
+    both = anchors(ImageList(image, [(750, 1333)]), maps)[0]
+    short = anchors(ImageList(image, [(750, 1333)]), [features.bfloat16() for features in maps])[0]
+    assert short.dtype == torch.float32
+    assert torch.equal(both, short)
+    centres = (both[:, :2] + both[:, 2:]) / 2
+    assert centres[:188 * 334 * 3].amax(0).tolist() == [333 * 4, 187 * 4]
+    assert centres[188 * 334 * 3:].amax(0).tolist() == [20 * 64, 11 * 64]
 
 
 def target(*boxes: tuple[float, ...], difficult: tuple[bool, ...] | None = None) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ torchvision's own.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, cast
 
 import torch
@@ -30,7 +31,7 @@ IGNORE = -1
 def build_rpn(params: DetectionParams) -> WeightedRPN:
     """Build the region proposal network: one anchor size per pyramid level, three aspect ratios."""
     sizes = tuple((size,) for size in params.anchor_sizes)
-    anchors = AnchorGenerator(sizes, (ASPECT_RATIOS,) * len(sizes))
+    anchors = Anchors(sizes, (ASPECT_RATIOS,) * len(sizes))
     return WeightedRPN(
         anchors, RPNHead(params.fpn_channels, len(ASPECT_RATIOS)), fg_iou_thresh=0.7, bg_iou_thresh=0.3,
         batch_size_per_image=params.anchors_per_image, positive_fraction=0.5,
@@ -63,6 +64,30 @@ def on_difficult(boxes: Tensor, target: dict[str, Tensor], threshold: float) -> 
     if not len(target["ignored"]):
         return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
     return box_iou(target["ignored"], boxes).amax(0) >= threshold
+
+
+def stride(side: int, cells: int) -> float:
+    """Return the pixels between two cells of a map: a power of two, rounded up, where that makes so many cells."""
+    power = 2.0 ** round(math.log2(side / cells))
+    return power if math.ceil(side / power) == cells else side / cells
+
+
+class Anchors(AnchorGenerator):
+    """torchvision's anchors, at the true strides and in float32.
+
+    Its own divide the image by the map without remainder, which is the stride only of an image that was padded to a
+    multiple of it; and in the format of the maps, where bfloat16 has no number between 1024 and 1032.
+    """
+
+    def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
+        """Return the anchors (n, 4) of every image, finest map first."""
+        height, width = image_list.tensors.shape[-2:]
+        grids = [list(features.shape[-2:]) for features in feature_maps]
+        device = feature_maps[0].device
+        strides = [[torch.tensor(stride(side, cells), device=device)
+                    for side, cells in zip((height, width), grid, strict=True)] for grid in grids]
+        self.set_cell_anchors(torch.float32, device)
+        return [torch.cat(self.grid_anchors(grids, strides))] * len(image_list.image_sizes)
 
 
 class WeightedRPN(RegionProposalNetwork):
