@@ -11,7 +11,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /
 RUN pip install --no-cache-dir uv
 
 WORKDIR /project
-COPY pyproject.toml requirements.lock README.md ./
+COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY src src
 # The lock's versions; torch's wheels for a backend have other hashes than those on PyPI.
 RUN uv pip install --system --no-cache --no-verify-hashes --torch-backend="${TORCH_BACKEND}" -c requirements.lock .
