@@ -11,6 +11,7 @@ model, the third what is gained outside of it. Painted images are kept in the wo
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from dg_project.evaluation.scorer import ALL, score_predictions
 from dg_project.evaluation.scorers import SCORERS
 from dg_project.methods.artifact import CARD
 from dg_project.parameters import Parameters, PseudoDomain
+from dg_project.pipelines.paths import ROOT_VARIABLE, locate_ldm
 from dg_project.scoring import predict
 from dg_project.settings import CONFIG_LOADER_ARGS
 from dg_project.training.device import resolve_device
@@ -92,7 +94,8 @@ def main() -> None:
     source, _ = read_domain(role="source", **configured(settings.data, root, settings.data.source))
     val = select(source, split="val").head(options.scenes)
 
-    ldm = settings.ldm.model_copy(update={"checkpoint": str(ROOT / settings.ldm.checkpoint)})
+    os.environ[ROOT_VARIABLE] = str(ROOT)
+    ldm = locate_ldm(settings.ldm)
     generator = Generator.from_params(ldm, device)
     ldm = generator.settled(ldm)
     work = place(ROOT / settings.workspace, "held_out", generator.fingerprint, image_settings(ldm), options.scenes)

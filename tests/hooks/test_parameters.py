@@ -14,6 +14,7 @@ from dg_project.errors import ParameterError
 from dg_project.methods import method_classes
 from dg_project.parameters import DataParams, GridParams, Parameters, Params, SynthesisParams, check_parameters
 from dg_project.parameters.grid import check_domains
+from dg_project.parameters.models import TASK_PARAMS
 from dg_project.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -39,6 +40,16 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("env", [path.name for path in CONF.iterdir() if path.name != "local" and path.is_dir()])
 def test_shipped_parameters_are_valid(env: str) -> None:
     check_parameters(raw(env), SCHEMAS, READER_OPTIONS)
+
+
+def test_an_environment_may_take_a_split_away() -> None:
+    data = check_parameters(raw("diverse_weather"), SCHEMAS, READER_OPTIONS).data
+    assert data.splits_of(data.source) == {"train": "train", "test": "test"}
+
+
+@pytest.mark.parametrize("group", ["backbone", "training", *TASK_PARAMS])
+def test_every_parameter_of_these_groups_is_shown(group: str) -> None:
+    assert set(raw()[group]) == set(type(getattr(Parameters.model_validate(raw()), group)).model_fields)
 
 
 def test_the_parameters_of_the_data_show_their_defaults() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dg_project.errors import nearest
 from dg_project.parameters.base import Params
@@ -27,7 +27,8 @@ class DataParams(Params):
     targets: list[str] = Field(min_length=1, description="unseen domains, opened by evaluation only")
     classes: list[str] = Field(min_length=1, description="class names; their order gives the labels 1..C")
     splits: dict[str, str] = Field({"train": "train", "val": "val", "test": "test"},
-                                   description="our split name -> the data set's, or a share of it: train[:90%]")
+                                   description="our split name -> the data set's, or a share of it: train[:90%]; null "
+                                               "takes one away")
     target_split: str | None = Field(None, description="the data set's split that targets are scored on; None: as test")
     adapt_split: str | None = Field(None, description="the split of the targets whose images, never their labels, "
                                                        "methods that adapt (UDA) may open; None: no such images")
@@ -39,6 +40,11 @@ class DataParams(Params):
     expected_counts: dict[str, int] = Field({}, description="domain/split -> images it must list, or ingestion stops")
     max_train: int | None = Field(None, ge=1, description="use only the first n training images")
     on_bad_sample: Literal["stop", "skip"] = Field("stop", description="a broken image or label stops, or is counted")
+
+    @field_validator("splits", mode="before")
+    @classmethod
+    def _without_removed(cls, splits: Any) -> Any:
+        return {k: v for k, v in splits.items() if v is not None} if isinstance(splits, dict) else splits
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

@@ -1,4 +1,4 @@
-"""Models and manifests -> predictions, results. The only place where target images are opened."""
+"""Models and manifests -> predictions, results. The only place where target images are scored."""
 
 from __future__ import annotations
 
