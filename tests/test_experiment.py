@@ -81,6 +81,16 @@ def test_an_unknown_method_is_named(tiny_manifest: pd.DataFrame, tmp_path: Path)
         train_method("drfs", settings(), TrainingData(tiny_manifest, tmp_path), tmp_path)
 
 
+@pytest.mark.parametrize(("name", "change", "message"), [
+    ("domainfusion", {"training__accumulate": 3, "training__images_per_step": 4}, "set it to 2 or less"),
+    ("mode_f", {"training__precision": "float16"}, "use bfloat16"),
+])
+def test_what_a_method_cannot_do_with_stops_before_training(name: str, change: dict[str, Any], message: str,
+                                                            tiny_manifest: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=message):
+        train_method(name, settings(**change), TrainingData(tiny_manifest, tmp_path), tmp_path)
+
+
 def test_records_become_nested_numbers() -> None:
     records = pd.DataFrame([("mAP", "fog", 0.1), ("mAP", "night", 0.2), ("mAP@50", "fog", 0.3)],
                            columns=["metric", "domain", "value"])

@@ -17,7 +17,7 @@ from dg_project.errors import DataError, ParameterError, nearest
 from dg_project.methods import Method, method_classes
 from dg_project.methods.artifact import ModelSpec
 from dg_project.online import DOMAIN, SyntheticSets
-from dg_project.parameters import ClassificationParams, OnlineParams, Parameters, Task
+from dg_project.parameters import ClassificationParams, OnlineParams, Parameters, Task, TrainingParams
 from dg_project.rounds import Made, Rounds, made_before, open_ldm
 from dg_project.training.loop import NOT_SETTINGS
 from dg_project.training.selection import LEAVE_ONE_PSEUDO_OUT, SOURCE_VAL, leave_one_pseudo_out
@@ -30,9 +30,17 @@ logger = logging.getLogger(__name__)
 
 _DOMAINS = ("batches", "dataset", "dealing", "instances", "label_ids", "loading", "masks", "unlabelled", "views")
 _EVALUATION = ("classification", "detection", "matching", "scorer", "segmentation")
-CODE = ("backbones", "tasks", "training", "methods/base.py", *(f"domains/{name}.py" for name in _DOMAINS),
+CODE = ("backbones", "tasks", "training", "methods/base.py", "styles/adain.py",
+        *(f"domains/{name}.py" for name in _DOMAINS),
         *(f"evaluation/{name}.py" for name in _EVALUATION))
 """What decides how a model is trained and what it predicts, beside the method's own files."""
+
+
+def code_of(kind: type[Method]) -> str:
+    """Return a hash of the code that decides how a model of this method is trained and what it predicts."""
+    modules = [parent.__module__ for parent in kind.__mro__ if parent.__module__.startswith("dg_project.methods.")]
+    own = sorted({"methods/" + module.split(".")[2] for module in modules if module.split(".")[2] != "base"})
+    return code_hash(*CODE, *(name if (Path(__file__).parent / name).is_dir() else f"{name}.py" for name in own))
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,7 @@ class Plan:
 def plan_training(name: str, settings: Parameters, data: TrainingData, workspace: Path) -> Plan:
     """Return the plan of a training; arguments and errors are those of ``experiment.train_method``."""
     kind = method_class(name)
+    _check_training(kind, settings.training)
     data = _openable(kind, data)
     before = made_before(data.pseudo)
     settings, data = _hold_out(name, settings, data)
@@ -105,6 +114,18 @@ def plan_training(name: str, settings: Parameters, data: TrainingData, workspace
     asked += sets.identity if sets else []
     folder = place(workspace, "training", *determining(kind, spec, settings, data), *asked)
     return Plan(spec, settings, data, rounds, ldm, folder, workspace)
+
+
+def _check_training(kind: type[Method], params: TrainingParams) -> None:
+    """Refuse micro-batches and number formats that a method cannot do with."""
+    if kind.inner_gradients and params.precision == "float16":
+        raise ParameterError(f"training.precision: float16 loses the small gradients that '{kind.name}' takes within a "
+                             "step, where no scaling keeps them; use bfloat16")
+    sources = params.images_per_step // 2
+    if kind.batching == "halves" and params.accumulate > sources:
+        raise ParameterError(f"training.accumulate: {params.accumulate} micro-batches need a source image each, and "
+                             f"half of training.images_per_step {params.images_per_step} are source images; set it to "
+                             f"{sources} or less, or raise the other")
 
 
 def source_domains(source: pd.DataFrame) -> list[str]:
@@ -196,10 +217,7 @@ def determining(kind: type[Method], spec: ModelSpec, settings: Parameters, data:
     pairs = [] if pseudo is None else [manifest_fingerprint(pseudo), pseudo["source_image_id"].tolist()]
     pairs += [] if data.held_out is None else [manifest_fingerprint(data.held_out)]
     adapt = [] if data.adapt is None else [manifest_fingerprint(data.adapt)]
-    modules = [parent.__module__ for parent in kind.__mro__ if parent.__module__.startswith("dg_project.methods.")]
-    own_code = sorted({"methods/" + module.split(".")[2] for module in modules if module.split(".")[2] != "base"})
-    files = [name if (Path(__file__).parent / name).is_dir() else f"{name}.py" for name in own_code]
     opened = kind.determined_by(kind.Params.model_validate(spec.method_params))
     return [spec, opened, settings.seed, settings.training.model_dump(mode="json", exclude=NOT_SETTINGS),
             manifest_fingerprint(source), source["split"].tolist(), difficult, pairs, *adapt,
-            code_hash(*CODE, *files)]
+            code_of(kind)]

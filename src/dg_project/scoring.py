@@ -19,10 +19,10 @@ from dg_project.files import atomic_file, folder_hash
 from dg_project.methods import Method
 from dg_project.methods.artifact import count_weights, load_model, read_card
 from dg_project.parameters import LDMParams, Parameters
-from dg_project.plan import CODE, method_class, task_rows
+from dg_project.plan import code_of, method_class, task_rows
 from dg_project.rounds import hand_over, open_ldm
 from dg_project.training.device import resolve_device
-from dg_project.workspace import code_hash, place
+from dg_project.workspace import place
 
 
 def rows_of(model: Path, images: pd.DataFrame) -> pd.DataFrame:
@@ -58,9 +58,12 @@ def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, devi
 
 def predict_once(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> pd.DataFrame:
     """Return what ``predict`` returns, from the workspace where the same weights saw the same images before."""
-    asked = open_ldm(method_class(read_card(model)[0].method), "prediction", settings.ldm, settings.training.device)
+    kind = method_class(read_card(model)[0].method)
+    asked = open_ldm(kind, "prediction", settings.ldm, settings.training.device)
     more = [] if asked is None else [asked.fingerprint, settings.ldm]
-    folder = place(workspace, "predictions", folder_hash(model), manifest_fingerprint(images), code_hash(*CODE), *more)
+    # Of the images of a batch some methods learn together (adaodm.online).
+    folder = place(workspace, "predictions", folder_hash(model), manifest_fingerprint(images), code_of(kind),
+                   settings.evaluation.batch_size, *more)
     stored = folder / "found.parquet"
     if not stored.exists():
         found = predict(model, images, root, settings.evaluation.batch_size, settings.training.device, settings.ldm)

@@ -42,7 +42,7 @@ def same(one: Batch, other: Batch) -> bool:
             and torch.equal(one.weight, other.weight))
 
 
-@pytest.mark.parametrize("batching", ["source", "mixed", "paired"])
+@pytest.mark.parametrize("batching", ["source", "mixed", "paired", "halves"])
 def test_a_batch_is_a_function_of_seed_and_step_alone(source, pseudo, batching):
     def stream(seed):
         return BatchStream(source, pseudo, DOMAINS, batching, 6, seed, 0.5)
@@ -77,7 +77,7 @@ def test_mixed_batches_draw_source_and_kept_pseudo_images_equally_often(source, 
     assert set(seen.values()) == {2}
 
 
-@pytest.mark.parametrize("batching", ["mixed", "paired"])
+@pytest.mark.parametrize("batching", ["mixed", "paired", "halves"])
 def test_equal_pair_ids_share_boxes_and_flip(source, pseudo, batching):
     stream = BatchStream(source, pseudo, DOMAINS, batching, 12, 0, 0.5)
     flips = set()
@@ -182,7 +182,21 @@ def test_parts_are_the_batch_dealt_out_by_pair(source, pseudo):
         own, = stream.parts(3, Deal(2, process, 2))
         assert same(own.batch, parts[process].batch)
     assert len(stream.parts(3, Deal(5))) == 3, "three pairs fill three parts"
-    assert cut([7, 8, 7], 1) == [[0, 1, 2]], "the whole batch keeps its order"
+    assert cut([7, 8, 7], [True, False, False], 1) == [[0, 1, 2]], "the whole batch keeps its order"
+
+
+def test_every_part_gets_a_source_image_while_there_are_some():
+    pairs, source = [4, 4, 5, 6, 7, 8], [True, False, False, False, False, True]
+    assert cut(pairs, source, 2) == [[0, 1, 3], [2, 4, 5]]
+
+
+def test_halves_are_source_images_and_one_pseudo_image_of_each(source, pseudo):
+    stream = BatchStream(source, pseudo, DOMAINS, "halves", 6, 0, 0.5)
+    for step in range(8):
+        batch = stream.batch(step)
+        real, made = batch.pair_id[batch.domain_id == 0], batch.pair_id[batch.domain_id > 0]
+        assert sorted(real.tolist()) == sorted(made.tolist())
+        assert len(real) == 3
 
 
 def test_an_error_in_the_thread_reaches_the_trainer(source, tiny_streets, tiny_manifest):

@@ -13,6 +13,7 @@ import torch
 
 from dg_project.domains.batches import Batch, BatchStream
 from dg_project.domains.dataset import ManifestDataset
+from dg_project.domains.dealing import Deal
 from dg_project.domains.manifest import select
 from dg_project.domains.unlabelled import UnlabelledStream
 from dg_project.errors import CheckpointError, ParameterError
@@ -87,7 +88,9 @@ def stream(datasets: Datasets, name: str) -> BatchStream:
 def step_losses(method: Method, batch: Batch, seed: int = 0) -> dict[str, torch.Tensor]:
     method.begin_step()
     torch.manual_seed(seed)
-    return method.losses(batch, 0.0)
+    losses = method.losses(batch, 0.0)
+    method.end_step()
+    return losses
 
 
 def total(losses: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -143,6 +146,14 @@ def test_losses_are_finite_and_fall_in_every_task(name: str, task: Task, classes
         optimizer.step()
     # Not the last value alone: against an adversary single steps jump.
     assert fmean(values[-5:]) < 0.8 * values[0]
+
+
+@EVERY_TASK
+def test_losses_of_micro_batches_are_finite(name: str, task: Task, classes: list[str], datasets: Datasets) -> None:
+    method, batches = build_method(spec(name, classes, task)).train(), stream(datasets, name)
+    for step in range(2):
+        for part in batches.parts(step, Deal(2)):
+            assert all(value.isfinite() for value in step_losses(method, part.batch).values())
 
 
 def test_every_trainable_parameter_is_in_one_group(name: str, tiny_classes: list[str]) -> None:

@@ -55,7 +55,7 @@ class Stream:
             pairs = torch.tensor([0, 0, 0, 1, 2, 3, 3, 4])
             batch = Batch(list(images), [{}] * 8, torch.zeros(8, dtype=torch.long), pairs, torch.ones(8))
             yield step, [Part(number, len(rows) / 8, batch.rows(torch.tensor(rows)))
-                         for number, rows in deal.mine(pairs.tolist())]
+                         for number, rows in deal.mine(pairs.tolist(), [True] * len(pairs))]
 
 
 def params(**changes: Any) -> TrainingParams:

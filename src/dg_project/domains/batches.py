@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from dg_project.domains.dataset import ManifestDataset
 from dg_project.domains.dealing import WHOLE, Deal
 from dg_project.errors import DataError, ParameterError
 
-Batching = Literal["source", "mixed", "paired"]
+Batching = Literal["source", "mixed", "paired", "halves"]
 Item = tuple[int, int]
 """(0 for the source data set or 1 for the pseudo one, index in it)."""
 
@@ -87,7 +87,8 @@ class BatchStream:
 
     ``source`` draws source images; ``mixed`` draws from source and kept pseudo images, each equally likely; ``paired``
     draws ``pairs`` source images together with up to ``partners`` of their own kept pseudo images, and the rest of the
-    batch as ``mixed`` does: pairs show one scene twice, and a step should see many scenes. Images come in random epochs
+    batch as ``mixed`` does: pairs show one scene twice, and a step should see many scenes. ``halves`` pairs them all:
+    half of a batch are source images, the other half one pseudo image of each. Images come in random epochs
     (every image once), and the domains of a pair rotate at random. A flip is shared by all rows of one ``pair_id``.
     Where ``source`` draws from several source domains, a step sees equally many images of each, in epochs of their own.
 
@@ -112,14 +113,15 @@ class BatchStream:
     def __init__(self, source: ManifestDataset, pseudo: ManifestDataset | None, domains: list[str],
                  batching: Batching, images_per_step: int, seed: int, flip: float,
                  adapt: Callable[[int, int, int], Batch] | None = None, pairs: int = 1, partners: int = 1) -> None:
-        if batching not in ("source", "mixed", "paired"):
-            raise ParameterError(f"unknown batching '{batching}'; use source, mixed or paired")
+        if batching not in get_args(Batching):
+            raise ParameterError(f"unknown batching '{batching}'; use one of {', '.join(get_args(Batching))}")
         if not len(source):
             raise DataError("there is no source training image; check the training split and the data root")
         self.source, self.pseudo, self.domains = source, pseudo, list(domains)
         self.batching, self.images_per_step, self.seed, self.flip = batching, images_per_step, seed, flip
         self.adapt = adapt
-        self.pairs, self.partners = pairs, partners
+        self.in_pairs = batching in ("paired", "halves")
+        self.pairs, self.partners = (images_per_step // 2, 1) if batching == "halves" else (pairs, partners)
         self._domain_ids, self._pair_ids = self._ids()
         self._partners = self._kept_partners()
         self._pools = self._pools_by_batching()
@@ -132,11 +134,11 @@ class BatchStream:
     def parts(self, step: int, deal: Deal = WHOLE) -> list[Part]:
         """Return the parts of a step's batch that are this process's; images of other parts are never opened."""
         rng = np.random.default_rng([self.seed, 1, step])
-        items = self._paired_items(step, rng) if self.batching == "paired" else self._draw_equally(step)
+        items = self._paired_items(step, rng) if self.in_pairs else self._draw_equally(step)
         pairs = [self._pair_ids[kind][index] for kind, index in items]
         flipped = {pair: rng.random() < self.flip for pair in dict.fromkeys(pairs)}
         parts = [Part(number, len(rows) / len(items), self._load([(*items[row], flipped[pairs[row]]) for row in rows]))
-                 for number, rows in deal.mine(pairs)]
+                 for number, rows in deal.mine(pairs, [kind == 0 for kind, _ in items])]
         if self.adapt is not None:
             for part in parts:
                 part.batch.adapt = self.adapt(step, part.number, deal.parts)
@@ -214,12 +216,12 @@ class BatchStream:
         return domain_ids, pair_ids
 
     def _pools_by_batching(self) -> list[list[Item]]:
-        """What is drawn from: a pool per source domain, or everything; then the anchors of ``paired`` batches."""
+        """What is drawn from: a pool per source domain, or everything; then the source images that pairs begin with."""
         if self.batching != "source":
             everything = [*((0, i) for i in range(len(self.source))),
                           *((1, i) for partners in self._partners for i in partners)]
             anchors = [(0, i) for i, partners in enumerate(self._partners) if partners]
-            return [everything, anchors or everything[:len(self.source)]][: 1 + (self.batching == "paired")]
+            return [everything, anchors or everything[:len(self.source)]][: 1 + self.in_pairs]
         pools: dict[int, list[Item]] = {}
         for i, domain in enumerate(self._domain_ids[0]):
             pools.setdefault(domain, []).append((0, i))

@@ -17,13 +17,14 @@ class Deal:
     process: int = 0
     processes: int = 1
 
-    def mine(self, pairs: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+    def mine(self, pairs: Sequence[int], source: Sequence[bool]) -> Iterator[tuple[int, list[int]]]:
         """Yield the number and the rows of this process's parts, leaving out those that are empty.
 
         Args:
             pairs: the pair that each row of the batch belongs to.
+            source: whether each row is a source image.
         """
-        for number, rows in enumerate(cut(pairs, self.parts)):
+        for number, rows in enumerate(cut(pairs, source, self.parts)):
             if rows and number % self.processes == self.process:
                 yield number, rows
 
@@ -31,15 +32,16 @@ class Deal:
 WHOLE = Deal()
 
 
-def cut(pairs: Sequence[int], parts: int) -> list[list[int]]:
+def cut(pairs: Sequence[int], source: Sequence[bool], parts: int) -> list[list[int]]:
     """Return the rows of every part, in their order: rows of one pair stay together.
 
-    Each pair goes to the part with the fewest rows so far. With fewer pairs than parts, the last parts are empty.
+    Each pair goes to the part with the fewest rows so far, those with a source image first: losses may need one in
+    every part. With fewer pairs than parts, the last parts are empty.
     """
     groups: dict[int, list[int]] = {}
     for row, pair in enumerate(pairs):
         groups.setdefault(pair, []).append(row)
     rows: list[list[int]] = [[] for _ in range(parts)]
-    for group in groups.values():
+    for group in sorted(groups.values(), key=lambda group: not any(source[row] for row in group)):
         min(rows, key=len).extend(group)
     return [sorted(part) for part in rows]

@@ -23,9 +23,11 @@ class Method(Learner):
 
     Attributes:
         name: how parameters, pipelines and results call it.
-        batching: which images a step sees: ``source``, ``mixed`` or ``paired`` (see ``BatchStream``).
+        batching: which images a step sees: ``source``, ``mixed``, ``paired`` or ``halves``; see
+            ``BatchStream``.
         Params: its own parameters, under the top-level key of its name.
         tasks: what it is made for.
+        inner_gradients: its losses hold gradients that it took itself, at steps within the step.
         adapts: a step also sees unlabelled target images (``Batch.adapt``): the method does UDA, not DG.
 
     Args:
@@ -39,6 +41,7 @@ class Method(Learner):
     batching: ClassVar[Batching]
     Params: ClassVar[type[parameters.Params]]
     tasks: ClassVar[tuple[parameters.Task, ...]] = get_args(parameters.Task)
+    inner_gradients: ClassVar[bool] = False
     adapts: ClassVar[bool] = False
     training_only: ClassVar[tuple[str, ...]] = ()
     """Names of the submodules that only training needs."""

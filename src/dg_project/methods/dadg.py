@@ -62,6 +62,7 @@ class DADG(ERM):
     """
 
     name: ClassVar[str] = "dadg"
+    inner_gradients: ClassVar[bool] = True
     Params: ClassVar[type[Params]] = DADGParams
     tasks: ClassVar[tuple[Task, ...]] = ("classification",)
     training_only: ClassVar[tuple[str, ...]] = ("discriminator",)

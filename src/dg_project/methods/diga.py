@@ -60,7 +60,7 @@ class DiGACrossDoMix(DiGAWarmUp):
     """The warm-up, where half of the classes in v keep the strong view and the rest is from a pseudo image of x."""
 
     name: ClassVar[str] = "diga_crossdomix"
-    batching: ClassVar[Batching] = "paired"
+    batching: ClassVar[Batching] = "halves"
 
     def views(self, batch: Batch, source: Inputs, beta: float) -> Tensor:
         """Return the mixed views; those of images without a pseudo image in the batch are strong views."""
@@ -80,9 +80,8 @@ class DiGA(DiGACrossDoMix):
         super().__init__(model, params, domains)
         self.self_training = SelfTraining(self.predictor(), params.self_training)
 
-    def begin_step(self) -> None:
-        """Let the teacher and the centroids follow."""
-        super().begin_step()
+    def end_step(self) -> None:
+        """Let the centroids follow."""
         self.self_training.consensus.centroids.commit()
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:

@@ -39,7 +39,7 @@ class DomainFusion(Method, LDMUser):
     """
 
     name: ClassVar[str] = "domainfusion"
-    batching: ClassVar[Batching] = "paired"
+    batching: ClassVar[Batching] = "halves"
     asks: ClassVar[Literal["training", "prediction"]] = "training"
     Params: ClassVar[type[OnlineParams]] = DomainFusionParams
     params: DomainFusionParams

@@ -48,7 +48,8 @@ def mix_amplitudes(images: Tensor, bank: Tensor, weights: Tensor) -> Tensor:
         weights: ``(N, M)``, rows sum to 1.
     """
     spectrum = torch.fft.rfft2(images)
-    mixed = torch.einsum("nm,nmchw->nchw", weights, spectrum.abs()[bank])
+    with torch.autocast(images.device.type, enabled=False):  # torch.polar wants both in one format
+        mixed = torch.einsum("nm,nmchw->nchw", weights, spectrum.abs()[bank])
     return torch.fft.irfft2(torch.polar(mixed, spectrum.angle()), s=(images.shape[-2], images.shape[-1]))
 
 
@@ -58,8 +59,9 @@ def mix_statistics(images: Tensor, bank: Tensor, weights: Tensor) -> Tensor:
     Arguments as those of ``mix_amplitudes``.
     """
     mean, deviation = images.mean((2, 3)), (images.var((2, 3)) + 1e-5).sqrt()
-    mixed_mean, mixed_deviation = (torch.einsum("nm,nmc->nc", weights, part[bank])[..., None, None]
-                                   for part in (mean, deviation))
+    with torch.autocast(images.device.type, enabled=False):
+        mixed_mean, mixed_deviation = (torch.einsum("nm,nmc->nc", weights, part[bank])[..., None, None]
+                                       for part in (mean, deviation))
     return (images - mean[..., None, None]) / deviation[..., None, None] * mixed_deviation + mixed_mean
 
 
@@ -67,6 +69,7 @@ class MODE(Method):
     """``L = (1 - beta) L_task(x) + beta L_task(x^)``, ``x^`` the hardest mixture, found in evaluation mode."""
 
     batching: ClassVar[Batching] = "source"
+    inner_gradients: ClassVar[bool] = True
     Params: ClassVar[type[Params]] = MODEParams
     params: MODEParams
 

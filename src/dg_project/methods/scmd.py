@@ -70,7 +70,8 @@ def cross_modality_logits(projected: Tensor, texts: Tensor, log_scale: Tensor) -
         texts: unit vectors (C, D).
         log_scale: s, at most ln 100.
     """
-    return (log_scale.clamp(0, LOG_SCALE_MAX).exp() * F.normalize(projected, dim=1) @ texts.T).float()
+    with torch.autocast(projected.device.type, enabled=False):  # scaled cosines would lose their last digits
+        return log_scale.clamp(0, LOG_SCALE_MAX).exp() * F.normalize(projected.float(), dim=1) @ texts.T
 
 
 class SCMD(ERM):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 
@@ -31,4 +32,5 @@ class Teacher(ABC):
 
     def logits(self, embedded: Tensor, texts: Tensor) -> Tensor:
         """Return class logits (N, C) of embedded images (N, D) and class sentences (C, D)."""
-        return self.scale * embedded @ texts.T
+        with torch.autocast(embedded.device.type, enabled=False):  # scaled cosines would lose their last digits
+            return self.scale * embedded @ texts.T

@@ -42,7 +42,8 @@ def class_means(features: Tensor, labels: Tensor, n_classes: int, least: int) ->
     """
     one_hot = (labels.flatten(1)[:, None] == torch.arange(n_classes, device=labels.device)[:, None]).float()
     pixels = one_hot.sum(2)
-    sums = one_hot @ features.float().flatten(2).transpose(1, 2)
+    with torch.autocast(features.device.type, enabled=False):  # sums over a map outgrow a short format
+        sums = one_hot @ features.float().flatten(2).transpose(1, 2)
     return sums / pixels.clamp(min=1)[..., None], pixels >= least
 
 

@@ -22,6 +22,9 @@ class Learner(nn.Module, ABC):
     def begin_step(self) -> None:
         """Get ready for a step: called once before its losses, in every process, with the weights of the last step."""
 
+    def end_step(self) -> None:
+        """Take in what a step gathered: called once after it, in every process, before any checkpoint is written."""
+
     @abstractmethod
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return scalars: ``loss_*`` are summed and minimised, ``log_*`` are only recorded.

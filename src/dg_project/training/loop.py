@@ -143,6 +143,7 @@ class _Run:
         self.crew.sum_gradients(self.weights)
         self.crew.mean_statistics(self.learner)
         self.precision.step(self.optimizer, self.weights, self.params.grad_clip)
+        self.learner.end_step()
         self.average.update(step)
         self.progress.step = step + 1
         row = {"step": float(step + 1), **values, "lr": lr}
@@ -154,7 +155,10 @@ class _Run:
         seed_step(self.seed, step, part.number)
         with self.precision.autocast():
             losses = self.learner.losses(part.batch.to(self.device), step / self.params.max_steps)
-        total = torch.stack([value.float() for name, value in losses.items() if name.startswith("loss_")]).sum()
+        taught = [value.float() for name, value in losses.items() if name.startswith("loss_")]
+        if not taught:  # no row of this part is one that the method learns from
+            return {"loss": 0.0}
+        total = torch.stack(taught).sum()
         self.precision.backward(part.share * total)
         values = torch.stack([total.detach(), *(value.detach().to(total) for value in losses.values())]).tolist()
         return {name: part.share * value for name, value in zip(["loss", *losses], values, strict=True)}

@@ -59,6 +59,13 @@ def test_only_the_source_enters_the_task_loss_unless_asked(on_pseudo: bool) -> N
     assert not torch.equal(before["loss_adv_image"], after["loss_adv_image"])
 
 
+def test_pseudo_images_alone_teach_no_task_and_break_nothing() -> None:
+    alone = batch().rows(batch().domain_id > 0)
+    of = losses(drsf(task_on_pseudo=False, task_on_fused=False), alone)
+    assert "loss_class" not in of
+    assert all(value.isfinite() for value in of.values())
+
+
 def test_lambdas_scale_their_losses() -> None:
     plain, scaled = losses(drsf(lambda_align=0.1), batch()), losses(drsf(lambda_align=0.3, lambda_rea=0.05), batch())
     torch.testing.assert_close(scaled["loss_align"], 3 * plain["loss_align"])

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dg_project.domains.batches import Batch
+from dg_project.domains.batches import Batch, Batching
 from dg_project.methods.drsf.dfdr import DFDR
 from dg_project.methods.drsf.method import DRSF, DRSFParams
 from dg_project.methods.drsf.uda import DRSFUDA
@@ -33,6 +33,7 @@ class DRSFDiGA(DRSFUDA):
     """
 
     name: ClassVar[str] = "drsf_diga"
+    batching: ClassVar[Batching] = "halves"
     tasks: ClassVar[tuple[Task, ...]] = ("segmentation",)
     Params: ClassVar[type[Params]] = DRSFDiGAParams
     training_only: ClassVar[tuple[str, ...]] = (*DRSF.training_only, "distillation", "self_training")
@@ -45,8 +46,11 @@ class DRSFDiGA(DRSFUDA):
         self.self_training = SelfTraining(self.predictor(), params.self_training)
 
     def begin_step(self) -> None:
-        """Let the teacher and the centroids follow."""
+        """Let the teacher follow."""
         self.distillation.teacher.update(self.predictor())
+
+    def end_step(self) -> None:
+        """Let the centroids follow."""
         self.self_training.consensus.centroids.commit()
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:

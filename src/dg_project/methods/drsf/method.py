@@ -86,7 +86,8 @@ class DRSF(Method):
             maps = {name: torch.cat([value, fused_maps[name]]) for name, value in maps.items()}
             rows = torch.cat([rows, (mix > 0).int().argmax(1)])  # any row of the pair: all have the same labels
             weight = torch.cat([weight, mix @ batch.weight])
-        losses |= self.model.losses(maps, inputs.rows(rows), weight)
+        if len(rows):  # a micro-batch may hold pseudo images alone
+            losses |= self.model.losses(maps, inputs.rows(rows), weight)
         if parts is not None and self.aux is not None:
             losses |= self._dfdr_losses(self.aux, parts, inputs, batch)
         if self.image_adversary is not None:

@@ -56,10 +56,15 @@ class DRSFUDA(DRSF):
         return rows[batch.domain_id[rows] < len(self.domains) - 1]
 
     def image_mix(self, batch: Batch, pairs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Mix over all domains: every target row takes part in the mixture of a source image drawn at random."""
+        """Mix over all domains: every target row takes part in the mixture of a source image drawn at random.
+
+        Each takes another source image while there are enough: a mixture holds one row of a domain.
+        """
         adapt = batch.domain_id == len(self.domains) - 1
         places, together = batch.pair_id[~adapt].unique(), batch.pair_id.clone()
-        together[adapt] = places[torch.randint(len(places), (int(adapt.sum()),)).to(places.device)]
+        rows = int(adapt.sum())
+        drawn = torch.cat([torch.randperm(len(places)) for _ in range(-(-rows // len(places)))])[:rows]
+        together[adapt] = places[drawn.to(places.device)]
         return mixing_weights(together, batch.domain_id, len(self.domains), self.params.alpha)
 
     def _dfdr_losses(self, aux: AuxHead, parts: Parts, inputs: Inputs, batch: Batch) -> dict[str, Tensor]:
