@@ -111,13 +111,12 @@ def _pool(features: Tensor) -> Tensor:
     return features.mean((2, 3))
 
 
-def align_loss(shared: Tensor, private: Tensor, pair_id: Tensor, domain_id: Tensor, gamma: float = 0.1,
-               valid: Tensor | None = None) -> Tensor:
+def align_loss(shared: Tensor, private: Tensor, pair_id: Tensor, domain_id: Tensor, gamma: float = 0.1) -> Tensor:
     """Pull the shared parts of a pair together, and shared and private parts of one image apart.
 
     ``1/K sum_k ||n(F_sha^s) - n(F_sha^k)||^2 + gamma mean cos^2(GAP F_sha, GAP F_pri)``, n dividing by the L2 norm over
     the channels of a position. The first term is the mean over the pseudo rows of the batch: positions of the same
-    place in the source image (mean over the valid ones) where that is in the batch, else globally pooled features
+    place in the source image where that is in the batch, else globally pooled features
     against the mean of the source rows.
 
     Args:
@@ -126,7 +125,6 @@ def align_loss(shared: Tensor, private: Tensor, pair_id: Tensor, domain_id: Tens
         pair_id: ``(B,)`` equal for rows of the same geometry.
         domain_id: ``(B,)`` 0 is the source.
         gamma: weight of the second term.
-        valid: ``(B, 1, H, W)`` 1 where an image is to be compared; None is everywhere.
     """
     cosine = F.cosine_similarity(_pool(shared), _pool(private), dim=1)
     loss = gamma * cosine.square().mean()
@@ -135,19 +133,15 @@ def align_loss(shared: Tensor, private: Tensor, pair_id: Tensor, domain_id: Tens
         return loss
     same = pair_id[pseudo, None] == pair_id[source]
     paired, partner = same.any(1), source[same.int().argmax(1)]
-    distance = torch.cat([_position_distance(shared, partner[paired], pseudo[paired], valid),
+    distance = torch.cat([_position_distance(shared, partner[paired], pseudo[paired]),
                           _pooled_distance(shared, source, pseudo[~paired])])
     return loss + distance.mean()
 
 
-def _position_distance(shared: Tensor, source: Tensor, pseudo: Tensor, valid: Tensor | None) -> Tensor:
+def _position_distance(shared: Tensor, source: Tensor, pseudo: Tensor) -> Tensor:
     """Return the mean squared distance over the positions of each pair (P,)."""
     unit = F.normalize(shared, dim=1)
-    distance = (unit[source] - unit[pseudo]).square().sum(1)
-    if valid is None:
-        return distance.mean((1, 2))
-    mask = (valid[source] * valid[pseudo])[:, 0]
-    return (distance * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)
+    return (unit[source] - unit[pseudo]).square().sum(1).mean((1, 2))
 
 
 def _pooled_distance(shared: Tensor, source: Tensor, pseudo: Tensor) -> Tensor:
