@@ -16,6 +16,7 @@ from dg_project.plan import (
     Plan,
     TrainingData,
     as_seen,
+    check_training,
     determining,
     method_class,
     model_spec,
@@ -55,6 +56,7 @@ class Course:
                  *inputs: Any) -> None:
         kind = method_class(name)
         _check_parts(kind, settings)
+        check_training(kind, settings.training)
         self.settings = settings
         self.spec = model_spec(kind, settings, [*source_domains(source.source), *domains])
         seen = as_seen(source, self.spec, settings.sampling.gate.min_visibility)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dg_project.domains.dataset import ManifestDataset, chunks
+from dg_project.domains.dataset import ManifestDataset, chunks, target_to
 from dg_project.errors import ParameterError
 from dg_project.methods.artifact import load_model
 from dg_project.tasks.segmentation import IGNORE, Segmenter, input_masks
@@ -62,7 +62,7 @@ def label_quality(model: Path, unlabelled: pd.DataFrame, labelled: pd.DataFrame,
     agreed, ranked, sure, total = (np.zeros(2, np.int64), np.zeros((2, BINS), np.int64), np.zeros(2, np.int64), 0)
     compared = ManifestDataset(labelled, root, parts=task.parts, cache=False)
     for chunk in chunks(compared, batch_size, where, "label quality"):
-        inputs = task.prepare(chunk.images, chunk.targets)
+        inputs = task.prepare(chunk.images, [target_to(target, where) for target in chunk.targets])
         truth = input_masks(inputs)
         known = truth != IGNORE
         labels = consensus.label(task, inputs.images)

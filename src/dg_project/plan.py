@@ -100,7 +100,7 @@ class Plan:
 def plan_training(name: str, settings: Parameters, data: TrainingData, workspace: Path) -> Plan:
     """Return the plan of a training; arguments and errors are those of ``experiment.train_method``."""
     kind = method_class(name)
-    _check_training(kind, settings.training)
+    check_training(kind, settings.training)
     data = _openable(kind, data)
     before = made_before(data.pseudo)
     settings, data = _hold_out(name, settings, data)
@@ -116,7 +116,7 @@ def plan_training(name: str, settings: Parameters, data: TrainingData, workspace
     return Plan(spec, settings, data, rounds, ldm, folder, workspace)
 
 
-def _check_training(kind: type[Method], params: TrainingParams) -> None:
+def check_training(kind: type[Method], params: TrainingParams) -> None:
     """Refuse micro-batches and number formats that a method cannot do with."""
     if kind.inner_gradients and params.precision == "float16":
         raise ParameterError(f"training.precision: float16 loses the small gradients that '{kind.name}' takes within a "

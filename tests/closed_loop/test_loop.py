@@ -11,6 +11,7 @@ from test_experiment import settings
 
 from dg_project.closed_loop import loop as module
 from dg_project.closed_loop.loop import run_closed_loop
+from dg_project.course import Course
 from dg_project.diffusion.generator import Generator
 from dg_project.domains.manifest import COLUMNS, PSEUDO_COLUMNS, SAMPLED_COLUMNS
 from dg_project.errors import DataError, ParameterError
@@ -107,3 +108,9 @@ def test_what_cannot_work_is_refused_before_an_image_is_made(
     with pytest.raises(error, match=message):
         run_closed_loop(method, chosen(**changes), data, generator, tmp_path / "work")
     assert not list(tmp_path.glob("work/**/*.png"))
+
+
+def test_a_course_refuses_what_any_training_refuses(source: TrainingData, tmp_path: Path) -> None:
+    params = chosen(task="classification", training__precision="float16")
+    with pytest.raises(ParameterError, match="use bfloat16"):
+        Course("dadg_pseudo", params, source, ["night"], tmp_path)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dg_project.domains.dataset import ManifestDataset
+from dg_project.domains.dataset import ManifestDataset, target_to
 from dg_project.domains.dealing import WHOLE, Deal
 from dg_project.errors import DataError, ParameterError
 
@@ -50,8 +50,7 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Self:
         """Return the batch with every tensor on ``device``."""
-        targets = [{key: value.to(device) if isinstance(value, Tensor) else value for key, value in target.items()}
-                   for target in self.targets]
+        targets = [target_to(target, device) for target in self.targets]
         return type(self)([image.to(device) for image in self.images], targets, self.domain_id.to(device),
                           self.pair_id.to(device), self.weight.to(device), self.adapt and self.adapt.to(device))
 

@@ -82,13 +82,18 @@ class ManifestDataset(torch.utils.data.Dataset[tuple[Tensor, dict[str, Any]]]):
         return image[:, y0:y1, x0:x1].clone(), target | cut
 
 
+def target_to(target: dict[str, Any], device: str | torch.device) -> dict[str, Any]:
+    """Return a target with every tensor of it on ``device``."""
+    return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in target.items()}
+
+
 class Chunk(NamedTuple):
     """Some consecutive rows of a data set.
 
     Attributes:
         rows: their numbers.
         images: float32 tensors (3, H, W) in 0..1.
-        targets: see ``ManifestDataset``.
+        targets: see ``ManifestDataset``, where they were.
     """
 
     rows: range
@@ -97,14 +102,13 @@ class Chunk(NamedTuple):
 
 
 def chunks(dataset: ManifestDataset, size: int, device: str | torch.device, name: str) -> Iterator[Chunk]:
-    """Yield all rows in order, ``size`` at a time, on ``device``; ``name`` stands at the progress bar."""
+    """Yield all rows in order, ``size`` at a time, images on ``device``; ``name`` stands at the progress bar."""
     with tqdm(total=len(dataset), desc=name, unit="image", leave=False) as bar:
         for start in range(0, len(dataset), size):
             rows = range(start, min(start + size, len(dataset)))
             samples = [dataset[i] for i in rows]
             yield Chunk(rows, [image.to(device).float() / 255 for image, _ in samples],
-                        [{key: value.to(device) if isinstance(value, Tensor) else value
-                          for key, value in target.items()} for _, target in samples])
+                        [target for _, target in samples])
             bar.update(len(rows))
 
 

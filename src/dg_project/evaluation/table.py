@@ -100,7 +100,7 @@ def display_scores(table: pd.DataFrame, baseline: str = "erm") -> pd.DataFrame:
         shown[domain.replace("_", " ")] = [_percent(r[domain], r[f"{domain}_high"]) for _, r in table.iterrows()]
     for prefix, name in _references(table, baseline).items():
         shown[f"gain over {name}"] = [_gain(row, prefix) for _, row in table.iterrows()]
-        shown[f"p, {name}"] = table[f"{prefix}_p_t"].map(_p_value)
+        shown[f"p, {name}"] = table[f"{prefix}_p_t"].map(p_value)
     shown["seeds"] = table["n_seeds"].astype(str)
     shown["selected by"] = table["selection"]
     return _marked(shown, table)
@@ -157,7 +157,8 @@ def _number(spec: str) -> Callable[[float], str]:
     return lambda value: "–" if pd.isna(value) else format(value, spec)
 
 
-def _p_value(value: float) -> str:
+def p_value(value: float) -> str:
+    """Return a p-value as tables and charts write it."""
     return "<0.001" if value < 0.001 else _number(".3f")(value)
 
 

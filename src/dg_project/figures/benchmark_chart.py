@@ -7,6 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dg_project.evaluation.records import UNSEEN_MEAN
+from dg_project.evaluation.table import p_value
 from dg_project.figures.style import (
     INK,
     MUTED,
@@ -18,8 +20,6 @@ from dg_project.figures.style import (
     new_figure,
     readable,
 )
-
-UNSEEN_MEAN = "unseen_mean"
 
 
 def benchmark_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "mAP@50", baseline: str = "erm",
@@ -86,18 +86,13 @@ def _gains(axes: Axes, table: pd.DataFrame, rows: pd.DataFrame, baseline: str) -
         gain, low, high = (100 * float(row[name]) for name in ("gain", "gain_low", "gain_high"))
         axes.errorbar([gain], [k], xerr=np.nan_to_num([[gain - low], [high - gain]]), fmt="o", markersize=5,
                       color=colours[str(method)], elinewidth=1.3, capsize=2.5)
-        label = f"{gain:+.1f}{_p_value(float(row['gain_p_t']))}"
-        axes.annotate(label, (gain, k), (0, 7), textcoords="offset points", ha="center", fontsize=7.5, color=INK)
+        p = float(row["gain_p_t"])
+        tested = "" if np.isnan(p) else f", p = {p_value(p)}".replace("= <", "< ")
+        axes.annotate(f"{gain:+.1f}{tested}", (gain, k), (0, 7), textcoords="offset points", ha="center", fontsize=7.5,
+                      color=INK)
     axes.axvline(0, color=MUTED, linewidth=0.9)
     axes.set_yticks(range(len(table)), [method_label(str(name)) for name in table.index])
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(f"gain over {method_label(baseline)},\nunseen mean (percentage points)")
     axes.grid(axis="x")
-
-
-def _p_value(p: float) -> str:
-    """Return what stands behind a gain; nothing where there is no test."""
-    if np.isnan(p):
-        return ""
-    return f", p = {p:.3f}" if p >= 0.001 else ", p < 0.001"

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dg_project.evaluation.records import UNSEEN_MEAN
 from dg_project.figures.style import (
     INK,
     MUTED,
@@ -18,8 +19,6 @@ from dg_project.figures.style import (
     new_figure,
     readable,
 )
-
-UNSEEN_MEAN = "unseen_mean"
 
 
 def domain_chart(intervals: pd.DataFrame, differences: pd.DataFrame, *, metric: str = "mAP@50", source: str,

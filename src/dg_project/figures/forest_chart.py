@@ -9,9 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dg_project.evaluation.records import UNSEEN_MEAN
 from dg_project.figures.style import INK, MUTED, headline, look, method_colours, method_label, n_range, new_figure
-
-UNSEEN_MEAN = "unseen_mean"
 
 
 def forest_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "mAP@50", baseline: str = "erm",

@@ -14,9 +14,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
+from dg_project.evaluation.records import UNSEEN_MEAN
 from dg_project.figures.style import DPI, method_label, readable
 
-UNSEEN_MEAN = "unseen_mean"
 MAX_WIDTH = 1800
 """Pixels; wider pictures are scaled down so that the file stays light enough for a phone."""
 CHART_COLOURS = 30_000

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dg_project.methods.drsf.dfdr import DFDR, align_loss, channel_entropy, ranking_loss
+from dg_project.methods.drsf.dfdr import DFDR, Parts, align_loss, channel_entropy, ranking_loss
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -59,28 +59,31 @@ def test_it_starts_near_the_identity_and_is_it_where_r_is_one() -> None:
     torch.testing.assert_close(module(features), features)
 
 
-def test_a_donor_gives_its_private_part() -> None:
+def with_lenders(name: str) -> tuple[Tensor, Tensor, Parts, Tensor]:
+    """Return what DFDR makes of three rows by themselves, and as the attribute ``name`` lends row 2 to 0 and 0 to 2.
+
+    Then its parts, and r ``(3, C, 1, 1)``.
+    """
     features = random(3, 8, 4, 5)
     module = DFDR(8).train()
     own = module(features)
-    module.donor = torch.tensor([2, 1, 0])
-    crossed, parts = module(features), module.parts
+    setattr(module, name, torch.tensor([2, 1, 0]))
+    lent, parts = module(features), module.parts
     assert parts is not None
-    torch.testing.assert_close(crossed[1], own[1])
     r = module.recalibration(torch.cat([parts.shared.mean((2, 3)), parts.private.mean((2, 3))], 1))[..., None, None]
+    return own, lent, parts, r
+
+
+def test_a_donor_gives_its_private_part() -> None:
+    own, crossed, parts, r = with_lenders("donor")
+    torch.testing.assert_close(crossed[1], own[1])
     torch.testing.assert_close(crossed[0], parts.shared[0] + r[0] * parts.private[2])
 
 
 def test_a_stylist_gives_mean_and_deviation_and_nothing_else() -> None:
-    features = random(3, 8, 4, 5)
-    module = DFDR(8).train()
-    own = module(features)
-    module.stylist = torch.tensor([2, 1, 0])
-    restyled, parts = module(features), module.parts
-    assert parts is not None
+    own, restyled, parts, r = with_lenders("stylist")
     torch.testing.assert_close(restyled[1], own[1])
-    r = module.recalibration(torch.cat([parts.shared.mean((2, 3)), parts.private.mean((2, 3))], 1))
-    borrowed = (restyled[0] - parts.shared[0]) / r[0, :, None, None]
+    borrowed = (restyled[0] - parts.shared[0]) / r[0]
     for channel, lender, mine in zip(borrowed, parts.private[2], parts.private[0], strict=True):
         assert torch.isclose(channel.mean(), lender.mean(), atol=1e-4)
         assert torch.isclose(channel.std(), lender.std(), atol=1e-4)
