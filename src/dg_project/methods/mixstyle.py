@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from dg_project.domains.batches import Batching
 from dg_project.methods.erm import ERM
 from dg_project.parameters import Fraction, Params
 from dg_project.tasks.base import TaskModel
@@ -70,3 +71,10 @@ class MixStyle(ERM):
         self.mixer = StyleMixer(params.p, params.alpha)
         for stage in params.stages:
             model.backbone.tap(f"stage{stage}").module = self.mixer
+
+
+class MixStylePseudo(MixStyle):
+    """MixStyle on top of naive mixing: source and pseudo images borrow each other's style."""
+
+    name: ClassVar[str] = "mixstyle_pseudo"
+    batching: ClassVar[Batching] = "mixed"
