@@ -2,10 +2,10 @@
 
     python benchmarks/held_out.py data/06_models/benchmark_models    # every model below it; prints, writes held_out.csv
 
-Three figures (mAP@50, detection): the source's validation images; **held-out pseudo domains**, the same scenes painted
-by the diffusion model in weathers that no training prompt names; **corruptions**, the same scenes under plain changes
-of the pixels. The first says what is lost on the source, the second what is gained inside the world of the diffusion
-model, the third what is gained outside of it. Painted images are kept in the workspace.
+Three figures, of the main metric of each model's task: the source's validation images; **held-out pseudo domains**, the
+same scenes painted by the diffusion model in weathers that no training prompt names; **corruptions**, the same scenes
+under plain changes of the pixels. The first says what is lost on the source, the second what is gained inside the world
+of the diffusion model, the third what is gained outside of it. Painted images are kept in the workspace.
 """
 
 from __future__ import annotations
@@ -27,17 +27,16 @@ from dg_project.diffusion.synthesis import synthesise
 from dg_project.domains.manifest import select
 from dg_project.domains.readers import configured, read_domain
 from dg_project.evaluation.scorer import ALL, score_predictions
-from dg_project.evaluation.scorers import SCORERS
-from dg_project.methods.artifact import CARD
+from dg_project.evaluation.scorers import SCORERS, main_metric
+from dg_project.methods.artifact import CARD, read_card
 from dg_project.parameters import Parameters, PseudoDomain
 from dg_project.pipelines.paths import ROOT_VARIABLE, locate_ldm
-from dg_project.scoring import predict
+from dg_project.scoring import predict, rows_of
 from dg_project.settings import CONFIG_LOADER_ARGS
 from dg_project.training.device import resolve_device
 from dg_project.workspace import place
 
 ROOT = Path(__file__).parents[1]
-METRIC = "mAP@50"
 SEED = 77
 HELD_OUT = {
     "snow_night": "a city street at night in falling snow, snowy road",
@@ -106,10 +105,13 @@ def main() -> None:
 
     table = []
     for card in sorted(options.models.rglob(CARD)):
+        task = read_card(card.parent)[0].task
         line: dict[str, Any] = {"model": str(card.parent.relative_to(options.models))}
         for name, (rows, where) in sets.items():
             found = predict(card.parent, rows, where, settings.evaluation.batch_size, str(device))
-            scores = score_predictions(SCORERS["detection"], found, rows, settings.classes, where, (METRIC,))
+            # Label images are those of the source, for every set.
+            scores = score_predictions(SCORERS[task], found, rows_of(card.parent, rows), settings.classes, root,
+                                       (main_metric(task),))
             line[name] = round(100 * float(scores.loc[scores["class"] == ALL, "value"].mean()), 1)
         print(line)
         table.append(line)

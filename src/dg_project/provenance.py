@@ -33,7 +33,7 @@ def hardware(device: str) -> str:
         device: name of a torch device.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    processor = f"{_processor()}, {cores} cores"
+    processor = f"{_processor()}, {cores} core{'' if cores == 1 else 's'}"
     if not device.startswith("cuda"):
         return processor
     import torch
