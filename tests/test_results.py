@@ -63,8 +63,24 @@ def test_records_become_pages(project: Path) -> None:
     assert readme.startswith(f"# Title\n\n{BEGIN}\nDetection (mAP@50")
     assert readme.endswith(f"{END}\nrest\n")
     assert "old" not in readme
+    assert "| uda" not in readme  # the README shows the headline rows only
     assert (project / "docs/images/results_streets.png").stat().st_size > 10_000
     assert render(project) == {PAGE: page, README: readme}
+
+
+def test_the_readme_has_a_table_for_each_benchmark_of_drsf_by_task(project: Path) -> None:
+    assert main(["--record", "streets"], project) == 0
+    csv = project / RECORDS / "streets.csv"
+    table = pd.read_csv(csv)
+    others = {"a_classification": table.replace({"metric": {"mAP@50": "accuracy"}}).assign(task="classification"),
+              "baselines": table[table["method"] != "drsf"]}
+    for name, rows in others.items():
+        rows.to_csv(project / RECORDS / f"{name}.csv", index=False)
+        (project / RECORDS / f"{name}.json").write_text(csv.with_suffix(".json").read_text())
+    assert main([], project) == 0
+    readme = (project / README).read_text()
+    assert readme.count("| method |") == 2
+    assert readme.index("Detection (mAP@50") < readme.index("Classification (accuracy")
 
 
 def test_without_records_the_pages_say_so(project: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -20,8 +20,11 @@ from dg_project.evaluation.table import (
     markdown,
 )
 from dg_project.figures.records_chart import records_chart
+from dg_project.parameters import Task
 
 BASELINE, ALSO = "erm", ("naive",)
+HEADLINE = (BASELINE, "mixstyle", "naive", "drsf")
+"""Rows that the README shows; docs/results.md has them all."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,12 @@ def results_page(files: list[RecordFile]) -> str:
 
 
 def readme_block(files: list[RecordFile]) -> str:
-    """Return what stands between the markers in the README: one short table per benchmark."""
+    """Return what stands between the markers in the README: one short table for each benchmark of DRSF, by task."""
+    tasks = get_args(Task)
+    shown = [file for file in files if file.facts["pipeline"] == "benchmark" and "drsf" in file.table.index]
     return _template("results_readme.md.j2").render(sections=[
-        {**_section(file), "table": markdown(_short(file))} for file in files if file.facts["pipeline"] == "benchmark"])
+        {**_section(file), "table": markdown(_short(file))}
+        for file in sorted(shown, key=lambda file: tasks.index(file.records["task"].iloc[0]))])
 
 
 def _section(file: RecordFile) -> dict[str, Any]:
@@ -89,7 +95,8 @@ def _section(file: RecordFile) -> dict[str, Any]:
 
 
 def _short(file: RecordFile) -> pd.DataFrame:
-    shown = display_scores(file.table, BASELINE)
+    table = file.table
+    shown = display_scores(table[table.index.isin(HEADLINE)], BASELINE)
     source = file.records["source"].iloc[0].replace("_", " ")
     gains = [column for column in shown if str(column).startswith(("gain over", "p, "))]
     return shown[[source, "unseen mean", *gains, "seeds"]]
