@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import pandas as pd
@@ -23,6 +24,7 @@ from dg_project.figures.records_chart import records_chart
 from dg_project.parameters import Task
 
 BASELINE, ALSO = "erm", ("naive",)
+TINY_LDM, CLIP_LIKE = "tiny_ldm", "clip_like"
 HEADLINE = (BASELINE, "mixstyle", "naive", "drsf")
 """Rows that the README shows; docs/results.md has them all."""
 
@@ -90,7 +92,7 @@ def _section(file: RecordFile) -> dict[str, Any]:
         "budget": f"{_one_or_range(table['max_steps'])} steps of {_one_or_range(table['images_per_step'])} images",
         "scores": markdown(display_scores(table, BASELINE)), "costs": markdown(display_costs(table, BASELINE)),
         "uda": UDA_NOTE if (table["setting"] == "UDA").any() else "",
-        "overrides": _overrides(rows),
+        "overrides": _overrides(rows), "heard": _heard_of_weather(file),
     }
 
 
@@ -100,6 +102,22 @@ def _short(file: RecordFile) -> pd.DataFrame:
     source = file.records["source"].iloc[0].replace("_", " ")
     gains = [column for column in shown if str(column).startswith(("gain over", "p, "))]
     return shown[[source, "unseen mean", *gains, "seeds"]]
+
+
+def _heard_of_weather(file: RecordFile) -> dict[str, str]:
+    """Return row -> which embedded model it leans on that was trained on rendered streets in every weather."""
+    used, table = file.facts["parameters"], file.table
+    found = {}
+    for name, row in table.iterrows():
+        if row["images_generated"] > 0 and _name_of(used, "ldm", "checkpoint") == TINY_LDM:
+            found[str(name)] = "the diffusion model"
+        if name == "scmd" and _name_of(used, "scmd", "teacher") == CLIP_LIKE:
+            found[str(name)] = "the teacher"
+    return found
+
+
+def _name_of(parameters: dict[str, Any], group: str, key: str) -> str:
+    return Path(str(parameters.get(group, {}).get(key, ""))).name
 
 
 def _overrides(records: pd.DataFrame) -> dict[str, str]:
