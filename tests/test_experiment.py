@@ -37,7 +37,7 @@ def settings(**changes: Any) -> Parameters:
 def address(method: str, source: pd.DataFrame, pseudo: pd.DataFrame | None, **changes: Any) -> str:
     chosen, kind = settings(**changes), method_class(method)
     spec = model_spec(kind, chosen, ["daytime_clear", "night"])
-    seen = as_seen(TrainingData(source, Path(), pseudo, Path()), spec, chosen.sampling.gate.min_visibility)
+    seen = as_seen(TrainingData(source, Path(), pseudo, Path()), spec, chosen.sampling.gate.least_visibility)
     return fingerprint(*determining(kind, spec, chosen, seen))
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from dg_project.errors import DataError, ParameterError
-from dg_project.leave_one_out import chosen_methods, fold_settings, folds, layout, with_means
+from dg_project.leave_one_out import chosen_methods, fold_settings, folds, layout, read_folders, with_means
 from dg_project.parameters import LeaveOneOutParams, Parameters
 
 DOMAINS, CLASSES = ["art", "photo", "sketch"], ["cat", "dog"]
@@ -74,9 +74,19 @@ def test_too_few_domains_are_refused(tmp_path: Path, params: dict[str, Any], mes
         layout(tmp_path / "nowhere", LeaveOneOutParams())
 
 
+def test_images_of_one_name_in_two_domains_stay_apart(tmp_path: Path) -> None:
+    settings = Parameters.model_validate({
+        "data": {"root": "r", "source": "x", "targets": ["y"], "classes": ["z"]}, "ldm": {"checkpoint": "c"},
+        "synthesis": {"domains": {"n": {"prompt": "p"}}}})
+    images, _, _ = read_folders(build_folders(tmp_path, 2), LeaveOneOutParams(), settings)
+    assert images["image_id"].is_unique
+    assert images["image_id"].iloc[0] == "art/cat/0"
+
+
 def test_the_baseline_is_always_there_and_methods_on_other_images_are_refused() -> None:
     assert chosen_methods(LeaveOneOutParams(), "scmd") == ["erm", "scmd"]
     assert chosen_methods(LeaveOneOutParams(methods="scmd+lfme"), "drsf") == ["erm", "scmd", "lfme"]
+    assert chosen_methods(LeaveOneOutParams(), "domainfusion") == ["erm", "domainfusion"]
     for name in ("drsf", "mic"):
         with pytest.raises(ParameterError, match=rf"the method '{name}' does not classify .*among .*dsi, erm, lfme"):
             chosen_methods(LeaveOneOutParams(), name)

@@ -59,7 +59,7 @@ class Course:
         check_training(kind, settings.training)
         self.settings = settings
         self.spec = model_spec(kind, settings, [*source_domains(source.source), *domains])
-        seen = as_seen(source, self.spec, settings.sampling.gate.min_visibility)
+        seen = as_seen(source, self.spec, settings.sampling.gate.least_visibility)
         self.folder = place(workspace, "course", *determining(kind, self.spec, settings, seen), *inputs)
         self.method = build_method(self.spec, settings.seed)
         self._whole = Plan(self.spec, settings, seen, rounds_of(self.spec, settings, seen, made_before(None)), None,
@@ -68,7 +68,7 @@ class Course:
 
     def go_on(self, data: TrainingData, until: int) -> TrainResult:
         """Train until a step (1-based) on these images, from the last checkpoint on."""
-        seen = as_seen(data, self.spec, self.settings.sampling.gate.min_visibility)
+        seen = as_seen(data, self.spec, self.settings.sampling.gate.least_visibility)
         rounds = rounds_of(self.spec, self.settings, seen, made_before(None))
         return fit(self.method, replace(self._whole, data=seen, rounds=rounds), until)
 

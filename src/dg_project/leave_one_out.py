@@ -19,7 +19,7 @@ from dg_project.domains.readers.folders import folders_in, in_share
 from dg_project.errors import DataError, ParameterError
 from dg_project.evaluation.records import AND, UNSEEN_MEAN
 from dg_project.methods import method_classes
-from dg_project.parameters import LeaveOneOutParams, Parameters
+from dg_project.parameters import LeaveOneOutParams, OnlineParams, Parameters
 from dg_project.plan import TrainingData
 
 READER = "image_folder"
@@ -41,8 +41,9 @@ class Fold:
     scored: pd.DataFrame
 
 
-def read_folders(root: Path, params: LeaveOneOutParams, settings: Parameters) -> tuple[pd.DataFrame, list[str]]:
-    """Read image folders ``<domain>/<class>/<image>``; return the manifest of all images and the class names.
+def read_folders(root: Path, params: LeaveOneOutParams,
+                 settings: Parameters) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Read image folders ``<domain>/<class>/<image>``; return the manifest, the class names and what was skipped.
 
     Raises:
         DataError: there is no such folder, a broken image, or fewer than three domains.
@@ -50,8 +51,11 @@ def read_folders(root: Path, params: LeaveOneOutParams, settings: Parameters) ->
     domains, classes = layout(root, params)
     data = settings.data
     parts = [read_domain(READER, root, name, "source", {"all": "all"}, classes, data.on_bad_sample, rename=data.rename,
-                         other_classes=data.other_classes)[0] for name in domains]
-    return pd.concat(parts, ignore_index=True), classes
+                         other_classes=data.other_classes) for name in domains]
+    images = pd.concat([rows for rows, _ in parts], ignore_index=True)
+    # Domains may have files of the same name, and what is made of an image finds it by its id.
+    images["image_id"] = images["domain"] + "/" + images["image_id"]
+    return images, classes, [reason for _, skipped in parts for reason in skipped]
 
 
 def layout(root: Path, params: LeaveOneOutParams) -> tuple[list[str], list[str]]:
@@ -82,12 +86,13 @@ def chosen_methods(params: LeaveOneOutParams, method: str) -> list[str]:
         ParameterError: a method is unknown, trains on pseudo domains, adapts to a target, or does not classify.
     """
     known = {name: kind for name, kind in method_classes().items()
-             if kind.batching == "source" and not kind.adapts and "classification" in kind.tasks}
+             if (kind.batching == "source" or issubclass(kind.Params, OnlineParams)) and not kind.adapts
+             and "classification" in kind.tasks}
     names = list(dict.fromkeys(["erm", *(params.methods or [method])]))
     if wrong := [name for name in names if name not in known]:
         raise ParameterError(f"leave_one_out: the method '{wrong[0]}' does not classify images of several sources "
-                             f"without pseudo domains; choose among {', '.join(known)}, as in --params method=scmd or "
-                             "leave_one_out.methods=erm+scmd")
+                             f"without pseudo domains made before; choose among {', '.join(known)}, as in --params "
+                             "method=scmd or leave_one_out.methods=erm+scmd")
     return names
 
 

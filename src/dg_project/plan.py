@@ -108,7 +108,7 @@ def plan_training(name: str, settings: Parameters, data: TrainingData, workspace
     pseudo_domains += [DOMAIN] * issubclass(kind.Params, OnlineParams)
     spec = model_spec(kind, settings, [*source_domains(data.source), *pseudo_domains, *[ADAPT] * kind.adapts])
     ldm, sets = _online(kind, settings, data, workspace)
-    data = as_seen(data, spec, settings.sampling.gate.min_visibility)
+    data = as_seen(data, spec, settings.sampling.gate.least_visibility)
     rounds = rounds_of(spec, settings, data, before, sets)
     asked: list[Any] = [] if ldm is None else [ldm.fingerprint, code_hash("rounds.py", "diffusion/distillation.py")]
     asked += sets.identity if sets else []
@@ -136,7 +136,7 @@ def source_domains(source: pd.DataFrame) -> list[str]:
 def rounds_of(spec: ModelSpec, settings: Parameters, seen: TrainingData, before: Made,
             sets: SyntheticSets | None = None) -> Rounds:
     """Return the rounds of a training on ``seen``; ``before`` says what its pseudo images took."""
-    see = partial(task_rows, task=spec.task, head=spec.head, min_visibility=settings.sampling.gate.min_visibility)
+    see = partial(task_rows, task=spec.task, head=spec.head, min_visibility=settings.sampling.gate.least_visibility)
     return Rounds(seen.pseudo, seen.pseudo_root, before, settings.training, sets, see)
 
 

@@ -254,3 +254,16 @@ def test_several_sources_share_a_step_equally_and_each_has_its_own_epochs(tiny_s
         BatchStream(several, None, ["b", "a", "c"], "source", 8, 0, 0.0)
     with pytest.raises(DataError, match=r"source images of the domain \['c'\]"):
         BatchStream(several, None, ["b", "a", "d"], "source", 6, 0, 0.0)
+
+
+def test_halves_of_several_sources_are_shared_equally_too(pseudo, tiny_streets, tiny_manifest):
+    train = tiny_manifest[tiny_manifest["split"] == "train"]
+    several = ManifestDataset(train.assign(domain=["a"] * 5 + ["b"] * 3), tiny_streets)
+    stream = BatchStream(several, pseudo, ["a", "b", "night", "fog"], "halves", 8, 0, 0.0)
+    for step in range(6):
+        batch = stream.batch(step)
+        sources = batch.domain_id < 2
+        assert Counter(batch.domain_id[sources].tolist()) == {0: 2, 1: 2}
+        assert sorted(batch.pair_id[sources].tolist()) == sorted(batch.pair_id[~sources].tolist())
+    with pytest.raises(ParameterError, match="among 2 source domains; take a multiple of 4"):
+        BatchStream(several, pseudo, ["a", "b", "night", "fog"], "halves", 6, 0, 0.0)

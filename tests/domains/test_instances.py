@@ -9,12 +9,13 @@ import torch
 from domains.layouts import CAR, HEIGHT, PERSON, WIDTH, ids, picture, scene, write_json
 from pycocotools import mask as coco_mask
 
-from dg_project.domains.instances import load_instances
+from dg_project.domains.instances import load_instances, unpack_counts
 from dg_project.errors import DataError
 
 
 def row(instances: str, instance_ids: list[int]) -> SimpleNamespace:
-    return SimpleNamespace(image="a.png", instances=instances, instance_ids=instance_ids, width=WIDTH, height=HEIGHT)
+    return SimpleNamespace(image="a.png", instances=instances, instance_ids=instance_ids, width=WIDTH, height=HEIGHT,
+                           difficult=[False] * len(instance_ids))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -72,6 +73,8 @@ def test_a_label_file_outside_the_root_is_refused(tmp_path: Path):
     [[1, 2, 3, 4, 5]], [["a", "b", 3, 4, 5, 6]], "polygons", 7,
     {"size": [HEIGHT, WIDTH], "counts": [5, -5, HEIGHT * WIDTH]},
     {"size": [HEIGHT, WIDTH], "counts": [5, 5]}, {"size": [HEIGHT, WIDTH]},
+    {"size": [HEIGHT, WIDTH], "counts": "zzzzzzzz"},
+    {"size": [HEIGHT, WIDTH], "counts": "a"}, {"size": [HEIGHT, WIDTH], "counts": "Å"},
     {"size": [HEIGHT, WIDTH], "counts": coco_mask.encode(np.ones((99, 99), np.uint8, "F"))["counts"].decode()}])
 def test_what_would_end_the_process_is_an_error(tmp_path, segmentation):
     write_json(tmp_path / "a.json", {"annotations": [{"id": 1, "segmentation": segmentation}]})
@@ -84,3 +87,19 @@ def test_degenerate_polygons_are_left_out(tmp_path):
     write_json(tmp_path / "a.json", {"annotations": [{"id": 1, "segmentation": [[1, 1, 2, 2], triangle]},
                                                      {"id": 2, "segmentation": [triangle]}]})
     assert torch.equal(*load_instances(tmp_path, row("a.json", [1, 2])))
+
+
+def test_run_lengths_are_unpacked_as_pycocotools_packs_them():
+    random = np.random.default_rng(0)
+    for share in np.linspace(0, 1, 60):
+        mask = np.asfortranarray(random.random((HEIGHT, WIDTH)) < share, np.uint8)
+        runs = unpack_counts(coco_mask.encode(mask)["counts"].decode())
+        assert np.array_equal(np.repeat(np.arange(len(runs)) % 2, runs), mask.ravel("F"))
+
+
+def test_a_difficult_object_needs_no_pixel(tmp_path):
+    """Pascal VOC paints some of them as void."""
+    ids(tmp_path / "i.png", scene(0, 0, {1: CAR}))
+    known = row("i.png", [1, 2])
+    known.difficult = [False, True]
+    assert load_instances(tmp_path, known)[1].sum() == 0

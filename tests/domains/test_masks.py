@@ -115,6 +115,19 @@ def test_what_is_no_such_mask_is_named_with_its_remedy(tmp_path, write, encoding
         load_mask(tmp_path / "m.png", encoding, SIZE)
 
 
+@pytest.mark.parametrize("damage", ["truncated", "a wrong byte"])
+def test_a_damaged_16_bit_mask_ends_no_process(tmp_path, damage):
+    values = np.random.default_rng(0).integers(0, 20, (HEIGHT, WIDTH, 3)).astype(np.uint16)
+    content = bytearray(deep_png(tmp_path / "m.png", values).read_bytes())
+    if damage == "truncated":
+        content = content[: len(content) // 2]
+    else:
+        content[len(content) // 2] ^= 255
+    (tmp_path / "m.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"m\.png: it is truncated or no image"):
+        load_mask(tmp_path / "m.png", "synthia", SIZE)
+
+
 def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
     ids(tmp_path / "m.png", scene(0, 0, {}))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", WIDTH * HEIGHT // 3)

@@ -54,10 +54,11 @@ def test_a_teacher_that_does_not_fit_stops_before_any_work(project: Any, clip: P
 def test_each_domain_is_left_out_in_turn_and_a_second_run_trains_nothing(project: Any, clip: Path) -> None:
     build_folders(project.root / "data/01_raw/animals", 5)
     given = smoke(clip) | {"data": {"root": "data/01_raw/animals"}, "method": "scmd",
-                           "leave_one_out": {"seeds": [0], "images_per_domain": 2}}
+                           "leave_one_out": {"seeds": [0], "images_per_domain": 2, "methods": ["scmd", "domainfusion"]}}
     version = project.run("leave_one_out", **given)
     table = project.load("left_out_table", version)
-    assert table["method"].tolist() == ["erm", "scmd"]
+    assert table["method"].tolist() == ["erm", "scmd", "domainfusion"]
+    assert table.set_index("method").loc["domainfusion", "images_generated"] > 0
     assert {"art", "photo", "sketch", "unseen_mean", "gain"} <= set(table.columns)
     records = project.load("left_out_records", version)
     assert set(records.loc[records["domain"] == "art", "source"]) == {"photo+sketch"}
@@ -65,6 +66,14 @@ def test_each_domain_is_left_out_in_turn_and_a_second_run_trains_nothing(project
     again = project.load("left_out_records", project.run("leave_one_out", **given))
     assert again["value"].tolist() == records["value"].tolist()
     assert {p: p.stat().st_mtime_ns for p in models} == models
+
+
+def test_folds_that_need_a_diffusion_model_ask_for_it_before_any_work(project: Any) -> None:
+    build_folders(project.root / "data/01_raw/animals", 5)
+    with pytest.raises(CheckpointError, match="nowhere"):
+        project.run("leave_one_out", method="domainfusion", ldm={"checkpoint": "data/nowhere/at/all"},
+                    data={"root": "data/01_raw/animals"})
+    assert not (project.root / "data/.workspace").exists()
 
 
 def test_the_teacher_is_trained_on_crops_of_the_corpus(project: Any) -> None:

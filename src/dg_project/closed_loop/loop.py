@@ -173,7 +173,7 @@ class _Loop:
 
     def _measure(self, stored: Path) -> None:
         table = measure(self.course.method, self.course.spec, self.probes, self.rounds, self.source.source_root,
-                        min_visibility=self.settings.sampling.gate.min_visibility,
+                        min_visibility=self.settings.sampling.gate.least_visibility,
                         batch_size=self.settings.evaluation.batch_size,
                         device=resolve_device(self.settings.training.device))
         with atomic_file(stored) as aside:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -89,7 +89,7 @@ class BatchStream:
     batch as ``mixed`` does: pairs show one scene twice, and a step should see many scenes. ``halves`` pairs them all:
     half of a batch are source images, the other half one pseudo image of each. Images come in random epochs
     (every image once), and the domains of a pair rotate at random. A flip is shared by all rows of one ``pair_id``.
-    Where ``source`` draws from several source domains, a step sees equally many images of each, in epochs of their own.
+    Of several source domains, ``source`` and ``halves`` draw equally many images each a step, in epochs of their own.
 
     Args:
         source: source training images.
@@ -133,7 +133,8 @@ class BatchStream:
     def parts(self, step: int, deal: Deal = WHOLE) -> list[Part]:
         """Return the parts of a step's batch that are this process's; images of other parts are never opened."""
         rng = np.random.default_rng([self.seed, 1, step])
-        items = self._paired_items(step, rng) if self.in_pairs else self._draw_equally(step)
+        items = self._paired_items(step, rng) if self.in_pairs else \
+            self._draw_equally(step, self.images_per_step, range(len(self._pools)))
         pairs = [self._pair_ids[kind][index] for kind, index in items]
         flipped = {pair: rng.random() < self.flip for pair in dict.fromkeys(pairs)}
         parts = [Part(number, len(rows) / len(items), self._load([(*items[row], flipped[pairs[row]]) for row in rows]))
@@ -216,17 +217,23 @@ class BatchStream:
 
     def _pools_by_batching(self) -> list[list[Item]]:
         """What is drawn from: a pool per source domain, or everything; then the source images that pairs begin with."""
-        if self.batching != "source":
-            everything = [*((0, i) for i in range(len(self.source))),
-                          *((1, i) for partners in self._partners for i in partners)]
-            anchors = [(0, i) for i, partners in enumerate(self._partners) if partners]
-            return [everything, anchors or everything[:len(self.source)]][: 1 + self.in_pairs]
+        if self.batching == "source":
+            return self._by_domain(range(len(self.source)), self.images_per_step, 1)
+        everything = [*((0, i) for i in range(len(self.source))),
+                      *((1, i) for partners in self._partners for i in partners)]
+        anchors = [i for i, partners in enumerate(self._partners) if partners] or range(len(self.source))
+        if self.batching == "halves":
+            return [everything, *self._by_domain(anchors, self.pairs, 2)]
+        return [everything, [(0, i) for i in anchors]][: 1 + self.in_pairs]
+
+    def _by_domain(self, rows: Sequence[int], drawn: int, factor: int) -> list[list[Item]]:
+        """Return source rows by their domain, of which a step draws ``drawn``, with ``factor`` images for each."""
         pools: dict[int, list[Item]] = {}
-        for i, domain in enumerate(self._domain_ids[0]):
-            pools.setdefault(domain, []).append((0, i))
-        if self.images_per_step % len(pools):
+        for i in rows:
+            pools.setdefault(self._domain_ids[0][i], []).append((0, i))
+        if drawn % len(pools):
             raise ParameterError(f"training.images_per_step {self.images_per_step} cannot be shared equally among "
-                                 f"{len(pools)} source domains; take a multiple of {len(pools)}")
+                                 f"{len(pools)} source domains; take a multiple of {factor * len(pools)}")
         return [pools[domain] for domain in sorted(pools)]
 
     def _kept_partners(self) -> list[list[int]]:
@@ -243,9 +250,8 @@ class BatchStream:
     def _shuffle(self, epoch: int, pool: int) -> np.ndarray:
         return np.random.default_rng([self.seed, 0, epoch, pool]).permutation(len(self._pools[pool]))
 
-    def _draw_equally(self, step: int) -> list[Item]:
-        share = self.images_per_step // len(self._pools)
-        return [item for pool in range(len(self._pools)) for item in self._draw(step, share, pool)]
+    def _draw_equally(self, step: int, count: int, pools: range) -> list[Item]:
+        return [item for pool in pools for item in self._draw(step, count // len(pools), pool)]
 
     def _draw(self, step: int, count: int, pool: int) -> list[Item]:
         """The next ``count`` items of a pool's endless sequence of shuffled epochs."""
@@ -258,11 +264,11 @@ class BatchStream:
 
         A pair of which the gate left too few pseudo images is smaller; random images take their place.
         """
-        everything, anchors = range(len(self._pools))
+        everything, anchors = 0, range(1, len(self._pools))
         size = min(1 + min(len(self.domains) - 1, self.partners), self.images_per_step)
         pairs = min(self.pairs, self.images_per_step // size)
         items: list[Item] = []
-        for _, anchor in self._draw(step, pairs, anchors):
+        for _, anchor in self._draw_equally(step, pairs, anchors):
             partners = rng.permutation(self._partners[anchor])[: size - 1]
             items += [(0, anchor), *((1, int(index)) for index in partners)]
         items += self._draw(step, self.images_per_step - pairs * size, everything)

@@ -37,7 +37,7 @@ def load_instances(root: Path, row: Any) -> Tensor:
     path, ids = inside(Path(root), row.instances), [int(k) for k in row.instance_ids]
     if path.suffix.lower() != ".json":
         values = read_index_map(path, (int(row.width), int(row.height)))
-        check_indices(path, values, ids)
+        check_indices(path, values, [k for k, hard in zip(ids, row.difficult, strict=True) if not hard])
         return torch.from_numpy(values == np.asarray(ids, values.dtype).reshape(-1, 1, 1))
     polygons = _coco_segmentations(path)
     if missing := [k for k in ids if k not in polygons]:
@@ -69,7 +69,7 @@ def values_in(values: np.ndarray) -> list[int]:
 
 
 def check_indices(path: Path, values: np.ndarray, ids: Sequence[int]) -> None:
-    """Raise ``DataError`` when an object has no pixel in its index map (H, W)."""
+    """Raise ``DataError`` when an object has no pixel in its index map (H, W); difficult ones need none."""
     if missing := sorted(set(ids) - set(values_in(values))):
         raise DataError(f"{path}: no pixel has the value {missing[0]} of an annotated object; the map belongs to "
                         "another image or another version of the annotation")
@@ -96,8 +96,28 @@ def usable(segmentation: Any, size: tuple[int, int]) -> Any:
     counts = segmentation.get("counts") if isinstance(segmentation, dict) else None
     if not counts or list(segmentation.get("size") or []) != [size[1], size[0]]:
         return None
-    plain = isinstance(counts, list) and all(isinstance(count, int) and count >= 0 for count in counts)
-    return segmentation if isinstance(counts, str) or (plain and sum(counts) == size[0] * size[1]) else None
+    runs = unpack_counts(counts) if isinstance(counts, str) else counts
+    whole = isinstance(runs, list) and all(isinstance(run, int) and run >= 0 for run in runs)
+    return segmentation if whole and sum(runs) == size[0] * size[1] else None
+
+
+def unpack_counts(text: str) -> list[int]:
+    """Return the run lengths of COCO's compressed form; those that are cut off are left out.
+
+    A character holds 5 bits of a number, lowest first, and whether more follow; from the fourth on, a number is the
+    difference from the one two before it. pycocotools does not look whether they fill the image, and reads on.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (bits & 16) << (shift - 4)  # the highest bit is the sign
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return runs
 
 
 def _is_polygon(polygon: Any, side: int) -> bool:

@@ -104,9 +104,12 @@ def read_pixels(path: Path) -> tuple[np.ndarray, int]:
                 raise DataError(f"{path}: {image.format} changes the ids of a mask; store masks as PNG")
             deep = image.format == "PNG" and content[24] == 16
             if deep and len(image.getbands()) > 1:  # Pillow keeps only 8 of these 16 bits
+                with Image.open(io.BytesIO(content)) as again:
+                    again.verify()  # torchvision ends the process over a damaged file
+                image.load()
                 return _deep_png(content), 16
             values = np.array(image)
-    except BROKEN as error:
+    except (*BROKEN, RuntimeError) as error:
         raise broken(path, error) from error
     if values.dtype.kind not in "bu":
         raise DataError(f"{path}: it stores {values.dtype} numbers; save the ids as PNG of 8 or 16 bits")

@@ -38,6 +38,7 @@ class PreflightHook:
         if "parameters" in pipeline.inputs():
             _check_adaptation(catalog.load("parameters"), pipeline.nodes)
             _check_tasks(catalog.load("parameters"), pipeline.nodes)
+            _check_folds(catalog.load("parameters"), pipeline.nodes)
         if "params:sampling" in pipeline.inputs():
             _check_clip(catalog.load("params:sampling").gate.clip)
 
@@ -103,6 +104,21 @@ def _check_tasks(parameters: dict[str, Any], nodes: Any) -> None:
         trained = [settings.uda.baseline, settings.uda.method] if adapting else [settings.method]
     for method in trained:
         check_task(method, settings.task)
+
+
+def _check_folds(parameters: dict[str, Any], nodes: Any) -> None:
+    """A method that asks the diffusion model must not find out after the baseline that it cannot."""
+    if not any(node.name.endswith("train_folds") for node in nodes):
+        return
+    from dg_project.diffusion.user import LDMUser
+    from dg_project.leave_one_out import chosen_methods
+    from dg_project.methods import method_classes
+    from dg_project.pipelines.paths import read_parameters
+
+    settings = read_parameters(parameters)
+    chosen = chosen_methods(settings.leave_one_out, settings.method)
+    if any(issubclass(method_classes()[name], LDMUser) for name in chosen):
+        _check_checkpoint(settings.ldm, settings.training.device)
 
 
 def _check_clip(name: str | None) -> None:

@@ -80,6 +80,10 @@ class DiGA(DiGACrossDoMix):
         super().__init__(model, params, domains)
         self.self_training = SelfTraining(self.predictor(), params.self_training)
 
+    def selectable(self, progress: float) -> bool:
+        """Leave the warm-up out: a model that is called adapted has seen targets."""
+        return progress > self.params.self_training.start
+
     def end_step(self) -> None:
         """Let the centroids follow."""
         self.self_training.consensus.centroids.commit()

@@ -55,14 +55,14 @@ class DomainFusion(Method, LDMUser):
         """Return the task's losses of both sets, and ``loss_ld`` times its weight where there is a distiller."""
         inputs = self.model.prepare(batch.images, batch.targets)
         features = self.model.features(inputs.images)
-        real = torch.where(batch.domain_id == 0)[0]
-        synthetic = torch.where(batch.domain_id > 0)[0]
+        made = batch.domain_id == len(self.domains) - 1  # the last domain; those before it are the sources
+        real, synthetic = torch.where(~made)[0], torch.where(made)[0]
         maps = self.model.neck(take(features, real))
         losses = self.model.losses(maps, inputs.rows(real), batch.weight[real])
         if len(synthetic):
-            made = self.model.losses(self.model.neck(take(features, synthetic)), inputs.rows(synthetic),
+            more = self.model.losses(self.model.neck(take(features, synthetic)), inputs.rows(synthetic),
                                      batch.weight[synthetic])
-            losses |= {name.replace("loss_", "loss_synthetic_", 1): value for name, value in made.items()}
+            losses |= {name.replace("loss_", "loss_synthetic_", 1): value for name, value in more.items()}
         if self.distiller is not None:
             losses |= self._distil(self.distiller, batch.rows(real), maps, inputs.rows(real), len(batch))
         return losses

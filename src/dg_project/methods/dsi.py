@@ -11,11 +11,9 @@ from pydantic import Field
 from torch import Tensor
 
 from dg_project.diffusion.user import LDMUser
-from dg_project.errors import ParameterError
 from dg_project.methods.erm import ERM
-from dg_project.parameters import Fraction, Params
+from dg_project.parameters import Fraction, Params, Task
 from dg_project.tasks.base import Prediction
-from dg_project.tasks.classification import Classifier
 
 if TYPE_CHECKING:
     from dg_project.diffusion.generator import Generator
@@ -41,6 +39,7 @@ class DSI(ERM, LDMUser):
     """ERM that mixes unsure predictions with those for ``x^``: noised to T0, denoised under the source's prompt."""
 
     name: ClassVar[str] = "dsi"
+    tasks: ClassVar[tuple[Task, ...]] = ("classification",)
     asks: ClassVar[Literal["training", "prediction"]] = "prediction"
     Params: ClassVar[type[Params]] = DSIParams
     params: DSIParams
@@ -48,8 +47,6 @@ class DSI(ERM, LDMUser):
 
     def use_ldm(self, ldm: Generator) -> None:
         """See ``LDMUser``."""
-        if not isinstance(self.model, Classifier):
-            raise ParameterError("the method 'dsi' mixes class probabilities: set task: classification")
         self.ldm = ldm
 
     def predict(self, images: Sequence[Tensor]) -> list[Prediction]:

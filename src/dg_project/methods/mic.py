@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from dg_project.domains.batches import Batch
+from dg_project.domains.batches import Batch, Batching
 from dg_project.methods.erm import ERM
 from dg_project.parameters import Params
 from dg_project.tasks.base import TaskModel
@@ -38,3 +38,10 @@ class MIC(ERM):
         """Return the task's losses on all labelled rows, and ``loss_consistency``."""
         guessed = self.consistency.pseudo_label(self.unlabelled(batch))
         return super().losses(batch, progress) | self.consistency.losses(self.model, guessed)
+
+
+class MICPseudo(MIC):
+    """MIC that sees pseudo images too, as naive mixing does: what DRSF must beat when it adapts."""
+
+    name: ClassVar[str] = "mic_pseudo"
+    batching: ClassVar[Batching] = "mixed"

@@ -172,6 +172,11 @@ class GateParams(Params):
     clip: str | None = Field(None, description="folder or hub name of a CLIP model that must know the boxes again")
     min_recognition: Fraction = Field(0.1, description="a box whose class CLIP finds less probable counts as lost")
 
+    @property
+    def least_visibility(self) -> float:
+        """Score that an object needs to be trained on by itself: without the gate -1, which none lacks."""
+        return self.min_visibility if self.enabled else -1.0
+
 
 class SamplingParams(Params):
     """Style/content selection among candidates (DomainFusion), then the gate."""

@@ -25,6 +25,10 @@ class Learner(nn.Module, ABC):
     def end_step(self) -> None:
         """Take in what a step gathered: called once after it, in every process, before any checkpoint is written."""
 
+    def selectable(self, progress: float) -> bool:
+        """Say whether weights may be chosen for what they score, after this share (0 to 1) of the training is done."""
+        return True
+
     @abstractmethod
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return scalars: ``loss_*`` are summed and minimised, ``log_*`` are only recorded.

@@ -180,7 +180,8 @@ class _Run:
         if score is None:
             return
         row[self.selection.name] = score
-        if self.selection.better(score, self.progress.best_score):
+        may = self.learner.selectable(done / self.params.max_steps)
+        if may and self.selection.better(score, self.progress.best_score):
             self.progress.best_step, self.progress.best_score = done, score
             self.progress.best = snapshot(self.learner)
 

@@ -30,6 +30,13 @@ def test_gta5_has_the_splits_of_its_authors(tmp_path):
         read_domain(**arguments("gta5", root, "gta5", "training"))
 
 
+def test_an_image_of_a_gta5_split_that_is_not_there_stops(tmp_path):
+    root = gta5(tmp_path)
+    (root / "gta5" / "images" / "00003.png").unlink()
+    with pytest.raises(DataError, match=r"'train' has 1 images that are not in '.*images', such as 00003; unpack"):
+        read_domain(**arguments("gta5", root, "gta5", "train"))
+
+
 @pytest.mark.parametrize("kind", ["palette", "colours", "converted"])
 def test_gta5_masks_in_all_three_forms(tmp_path, kind):
     root = gta5(tmp_path)

@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pytest
 from domains.layouts import voc as voc_devkit
+from PIL import Image
 from streets_fixture import CLASSES, SOURCE, TARGETS, TRAIN_IDS, scene
 from torchvision.datasets import VOCDetection, VOCSegmentation
 
@@ -202,6 +203,22 @@ def test_instance_masks_come_in_the_order_of_the_objects(tiny_streets):
         for found, (name, (x0, y0, x1, y1), _) in zip(load_instances(tiny_streets, row), objects, strict=True):
             assert found.sum() == (x1 - x0) * (y1 - y0)
             assert (mask[found.numpy()] == TRAIN_IDS[name]).all()
+
+
+def test_two_images_of_one_id_are_refused(tiny_streets, voc):
+    picture = voc / "JPEGImages/train_000.jpg"
+    picture.with_suffix(".png").write_bytes(picture.read_bytes())
+    with pytest.raises(DataError, match=r"'train_000\.jpg' and 'train_000\.png', so the image id 'train_000' comes"):
+        read(tiny_streets, splits={"train": "train"})
+
+
+def test_a_difficult_object_without_a_pixel_is_no_fault(tiny_streets, voc):
+    rewrite(voc, "train_000", "<difficult>0", "<difficult>1")
+    with Image.open(voc / "SegmentationObject/train_000.png") as image:
+        values = np.asarray(image)
+    Image.fromarray(np.where(values == 1, 0, values).astype(np.uint8)).save(voc / "SegmentationObject/train_000.png")
+    manifest, _ = read(tiny_streets, splits={"train": "train"})
+    assert manifest["difficult"].iloc[0][0]
 
 
 def test_unicode_spaces_and_mixed_extensions(tiny_streets, voc):

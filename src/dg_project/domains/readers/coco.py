@@ -75,7 +75,7 @@ class _Content:
         with form(self.path, f"a COCO annotation at the image '{name}'"):
             objects = [self._object(annotation, size) for annotation in annotations]
             stated = (int(item["width"]), int(item["height"])) if item.get("width") and item.get("height") else None
-        drawn = [usable(annotation.get("segmentation"), size) for annotation in annotations]
+            drawn = [usable(annotation.get("segmentation"), size) for annotation in annotations]
         masks = self.path if self.has_masks and drawn and all(drawn) else None
         return RawSample(image, self.path, objects, stated, instances=masks)
 

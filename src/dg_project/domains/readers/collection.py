@@ -213,7 +213,8 @@ def _masks(root: Path, raw: RawSample, objects: list[RawObject], size: tuple[int
     if raw.mask:
         load_mask(raw.mask, raw.mask_ids, size)
     if raw.instances in files:
-        check_indices(raw.instances, read_index_map(raw.instances, size), ids)
+        needed = [item.instance for item in objects if item.instance is not None and not item.difficult]
+        check_indices(raw.instances, read_index_map(raw.instances, size), needed)
     return {"mask": _relative(root, raw.mask) if raw.mask else "", "mask_ids": raw.mask_ids if raw.mask else "",
             "instances": _relative(root, raw.instances) if raw.instances else "",
             "instance_ids": ids if raw.instances else [],

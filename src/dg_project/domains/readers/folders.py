@@ -55,12 +55,26 @@ def listed(images: list[Path], split: str, folder: Path, otherwise: str = "") ->
     lists = ", ".join(sorted(entry.name for entry in folder.glob("*.txt")))
     remedy = (f"{otherwise + ', or ' if otherwise else ''}take shares of the split 'all' in data.splits, as in "
               f"{{train: 'all[:90%]', val: 'all[90%:95%]', test: 'all[95%:]'}}{f' (lists: {lists})' if lists else ''}")
-    by_stem = {image.stem: image for image in images}
+    known = by_stem(images)
     stems = [Path(line.split("#")[0].strip()).stem for line in read_text(path, remedy).splitlines() if line.strip()]
-    if missing := [stem for stem in stems if stem not in by_stem]:
+    if missing := [stem for stem in stems if stem not in known]:
         raise DataError(f"{path}: it lists '{missing[0]}', which is not in '{images[0].parent}'; restore the image or "
                         "the list")
-    return [by_stem[stem] for stem in stems]
+    return [known[stem] for stem in stems]
+
+
+def by_stem(images: list[Path]) -> dict[str, Path]:
+    """Return the images of a folder by their names without endings, which lists give.
+
+    Raises:
+        DataError: two images differ in their endings alone.
+    """
+    known: dict[str, Path] = {}
+    for image in images:
+        if (other := known.setdefault(image.stem, image)) is not image:
+            raise DataError(f"'{image.parent}' has '{other.name}' and '{image.name}', so the image id '{image.stem}' "
+                            "comes twice; rename or remove one of them")
+    return known
 
 
 def folders_in(folder: Path) -> list[Path]:

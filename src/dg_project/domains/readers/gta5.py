@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from dg_project.domains.readers.base import Listing, RawSample, Reader
-from dg_project.domains.readers.folders import ALL, first_file, listed, need_folder, need_images
+from dg_project.domains.readers.folders import ALL, by_stem, first_file, listed, need_folder, need_images
 from dg_project.errors import DataError
 
 
@@ -29,8 +30,13 @@ class GTA5Reader(Reader):
                                                 "data.root")
         matlab = folder / "split.mat"
         if split != ALL and matlab.is_file():
+            numbered = {int(stem): path for stem, path in by_stem(images).items() if stem.isdecimal()}
             chosen = _official(matlab, split)
-            images = [path for path in images if path.stem.isdecimal() and int(path.stem) in chosen]
+            if missing := sorted(chosen - numbered.keys()):
+                raise DataError(f"{matlab}: its split '{split}' has {len(missing)} images that are not in "
+                                f"'{folder / 'images'}', such as {missing[0]:05d}; unpack all ten archives of the "
+                                "images, or take shares of the split 'all' in data.splits")
+            images = [numbered[number] for number in sorted(chosen)]
         else:
             images = listed(images, split, folder, f"put the authors' split.mat into '{folder}'")
         return [(path.stem, path) for path in images]
@@ -40,7 +46,7 @@ def _official(path: Path, split: str) -> set[int]:
     """Return the image numbers of a split of split.mat."""
     try:
         content = loadmat(path)
-    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
+    except (OSError, ValueError, TypeError, IndexError, NotImplementedError, MatReadError, zlib.error) as error:
         raise DataError(f"{path}: it is no MATLAB file ({error}); restore it") from error
     if f"{split}Ids" not in content:
         raise DataError(f"{path}: it has no split '{split}', but {sorted(k for k in content if k.endswith('Ids'))}; "

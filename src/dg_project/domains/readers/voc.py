@@ -12,7 +12,14 @@ from typing import Literal
 from pydantic import Field
 
 from dg_project.domains.readers.base import Listing, RawObject, RawSample, Reader
-from dg_project.domains.readers.folders import first_file, images_in, need_folder, read_text, unpack_hint
+from dg_project.domains.readers.folders import (
+    by_stem,
+    first_file,
+    images_in,
+    need_folder,
+    read_text,
+    unpack_hint,
+)
 from dg_project.errors import DataError, nearest
 from dg_project.files import inside
 from dg_project.parameters import Params
@@ -57,7 +64,7 @@ class VOCReader(Reader):
             raise DataError(f"the split list '{listed}' is missing.{nearest(split, known)} Add the list or change "
                             "data.splits")
         lines = read_text(listed, "add the list or change data.splits").splitlines()
-        images = {path.stem: path for path in images_in(folder / "JPEGImages")}
+        images = by_stem(images_in(folder / "JPEGImages"))
         if not images:
             raise DataError(f"there is no image in '{folder / 'JPEGImages'}'.{unpack_hint(folder / 'JPEGImages')} Put "
                             "the images there")

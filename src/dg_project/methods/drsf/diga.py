@@ -49,6 +49,10 @@ class DRSFDiGA(DRSFUDA):
         """Let the teacher follow."""
         self.distillation.teacher.update(self.predictor())
 
+    def selectable(self, progress: float) -> bool:
+        """Leave the warm-up out, as ``DiGA`` does."""
+        return progress > self.adaptation.self_training.start
+
     def end_step(self) -> None:
         """Let the centroids follow."""
         self.self_training.consensus.centroids.commit()

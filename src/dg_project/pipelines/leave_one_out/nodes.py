@@ -26,8 +26,8 @@ def read_domains(parameters: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, An
 
     settings = read_parameters(parameters)
     chosen_methods(settings.leave_one_out, settings.method)  # a wrong name is told before images are read
-    images, classes = read_folders(locate(settings.data.root), settings.leave_one_out, settings)
-    card = data_card(images, classes, [])
+    images, classes, skipped = read_folders(locate(settings.data.root), settings.leave_one_out, settings)
+    card = data_card(images, classes, skipped)
     logger.info("data card\n%s", format_card(card))
     return images, card
 
