@@ -41,6 +41,16 @@ def address(method: str, source: pd.DataFrame, pseudo: pd.DataFrame | None, **ch
     return fingerprint(*determining(kind, spec, chosen, seen))
 
 
+def test_a_gate_that_is_off_drops_no_object(tiny_pseudo: Pseudo, tiny_manifest: pd.DataFrame) -> None:
+    faint = tiny_pseudo[1].assign(visibility=[[0.05] * len(boxes) for boxes in tiny_pseudo[1]["boxes"]], kept=True)
+    for enabled in (True, False):
+        chosen = settings(task="classification", sampling__gate={"enabled": enabled, "min_visibility": 0.2})
+        spec = model_spec(method_class("naive"), chosen, ["daytime_clear", "night", "fog"])
+        seen = as_seen(TrainingData(tiny_manifest, Path(), faint, Path()), spec, chosen.sampling.gate.least_visibility)
+        assert seen.pseudo is not None
+        assert set(seen.pseudo["kept"]) == {not enabled}
+
+
 @pytest.mark.parametrize("change", [
     {"seed": 1}, {"training__lr": 1e-4}, {"training__max_steps": 7}, {"drsf__lambda_align": 0.5},
     {"detection__fpn_channels": 8}, {"backbone__frozen_stages": 1}, {"task": "segmentation"},

@@ -107,8 +107,8 @@ def inside(root: Path, relative: str) -> Path:
     try:
         resolved = path.resolve()
     except (RuntimeError, OSError, ValueError) as error:  # links that lead in a circle, a name with a zero byte
-        raise DataError(f"the path {str(path)!r} leads nowhere ({error}); correct the name or its symbolic "
-                        "links") from error
+        raise DataError(f"the path {str(path)!r} leads nowhere ({error}); remove or correct its symbolic links, "
+                        "or the name") from error
     if Path(relative).is_absolute() or not resolved.is_relative_to(root.resolve()):
         raise DataError(f"the path '{relative}' leaves its root '{root}': manifests may only name files below the root")
     return path

@@ -49,11 +49,12 @@ def domains(name: str) -> list[str]:
     return [*DOMAINS, "adapt"] if kind is not None and kind.adapts else DOMAINS
 
 
-def spec(name: str, classes: list[str], task: Task | None = None, **options: Any) -> ModelSpec:
+def spec(name: str, classes: list[str], task: Task | None = None, backbone: str = "test_efficientnet",
+         **options: Any) -> ModelSpec:
     task = task or task_of(name)
     return ModelSpec(method=name, method_params={**QUICK.get(name, {}), **options}, classes=classes,
                      domains=domains(name), task=task, head=TASK_PARAMS[task](**HEADS[task]).model_dump(mode="json"),
-                     backbone=BackboneParams(name="test_efficientnet", weights=None, frozen_stages=1))
+                     backbone=BackboneParams(name=backbone, weights=None, frozen_stages=1))
 
 
 @pytest.fixture
@@ -124,6 +125,20 @@ def test_name_and_parameters(name: str, tiny_classes: list[str]) -> None:
     assert kind.Params.__doc__
     with pytest.raises(ParameterError, match="unknown parameter 'nonsense'"):
         build_method(spec(name, tiny_classes, nonsense=1))
+
+
+@pytest.mark.parametrize("task", HEADS)
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "convnext_tiny", "efficientnet_lite0", "vit_small"])
+def test_drsf_takes_a_step_on_any_backbone_in_every_task(backbone: str, task: Task, classes: list[str],
+                                                         datasets: Datasets) -> None:
+    method = build_method(spec("drsf", classes, task, backbone)).train()
+    losses = step_losses(method, stream(datasets, "drsf").batch(0))
+    assert {"loss_align", "loss_rea", "loss_adv_image"} <= set(losses)
+    total(losses).backward()
+    groups = method.parameter_groups()
+    for weights in groups.values():
+        assert all(torch.isfinite(weight.grad).all() for weight in weights if weight.grad is not None)
+    assert sum(weight.grad is not None for weight in groups["backbone"]) > 0.9 * len(groups["backbone"])
 
 
 @EVERY_TASK

@@ -16,6 +16,8 @@ from dg_project.methods.base import Method
 from dg_project.methods.diga import DiGA, DiGACrossDoMix, DiGAWarmUp
 from dg_project.methods.drsf.diga import DRSFDiGA
 from dg_project.parameters import BackboneParams, SegmentationParams
+from dg_project.tasks.segmentation import input_masks
+from dg_project.training import self_training
 
 DOMAINS = ["day", "night", "adapt"]
 CLASSES = ["road", "sky", "car"]
@@ -100,6 +102,39 @@ def test_target_images_are_looked_at_after_the_warm_up_by_the_loss_on_mixed_imag
         assert ("loss_mix" in dark) == (progress >= 0.5)
         differ = {name for name in dark if not torch.equal(dark[name], bright[name])}
         assert differ - {"log_consensus"} == changed
+
+
+def test_the_loss_on_mixed_images_is_cross_entropy_with_pasted_and_agreed_labels(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    adapting = method("diga", self_training={"lambda_mix": 0.3, "beta": 0.0})
+    assert isinstance(adapting, DiGA)
+    rows = batch()
+    losses(adapting, rows, 0.5)
+    agreed = torch.randint(0, 3, (2, 64, 96), generator=torch.Generator().manual_seed(2))
+    agreed[:, 50:] = 255
+    pasted = torch.zeros(2, 64, 96, dtype=torch.bool)
+    pasted[:, :, :40] = True
+    monkeypatch.setattr(adapting.self_training.consensus, "label", lambda *_: agreed)
+    monkeypatch.setattr(self_training, "half_of_the_classes", lambda _: pasted)
+    source, adapt = adapting.source(rows), rows.adapt
+    assert adapt is not None
+    assert source.targets is not None
+    found = adapting.self_training.losses(adapting.model, adapting.distillation.model,
+                                          (source.images, input_masks(source)), adapt.images)
+    target = adapting.model.prepare(adapt.images).images
+    mask = torch.stack([one["mask"] for one in source.targets])
+    logits = adapting.model.pixel_logits(torch.where(pasted[:, None], source.images, target))
+    labels = torch.where(pasted, mask, agreed)
+    expected = torch.stack([F.cross_entropy(one[None], label[None], ignore_index=255, reduction="sum")
+                            for one, label in zip(logits, labels, strict=True)]) / (labels != 255).sum((1, 2))
+    torch.testing.assert_close(found["loss_mix"], 0.3 * expected.mean(), rtol=1e-5, atol=1e-5)
+    assert found["log_consensus"] == pytest.approx(50 / 64)
+
+
+@pytest.mark.parametrize("name", ["diga", "drsf_diga"])
+def test_no_weights_of_the_warm_up_are_chosen(name: str) -> None:
+    adapting = method(name, self_training={"start": 0.4})
+    assert [adapting.selectable(share) for share in (0.2, 0.4, 0.5, 1.0)] == [False, False, True, True]
 
 
 def test_labels_come_with_the_centroids_and_the_teacher_starts_again_from_the_student() -> None:

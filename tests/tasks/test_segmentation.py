@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dg_project.errors import ParameterError
+from dg_project.errors import DataError, ParameterError
 from dg_project.parameters import BackboneParams, SegmentationParams
 from dg_project.tasks import build_task
 from dg_project.tasks.segmentation import PixelHead, Segmenter, pixel_loss
@@ -47,6 +47,12 @@ def test_masks_are_resized_without_new_ids() -> None:
         assert set(target["mask"].unique().tolist()) <= {0, 1, 2, 255}
         if given["mask"].shape == (64, 96):
             assert torch.equal(target["mask"], given["mask"].long())
+
+
+def test_a_train_id_without_a_class_is_an_error_and_not_a_wrong_index() -> None:
+    given = {"mask": torch.full((64, 96), 3, dtype=torch.uint8), "image_id": "a_street"}
+    with pytest.raises(DataError, match=r"image .a_street. has the train id 3, but .* has 3 classes"):
+        segmenter().prepare(images((64, 96)), [given])
 
 
 def test_the_loss_is_the_mean_over_labelled_pixels_times_the_weight_of_the_image() -> None:

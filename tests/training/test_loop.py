@@ -275,3 +275,19 @@ def test_devices() -> None:
     with pytest.raises(ParameterError, match="not on this machine"):
         resolve_device("cuda:99")
     assert peak_memory_mb(torch.device("cpu")) > 10
+
+
+class Late(Regression):
+    """A learner whose weights count for something after half of the training only."""
+
+    def selectable(self, progress: float) -> bool:
+        return progress > 0.5
+
+
+def test_weights_are_chosen_when_the_learner_says_so(tmp_path: Path) -> None:
+    scores = iter([0.9, 0.8, 0.2, 0.4, 0.3, 0.1])
+    learner = Late()
+    result = train(learner, Stream(), params(validate_every=2, selection="source_val"), tmp_path,  # type: ignore[arg-type]
+                   seed=5, validate=lambda _: next(scores))
+    assert (result.best_step, result.best_score) == (8, 0.4)
+    assert result.history["source_val"].dropna().tolist() == [0.9, 0.8, 0.2, 0.4, 0.3, 0.1]

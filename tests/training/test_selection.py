@@ -55,8 +55,7 @@ def test_a_fold_needs_two_domains_and_kept_images(tiny_manifest: pd.DataFrame, t
 
 def on_given_images() -> list[str]:
     """Methods that need nothing but the images they are given; the others have tests of their own about what they open:
-    those that adapt (``test_adaptation``), that paint (``test_online``) and that want several sources or a teacher
-    (``test_leave_one_out``, ``test_scmd``)."""
+    those that adapt (``test_adaptation``), and those of the test below."""
     return sorted(name for name, kind in method_classes().items()
                   if not kind.adapts and name not in ("adaodm", "dadg", "domainfusion", "lfme", "scmd"))
 
@@ -87,6 +86,25 @@ def test_no_training_and_no_selection_opens_a_target_image(name: str, rule: str,
     assert (used in trained.history) == (used != "last")
     assert card["images_generated"] == (0 if source_only else 32)
     assert {image.split("_")[0] for image in opened} == ({"train"} if used == "last" else {"train", "val"})
+
+
+@pytest.mark.parametrize("name", ["adaodm", "dadg", "domainfusion", "lfme", "scmd"])
+def test_neither_do_methods_that_want_more_than_images(name: str, tiny_manifest: pd.DataFrame, tiny_streets: Path,
+                                                       tiny_ldm: Path, clip: Path, tmp_path: Path) -> None:
+    """Several sources, a teacher, a diffusion model: the folders of the targets are gone here too."""
+    for target in TARGETS:
+        shutil.rmtree(tiny_streets / target)
+    for image in (tiny_streets / SOURCE).rglob("test_*.jpg"):
+        image.unlink()
+    source = tiny_manifest[tiny_manifest["domain"] == SOURCE].reset_index(drop=True)
+    several = name in ("adaodm", "dadg", "lfme")
+    source["domain"] = [f"{SOURCE}_{k % 2}" if several else SOURCE for k in range(len(source))]
+    options = settings(task="classification", training__max_steps=2, ldm__checkpoint=str(tiny_ldm),
+                       classification={"image_size": [32, 32], "min_side": 6},
+                       domainfusion={"refresh_epochs": 0.25, "strength": [0.5, 1.0], "candidates": 1},
+                       scmd={"teacher": str(clip), "embedding_size": 8, "average_from": 1})
+    trained = train_method(name, options, TrainingData(source, tiny_streets), tmp_path / "workspace")
+    assert "source_val" in trained.history
 
 
 def test_held_out_images_count_half_of_the_score(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_pseudo: Pseudo,
