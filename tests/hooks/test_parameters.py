@@ -47,6 +47,13 @@ def test_an_environment_may_take_a_split_away() -> None:
     assert data.splits_of(data.source) == {"train": "train", "test": "test"}
 
 
+def test_cdga_trains_on_all_that_it_makes() -> None:
+    settings = check_parameters(raw("cdga"), SCHEMAS, READER_OPTIONS)
+    assert (settings.method, settings.sampling.keep, settings.synthesis.n_images) == ("naive", "all", None)
+    assert not settings.sampling.gate.enabled
+    assert settings.sampling.gate.least_visibility == -1
+
+
 @pytest.mark.parametrize("group", ["backbone", "training", *TASK_PARAMS])
 def test_every_parameter_of_these_groups_is_shown(group: str) -> None:
     assert set(raw()[group]) == set(type(getattr(Parameters.model_validate(raw()), group)).model_fields)
