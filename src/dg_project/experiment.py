@@ -20,7 +20,7 @@ from dg_project.errors import ParameterError
 from dg_project.evaluation.predict import predict_manifest
 from dg_project.evaluation.scorer import ALL, score_predictions
 from dg_project.evaluation.scorers import SCORERS, main_metric
-from dg_project.files import atomic_folder
+from dg_project.files import atomic_folder, link_or_copy
 from dg_project.methods import Method
 from dg_project.methods.artifact import build_method, save_model
 from dg_project.online import SyntheticSet
@@ -29,7 +29,7 @@ from dg_project.plan import Plan, TrainingData, plan_training
 from dg_project.rounds import hand_over
 from dg_project.training import crew
 from dg_project.training.device import forget_peak_memory, resolve_device
-from dg_project.training.loop import CHECKPOINT, TrainResult, train
+from dg_project.training.loop import CHECKPOINT, VALIDATED, TrainResult, train
 from dg_project.workspace import claim
 
 logger = logging.getLogger(__name__)
@@ -115,6 +115,8 @@ def keep(method: Method, plan: Plan, meta: dict[str, Any], result: TrainResult) 
     with atomic_folder(plan.finished) as new:
         save_model(method, plan.spec, new, meta)
         result.history.to_parquet(new / HISTORY)
+        for weights in (plan.folder / VALIDATED).glob("step*.safetensors"):
+            link_or_copy(weights, new / VALIDATED / weights.name)
     (plan.folder / CHECKPOINT).unlink(missing_ok=True)
 
 

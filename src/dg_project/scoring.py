@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor
 
 from dg_project.domains.manifest import manifest_fingerprint
+from dg_project.errors import DataError
 from dg_project.evaluation.features import pooled_features
 from dg_project.evaluation.predict import predict_manifest
-from dg_project.evaluation.records import RunFacts, result_records
+from dg_project.evaluation.records import UNSEEN_MEAN, RunFacts, result_records
 from dg_project.evaluation.scorer import score_predictions
-from dg_project.evaluation.scorers import SCORERS
+from dg_project.evaluation.scorers import SCORERS, main_metric
 from dg_project.files import atomic_file, folder_hash
 from dg_project.methods import Method
 from dg_project.methods.artifact import count_weights, load_model, read_card
@@ -22,6 +24,7 @@ from dg_project.parameters import LDMParams, Parameters
 from dg_project.plan import code_of, method_class, task_rows
 from dg_project.rounds import hand_over, open_ldm
 from dg_project.training.device import resolve_device
+from dg_project.training.loop import VALIDATED
 from dg_project.workspace import place
 
 
@@ -86,18 +89,59 @@ def features(model: Path, images: pd.DataFrame, root: Path, device: str, batch_s
 
 
 def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, root: Path, run_id: str,
-          inference_ms: float = float("nan")) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the scores of a trained model by class, and its records (``records.COLUMNS``)."""
+          inference_ms: float = float("nan"), selection: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the scores of a trained model by class, and its records (``records.COLUMNS``).
+
+    ``selection`` stands in the records in the place of the rule that chose the model's weights.
+    """
     spec, meta = read_card(model)
     by_class = score_predictions(SCORERS[spec.task], predictions, task_rows(images, spec.task, spec.head), spec.classes,
                                  root)
     known = {name: meta[name] for name in ("source", "seed", "selection", "seconds_per_step", "images_generated",
                                            "peak_memory_mb", "max_steps", "images_per_step")}
+    known |= {"selection": selection} if selection else {}
     facts = RunFacts(method=meta.get("label", spec.method), task=spec.task, kedro_version_id=run_id,
                      inference_ms=inference_ms, inference_parameters=count_weights(model), **known,
                      ldm_seconds=meta.get("ldm_seconds", float("nan")),
                      setting="UDA" if meta.get("images_adapted_to") else "DG")
     return by_class, result_records(by_class, facts)
+
+
+def target_oracle(model: Path, images: pd.DataFrame, root: Path, batch_size: int, device: str,
+                  run_id: str, ldm: LDMParams | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what a choice by the targets' scores would have been: a look back, which chooses no model.
+
+    Args:
+        model: folder with the weights of every validation (``training.keep_validated``).
+        images: test images of the source and of the targets.
+        root: folder that their paths are relative to.
+        batch_size: images at a time.
+        device: where it runs.
+        run_id: stands in the records.
+        ldm: the diffusion model, for a method that asks it about unseen images.
+
+    Returns:
+        The unseen mean of the task's main metric by step, and the records of the best step.
+
+    Raises:
+        DataError: the model was trained without keeping them.
+    """
+    kept = sorted((model / VALIDATED).glob("step*.safetensors"))
+    if not kept:
+        raise DataError(f"'{model}' has no weights but the chosen ones; train it with training.keep_validated=true")
+    spec, _ = read_card(model)
+    method, seen = open_model(model, device, ldm), task_rows(images, spec.task, spec.head)
+    steps, records = [], []
+    for weights in kept:
+        method.load_inference_state(load_file(weights, device=str(resolve_device(device))))
+        found = predict_manifest(method.predict, SCORERS[spec.task], seen, root, batch_size=batch_size,
+                                 device=resolve_device(device), name=weights.stem)
+        rows = score(model, found, images, root, run_id, selection="target_oracle")[1]
+        mean = rows[(rows["domain"] == UNSEEN_MEAN) & (rows["metric"] == main_metric(spec.task))]["value"].item()
+        steps.append({"step": int(weights.stem.removeprefix("step")), UNSEEN_MEAN: mean})
+        records.append(rows)
+    table = pd.DataFrame(steps)
+    return table, records[int(table[UNSEEN_MEAN].fillna(-1).argmax())]
 
 
 def nested(records: pd.DataFrame) -> dict[str, dict[str, float]]:

@@ -28,6 +28,7 @@ from dg_project.pipelines import (
     sampling,
     scmd,
     synthesis,
+    target_oracle,
     uda,
 )
 from dg_project.pipelines import training as training_pipeline
@@ -39,7 +40,7 @@ PIPELINES = {
     "ingestion": ingestion,
     "leave_one_out": leave_one_out, "predict": predict, "pretrain_ldm": pretrain_ldm,
     "pretrain_teacher": pretrain_teacher, "reporting": reporting, "sampling": sampling, "scmd": scmd,
-    "synthesis": synthesis, "training": training_pipeline, "uda": uda,
+    "synthesis": synthesis, "target_oracle": target_oracle, "training": training_pipeline, "uda": uda,
 }
 CONTRACT = {"results", "pseudo_images", "pseudo_manifest", "model", "predictions", "report"}
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dg_project.domains.batches import Batch, Part
@@ -282,6 +283,19 @@ class Late(Regression):
 
     def selectable(self, progress: float) -> bool:
         return progress > 0.5
+
+
+def test_the_weights_of_every_validation_are_kept_where_that_is_asked_for(tmp_path: Path) -> None:
+    options = params(selection="source_val", keep_validated=True)
+    learner, result = run(tmp_path, options, validate=lambda _: 1.0)  # the first of equals is chosen
+    kept = sorted((tmp_path / "validated").iterdir())
+    assert [path.name for path in kept] == ["step0000004.safetensors", "step0000008.safetensors",
+                                            "step0000012.safetensors"]
+    assert result.best_step == 4
+    chosen = load_file(kept[0])
+    assert all(torch.equal(chosen[name], value) for name, value in learner.state_dict().items())
+    run(tmp_path / "other", params(selection="source_val"), validate=lambda _: 1.0)
+    assert not (tmp_path / "other" / "validated").exists()
 
 
 def test_weights_are_chosen_when_the_learner_says_so(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dg_project.errors import DataError, ParameterError
 
 _STAGES = ["pretrain_ldm", "ingestion", "synthesis", "sampling", "training", "closed_loop", "evaluation", "reporting",
            "benchmark", "ablation", "uda", "pretrain_teacher", "scmd", "domainfusion", "leave_one_out", "predict",
-           "export"]
+           "export", "target_oracle"]
 
 
 class PreflightHook:

@@ -33,6 +33,8 @@ class TrainingParams(Params):
     validate_every: int = Field(100, ge=1)
     selection: Literal["source_val", "leave_one_pseudo_out", "last"] = Field(
         "source_val", description="what chooses the weights, see training.selection; never a target image")
+    keep_validated: bool = Field(False, description="keep the weights of every validation beside the model, which "
+                                                    "`kedro run --pipeline=target_oracle` compares on the targets")
     held_out_share: float = Field(0.2, gt=0, lt=1, description="leave_one_pseudo_out: share of the scenes with pseudo "
                                                                "images that choose and do not train")
     device: str = Field("auto", description="auto | cpu | cuda | cuda:1 | mps")
@@ -57,7 +59,8 @@ class TrainingParams(Params):
     def _no_oracle(cls, rule: Any) -> Any:
         if rule == "target_oracle":
             raise ValueError("target_oracle chooses by the scores of target images, which no training may open; use "
-                             "source_val or leave_one_pseudo_out")
+                             "source_val or leave_one_pseudo_out, and to see what it would have chosen "
+                             "training.keep_validated=true, then `kedro run --pipeline=target_oracle`")
         return rule
 
 

@@ -29,6 +29,10 @@ class Learner(nn.Module, ABC):
         """Say whether weights may be chosen for what they score, after this share (0 to 1) of the training is done."""
         return True
 
+    def inference_state(self) -> dict[str, Tensor]:
+        """Return the state that predictions depend on."""
+        return dict(self.state_dict())
+
     @abstractmethod
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return scalars: ``loss_*`` are summed and minimised, ``log_*`` are only recorded.

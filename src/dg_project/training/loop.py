@@ -12,10 +12,12 @@ from typing import TypeVar
 
 import pandas as pd
 import torch
+from safetensors.torch import save_file
 from tqdm import tqdm
 
 from dg_project.domains.batches import BatchStream, Part
 from dg_project.errors import TrainingError
+from dg_project.files import atomic_file
 from dg_project.parameters import TrainingParams
 from dg_project.training.checkpoint import Progress
 from dg_project.training.crew import Crew
@@ -28,6 +30,8 @@ from dg_project.training.precision import Precision
 from dg_project.training.selection import Selection
 
 CHECKPOINT = "last.pt"
+VALIDATED = "validated"
+"""Folder beside the checkpoint, and in a model: the weights of every validation, where they are kept."""
 # Where a checkpoint may be written and which devices compute are no part of what is computed.
 NOT_SETTINGS = {"checkpoint_every", "device", "threads", "processes"}
 
@@ -180,10 +184,17 @@ class _Run:
         if score is None:
             return
         row[self.selection.name] = score
+        if self.params.keep_validated:
+            self._keep(done)
         may = self.learner.selectable(done / self.params.max_steps)
         if may and self.selection.better(score, self.progress.best_score):
             self.progress.best_step, self.progress.best_score = done, score
             self.progress.best = snapshot(self.learner)
+
+    def _keep(self, done: int) -> None:
+        state = {name: value.detach().cpu().contiguous() for name, value in self.learner.inference_state().items()}
+        with atomic_file(self.path.parent / VALIDATED / f"step{done:07d}.safetensors") as aside:
+            save_file(state, aside)
 
     def finish(self) -> TrainResult:
         """Give the learner the selected weights; a pause selects nothing yet."""
