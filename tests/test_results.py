@@ -56,7 +56,7 @@ def test_records_become_pages(project: Path) -> None:
     page, readme = (project / PAGE).read_text(), (project / README).read_text()
     for text in ("## streets", "300 steps of 6 images", "selected by source_val", "3 seeds", "0123456789ab",
                  "a processor, 2 cores", "torch 2.11", "10.1 (×1.01)", "1,010 (+1.00 %)", "640", "900", "uda †",
-                 "drsf (the diffusion model), uda (the diffusion model).",
+                 "naive, drsf, uda (the diffusion model).",
                  '`{"drsf": {"stage": 2}}`', "images/results_streets.png"):
         assert text in page, text
     row = next(line for line in page.splitlines() if line.startswith("| drsf |"))

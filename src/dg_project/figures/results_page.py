@@ -104,16 +104,14 @@ def _short(file: RecordFile) -> pd.DataFrame:
     return shown[[source, "unseen mean", *gains, "seeds"]]
 
 
-def _heard_of_weather(file: RecordFile) -> dict[str, str]:
-    """Return row -> which embedded model it leans on that was trained on rendered streets in every weather."""
+def _heard_of_weather(file: RecordFile) -> dict[str, list[str]]:
+    """Return the embedded models that were trained on rendered streets in every weather, and the rows they help."""
     used, table = file.facts["parameters"], file.table
-    found = {}
-    for name, row in table.iterrows():
-        if row["images_generated"] > 0 and _name_of(used, "ldm", "checkpoint") == TINY_LDM:
-            found[str(name)] = "the diffusion model"
-        if name == "scmd" and _name_of(used, "scmd", "teacher") == CLIP_LIKE:
-            found[str(name)] = "the teacher"
-    return found
+    painted = _name_of(used, "ldm", "checkpoint") == TINY_LDM
+    taught = _name_of(used, "scmd", "teacher") == CLIP_LIKE
+    rows = {"the diffusion model": [str(name) for name in table.index[table["images_generated"] > 0] if painted],
+            "the teacher": [str(name) for name in table.index if taught and name == "scmd"]}
+    return {model: helped for model, helped in rows.items() if helped}
 
 
 def _name_of(parameters: dict[str, Any], group: str, key: str) -> str:
