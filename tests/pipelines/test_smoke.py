@@ -83,6 +83,7 @@ def test_mlflow_holds_parameters_metrics_curves_and_figures(drsf_run: Run) -> No
     assert run.info.status == "FINISHED"
     assert run.data.params["training.max_steps"] == "6"
     assert run.data.params["synthesis.domains.fog.prompt"]
+    assert not [name for name in run.data.params if name.startswith(("ablation.", "export."))]
     assert run.data.tags["kedro.pipeline"] == "drsf"
     assert run.data.tags["git.dirty"] in ("True", "False")
     for domain in [*TARGETS, "unseen_mean", "daytime_clear"]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 STATE_VARIABLE = "DG_PROJECT_MLFLOW"
+_OF_ONE_PIPELINE = frozenset({"ablation", "benchmark", "closed_loop", "export", "leave_one_out", "predict",
+                              "pretrain_ldm", "pretrain_teacher"})
+"""Groups of parameters that the pipeline of the same name reads, and no other."""
 _LONGEST_PARAMETER = 6000
 
 
@@ -45,7 +48,7 @@ def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds:
         kinds: dataset name -> how to log it.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / config['store']}"
-    pipeline = "+".join(run_params.get("pipeline_names") or ["drsf"])
+    pipeline = "+".join(_pipelines(run_params))
     name = f"{pipeline} {run_params['run_id']}"
     state = {"uri": uri, "experiment": config["experiment"], "kinds": kinds, "name": name}
     _quiet()
@@ -69,12 +72,21 @@ def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds:
     return state
 
 
-def log_parameters(state: dict[str, Any], parameters: dict[str, Any]) -> None:
-    """Log every parameter under its dotted path, as one would give it to ``--params``."""
+def log_parameters(state: dict[str, Any], parameters: dict[str, Any], run_params: dict[str, Any]) -> None:
+    """Log the parameters under their dotted paths, as one would give them to ``--params``.
+
+    Groups that only another pipeline reads are left out: two runs are compared by what made them differ, and the rows
+    of the ablation alone are two hundred lines.
+    """
     from mlflow.entities import Param
 
-    flat = flatten(parameters)
+    flat = flatten({name: value for name, value in parameters.items()
+                    if name not in _OF_ONE_PIPELINE or name in _pipelines(run_params)})
     client(state).log_batch(state["run"], params=[Param(k, str(v)[:_LONGEST_PARAMETER]) for k, v in flat.items()])
+
+
+def _pipelines(run_params: dict[str, Any]) -> list[str]:
+    return run_params.get("pipeline_names") or ["drsf"]
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

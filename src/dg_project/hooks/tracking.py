@@ -47,7 +47,7 @@ class TrackingHook:
         from dg_project.hooks import artifacts, runs
 
         state = runs.start(self._root, self._config, run_params, artifacts.kinds(pipeline, catalog))
-        runs.log_parameters(state, self._loader["parameters"])
+        runs.log_parameters(state, self._loader["parameters"], run_params)
         client = runs.client(state)
         client.log_dict(state["run"], catalog.to_config()[0], "kedro/catalog.json")
         client.log_text(state["run"], pipeline.to_json(), "kedro/pipeline.json")
