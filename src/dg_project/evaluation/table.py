@@ -147,10 +147,18 @@ def _references(table: pd.DataFrame, baseline: str) -> dict[str, str]:
     return {prefix: baseline if prefix == "gain" else prefix.removeprefix(gain_over("")) for prefix in prefixes}
 
 
+def uda_marks(table: pd.DataFrame) -> dict[str, str]:
+    """Return what stands behind the name of each row: a mark where training opened unlabelled target images."""
+    return {str(name): f" {UDA_MARK}" if setting == "UDA" else "" for name, setting in table["setting"].items()}
+
+
+def uda_note(table: pd.DataFrame) -> str:
+    """Return what the mark means, for a figure; nothing where no row has it."""
+    return f" {UDA_MARK} opened unlabelled target images." if any(uda_marks(table).values()) else ""
+
+
 def _marked(shown: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    marks = [f" {UDA_MARK}" if setting == "UDA" else "" for setting in table["setting"]]
-    return shown.set_index(pd.Index([f"{name}{mark}" for name, mark in zip(shown.index, marks, strict=True)],
-                                    name="method"))
+    return shown.set_index(pd.Index([f"{name}{mark}" for name, mark in uda_marks(table).items()], name="method"))
 
 
 def _number(spec: str) -> Callable[[float], str]:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dg_project.evaluation.records import UNSEEN_MEAN
+from dg_project.evaluation.table import uda_marks, uda_note
 from dg_project.figures.style import INK, MUTED, headline, look, method_colours, method_label, n_range, new_figure
 
 
@@ -30,7 +31,8 @@ def forest_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "m
     values = {name: unseen[unseen["method"] == name].set_index("seed")["value"] for name in names}
     colours = method_colours(names)
     mean = {str(name): 100 * float(value) for name, value in table[UNSEEN_MEAN].items()}
-    best = max((name for name in names if not np.isnan(mean[name])), key=lambda name: mean[name])
+    best = max((name for name, mark in uda_marks(table).items() if not np.isnan(mean[name]) and not mark),
+               key=lambda name: mean[name])
     with look():
         figure = new_figure(10.5, 0.3 * len(names) + 2.2)
         means, gains = figure.subplots(1, 2, sharey=True, width_ratios=[1.3, 1])
@@ -40,7 +42,7 @@ def forest_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "m
         for name in [line for line in lines if line in names]:
             means.axvline(mean[name], color=colours[name], linewidth=0.9, zorder=0)
         gains.axvline(0, color=MUTED, linewidth=0.9, zorder=0)
-        means.set_yticks(range(len(names)), [method_label(name) for name in names])
+        means.set_yticks(range(len(names)), [method_label(name) + mark for name, mark in uda_marks(table).items()])
         means.set_ylim(len(names) - 0.4, -0.6)
         means.set_xlabel(f"{metric} (%), mean of the unseen domains")
         gains.set_xlabel(f"gain over {method_label(baseline)} (percentage points)")
@@ -48,7 +50,7 @@ def forest_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "m
                          f"({method_label(baseline)} {mean[baseline]:.1f})",
                  f"Dots: single seeds (n = {n_range(table['n_seeds'])}). Marks and lines: mean and {confidence:.0%} "
                  "t-interval over seeds; the gain is paired by seed. Checkpoints selected by: "
-                 f"{', '.join(dict.fromkeys(table['selection'].astype(str)))}.")
+                 f"{', '.join(dict.fromkeys(table['selection'].astype(str)))}.{uda_note(table)}")
     return figure
 
 

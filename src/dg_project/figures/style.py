@@ -55,13 +55,13 @@ def readable(name: str) -> str:
     return name.replace("_", " ")
 
 
-_ACRONYMS = {"erm", "drsf", "diga", "mic", "scmd"}
+_WRITTEN = {"erm": "ERM", "drsf": "DRSF", "diga": "DiGA", "mic": "MIC", "scmd": "SCMD"}
 
 
 def method_label(name: str) -> str:
-    """Return how a method is written in figures: short names are acronyms."""
+    """Return how a method is written in figures: as its paper writes it."""
     first, _, rest = name.partition("_")
-    return f"{first.upper()} {readable(rest)}".strip() if first in _ACRONYMS else readable(name)
+    return f"{_WRITTEN[first]} {readable(rest)}".strip() if first in _WRITTEN else readable(name)
 
 
 def method_colours(names: Iterable[str]) -> dict[str, str]:
