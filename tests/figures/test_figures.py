@@ -258,7 +258,7 @@ def test_the_hard_samples_are_the_selected_share_and_the_easiest_come_last(run):
 
 def test_label_precision_shows_both_rules_and_the_gain_at_equal_coverage():
     figure = make("labels", {})
-    assert "+5.0 points (DIGA warmup), +5.0 points (DIGA)" in text_of(figure)
+    assert "+5.0 points (DiGA warmup), +5.0 points (DiGA)" in text_of(figure)
     for axes in figure.axes:
         lines = {line.get_label(): line.get_xydata() for line in axes.lines}
         np.testing.assert_allclose(lines["consensus"], [[60, 85]])
@@ -275,6 +275,17 @@ def test_benchmark_chart_names_the_best_and_shows_the_gain(run):
     assert f"{100 * table.loc['drsf', 'gain']:+.1f}, p = {table.loc['drsf', 'gain_p_t']:.3f}" in gains
     single = benchmark_records().query("seed == 0")
     benchmark_chart(benchmark_table(single), single).canvas.draw()
+
+
+@pytest.mark.parametrize("chart", [benchmark_chart, forest_chart])
+def test_rows_that_opened_target_images_are_marked_and_never_the_best(chart):
+    records = benchmark_records()
+    table = benchmark_table(records)
+    table.loc["drsf", "setting"] = "UDA"
+    figure = chart(table, records, metric="mAP@50")
+    assert "Highest mean mAP@50 over unseen domains: mixstyle" in text_of(figure)
+    assert "† opened unlabelled target images" in text_of(figure)
+    assert "DRSF †" in [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
 
 
 def test_many_rows_become_one_line_each():
