@@ -89,17 +89,13 @@ def features(model: Path, images: pd.DataFrame, root: Path, device: str, batch_s
 
 
 def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, root: Path, run_id: str,
-          inference_ms: float = float("nan"), selection: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the scores of a trained model by class, and its records (``records.COLUMNS``).
-
-    ``selection`` stands in the records in the place of the rule that chose the model's weights.
-    """
+          inference_ms: float = float("nan")) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the scores of a trained model by class, and its records (``records.COLUMNS``)."""
     spec, meta = read_card(model)
     by_class = score_predictions(SCORERS[spec.task], predictions, task_rows(images, spec.task, spec.head), spec.classes,
                                  root)
     known = {name: meta[name] for name in ("source", "seed", "selection", "seconds_per_step", "images_generated",
                                            "peak_memory_mb", "max_steps", "images_per_step")}
-    known |= {"selection": selection} if selection else {}
     facts = RunFacts(method=meta.get("label", spec.method), task=spec.task, kedro_version_id=run_id,
                      inference_ms=inference_ms, inference_parameters=count_weights(model), **known,
                      ldm_seconds=meta.get("ldm_seconds", float("nan")),
@@ -136,7 +132,7 @@ def target_oracle(model: Path, images: pd.DataFrame, root: Path, batch_size: int
         method.load_inference_state(load_file(weights, device=str(resolve_device(device))))
         found = predict_manifest(method.predict, SCORERS[spec.task], seen, root, batch_size=batch_size,
                                  device=resolve_device(device), name=weights.stem)
-        rows = score(model, found, images, root, run_id, selection="target_oracle")[1]
+        rows = score(model, found, images, root, run_id)[1].assign(selection="target_oracle")
         mean = rows[(rows["domain"] == UNSEEN_MEAN) & (rows["metric"] == main_metric(spec.task))]["value"].item()
         steps.append({"step": int(weights.stem.removeprefix("step")), UNSEEN_MEAN: mean})
         records.append(rows)

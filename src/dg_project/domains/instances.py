@@ -69,7 +69,7 @@ def values_in(values: np.ndarray) -> list[int]:
 
 
 def check_indices(path: Path, values: np.ndarray, ids: Sequence[int]) -> None:
-    """Raise ``DataError`` when an object has no pixel in its index map (H, W); difficult ones need none."""
+    """Raise ``DataError`` when one of ``ids`` has no pixel in an index map (H, W); difficult objects may have none."""
     if missing := sorted(set(ids) - set(values_in(values))):
         raise DataError(f"{path}: no pixel has the value {missing[0]} of an annotated object; the map belongs to "
                         "another image or another version of the annotation")

@@ -152,6 +152,12 @@ def uda_marks(table: pd.DataFrame) -> dict[str, str]:
     return {str(name): f" {UDA_MARK}" if setting == "UDA" else "" for name, setting in table["setting"].items()}
 
 
+def best_unseen(table: pd.DataFrame) -> str:
+    """Return the row with the highest unseen mean, among those whose training opened no target image."""
+    means = table.loc[table["setting"] != "UDA", UNSEEN_MEAN].astype(float)
+    return str(means.idxmax())
+
+
 def uda_note(table: pd.DataFrame) -> str:
     """Return what the mark means, for a figure; nothing where no row has it."""
     return f" {UDA_MARK} opened unlabelled target images." if any(uda_marks(table).values()) else ""

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dg_project.evaluation.records import UNSEEN_MEAN
-from dg_project.evaluation.table import p_value, uda_marks, uda_note
+from dg_project.evaluation.table import best_unseen, p_value, uda_note
 from dg_project.figures.style import (
     INK,
     MUTED,
@@ -19,6 +19,7 @@ from dg_project.figures.style import (
     n_range,
     new_figure,
     readable,
+    row_labels,
 )
 
 
@@ -42,8 +43,7 @@ def benchmark_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str =
         _scores(scores, table, rows, methods, domains, metric)
         _gains(gains, table.drop(index=baseline), rows, baseline)
         unseen = {str(name): 100 * float(value) for name, value in table[UNSEEN_MEAN].items()}
-        best = max((name for name, mark in uda_marks(table).items() if not np.isnan(unseen[name]) and not mark),
-                   key=lambda name: unseen[name])
+        best = best_unseen(table)
         rules = ", ".join(dict.fromkeys(table["selection"].astype(str)))
         headline(figure, f"Highest mean {metric} over unseen domains: {method_label(best)}, {unseen[best]:.1f} "
                          f"({method_label(baseline)} {unseen[baseline]:.1f})",
@@ -58,7 +58,7 @@ def _scores(axes: Axes, table: pd.DataFrame, rows: pd.DataFrame, methods: list[s
     colours = method_colours(methods)
     positions = np.arange(len(domains)) + np.array([0.3 if name == UNSEEN_MEAN else 0.0 for name in domains])
     step = 0.72 / len(methods)
-    for k, method in enumerate(methods):
+    for k, (method, label) in enumerate(zip(methods, row_labels(table), strict=True)):
         x = positions + (k - (len(methods) - 1) / 2) * step
         mean, low, high = (100 * np.array([table.loc[method, f"{d}{end}"] for d in domains], float)
                            for end in ("", "_low", "_high"))
@@ -68,7 +68,7 @@ def _scores(axes: Axes, table: pd.DataFrame, rows: pd.DataFrame, methods: list[s
                          linewidths=0)
         error = np.nan_to_num(np.stack([mean - low, high - mean]))
         axes.errorbar(x, mean, error, fmt="o", markersize=5, color=colours[method], elinewidth=1.3, capsize=2.5,
-                      label=method_label(method) + uda_marks(table)[method])
+                      label=label)
     axes.set_xticks(positions, [readable(d).replace(" ", "\n", 1) for d in domains])
     axes.tick_params(axis="x", length=0)
     axes.set_ylabel(f"{metric} (%)")
@@ -92,7 +92,7 @@ def _gains(axes: Axes, table: pd.DataFrame, rows: pd.DataFrame, baseline: str) -
         axes.annotate(f"{gain:+.1f}{tested}", (gain, k), (0, 7), textcoords="offset points", ha="center", fontsize=7.5,
                       color=INK)
     axes.axvline(0, color=MUTED, linewidth=0.9)
-    axes.set_yticks(range(len(table)), [method_label(name) + mark for name, mark in uda_marks(table).items()])
+    axes.set_yticks(range(len(table)), row_labels(table))
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(f"gain over {method_label(baseline)},\nunseen mean (percentage points)")

@@ -10,8 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dg_project.evaluation.records import UNSEEN_MEAN
-from dg_project.evaluation.table import uda_marks, uda_note
-from dg_project.figures.style import INK, MUTED, headline, look, method_colours, method_label, n_range, new_figure
+from dg_project.evaluation.table import best_unseen, uda_note
+from dg_project.figures.style import (
+    INK,
+    MUTED,
+    headline,
+    look,
+    method_colours,
+    method_label,
+    n_range,
+    new_figure,
+    row_labels,
+)
 
 
 def forest_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "mAP@50", baseline: str = "erm",
@@ -31,8 +41,7 @@ def forest_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "m
     values = {name: unseen[unseen["method"] == name].set_index("seed")["value"] for name in names}
     colours = method_colours(names)
     mean = {str(name): 100 * float(value) for name, value in table[UNSEEN_MEAN].items()}
-    best = max((name for name, mark in uda_marks(table).items() if not np.isnan(mean[name]) and not mark),
-               key=lambda name: mean[name])
+    best = best_unseen(table)
     with look():
         figure = new_figure(10.5, 0.3 * len(names) + 2.2)
         means, gains = figure.subplots(1, 2, sharey=True, width_ratios=[1.3, 1])
@@ -42,7 +51,7 @@ def forest_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "m
         for name in [line for line in lines if line in names]:
             means.axvline(mean[name], color=colours[name], linewidth=0.9, zorder=0)
         gains.axvline(0, color=MUTED, linewidth=0.9, zorder=0)
-        means.set_yticks(range(len(names)), [method_label(name) + mark for name, mark in uda_marks(table).items()])
+        means.set_yticks(range(len(names)), row_labels(table))
         means.set_ylim(len(names) - 0.4, -0.6)
         means.set_xlabel(f"{metric} (%), mean of the unseen domains")
         gains.set_xlabel(f"gain over {method_label(baseline)} (percentage points)")

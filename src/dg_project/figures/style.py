@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dg_project.domains.label_ids import COLOURS
+from dg_project.evaluation.table import uda_marks
 
 INK, MUTED, GRID, PAPER = "#1f2933", "#5f6c7b", "#e4e8ed", "#ffffff"
 REJECTED, RIGHT = "#d64545", "#2f8f5b"
@@ -62,6 +64,11 @@ def method_label(name: str) -> str:
     """Return how a method is written in figures: as its paper writes it."""
     first, _, rest = name.partition("_")
     return f"{_WRITTEN[first]} {readable(rest)}".strip() if first in _WRITTEN else readable(name)
+
+
+def row_labels(table: pd.DataFrame) -> list[str]:
+    """Return how the rows of ``evaluation.table.benchmark_table`` are written, with the mark of UDA."""
+    return [method_label(name) + mark for name, mark in uda_marks(table).items()]
 
 
 def method_colours(names: Iterable[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from pydantic import ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from dg_project.errors import CheckpointError, ParameterError, nearest
 from dg_project.files import atomic_file
@@ -19,6 +19,7 @@ from dg_project.methods import method_classes
 from dg_project.methods.base import Method
 from dg_project.parameters import TASK_PARAMS, BackboneParams, Params, Task
 from dg_project.tasks import build_task
+from dg_project.training.checkpoint import save_weights
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
 
@@ -70,9 +71,7 @@ def build_method(spec: ModelSpec, seed: int = 0) -> Method:
 
 def save_model(method: Method, spec: ModelSpec, folder: Path, meta: Mapping[str, Any] | None = None) -> None:
     """Write ``model.safetensors`` (what predicts) and ``model.json`` (spec and ``meta``: step, score ...)."""
-    state = {name: value.detach().cpu().contiguous() for name, value in method.inference_state().items()}
-    with atomic_file(folder / WEIGHTS) as aside:
-        save_file(state, aside)
+    save_weights(method.inference_state(), folder / WEIGHTS)
     with atomic_file(folder / CARD) as aside:
         aside.write_text(json.dumps({"spec": spec.model_dump(mode="json"), "meta": dict(meta or {})}, indent=2) + "\n")
 

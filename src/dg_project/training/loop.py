@@ -12,14 +12,12 @@ from typing import TypeVar
 
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 from tqdm import tqdm
 
 from dg_project.domains.batches import BatchStream, Part
 from dg_project.errors import TrainingError
-from dg_project.files import atomic_file
 from dg_project.parameters import TrainingParams
-from dg_project.training.checkpoint import Progress
+from dg_project.training.checkpoint import Progress, save_weights
 from dg_project.training.crew import Crew
 from dg_project.training.determinism import deterministic, seed_step
 from dg_project.training.device import peak_memory_mb, resolve_device, use_threads
@@ -185,16 +183,11 @@ class _Run:
             return
         row[self.selection.name] = score
         if self.params.keep_validated:
-            self._keep(done)
+            save_weights(self.learner.inference_state(), self.path.parent / VALIDATED / f"step{done:07d}.safetensors")
         may = self.learner.selectable(done / self.params.max_steps)
         if may and self.selection.better(score, self.progress.best_score):
             self.progress.best_step, self.progress.best_score = done, score
             self.progress.best = snapshot(self.learner)
-
-    def _keep(self, done: int) -> None:
-        state = {name: value.detach().cpu().contiguous() for name, value in self.learner.inference_state().items()}
-        with atomic_file(self.path.parent / VALIDATED / f"step{done:07d}.safetensors") as aside:
-            save_file(state, aside)
 
     def finish(self) -> TrainResult:
         """Give the learner the selected weights; a pause selects nothing yet."""

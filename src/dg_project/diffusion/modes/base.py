@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -66,7 +67,7 @@ class Sampling:
         return 1.0 if self.run == self.steps else (self.run + 0.5) / self.steps
 
 
-class Mode:
+class Mode(ABC):
     """Base of the modes. A mode is built for an opened pipeline and the parameter group of its own name.
 
     Attributes:
@@ -86,9 +87,9 @@ class Mode:
         """Return how many channels the U-Net may take, whose latents have ``image_channels``."""
         return {image_channels}
 
+    @abstractmethod
     def __call__(self, batch: Batch, sampling: Sampling) -> list[Image.Image]:
         """Return one image per image of the batch, of the same size."""
-        raise NotImplementedError
 
     def finish(self, source: Image.Image, made: Image.Image, boxes: np.ndarray) -> Image.Image:
         """Return ``made`` as it is stored; both images and the boxes ``(n, 4)`` are in the source's own pixels."""

@@ -83,7 +83,7 @@ class BDD100KReader(Reader):
     def _wanted(self, frames: list[Frame], origin: Path) -> list[Frame]:
         """Return the frames with the wanted attributes, of which there must be some."""
         def attributes(frame: Frame) -> dict[str, str]:
-            known = frame.get("attributes") or {}
+            known = frame.get("attributes")
             return known if isinstance(known, dict) else {}
 
         wanted = [frame for frame in frames
