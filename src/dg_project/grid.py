@@ -100,16 +100,15 @@ def score_cells(settings: Parameters, grid: GridParams, models: Path, images: pd
         models: folder of the cells' models by name.
         images: test images of every domain, the source first.
         root: folder that their paths are relative to.
-        workspace: where predictions and timings are kept.
+        workspace: where predictions, scores and timings are kept.
         run_id: version of the run.
     """
     timed = images[images["domain"] == settings.data.source].reset_index(drop=True)
     records = []
     for cell in cells(settings, grid):
         model = models / cell.name
-        found = scoring.predict_once(model, images, root, settings, workspace)
-        milliseconds = _latency(model, timed, root, settings, workspace)
-        rows = scoring.score(model, found, images, root, run_id, milliseconds)[1]
+        scores = scoring.score_once(model, images, root, settings, workspace)
+        rows = scoring.records(model, scores, run_id, _latency(model, timed, root, settings, workspace))
         records.append(rows.assign(method=cell.row, overrides=cell.overrides))
     return pd.concat(records, ignore_index=True)
 

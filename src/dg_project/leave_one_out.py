@@ -134,8 +134,7 @@ def train_fold(method: str, settings: Parameters, fold: Fold, root: Path, worksp
 
 def score_fold(model: Path, settings: Parameters, fold: Fold, root: Path, workspace: Path, run_id: str) -> pd.DataFrame:
     """Return the records of one trained model: its sources' validation images, and the held-out domain."""
-    found = scoring.predict_once(model, fold.scored, root, settings, workspace)
-    records = scoring.score(model, found, fold.scored, root, run_id)[1]
+    records = scoring.records(model, scoring.score_once(model, fold.scored, root, settings, workspace), run_id)
     return records[records["domain"] != UNSEEN_MEAN]
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 LIBRARIES = ("torch", "torchvision", "diffusers", "kedro", "mlflow")
 
 
 def commit(root: Path) -> str:
-    """Return the commit that ``root`` is at, or ``""`` outside a git checkout."""
-    return _git(root, "rev-parse", "HEAD")
+    """Return the commit that ``root`` is at: outside a checkout what DG_PROJECT_COMMIT says, or ``""``."""
+    return _git(root, "rev-parse", "HEAD") or os.environ.get("DG_PROJECT_COMMIT", "")
 
 
 def is_dirty(root: Path) -> bool:
@@ -22,8 +23,12 @@ def is_dirty(root: Path) -> bool:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that compute."""
-    return {"Python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+    """Return the versions of Python and of the libraries that compute, where they are installed."""
+    found = {"Python": platform.python_version()}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def hardware(device: str) -> str:

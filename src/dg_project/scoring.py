@@ -25,7 +25,7 @@ from dg_project.plan import code_of, method_class, task_rows
 from dg_project.rounds import hand_over, open_ldm
 from dg_project.training.device import resolve_device
 from dg_project.training.loop import VALIDATED
-from dg_project.workspace import place
+from dg_project.workspace import code_hash, place
 
 
 def rows_of(model: Path, images: pd.DataFrame) -> pd.DataFrame:
@@ -61,18 +61,32 @@ def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, devi
 
 def predict_once(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> pd.DataFrame:
     """Return what ``predict`` returns, from the workspace where the same weights saw the same images before."""
-    kind = method_class(read_card(model)[0].method)
-    asked = open_ldm(kind, "prediction", settings.ldm, settings.training.device)
-    more = [] if asked is None else [asked.fingerprint, settings.ldm]
-    # Of the images of a batch some methods learn together (adaodm.online).
-    folder = place(workspace, "predictions", folder_hash(model), manifest_fingerprint(images), code_of(kind),
-                   settings.evaluation.batch_size, *more)
-    stored = folder / "found.parquet"
+    stored = _predictions(model, images, settings, workspace) / "found.parquet"
     if not stored.exists():
         found = predict(model, images, root, settings.evaluation.batch_size, settings.training.device, settings.ldm)
         with atomic_file(stored) as aside:
             found.to_parquet(aside)
     return pd.read_parquet(stored)
+
+
+def score_once(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> pd.DataFrame:
+    """Return the scores of a trained model by class, from the workspace where it was scored on the images before."""
+    kept = place(workspace, "scores", _predictions(model, images, settings, workspace).name, code_hash("evaluation"))
+    stored = kept / "by_class.parquet"
+    if not stored.exists():
+        scores = by_class(model, predict_once(model, images, root, settings, workspace), images, root)
+        with atomic_file(stored) as aside:
+            scores.to_parquet(aside)
+    return pd.read_parquet(stored)
+
+
+def _predictions(model: Path, images: pd.DataFrame, settings: Parameters, workspace: Path) -> Path:
+    kind = method_class(read_card(model)[0].method)
+    asked = open_ldm(kind, "prediction", settings.ldm, settings.training.device)
+    more = [] if asked is None else [asked.fingerprint, settings.ldm]
+    # Of the images of a batch some methods learn together (adaodm.online).
+    return place(workspace, "predictions", folder_hash(model), manifest_fingerprint(images), code_of(kind),
+                 settings.evaluation.batch_size, *more)
 
 
 def features(model: Path, images: pd.DataFrame, root: Path, device: str, batch_size: int = 4) -> NDArray[np.float64]:
@@ -88,19 +102,23 @@ def features(model: Path, images: pd.DataFrame, root: Path, device: str, batch_s
                            device=where)
 
 
-def score(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, root: Path, run_id: str,
-          inference_ms: float = float("nan")) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the scores of a trained model by class, and its records (``records.COLUMNS``)."""
+def by_class(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """Return the scores of what a trained model found, by class and domain."""
+    spec, _ = read_card(model)
+    return score_predictions(SCORERS[spec.task], predictions, task_rows(images, spec.task, spec.head), spec.classes,
+                             root)
+
+
+def records(model: Path, scores: pd.DataFrame, run_id: str, inference_ms: float = float("nan")) -> pd.DataFrame:
+    """Return the records (``records.COLUMNS``) of a trained model with these scores by class."""
     spec, meta = read_card(model)
-    by_class = score_predictions(SCORERS[spec.task], predictions, task_rows(images, spec.task, spec.head), spec.classes,
-                                 root)
     known = {name: meta[name] for name in ("source", "seed", "selection", "seconds_per_step", "images_generated",
                                            "peak_memory_mb", "max_steps", "images_per_step")}
     facts = RunFacts(method=meta.get("label", spec.method), task=spec.task, kedro_version_id=run_id,
                      inference_ms=inference_ms, inference_parameters=count_weights(model), **known,
                      ldm_seconds=meta.get("ldm_seconds", float("nan")),
                      setting="UDA" if meta.get("images_adapted_to") else "DG")
-    return by_class, result_records(by_class, facts)
+    return result_records(scores, facts)
 
 
 def target_oracle(model: Path, images: pd.DataFrame, root: Path, batch_size: int, device: str,
@@ -127,20 +145,21 @@ def target_oracle(model: Path, images: pd.DataFrame, root: Path, batch_size: int
         raise DataError(f"'{model}' has no weights but the chosen ones; train it with training.keep_validated=true")
     spec, _ = read_card(model)
     method, seen = open_model(model, device, ldm), task_rows(images, spec.task, spec.head)
-    steps, records = [], []
+    steps, rows_by_step = [], []
     for weights in kept:
         method.load_inference_state(load_file(weights, device=str(resolve_device(device))))
         found = predict_manifest(method.predict, SCORERS[spec.task], seen, root, batch_size=batch_size,
                                  device=resolve_device(device), name=weights.stem)
-        rows = score(model, found, images, root, run_id)[1].assign(selection="target_oracle")
+        scores = by_class(model, found, images, root)
+        rows = records(model, scores, run_id).assign(selection="target_oracle")
         mean = rows[(rows["domain"] == UNSEEN_MEAN) & (rows["metric"] == main_metric(spec.task))]["value"].item()
         steps.append({"step": int(weights.stem.removeprefix("step")), UNSEEN_MEAN: mean})
-        records.append(rows)
+        rows_by_step.append(rows)
     table = pd.DataFrame(steps)
-    return table, records[int(table[UNSEEN_MEAN].fillna(-1).argmax())]
+    return table, rows_by_step[int(table[UNSEEN_MEAN].fillna(-1).argmax())]
 
 
-def nested(records: pd.DataFrame) -> dict[str, dict[str, float]]:
+def nested(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Return the values of one model's records as ``{metric: {domain: value}}``."""
-    return {str(metric): dict(zip(rows["domain"], rows["value"], strict=True))
-            for metric, rows in records.groupby("metric", sort=False)}
+    return {str(metric): dict(zip(own["domain"], own["value"], strict=True))
+            for metric, own in rows.groupby("metric", sort=False)}

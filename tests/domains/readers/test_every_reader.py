@@ -102,7 +102,8 @@ def test_from_files_to_scores(name: str, tmp_path: Path) -> None:
     assert np.median(losses[-5:]) < np.median(losses[:5])
     images = scored_rows(source, target)
     found = scoring.predict(trained.folder, images, root, 4, "cpu")
-    by_class, records = scoring.score(trained.folder, found, images, root, "now")
+    by_class = scoring.by_class(trained.folder, found, images, root)
+    records = scoring.records(trained.folder, by_class, "now")
     rows = records[records["metric"] == main_metric(chosen.task)].set_index("domain")
     assert list(rows.index) == [chosen.data.source, "unseen", "unseen_mean"]
     assert rows["value"].between(0, 1).all()

@@ -56,7 +56,8 @@ def _score(
     tables: dict[str, tuple[pd.DataFrame, ...]] = {}
     numbers: dict[str, Any] = {}
     for prefix, (model, predictions) in models.items():
-        by_class, records = scoring.score(model, predictions, images, locate(data.root), run_id)
+        by_class = scoring.by_class(model, predictions, images, locate(data.root))
+        records = scoring.records(model, by_class, run_id)
         name = records["method"].iloc[0]
         # ERM as the method of a run is its own baseline: one set of rows, not two of the same name.
         tables[name] = (predictions.assign(method=name), records, by_class.assign(method=name))
