@@ -12,7 +12,15 @@ from kedro.config import OmegaConfigLoader
 from dg_project.domains.readers import READERS
 from dg_project.errors import ParameterError
 from dg_project.methods import method_classes
-from dg_project.parameters import DataParams, GridParams, Parameters, Params, SynthesisParams, check_parameters
+from dg_project.parameters import (
+    DataParams,
+    GridParams,
+    Parameters,
+    Params,
+    SynthesisParams,
+    check_parameters,
+    denoising_steps,
+)
 from dg_project.parameters.grid import check_domains
 from dg_project.parameters.models import TASK_PARAMS
 from dg_project.settings import CONFIG_LOADER_ARGS
@@ -52,6 +60,14 @@ def test_cdga_trains_on_all_that_it_makes() -> None:
     assert (settings.method, settings.sampling.keep, settings.synthesis.n_images) == ("naive", "all", None)
     assert not settings.sampling.gate.enabled
     assert settings.sampling.gate.least_visibility == -1
+
+
+@pytest.mark.parametrize("env", ["base", "cdga", "domainbed"])
+def test_the_online_augmentation_of_an_environment_denoises(env: str) -> None:
+    settings = check_parameters(raw(env), SCHEMAS, READER_OPTIONS)
+    strength = raw(env)["domainfusion"]["strength"]
+    strengths = strength or [domain.strength for domain in settings.synthesis.domains.values()]
+    assert denoising_steps(settings.ldm.steps, min(strengths)) >= 1
 
 
 @pytest.mark.parametrize("group", ["backbone", "training", *TASK_PARAMS])

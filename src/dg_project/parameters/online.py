@@ -17,8 +17,8 @@ class OnlineParams(Params):
     refresh_images: int | None = Field(60, ge=1, description="images that one refresh replaces, in turn; None: all")
     candidates: int = Field(2, ge=1, description="N images made for each of them; prompts are those of "
                                                  "synthesis.domains in random order")
-    strength: tuple[Fraction, Fraction] | None = Field(
-        (0.5, 1.0), description="each candidate's own is drawn between the two; None: that of its synthesis domain")
+    strength: tuple[Fraction, Fraction] | None = Field(None, description="each candidate's own is drawn between the "
+                                                                         "two; None: that of its synthesis domain")
     decomposition: Literal["fourier", "adain"] = Field(
         "fourier", description="of style and content: amplitude and phase, or statistics of VAE latents and the rest")
 

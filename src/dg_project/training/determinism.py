@@ -24,11 +24,11 @@ def seed_step(seed: int, step: int, part: int = 0) -> None:
 
 
 @contextmanager
-def deterministic() -> Iterator[None]:
-    """Let torch choose deterministic algorithms where it has them, and restore the old choice afterwards."""
+def deterministic(wanted: bool = True) -> Iterator[None]:
+    """Let torch choose deterministic algorithms where it has them, or not; restore the old choice afterwards."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     fill = debugging.fill_uninitialized_memory  # type: ignore[attr-defined]  # the module is replaced at import
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.use_deterministic_algorithms(wanted, warn_only=True)
     # Filling every new tensor with NaN finds bugs in kernels, at the price of a pass through memory.
     debugging.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
