@@ -1,8 +1,8 @@
 """RoIAlign as two matrix products, for CPUs: bilinear sampling is separable, ``P = W_y F W_x^T`` for every box.
 
 torchvision's gradient on the CPU adds up one sample after another in a single thread. The products give the same
-numbers (but for rounding) and gradients in a quarter of the time. On an accelerator torchvision's own kernel runs, whose
-gradient adds up in any order: asked for a deterministic one, torchvision would compile another, a minute and a half.
+numbers (but for rounding) and gradients in a quarter of the time. On an accelerator torchvision's own kernel runs and
+adds up gradients in any order: asked for deterministic ones, torchvision would first compile another, for 95 seconds.
 """
 
 from __future__ import annotations
