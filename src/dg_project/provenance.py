@@ -13,13 +13,16 @@ LIBRARIES = ("torch", "torchvision", "diffusers", "kedro", "mlflow")
 
 
 def commit(root: Path) -> str:
-    """Return the commit that ``root`` is at: outside a checkout what DG_PROJECT_COMMIT says, or ``""``."""
-    return _git(root, "rev-parse", "HEAD") or os.environ.get("DG_PROJECT_COMMIT", "")
+    """Return the commit that ``root`` is at, or ``""`` where nobody knows.
+
+    DG_PROJECT_COMMIT has the first word: where the code was copied to without its history, nothing else knows.
+    """
+    return os.environ.get("DG_PROJECT_COMMIT") or _git(root, "rev-parse", "HEAD")
 
 
 def is_dirty(root: Path) -> bool:
     """Tell whether tracked files differ from the commit, or new ones lie beside them."""
-    return bool(_git(root, "status", "--porcelain"))
+    return "DG_PROJECT_COMMIT" not in os.environ and bool(_git(root, "status", "--porcelain"))
 
 
 def versions() -> dict[str, str]:
