@@ -102,12 +102,16 @@ def test_the_task_on_fused_features_sees_the_kept_labels() -> None:
 
     fused.model.losses = watched  # type: ignore[method-assign]
     weighed.weight = torch.where(weighed.domain_id == 0, 1.0, 0.5)
+    for target in weighed.targets[3:]:
+        target["labels"] = torch.tensor([2, 2])
     assert set(losses(fused, weighed)) == set(losses(plain, weighed))
     (targets, weight), = seen
-    pairs = weighed.pair_id.unique()
-    assert len(targets) == len(weighed) + len(pairs)
-    for pair, target, mixed in zip(pairs, targets[len(weighed):], weight[len(weighed):], strict=True):
-        torch.testing.assert_close(target["boxes"], targets[int((weighed.pair_id == pair).int().argmax())]["boxes"])
+    pairs, first = weighed.pair_id.unique(), int((weighed.domain_id == 0).sum())
+    assert len(targets) == first + len(pairs)  # every pseudo image of this batch is in a pair
+    assert weight[:first].tolist() == [1.0] * first
+    for pair, target, mixed in zip(pairs, targets[first:], weight[first:], strict=True):
+        source = int(((weighed.pair_id == pair) & (weighed.domain_id == 0)).int().argmax())
+        assert torch.equal(target["labels"], weighed.targets[source]["labels"])
         assert 0.5 < mixed < 1
 
 

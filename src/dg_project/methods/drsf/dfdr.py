@@ -140,8 +140,7 @@ def align_loss(shared: Tensor, private: Tensor, pair_id: Tensor, domain_id: Tens
 
 def _position_distance(shared: Tensor, source: Tensor, pseudo: Tensor) -> Tensor:
     """Return the mean squared distance over the positions of each pair (P,)."""
-    unit = F.normalize(shared, dim=1)
-    return (unit[source] - unit[pseudo]).square().sum(1).mean((1, 2))
+    return (F.normalize(shared[source], dim=1) - F.normalize(shared[pseudo], dim=1)).square().sum(1).mean((1, 2))
 
 
 def _pooled_distance(shared: Tensor, source: Tensor, pseudo: Tensor) -> Tensor:

@@ -26,7 +26,9 @@ def mixing_weights(pair_id: Tensor, domain_id: Tensor, n_domains: int, alpha: fl
     Returns:
         ``(G, B)`` weights of the rows in each of G fused images (rows sum to 1), and ``(G, 1 + K)`` soft domain labels.
     """
-    weights, labels = [], []
+    device = pair_id.device
+    pair_id, domain_id = pair_id.cpu(), domain_id.cpu()  # an accelerator would be waited for at every question below
+    weights, labels = [torch.zeros(0, len(pair_id))], [torch.zeros(0, n_domains)]
     for pair in pair_id.unique():
         rows = torch.where(pair_id == pair)[0]
         present = domain_id[rows].unique()
@@ -34,12 +36,10 @@ def mixing_weights(pair_id: Tensor, domain_id: Tensor, n_domains: int, alpha: fl
             continue
         # A row that comes twice adds nothing: one row per domain is fused.
         first = torch.stack([rows[domain_id[rows] == domain][0] for domain in present])
-        share = torch.distributions.Dirichlet(torch.full((len(present),), alpha)).sample().to(pair_id.device)
-        weights.append(torch.zeros(len(pair_id), device=pair_id.device).index_copy(0, first, share))
-        labels.append(torch.zeros(n_domains, device=pair_id.device).index_copy(0, present, share))
-    if not weights:
-        return torch.zeros(0, len(pair_id), device=pair_id.device), torch.zeros(0, n_domains, device=pair_id.device)
-    return torch.stack(weights), torch.stack(labels)
+        share = torch.distributions.Dirichlet(torch.full((len(present),), alpha)).sample()
+        weights.append(torch.zeros(1, len(pair_id)).index_copy(1, first, share[None]))
+        labels.append(torch.zeros(1, n_domains).index_copy(1, present, share[None]))
+    return torch.cat(weights).to(device), torch.cat(labels).to(device)
 
 
 def fuse(rows: Tensor, weights: Tensor) -> Tensor:
@@ -71,8 +71,8 @@ def adversarial_loss(logits: Tensor, fused_logits: Tensor, domain_id: Tensor, fu
         fused_labels: ``(G, 1 + K)``.
     """
     onehot = F.one_hot(domain_id, fused_labels.shape[1]).to(logits.dtype)
-    single = soft_cross_entropy(logits, onehot)
-    loss = torch.stack([single[domain_id == domain].mean() for domain in domain_id.unique()]).sum()
+    rows = onehot.sum(0)[domain_id]  # of each row's own domain
+    loss = (soft_cross_entropy(logits, onehot) / rows).sum()
     return loss + soft_cross_entropy(fused_logits, fused_labels).mean() if len(fused_labels) else loss
 
 

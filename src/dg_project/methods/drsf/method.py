@@ -30,7 +30,8 @@ class DRSFParams(Params):
     grl_image: float = Field(0.01, ge=0, description="reversed gradient of the image discriminator; 0 leaves it out")
     grl_instance: float = Field(0.01, ge=0, description="the same of the instance discriminator (detection)")
     task_on_pseudo: bool = Field(True, description="the task loss also sees pseudo images, with the kept labels")
-    task_on_fused: bool = Field(True, description="the task loss also sees fused features, with the kept labels")
+    task_on_fused: bool = Field(True, description="the task loss sees fused features, with the kept labels, in the "
+                                                  "place of the pseudo images that they were mixed from")
     cross_reassembly: Fraction = Field(0.0, description="probability that a row takes the private part of another "
                                                         "domain of the same source image")
     style_reassembly: Fraction = Field(0.5, description="probability that a row's private part takes the style of one "
@@ -71,23 +72,17 @@ class DRSF(Method):
         inputs = self.model.prepare(batch.images, batch.targets)
         features, parts = self._features(batch, inputs)
         mix, labels = mixing_weights(batch.pair_id, batch.domain_id, len(self.domains), self.params.alpha)
-        rows = self.task_rows(batch)
+        seen, rows, of, weight = self._task_features(batch, features, mix)
         losses: dict[str, Tensor] = {}
         if self.instance_adversary is None:
-            maps = self.model.neck(take(features, rows))
+            maps = self.model.neck(take(seen, rows))
         else:
-            everything = self.model.neck(features)
+            everything = self.model.neck(seen)
             maps = take(everything, rows)
             losses |= _adversary_on_instances(self.instance_adversary, self.model.instance_features(everything, inputs),
                                               batch.domain_id, mix, labels)
-        weight = batch.weight[rows]
-        if self.params.task_on_fused and len(mix):
-            fused_maps = self.model.neck({name: fuse(value, mix) for name, value in features.items()})
-            maps = {name: torch.cat([value, fused_maps[name]]) for name, value in maps.items()}
-            rows = torch.cat([rows, (mix > 0).int().argmax(1)])  # any row of the pair: all have the same labels
-            weight = torch.cat([weight, mix @ batch.weight])
         if len(rows):  # a micro-batch may hold pseudo images alone
-            losses |= self.model.losses(maps, inputs.rows(rows), weight)
+            losses |= self.model.losses(maps, inputs.rows(of), weight)
         if parts is not None and self.aux is not None:
             losses |= self._dfdr_losses(self.aux, parts, inputs, batch)
         if self.image_adversary is not None:
@@ -97,8 +92,23 @@ class DRSF(Method):
         return {name: self.params.lambda_adv * value if name.startswith("loss_adv") else value
                 for name, value in losses.items()}
 
+    def _task_features(self, batch: Batch, features: Features, mix: Tensor) -> tuple[Features, Tensor, Tensor, Tensor]:
+        """Return features, and for each row that the task loss sees: where it lies in them, whose labels, its weight.
+
+        With ``task_on_fused`` a fused image stands in the place of the pseudo images that it was mixed from.
+        """
+        rows = self.task_rows(batch)
+        if not self.params.task_on_fused or not len(mix):
+            return features, rows, rows, batch.weight[rows]
+        mixed = (mix > 0).any(0) & (batch.domain_id != 0)
+        rows = rows[~mixed[rows]]
+        fused = torch.arange(len(mix), device=rows.device)
+        of = torch.cat([rows, (mix > 0).int().argmax(1)])  # any row of the pair: all have the same labels
+        return ({name: torch.cat([value, fuse(value, mix)]) for name, value in features.items()},
+                torch.cat([rows, len(batch) + fused]), of, torch.cat([batch.weight[rows], mix @ batch.weight]))
+
     def task_rows(self, batch: Batch) -> Tensor:
-        """Return the rows (n,) int64 that the task loss sees."""
+        """Return the rows (n,) int64 of the batch that the task loss may see."""
         return torch.where((batch.domain_id == 0) | self.params.task_on_pseudo)[0]
 
     def image_mix(self, batch: Batch, pairs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -108,7 +118,7 @@ class DRSF(Method):
     def _features(self, batch: Batch, inputs: Inputs) -> tuple[Features, Parts | None]:
         if self.dfdr is None:
             return self.model.features(inputs.images), None
-        pair, domain = batch.pair_id, batch.domain_id
+        pair, domain = batch.pair_id.cpu(), batch.domain_id.cpu()
         self.dfdr.donor = donors(pair[:, None] == pair, self.params.cross_reassembly)
         self.dfdr.stylist = donors(domain[:, None] != domain, self.params.style_reassembly)
         features = self.model.features(inputs.images)
@@ -147,7 +157,7 @@ def donors(may: Tensor, probability: float) -> Tensor | None:
     """
     if probability == 0:
         return None
-    chosen = torch.arange(len(may), device=may.device)
+    chosen = torch.arange(len(may))
     for row in torch.where(torch.rand(len(may)) < probability)[0].tolist():
         others = torch.where(may[row])[0]
         others = others[others != row]
