@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from domains.layouts import acdc, cityscapes, coco, gta5, image_folder, mapillary, synthia, yolo
+from domains.layouts import acdc, bdd100k, cityscapes, coco, gta5, image_folder, mapillary, synthia, yolo
 from streets_fixture import CLASSES, SOURCE, TARGETS
 
 from dg_project.domains.batches import BatchStream
@@ -44,7 +44,7 @@ def test_annotations_may_be_poisoned_or_gone(tiny_streets: Path, tiny_adapt: pd.
 @pytest.mark.parametrize(("build", "reader", "split", "truth"), [
     (cityscapes, "cityscapes", "val", "gtFine"), (acdc, "acdc", "val", "gt"), (gta5, "gta5", "val", "labels"),
     (synthia, "synthia", "all", "GT"), (mapillary, "mapillary", "val", "validation/labels"),
-    (yolo, "yolo", "val", "labels"), (image_folder, "image_folder", "all", ""),
+    (yolo, "yolo", "val", "labels"), (bdd100k, "bdd100k", "val", "labels"), (image_folder, "image_folder", "all", ""),
 ])
 def test_readers_list_images_without_their_labels(tmp_path: Path, build, reader, split, truth) -> None:
     build(tmp_path)

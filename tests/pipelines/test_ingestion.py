@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from domains.layouts import acdc, bdd100k, cityscapes, gta5, image_folder, mapillary
+from kedro.config import OmegaConfigLoader
 
 from dg_project.domains.manifest import validate_manifest
 from dg_project.errors import DataError
 from dg_project.parameters import DataParams
 from dg_project.pipelines.ingestion import nodes
+from dg_project.settings import CONFIG_LOADER_ARGS
 
+CONF = Path(__file__).parents[2] / "conf"
 CLASSES = ["person", "car"]
 
 
@@ -42,6 +46,22 @@ def test_gta5_to_four_real_data_sets_in_one_run(tmp_path: Path, caplog: pytest.L
         card = nodes.make_card(source, target, [], [], data)
     assert [entry["masks"] for entry in card["splits"]] == [3, 1, 2, 2, 2, 4, 2, 2]
     assert "data card" in caplog.text
+
+
+def test_gta5_to_real_adapts_to_unlabelled_images_of_each_target(tmp_path: Path) -> None:
+    """As the environment's README says: its data with adapt_split=train, no target's training split labelled."""
+    for build in (bdd100k, mapillary, cityscapes):
+        build(tmp_path)
+    for truth in ("bdd100k/labels", "mapillary/training/labels", "mapillary/training/instances", "cityscapes/gtFine"):
+        shutil.rmtree(tmp_path / truth)
+    shipped = OmegaConfigLoader(conf_source=str(CONF), env="gta5_to_real", **CONFIG_LOADER_ARGS)["parameters"]["data"]
+    asked = {**shipped, "root": str(tmp_path), "adapt_split": "train"}
+    adapt, skipped = nodes.ingest_adapt(DataParams(**{**asked, "expected_counts": {}}))
+    assert adapt.groupby("domain").size().to_dict() == {"cityscapes": 4, "bdd100k": 4, "mapillary": 2}
+    assert skipped == []
+    assert not any(adapt["mask"])
+    with pytest.raises(DataError, match=r"cityscapes/adapt: 'train' .* lists 4 images, but .* says 2975"):
+        nodes.ingest_adapt(DataParams(**asked))
 
 
 def test_a_wrong_count_names_the_split(tmp_path: Path) -> None:

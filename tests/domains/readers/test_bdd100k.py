@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -70,6 +71,22 @@ def test_masks_are_train_ids_of_the_10k_images(root):
     for row in manifest.itertuples():
         assert np.array_equal(load_mask(root / row.mask, row.mask_ids),
                               scene(0, 10, {13: CAR, 11: PERSON, 255: (0, 20, 3, 24)}))
+
+
+@pytest.mark.parametrize(("labels", "kind"), [("sem_seg", "10k"), ("det_20", "100k"), ("det_2018", "100k")])
+def test_unlabelled_images_are_those_of_the_folder_under_the_ids_that_labelled_ones_have(root, labels, kind):
+    labelled, _ = read_domain(**arguments(root, labels))
+    shutil.rmtree(root / "bdd100k" / "labels")
+    ids(root / "bdd100k" / "images" / kind / "train" / "zz.png", scene(0, 0, {}))  # nobody labelled it
+    found, _ = read_domain(**{**arguments(root, labels), "role": "adapt"})
+    assert found["image_id"].tolist() == [*labelled["image_id"], "zz"]
+    assert found["image"].str.startswith(f"bdd100k/images/{kind}/train/").all()
+    assert not any(found["mask"])
+
+
+def test_attributes_cannot_choose_among_unlabelled_images(root):
+    with pytest.raises(DataError, match=r"weather, timeofday of an image .* must not open; take them out of"):
+        read_domain(**{**arguments(root, weather=["clear"], timeofday=["night"]), "role": "adapt"})
 
 
 BREAKS = {

@@ -39,10 +39,7 @@ class BDD100KReader(Reader):
 
     def read(self, split: str) -> Listing:
         """List the images of a split that have the wanted attributes."""
-        kind = "10k" if self.options.labels == "sem_seg" else "100k"
-        folder = need_folder(self.place.folder / "images" / kind / split,
-                             f"The bdd100k reader expects <root>/<domain>/images/{kind}/<split>; correct data.splits "
-                             "or data.root")
+        folder = self._folder(split)
         labels = self.place.folder / "labels"
         if self.options.labels == "sem_seg":
             return self._masks(folder, labels / "sem_seg" / "masks" / split,
@@ -52,6 +49,32 @@ class BDD100KReader(Reader):
         return self._boxes(folder, labels / "det_20" / f"det_{split}.json" if self.options.labels == "det_20" else
                            labels / f"bdd100k_labels_images_{split}.json")
 
+    def images(self, split: str) -> list[tuple[str, Path]]:
+        """List all images of a split's folder; no label is needed, and so none can choose among them.
+
+        Raises:
+            DataError: the folder is missing or empty, or the options ask for attributes.
+        """
+        if filters := self._filters():
+            raise DataError(f"'{self.place.folder}': the attributes {', '.join(filters)} of an image stand in its "
+                            "annotation, which adaptation must not open; take them out of the options of "
+                            f"'{self.place.domain}', or list its images in the layout of the voc reader, which needs "
+                            "no annotation for data.adapt_split")
+        return [(path.stem, path) for path in need_images(self._folder(split), f"Unpack {self._archive}")]
+
+    @property
+    def _kind(self) -> str:
+        return "10k" if self.options.labels == "sem_seg" else "100k"
+
+    @property
+    def _archive(self) -> str:
+        return f"bdd100k_images_{self._kind}.zip"
+
+    def _folder(self, split: str) -> Path:
+        return need_folder(self.place.folder / "images" / self._kind / split,
+                           f"The bdd100k reader expects <root>/<domain>/images/{self._kind}/<split>; correct "
+                           "data.splits or data.root")
+
     def _boxes(self, folder: Path, path: Path) -> Listing:
         frames = self._wanted(_frames(path), path)
         # The toolkit of 2020 takes the last pixel in, that of 2018 does not.
@@ -60,7 +83,7 @@ class BDD100KReader(Reader):
                         for frame in frames])
 
     def _boxes_by_image(self, folder: Path, labels: Path) -> Listing:
-        images = need_images(folder, "Unpack bdd100k_images_100k.zip")
+        images = need_images(folder, f"Unpack {self._archive}")
         files = {image: labels / f"{image.stem}.json" for image in images}
         if self._filters():
             frames = {image: _frame_or_none(path) for image, path in files.items()}
@@ -70,7 +93,7 @@ class BDD100KReader(Reader):
         return Listing([(image.stem, partial(_boxed, folder, image.name, files[image], None, 0)) for image in images])
 
     def _masks(self, folder: Path, masks: Path, polygons: Path) -> Listing:
-        images = need_images(folder, "Unpack bdd100k_images_10k.zip")
+        images = need_images(folder, f"Unpack {self._archive}")
         need_folder(masks, "Unpack bdd100k_sem_seg_labels_trainval.zip")
         if self._filters():
             names = {Path(frame["name"]).stem for frame in self._wanted(_frames(polygons), polygons)}
