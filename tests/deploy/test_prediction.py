@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -19,6 +20,7 @@ from dg_project.deploy import inputs, prediction
 from dg_project.deploy.extras import MissingExtraError
 from dg_project.deploy.inputs import Frame, ImageFiles, open_source
 from dg_project.deploy.prediction import Predicted, predict_source
+from dg_project.deploy.served import Served
 from dg_project.deploy.writing import summary, write_predictions
 from dg_project.domains.loading import load_image
 from dg_project.errors import DataError, ParameterError
@@ -74,6 +76,30 @@ def test_masks_are_train_ids_in_cityscapes_colours(models: Models, folder: Path,
     np.testing.assert_array_equal(np.asarray(mask), found.numpy())
     assert mask.getpalette()[:3] == [128, 64, 128]
     assert not (out / "drawn").exists()
+
+
+def test_a_photo_is_turned_upright_in_every_output(models: Models, folder: Path, tmp_path: Path) -> None:
+    """A folder with a sideways photo gives what the folder with its upright twin gives, and so does a served model."""
+    exif = Image.Exif()
+    exif[0x0112] = 8  # viewers turn it a quarter to the left
+    with Image.open(folder / "test_000.jpg") as image:
+        shown = image.convert("RGB")
+    for name in ("photo", "twin"):
+        (tmp_path / name).mkdir()
+    shown.save(tmp_path / "twin" / "a.png")
+    shown.transpose(Image.Transpose.ROTATE_270).save(tmp_path / "photo" / "a.png", exif=exif)
+    for task, formats in (("instance_segmentation", "coco+drawn+csv"), ("segmentation", "drawn+masks")):
+        out = [written(run(models[task], tmp_path / name, tmp_path / "work", formats=formats),
+                       tmp_path / f"{name}_{task}") for name in ("photo", "twin")]
+        files = [{path.relative_to(one): path.read_bytes() for path in one.rglob("*") if path.is_file()} for one in out]
+        assert len(files[0]) >= 2
+        assert files[0] == files[1]
+    assert json.loads((tmp_path / "photo_instance_segmentation" / "coco.json").read_text())["images"][0]["width"] == 96
+    served = Served(models["detection"])
+    sent = [(tmp_path / name / "a.png").read_bytes() for name in ("photo", "twin")]
+    rows = served.predict(pd.DataFrame({"image": sent}))
+    assert len(rows["boxes"][0]) > 0
+    assert np.array_equal(np.stack(rows["boxes"][0]), np.stack(rows["boxes"][1]))
 
 
 def test_a_list_keeps_its_order_and_names_stay_inside(models: Models, folder: Path, tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from dg_project.deploy.extras import av
-from dg_project.domains.loading import load_image
+from dg_project.domains.loading import BROKEN, broken
+from dg_project.domains.orientation import upright
 from dg_project.errors import DataError
 from dg_project.files import fingerprint
 
@@ -30,7 +32,7 @@ class Frame:
 
     Attributes:
         name: path below the input's folder, or ``frame_000012``.
-        image: uint8 (3, H, W), or None where it cannot be read.
+        image: uint8 (3, H, W), a photo turned upright, or None where it cannot be read.
         problem: why not, or ``""``.
         seconds: time in the video; NaN for images.
     """
@@ -189,11 +191,18 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+def shown(image: Image.Image) -> Tensor:
+    """Return an opened image as a viewer shows it, turned as its EXIF orientation says: RGB uint8 (3, H, W)."""
+    return torch.from_numpy(np.array(upright(image).convert("RGB"))).permute(2, 0, 1).contiguous()
+
+
 def _read(item: tuple[str, Path]) -> Frame:
+    name, path = item
     try:
-        return Frame(item[0], load_image(item[1]))
-    except DataError as error:
-        return Frame(item[0], None, str(error))
+        with Image.open(path) as image:
+            return Frame(name, shown(image))
+    except BROKEN as error:
+        return Frame(name, None, str(broken(path, error)))
 
 
 def _decoded(container: Any, path: Path, every: int) -> Iterator[tuple[int, Any]]:

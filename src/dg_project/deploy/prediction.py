@@ -33,7 +33,7 @@ FORMATS: dict[Task, tuple[PredictionFormat, ...]] = {
 }
 """What each task can be written as."""
 _LOSSY = (".jpg", ".jpeg", ".webp")
-_CODE = ("backbones", "tasks", "methods", "deploy", "evaluation", "figures/drawn.py")
+_CODE = ("backbones", "tasks", "methods", "deploy", "evaluation", "domains/orientation.py", "figures/drawn.py")
 
 
 @dataclass(frozen=True)

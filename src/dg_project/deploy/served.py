@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dg_project.deploy.inputs import shown
 from dg_project.diffusion.user import LDMUser
 from dg_project.domains.loading import BROKEN
 from dg_project.errors import DataError, ParameterError
@@ -88,7 +89,7 @@ def _decoded(cell: Any, number: int) -> Tensor:
     try:
         content = base64.b64decode(cell, validate=True) if isinstance(cell, str) else bytes(cell)
         with Image.open(io.BytesIO(content)) as image:
-            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+            return shown(image)
     except (*BROKEN, TypeError, binascii.Error) as error:
         raise DataError(f"row {number} of the request is no image file ({error}); send the bytes of a JPEG or PNG, "
                         "over HTTP as base64") from error

@@ -3,13 +3,16 @@
 import threading
 import weakref
 
+import numpy as np
 import pandas as pd
 import pytest
 from domains.layouts import COCO_CATEGORIES, coco, gta5, image_folder, picture, voc
 from domains.readers.reading import stops_and_skips
 from PIL import Image, ImageFile
 from streets_fixture import CLASSES, SOURCE
+from torchvision.datasets import CocoDetection
 
+from dg_project.domains.dataset import ManifestDataset
 from dg_project.domains.readers import READERS, collection, read_domain
 from dg_project.domains.readers.collection import IN_FLIGHT
 from dg_project.domains.readers.folders import in_share, read_json, split_share
@@ -232,3 +235,40 @@ def test_the_year_of_a_devkit_is_an_option(tmp_path):
     manifest, _ = read_domain("voc", root, "flat", "source", {"train": "train"}, ["car", "person"],
                               folder="flat/inner", options={"year": ".", "mask_ids": "voc"})
     assert len(manifest) == 2
+
+
+def turn(path, orientation):
+    """Give an image an EXIF orientation; its pixels stay."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with Image.open(path) as image:
+        image.save(path, quality="keep", exif=exif)
+
+
+def test_labelled_images_are_read_as_stored_like_torchvision_does_and_a_warning_counts_the_turned(tmp_path, caplog):
+    coco(tmp_path)
+    asked = {"reader": "coco", "root": tmp_path, "domain": "coco", "role": "source", "splits": {"train": "train2017"},
+             "classes": [item["name"] for item in COCO_CATEGORIES]}
+    plain, _ = read_domain(**asked)
+    assert "viewers turn" not in caplog.text
+    folder = tmp_path / "coco" / "train2017"
+    for number, orientation in ((0, 6), (1, 3), (2, 1)):
+        turn(folder / f"{number:012d}.jpg", orientation)
+    found, _ = read_domain(**asked)
+    pd.testing.assert_frame_equal(found.drop(columns="sha256"), plain.drop(columns="sha256"))
+    assert "coco/train: viewers turn 2 images, such as 'coco/train2017/000000000000.jpg'" in caplog.text
+    theirs = CocoDetection(str(folder), str(tmp_path / "coco" / "annotations" / "instances_train2017.json"))
+    for (image, _), (pixels, _) in zip(theirs, ManifestDataset(found, tmp_path), strict=True):
+        np.testing.assert_array_equal(np.asarray(image), pixels.permute(1, 2, 0).numpy())
+
+
+def test_a_label_of_the_turned_image_is_explained(tmp_path):
+    folder = voc(tmp_path) / "VOCdevkit" / "VOC2012"
+    path = folder / "Annotations" / "2008_000002.xml"
+    path.write_text(path.read_text().replace("<width>40</width><height>24</height>",
+                                             "<width>24</width><height>40</height>"))
+    asked = {"reader": "voc", "root": tmp_path, "domain": "VOCdevkit", "role": "source", "splits": {"train": "train"},
+             "classes": ["car", "person"], "options": {"year": "VOC2012", "mask_ids": "voc"}}
+    stops_and_skips("belongs to another image or to one before resizing", **asked)
+    turn(folder / "JPEGImages" / "2008_000002.jpg", 6)
+    stops_and_skips(r"\(24, 40\), but .* is 40x24; .* viewers turn it by its EXIF orientation; turn", **asked)

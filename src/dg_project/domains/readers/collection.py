@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from dg_project.domains.instances import check_indices, read_index_map
 from dg_project.domains.loading import BROKEN, broken
 from dg_project.domains.manifest import COLUMNS, check_boxes, validate_manifest
 from dg_project.domains.masks import load_mask
+from dg_project.domains.orientation import AS_STORED, orientation
 from dg_project.domains.readers.base import Listing, Place, RawObject, RawSample, Reader, Sample
 from dg_project.domains.readers.folders import in_share, split_share, unpack_hint
 from dg_project.errors import DataError, nearest
@@ -35,8 +36,13 @@ CHUNK = 512
 IN_FLIGHT = 256
 """Samples that are handed to the threads at a time."""
 
-Read = tuple[dict[str, Any], list[str]]
-"""The manifest row of a sample, and the classes of the boxes that were left out of it."""
+
+class Read(NamedTuple):
+    """A checked sample: its manifest row, the classes of the boxes left out, and whether viewers turn its image."""
+
+    row: dict[str, Any]
+    left_out: list[str]
+    turned: bool
 
 
 @dataclass(frozen=True)
@@ -142,13 +148,15 @@ def _attempt(read: Callable[[Sample], Read], samples: list[Sample], rules: Rules
             return error
 
     left_out: Counter[str] = Counter()
+    turned: list[str] = []
     pool = ThreadPoolExecutor()
     try:
         results = _in_order(pool, outcome, samples)
         for result in tqdm(results, title, len(samples), unit="image", leave=False, mininterval=1):
             if not isinstance(result, DataError):
-                left_out.update(result[1])
-                yield result[0]
+                left_out.update(result.left_out)
+                turned += [result.row["image"]] * result.turned
+                yield result.row
             elif rules.on_bad_sample == "skip":
                 skipped.append(str(result))
             else:
@@ -158,6 +166,10 @@ def _attempt(read: Callable[[Sample], Read], samples: list[Sample], rules: Rules
     if left_out:
         logger.info("%s: boxes left out (data.other_classes: ignore): %s", title,
                     ", ".join(f"{count} {name}" for name, count in left_out.most_common()))
+    if turned:
+        logger.warning("%s: viewers turn %d images, such as '%s', by their EXIF orientation. They are read as stored, "
+                       "so labels that were drawn on turned ones do not fit: turn the pixels first (EXIF in "
+                       "docs/add_a_dataset.md)", title, len(turned), turned[0])
 
 
 def _in_order(pool: ThreadPoolExecutor, function: Callable[[Sample], Any], samples: Iterable[Sample]) -> Iterator[Any]:
@@ -176,19 +188,21 @@ def _row(place: Place, rules: Rules, sample: Sample) -> Read:
     image_id, read = sample
     raw = read()
     image = _relative(place.root, raw.image)
-    (width, height), digest = decode_fully(raw.image)
+    (width, height), digest, turned = decode_fully(raw.image)
     if raw.size not in (None, (width, height)):
+        other = "the image as viewers turn it by its EXIF orientation; turn the pixels" \
+            if turned and raw.size == (height, width) else "another image or to one before resizing"
         raise DataError(f"{raw.annotation}: it states the size {raw.size}, but '{raw.image}' is {width}x{height}; the "
-                        "annotation belongs to another image or to one before resizing")
+                        f"annotation belongs to {other}")
     objects, left_out = _ours(raw, rules)
     boxes = np.asarray([item.box for item in objects], float).reshape(-1, 4)
     check_boxes(boxes, width, height, str(raw.annotation))
-    return {
+    return Read({
         "image_id": image_id, "domain": place.domain, "image": image, "width": width, "height": height,
         "boxes": boxes.tolist(), "labels": [rules.classes.index(item.name) + 1 for item in objects],
         "difficult": [item.difficult for item in objects], "sha256": digest,
         **_masks(place.root, raw, objects, (width, height)),
-    }, left_out
+    }, left_out, turned)
 
 
 def _ours(raw: RawSample, rules: Rules) -> tuple[list[RawObject], list[str]]:
@@ -228,8 +242,11 @@ def _relative(root: Path, path: Path) -> str:
     return relative
 
 
-def decode_fully(path: Path) -> tuple[tuple[int, int], str]:
-    """Decode every pixel of an image once and return ((width, height), sha256 of the file).
+def decode_fully(path: Path) -> tuple[tuple[int, int], str, bool]:
+    """Decode every pixel of an image once.
+
+    Returns:
+        (width, height) as stored, sha256 of the file, and whether viewers turn the image.
 
     Raises:
         DataError: the file is missing, truncated or no image.
@@ -239,8 +256,8 @@ def decode_fully(path: Path) -> tuple[tuple[int, int], str]:
         with Image.open(io.BytesIO(content)) as image:
             image.verify()
         with Image.open(io.BytesIO(content)) as image:
-            image.load()
+            turned = orientation(image) != AS_STORED
             size = image.size
     except BROKEN as error:
         raise broken(path, error) from error
-    return size, hashlib.sha256(content).hexdigest()
+    return size, hashlib.sha256(content).hexdigest(), turned
