@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torchvision.ops import MultiScaleRoIAlign
 
 from dg_project.tasks.roi_pooling import RoIPooling
+from dg_project.training.determinism import deterministic
 
 SHAPES = [(96, 160)] * 3
 STRIDES = {"stage3": 8, "stage4": 16, "stage5": 32}
@@ -34,3 +37,19 @@ def test_values_and_gradients_are_those_of_torchvision(levels: list[str], sample
 def test_no_box_is_no_error() -> None:
     maps = {"stage3": torch.zeros(1, 5, 12, 20)}
     assert RoIPooling(["stage3"], 4, 2)(maps, [torch.zeros(0, 4)], SHAPES[:1]).shape == (0, 5, 4, 4)
+
+
+def test_an_accelerator_pools_with_the_kernel_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for a deterministic RoIAlign, torchvision compiles one at the first step."""
+    asked = []
+
+    def kernel(*_: Any) -> torch.Tensor:
+        asked.append(torch.are_deterministic_algorithms_enabled())
+        return torch.zeros(1)
+
+    monkeypatch.setattr(MultiScaleRoIAlign, "forward", kernel)
+    pooling = RoIPooling(["0"], 3, 2)
+    with deterministic():
+        pooling({"0": torch.zeros(1, 2, 8, 8, device="meta")}, [torch.zeros(1, 4, device="meta")], [(32, 32)])
+        assert torch.are_deterministic_algorithms_enabled()
+    assert asked == [False]
