@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import configparser
+import email
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,13 +77,60 @@ print(*sorted({"torch", "diffusers", "mlflow", "pandas", "numpy", "matplotlib", 
     assert done.stdout.strip().splitlines()[-1:] in ([], [""])
 
 
-def test_every_file_beside_the_code_goes_into_the_wheel() -> None:
-    package = PROJECT / "src" / "dg_project"
-    setuptools = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    packed = {path for pattern in setuptools["package-data"]["dg_project"] for path in package.glob(pattern)}
-    beside = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
-    assert {path.name for path in beside} >= {"py.typed", "report.html.j2", "card.md.j2"}
-    assert beside <= packed
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+    """The wheel, built offline by the build backend, from a copy so that nothing of an older build goes in."""
+    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, source)
+    shutil.copytree(PROJECT / "src" / "dg_project", source / "src" / "dg_project",
+                    ignore=shutil.ignore_patterns("__pycache__"))
+    build = f"from setuptools import build_meta; build_meta.build_wheel({str(built)!r})"
+    subprocess.run([sys.executable, "-c", build], cwd=source, capture_output=True, check=True)
+    [path] = built.glob("*.whl")
+    with zipfile.ZipFile(path) as opened:
+        yield opened
+
+
+def test_every_file_of_the_package_goes_into_the_wheel(wheel: zipfile.ZipFile) -> None:
+    source = PROJECT / "src"
+    wanted = {path.relative_to(source).as_posix() for path in (source / "dg_project").rglob("*")
+              if path.is_file() and "__pycache__" not in path.parts}
+    beside = {Path(name).name for name in wanted if not name.endswith(".py")}
+    assert beside >= {"py.typed", "report.html.j2", "model_card.md.j2", "export.md.j2", "card.md.j2"}
+    packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert packed == wanted
+    assert all(wheel.read(name) == (source / name).read_bytes() for name in wanted)
+
+
+def test_the_wheel_brings_its_command_and_what_it_needs(wheel: zipfile.ZipFile) -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    about = {Path(name).name: name for name in wheel.namelist() if ".dist-info/" in name}
+    scripts = configparser.ConfigParser()
+    scripts.read_string(wheel.read(about["entry_points.txt"]).decode())
+    assert dict(scripts["console_scripts"]) == {"dg_project": "dg_project.__main__:main"} == project["scripts"]
+    metadata = email.message_from_bytes(wheel.read(about["METADATA"]))
+    needed = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+    assert len(needed) == len(project["dependencies"])
+    assert set(metadata.get_all("Provides-Extra")) == project["optional-dependencies"].keys()
+    assert "LICENSE" in about
+
+
+def test_the_command_runs_from_the_wheel_alone(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """Found by its entry point in the unpacked wheel, and run there, not in the checkout."""
+    wheel.extractall(tmp_path)
+    code = """
+from importlib.metadata import distribution
+[command] = distribution("dg_project").entry_points.select(group="console_scripts", name="dg_project")
+main = command.load()
+import dg_project
+print(dg_project.__file__)
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code, "--help"], cwd=tmp_path, capture_output=True, text=True,
+                          check=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert done.stdout.startswith(str(tmp_path / "dg_project" / "__init__.py"))
+    assert "--conf-source" in done.stdout
 
 
 PAGES = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md"), *(PROJECT / "conf").glob("*/README.md")]
