@@ -1,9 +1,10 @@
-"""The nodes of the ingestion: several readers in one run, counts, and the card of what was read."""
+"""The ingestion: several readers in one run, counts, the card of what was read, and what was left out of it."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from domains.layouts import acdc, bdd100k, cityscapes, gta5, image_folder, mapillary
@@ -82,3 +83,35 @@ def test_image_folders_train_on_a_share_and_are_scored_whole(tmp_path: Path) -> 
     assert source.groupby("split").size().to_dict() == {"train": 24, "val": 3, "test": 3}
     assert len(target) == 20
     assert set(target["split"]) == {"test"}
+
+
+def test_broken_samples_are_left_out_counted_and_named(project: Any) -> None:
+    """A truncated image of the source, a label of it that breaks off, and an image of a target that is no image."""
+    from dg_project.domains.readers.collection import decode_fully
+
+    streets = project.root / "data/01_raw/streets"
+    cut = streets / "daytime_clear/VOC2007/JPEGImages/train_002.jpg"
+    cut.write_bytes(cut.read_bytes()[:600])
+    label = streets / "daytime_clear/VOC2007/Annotations/val_001.xml"
+    label.write_text(label.read_text()[:120])
+    empty = streets / "night_clear/VOC2007/JPEGImages/test_003.jpg"
+    empty.write_bytes(b"")
+    version = project.run("ingestion", data={"on_bad_sample": "skip"})
+
+    card = project.load("data_card", version)
+    assert len(card["skipped"]) == 3
+    for message, broken in zip(card["skipped"], (cut, label, empty), strict=True):
+        assert str(broken) in message
+    counted = {(entry["domain"], entry["split"]): entry["images"] for entry in card["splits"]}
+    assert counted == {
+        ("daytime_clear", "train"): 7, ("daytime_clear", "val"): 3, ("daytime_clear", "test"): 4,
+        ("night_clear", "test"): 3, ("dusk_rainy", "test"): 4, ("night_rainy", "test"): 4, ("daytime_foggy", "test"): 4}
+
+    manifests = [project.load(name, version) for name in ("source_manifest", "target_manifest")]
+    listed = [row.image for manifest in manifests for row in manifest.itertuples()]
+    there = {image.relative_to(streets).as_posix() for image in streets.rglob("*.jpg") if "adapt" not in image.name}
+    left_out = {path.relative_to(streets).as_posix() for path in (cut, empty)}
+    left_out.add("daytime_clear/VOC2007/JPEGImages/val_001.jpg")
+    assert sorted(listed) == sorted(there - left_out)
+    for image in listed:
+        decode_fully(streets / image)
