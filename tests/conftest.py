@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from clip_fixture import clip  # noqa: F401
-from ldm_fixture import tiny_ldm  # noqa: F401
+from ldm_fixture import tiny_ldm, tiny_v_prediction  # noqa: F401
 from streets_fixture import CLASSES, SOURCE, TARGETS, build_tiny_pseudo, build_tiny_streets
 
 

@@ -54,17 +54,27 @@ def build_sd(folder: Path, kind: str, in_channels: int = 4, **more: Any) -> Path
         folder: where.
         kind: diffusers class.
         in_channels: of the U-Net: 4, 8 (InstructPix2Pix) or 9 (inpainting).
-        **more: further parts.
+        **more: further parts, or others than these.
     """
     import diffusers
 
     parts = _pipeline().components
-    scheduler = diffusers.PNDMScheduler(skip_prk_steps=True, **SCHEDULE)
+    shared = {name: parts[name] for name in ("vae", "text_encoder", "tokenizer")}
+    own = {"unet": build_unet(in_channels), "scheduler": diffusers.PNDMScheduler(skip_prk_steps=True, **SCHEDULE)}
     getattr(diffusers, kind)(
-        **{name: parts[name] for name in ("vae", "text_encoder", "tokenizer")}, unet=build_unet(in_channels),
-        scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False, **more,
+        **shared, **{**own, **more}, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).save_pretrained(folder)
     return folder
+
+
+def build_v_prediction(folder: Path) -> Path:
+    """Write what Stable Diffusion 2.1 (768) is: a U-Net that predicts velocities, and attends in float32."""
+    import diffusers
+
+    return build_sd(
+        folder, "StableDiffusionPipeline", unet=build_unet(4, use_linear_projection=True, upcast_attention=True),
+        scheduler=diffusers.DDIMScheduler(prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=False,
+                                          **SCHEDULE))
 
 
 def build_sdxl(folder: Path, kind: str = "StableDiffusionXLImg2ImgPipeline", in_channels: int = 4) -> Path:
@@ -95,8 +105,8 @@ def build_controlnet(folder: Path, xl: bool = False) -> Path:
     return folder
 
 
-def build_unet(in_channels: int, xl: bool = False) -> Any:
-    """Return a random U-Net with text at its lowest level."""
+def build_unet(in_channels: int, xl: bool = False, **more: Any) -> Any:
+    """Return a random U-Net with text at its lowest level; ``more`` are options of diffusers."""
     import torch
     from diffusers import UNet2DConditionModel
 
@@ -106,10 +116,17 @@ def build_unet(in_channels: int, xl: bool = False) -> Any:
     return UNet2DConditionModel(
         sample_size=8, in_channels=in_channels, out_channels=4, block_out_channels=(8, 16), layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=TEXT_WIDTH * (1 + xl), attention_head_dim=8, norm_num_groups=8, **sizes)
+        cross_attention_dim=TEXT_WIDTH * (1 + xl), attention_head_dim=8, norm_num_groups=8, **sizes,
+        **more)
 
 
 @pytest.fixture(scope="session")
 def tiny_ldm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a random-weight InstructPix2Pix pipeline (VAE factor 4; image sides padded to multiples of 8)."""
     return build_instruct(tmp_path_factory.mktemp("tiny_ldm"))
+
+
+@pytest.fixture(scope="session")
+def tiny_v_prediction(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a random-weight Stable Diffusion of v-prediction, as 2.1 (768) is."""
+    return build_v_prediction(tmp_path_factory.mktemp("tiny_v_prediction"))

@@ -157,6 +157,20 @@ def test_the_noise_schedule_stays_the_checkpoints_own(tiny_img2img: Path) -> Non
     assert config.beta_end == pytest.approx(0.012)
 
 
+@pytest.mark.parametrize(("scheduler", "lost"), [
+    ("RePaintScheduler", "prediction_type: v_prediction"), ("EDMEulerScheduler", "beta_schedule: scaled_linear"),
+    ("KarrasVeScheduler", "beta_schedule: scaled_linear, prediction_type: v_prediction"),
+])
+def test_a_scheduler_that_would_misread_the_checkpoint_is_refused(
+    tiny_v_prediction: Path, scheduler: str, lost: str
+) -> None:
+    for kept in ("DDIMScheduler", "EulerDiscreteScheduler", "LCMScheduler"):
+        generator = Generator.from_params(params(tiny_v_prediction, scheduler=kept))
+        assert generator.pipeline.scheduler.config.prediction_type == "v_prediction"
+    with pytest.raises(ParameterError, match=rf"{scheduler} knows nothing of .* \({lost}\)"):
+        check(params(tiny_v_prediction, scheduler=scheduler), CPU)
+
+
 def test_a_latent_consistency_model_is_told_the_guidance(tiny_img2img: Path, tmp_path: Path) -> None:
     """An LCM is a Stable Diffusion whose U-Net takes the guidance as an embedding."""
     from diffusers import UNet2DConditionModel

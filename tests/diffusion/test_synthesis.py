@@ -220,6 +220,16 @@ def test_inpainting_gets_the_boxes_and_the_card_names_both(source, tiny_img2img:
     assert set(card["made_with"]) == {"torch", "diffusers"}
 
 
+def test_stable_diffusion_of_v_prediction_synthesises(source, tiny_v_prediction: Path, tmp_path: Path) -> None:
+    made = validate_manifest(run(source, tiny_v_prediction, tmp_path / "w"), ["car"])
+    assert len(made) == 3 * 2 * 2
+    for row in made.itertuples():
+        assert json.loads((tmp_path / "w" / row.image).with_suffix(".json").read_text())["mode"] == "img2img"
+        with Image.open(tmp_path / "w" / row.image) as image:
+            assert image.size == (40, 24)
+    assert made.sha256.is_unique
+
+
 def test_a_segmentation_controlnet_gets_the_mask_or_names_the_image_that_has_none(
     source, tiny_img2img: Path, tiny_controlnet: Path, tmp_path: Path
 ) -> None:

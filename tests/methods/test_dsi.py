@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusion.modes.helpers import sdedit
+from torchvision.transforms.functional import to_pil_image
 
 from dg_project.diffusion.generator import Generator
 from dg_project.errors import ParameterError
 from dg_project.methods.artifact import ModelSpec, build_method
-from dg_project.methods.dsi import DSI, mix_predictions
+from dg_project.methods.dsi import DSI, _seed, mix_predictions
 from dg_project.parameters import TASK_PARAMS, BackboneParams, Task
 
 
@@ -41,6 +43,16 @@ def test_unsure_images_are_brought_back_and_sure_ones_left_alone(tiny_ldm: Path)
     for found, p, q in zip(unsure.predict(images), plain, other, strict=True):
         torch.testing.assert_close(found["probabilities"], (p + q) / 2, atol=1e-5, rtol=0)
     assert torch.equal(unsure.bring_back(unsure.ldm, images[1:])[0], back[1])  # wherever it stands in a batch
+
+
+def test_a_checkpoint_of_v_prediction_brings_back_by_its_velocities(tiny_v_prediction: Path) -> None:
+    ldm, method = Generator.open(tiny_v_prediction), build(start=0.75, steps=4)
+    pixels = torch.randint(0, 256, (3, 24, 40), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    latents = sdedit(ldm, to_pil_image(pixels), method.params.prompt, _seed(pixels), velocity=True, steps=4, run=3)
+    vae = ldm.pipeline.vae
+    with torch.no_grad():
+        expected = (vae.decode(latents / vae.config.scaling_factor).sample[0] / 2 + 0.5).clamp(0, 1)
+    torch.testing.assert_close(method.bring_back(ldm, [pixels.float() / 255])[0], expected, atol=1 / 255, rtol=0)
 
 
 def test_it_needs_class_probabilities() -> None:

@@ -34,6 +34,9 @@ EXTRAS: dict[str, dict[str, Any]] = {
 }
 """What a pipeline class would add by itself: a filter that blackens images, a watermark inside the pixels."""
 
+KEPT = ("beta_schedule", "prediction_type")
+"""What another scheduler must take over from the checkpoint; diffusers drops in silence what a class does not know."""
+
 
 def check(ldm: LDMParams, device: torch.device) -> Checkpoint | None:
     """Refuse a checkpoint and parameters that do not fit one another.
@@ -136,16 +139,22 @@ def build_scheduler(ldm: LDMParams, checkpoint: Checkpoint) -> Any:
     """Return the checkpoint's scheduler, or the named one with the checkpoint's noise schedule.
 
     Raises:
-        ParameterError: diffusers has no such scheduler, or it refuses an option or the number of steps.
+        ParameterError: diffusers has no such scheduler, it cannot keep the checkpoint's noise schedule, or it
+            refuses an option or the number of steps.
     """
-    name = ldm.scheduler or read_json(checkpoint.folder / "scheduler" / "scheduler_config.json", checkpoint.folder).get(
-        "_class_name", ""
-    )
+    stored = read_json(checkpoint.folder / "scheduler" / "scheduler_config.json", checkpoint.folder)
+    name = ldm.scheduler or stored.get("_class_name", "")
     kind: Any = getattr(diffusers, name, None)
     if not _samples(kind):
         names = [n for n in dir(diffusers) if n.endswith("Scheduler")]
         raise ParameterError(f"ldm.scheduler: diffusers has no scheduler '{name}' for images.{nearest(name, names)}")
     known = [key for key in inspect.signature(kind).parameters if key != "kwargs"]
+    lost = [f"{key}: {stored[key]}" for key in KEPT if ldm.scheduler and key in stored and key not in known]
+    if lost:
+        raise ParameterError(
+            f"ldm.scheduler: {name} knows nothing of what '{checkpoint.folder}' was trained with ({', '.join(lost)}) "
+            "and would misread its answers; leave it out, or use one such as DDIMScheduler"
+        )
     for option in ldm.scheduler_options:
         if option not in known:
             raise ParameterError(f"ldm.scheduler_options: {name} has no option '{option}'.{nearest(option, known)}")

@@ -17,6 +17,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "instruct": ("tiny_ldm", {}),
     "instruct, sdxl": ("tiny_sdxl_instruct", {}),
     "img2img": ("tiny_img2img", {}),
+    "img2img, v-prediction": ("tiny_v_prediction", {}),
     "img2img, sdxl": ("tiny_sdxl", {}),
     "controlnet": ("tiny_img2img", {"mode": "controlnet", "controlnet": {"checkpoint": "tiny_controlnet"}}),
     "controlnet, sdxl": ("tiny_sdxl", {"mode": "controlnet", "controlnet": {
@@ -25,6 +26,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "inpaint, nine channels": ("tiny_inpaint", {}),
     "inpaint, sdxl": ("tiny_sdxl", {"mode": "inpaint"}),
     "inversion": ("tiny_img2img", {"mode": "inversion"}),
+    "inversion, v-prediction": ("tiny_v_prediction", {"mode": "inversion"}),
     "inversion, sdxl": ("tiny_sdxl", {"mode": "inversion"}),
 }
 Cases = Callable[[str], Generator]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusion.modes.helpers import Decoded, latents_of, make, opened, same, scene
+from diffusion.modes.helpers import ALPHAS, Decoded, latents_of, make, opened, said, same, scene
 
 from dg_project.diffusion.modes import Batch, Sampling
 
@@ -23,26 +23,27 @@ def change(checkpoint: Path, steps: int) -> tuple[float, float]:
     return distances[0], distances[1]
 
 
-def test_with_the_sources_own_prompt_the_source_comes_back(tiny_img2img: Path) -> None:
-    few, _ = change(tiny_img2img, 20)
-    many, img2img = change(tiny_img2img, 80)
+@pytest.mark.parametrize("name", ["tiny_img2img", "tiny_v_prediction"])
+def test_with_the_sources_own_prompt_the_source_comes_back(request: pytest.FixtureRequest, name: str) -> None:
+    checkpoint = request.getfixturevalue(name)
+    few, _ = change(checkpoint, 20)
+    many, img2img = change(checkpoint, 80)
     assert many < 0.5 * few  # the error of one step is of first order: a quarter would be its limit
     assert many < 0.05 * img2img
 
 
-def test_the_inversion_is_the_formula_of_ddim_upwards(tiny_img2img: Path) -> None:
-    generator = opened(tiny_img2img, mode="inversion", inversion={"source_prompt": "a street"})
-    pipeline, image = generator.pipeline, scene(0)
+@pytest.mark.parametrize(("name", "velocity"), [("tiny_img2img", False), ("tiny_v_prediction", True)])
+def test_the_inversion_is_the_formula_of_ddim_upwards(
+    request: pytest.FixtureRequest, name: str, velocity: bool
+) -> None:
+    checkpoint, image = request.getfixturevalue(name), scene(0)
+    generator = opened(checkpoint, mode="inversion", inversion={"source_prompt": "a street"})
     batch = Batch([image], ["night"], [torch.Generator()], [np.zeros((0, 4))], [None])
     got = generator.mode.invert(batch, Sampling(strength=0.5, steps=10))
-    text = pipeline.encode_prompt(["a street"], "cpu", 1, False)[0]
-    alphas = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2, 0)
-    latents, before = latents_of(generator, image), alphas[0]  # Stable Diffusion ends at its first alpha, not at 1
+    latents, before = latents_of(generator, image), ALPHAS[0]
     for t in range(1, 1 + 5 * 100, 100):  # five of ten steps, offset by one as in Stable Diffusion
-        with torch.no_grad():
-            noise = pipeline.unet(latents, t, text).sample
-        clean = (latents - (1 - before).sqrt() * noise) / before.sqrt()
-        before = alphas[t]
+        clean, noise = said(generator, latents, t, "a street", before, velocity=velocity)
+        before = ALPHAS[t]
         latents = before.sqrt() * clean + (1 - before).sqrt() * noise
     torch.testing.assert_close(got, latents, rtol=1e-4, atol=1e-4)
 
