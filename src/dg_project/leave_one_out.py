@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from dg_project import experiment, scoring
 from dg_project.domains.manifest import select
-from dg_project.domains.readers import read_domain
-from dg_project.domains.readers.folders import folders_in, in_share
+from dg_project.domains.readers import count_domain, read_domain
+from dg_project.domains.readers.folders import ALL, folders_in, in_share
 from dg_project.errors import DataError, ParameterError
 from dg_project.evaluation.records import AND, UNSEEN_MEAN
 from dg_project.methods import method_classes
-from dg_project.parameters import LeaveOneOutParams, OnlineParams, Parameters
+from dg_project.parameters import DataParams, LeaveOneOutParams, OnlineParams, Parameters
 from dg_project.plan import TrainingData
 
 READER = "image_folder"
@@ -49,13 +50,32 @@ def read_folders(root: Path, params: LeaveOneOutParams,
         DataError: there is no such folder, a broken image, or fewer than three domains.
     """
     domains, classes = layout(root, params)
-    data = settings.data
-    parts = [read_domain(READER, root, name, "source", {"all": "all"}, classes, data.on_bad_sample, rename=data.rename,
-                         other_classes=data.other_classes) for name in domains]
+    parts = [read_folder(root, name, classes, settings.data) for name in domains]
     images = pd.concat([rows for rows, _ in parts], ignore_index=True)
-    # Domains may have files of the same name, and what is made of an image finds it by its id.
-    images["image_id"] = images["domain"] + "/" + images["image_id"]
     return images, classes, [reason for _, skipped in parts for reason in skipped]
+
+
+def read_folder(root: Path, domain: str, classes: list[str], data: DataParams,
+                first: int | None = None) -> tuple[pd.DataFrame, list[str]]:
+    """Read one domain, or the ``first`` images of it; return its manifest and what was skipped.
+
+    Raises:
+        DataError: there is no such folder, a class that is not in ``classes``, or a broken image.
+    """
+    images, skipped = read_domain(role="source", limits=None if first is None else {ALL: first},
+                                  **_asked(root, domain, classes, data))
+    # Domains may have files of the same name, and what is made of an image finds it by its id.
+    return images.assign(image_id=images["domain"] + "/" + images["image_id"]), skipped
+
+
+def count_folder(root: Path, domain: str, classes: list[str], data: DataParams) -> int:
+    """Return how many images a domain has; errors are those of ``read_folder``, and no image is opened."""
+    return count_domain(**_asked(root, domain, classes, data))[ALL]
+
+
+def _asked(root: Path, domain: str, classes: list[str], data: DataParams) -> dict[str, Any]:
+    return {"reader": READER, "root": root, "domain": domain, "splits": {ALL: ALL}, "classes": classes,
+            "on_bad_sample": data.on_bad_sample, "rename": data.rename, "other_classes": data.other_classes}
 
 
 def layout(root: Path, params: LeaveOneOutParams) -> tuple[list[str], list[str]]:

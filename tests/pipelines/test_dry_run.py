@@ -7,16 +7,21 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from test_experiment import settings
+from test_leave_one_out import build_folders
 
 from dg_project.domains.manifest import select
-from dg_project.errors import DGError
+from dg_project.errors import DGError, ParameterError
 from dg_project.hooks.dry_run import _trainings
 from dg_project.parameters import BackboneParams, LDMParams
 from dg_project.pipelines import closed_loop, drsf, scmd, uda
+from dg_project.rehearsal import Plan, rehearse_folds
+from dg_project.rehearsal import plan as plan_module
+from dg_project.rehearsal.plan import describe_training
 from dg_project.rehearsal.synthesis import passes
 from dg_project.rehearsal.training import time_training
-from dg_project.rehearsal.weights import backbone_weights, diffusion_weights
+from dg_project.rehearsal.weights import backbone_weights, diffusion_weights, method_weights
 
 
 def files(root: Path) -> set[Path]:
@@ -45,6 +50,64 @@ def test_a_dry_run_names_every_problem_at_once(project: Any) -> None:
                     data={"expected_counts": {"dusk_rainy/test": 5}})
     for part in ("test_000.jpg: it is truncated", "dusk_rainy/test", "a step of 'erm' failed: detection.fpn_stages"):
         assert part in str(found.value), part
+
+
+def test_the_folds_of_leave_one_out_are_planned(project: Any, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build_folders(project.root / "data/01_raw/animals", 5)
+    before = files(project.root)
+    with pytest.raises(SystemExit) as end:
+        project.run("leave_one_out", dry_run=True, data={"root": "data/01_raw/animals"},
+                    scmd={"teacher": str(clip), "embedding_size": 8}, classification={"image_size": [32, 32]},
+                    leave_one_out={"seeds": [0, 4], "images_per_domain": 2, "methods": ["scmd", "domainfusion"]})
+    assert end.value.code == 0
+    plan = " ".join(capsys.readouterr().out.split())
+    for line in ("art: 10 images", "sketch: 10 images", "2 classes: cat, dog",
+                 "without art: 16 images of photo, sketch train, 4 validate; 10 unseen ones are scored",
+                 "without sketch: 16 images of art, photo train",
+                 "3 folds x seeds 0, 4 x erm, scmd, domainfusion: 18 trainings of 6 steps",
+                 *(f"{name} x 6: 6 steps of 4 images" for name in ("erm", "scmd", "domainfusion")),
+                 f"scmd.teacher: {clip}", "ldm.checkpoint: ", "asks the diffusion model for are not counted",
+                 "scoring 14 test images", "free in"):
+        assert line in plan, line
+    assert files(project.root) == before
+    assert project.mlflow().get_experiment_by_name("smoke") is None
+
+
+def test_a_dry_run_of_leave_one_out_names_every_problem_at_once(project: Any) -> None:
+    root = build_folders(project.root / "data/01_raw/animals", 5)
+    (root / "art/cat/0.png").write_bytes(b"no image")
+    (root / "photo/cow").mkdir()
+    with pytest.raises(DGError, match="2 problem") as found:
+        project.run("leave_one_out", dry_run=True, method="erm", data={"root": "data/01_raw/animals"},
+                    leave_one_out={"classes": "cat+dog"})
+    for part in ("0.png: it is truncated", "the classes 'cow' are not in data.classes"):
+        assert part in str(found.value), part
+    with pytest.raises(DGError, match=r"1 problem.*\n.*needs 2 source domains or more"):
+        project.run("leave_one_out", dry_run=True, method="erm", data={"root": "data/01_raw/animals"},
+                    leave_one_out={"domains": "photo+sketch"})
+    with pytest.raises(ParameterError, match="the method 'drsf' does not classify"):
+        project.run("leave_one_out", dry_run=True, method="drsf", data={"root": "data/01_raw/animals"})
+
+
+def test_a_step_that_no_fold_can_take_is_a_problem(tmp_path: Path) -> None:
+    chosen = settings(leave_one_out__methods=["domainfusion"], leave_one_out__images_per_domain=1,
+                      training__accumulate=2, training__device="cpu", classification__image_size=[64, 64])
+    plan = rehearse_folds(chosen, build_folders(tmp_path / "animals", 2), tmp_path)
+    assert [problem[:55] for problem in plan.problems] == [
+        "a step of 'domainfusion' failed: training.accumulate: 2"]
+
+
+def test_a_teacher_that_is_not_here_is_neither_fetched_nor_timed(tmp_path: Path,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "time_training", lambda *_: pytest.fail("it would open the teacher"))
+    chosen = settings(training__device="cpu", scmd={"teacher": "owner/clip"})
+    plan = Plan()
+    describe_training(plan, chosen, pd.DataFrame({"split": ["train"]}), tmp_path, ["scmd"] * 3, 4, torch.device("cpu"))
+    assert ("weights", "scmd.teacher: owner/clip, to be fetched from the hub") in plan.lines
+    assert ("training", "scmd x 3: not timed: its weights are not on this machine yet") in plan.lines
+    assert plan.problems == []
+    assert method_weights("scmd", settings(scmd={"teacher": "open_clip:ViT-B-32/openai"}))["scmd.teacher"][1] is False
+    assert method_weights("erm", chosen) == {}
 
 
 def test_every_training_of_a_pipeline_is_planned() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
 from dg_project.errors import DGError
+
+if TYPE_CHECKING:
+    from dg_project.rehearsal import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -26,16 +29,23 @@ class DryRunHook:
         parameters = catalog.load("parameters")
         if not parameters.get("dry_run"):
             return
-        from dg_project.pipelines.paths import locate, locate_ldm, read_parameters
-        from dg_project.rehearsal import rehearse
-
-        settings = read_parameters(parameters)
-        plan = rehearse(settings, locate_ldm(settings.ldm), locate(settings.data.root), locate(settings.workspace),
-                        _trainings(pipeline, settings), synthesis="params:synthesis" in pipeline.inputs())
+        plan = _plan(pipeline, parameters)
         logger.info("dry run: nothing was trained, downloaded or written\n%s", plan)
         if plan.problems:
             raise DGError(f"the dry run found {len(plan.problems)} problem(s):\n  " + "\n  ".join(plan.problems))
         raise SystemExit(0)
+
+
+def _plan(pipeline: Any, parameters: dict[str, Any]) -> Plan:
+    from dg_project.pipelines.paths import locate, locate_ldm, read_parameters
+    from dg_project.rehearsal import rehearse, rehearse_folds
+
+    settings = read_parameters(parameters)
+    root, workspace = locate(settings.data.root), locate(settings.workspace)
+    if "left_out_models" in pipeline.all_outputs():
+        return rehearse_folds(settings, root, workspace)
+    return rehearse(settings, locate_ldm(settings.ldm), root, workspace, _trainings(pipeline, settings),
+                    synthesis="params:synthesis" in pipeline.inputs())
 
 
 def _trainings(pipeline: Any, settings: Any) -> list[str]:

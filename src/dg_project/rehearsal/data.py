@@ -29,6 +29,12 @@ class Seen:
     first: pd.DataFrame | None = None
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def train(self) -> pd.DataFrame | None:
+        """The first training images; None where no source image could be read."""
+        rows = None if self.first is None else self.first[self.first["split"] == "train"]
+        return None if rows is None or rows.empty else rows
+
 
 def look(data: DataParams, root: Path) -> Seen:
     """Look at every domain; a domain that cannot be read does not keep the others from being looked at."""

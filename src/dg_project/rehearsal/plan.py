@@ -8,17 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import torch
 
 from dg_project.diffusion.checkpoint import read
 from dg_project.diffusion.opening import choose_mode
+from dg_project.diffusion.user import LDMUser
 from dg_project.errors import DGError
 from dg_project.parameters import LDMParams, Parameters
+from dg_project.plan import check_training, method_class
 from dg_project.rehearsal.data import Seen, look
 from dg_project.rehearsal.synthesis import SynthesisCost, synthesis_cost
 from dg_project.rehearsal.training import TrainingCost, time_training
-from dg_project.rehearsal.weights import backbone_weights, diffusion_weights
+from dg_project.rehearsal.weights import backbone_weights, diffusion_weights, method_weights
 from dg_project.training.device import resolve_device
 
 CACHES = 4 * 2**30
@@ -59,14 +62,15 @@ def rehearse(settings: Parameters, ldm: LDMParams, root: Path, workspace: Path, 
     seen = look(settings.data, root)
     plan.problems += seen.problems
     _describe_data(plan, settings, seen)
-    device = resolve_device(settings.training.device)
-    plan.add("device", _device(device))
+    device = describe_device(plan, settings)
     disk = 0
     if synthesis:
         disk += _describe_synthesis(plan, settings, ldm, seen, root, device)
     if trainings:
-        disk += _describe_training(plan, settings, seen, root, trainings, device)
-    _describe_disk(plan, disk, workspace)
+        tested = sum(min(number, settings.evaluation.max_images or number)
+                     for (_, split), number in seen.counts.items() if split == "test")
+        disk += describe_training(plan, settings, seen.train, root, trainings, tested, device)
+    describe_disk(plan, disk, workspace)
     return plan
 
 
@@ -87,8 +91,7 @@ def _describe_synthesis(plan: Plan, settings: Parameters, ldm: LDMParams, seen: 
     for name, (text, local) in diffusion_weights(ldm).items():
         plan.add("weights", f"{name}: {text}")
         here &= local
-    first = None if seen.first is None else seen.first[seen.first["split"] == "train"]
-    if first is None or first.empty:
+    if (first := seen.train) is None:
         plan.add("synthesis", "not estimated: no source image could be read")
         return 0
     try:
@@ -110,21 +113,36 @@ def _synthesis_time(cost: SynthesisCost, device: torch.device) -> str:
             f"{device}")
 
 
-def _describe_training(plan: Plan, settings: Parameters, seen: Seen, root: Path, trainings: Sequence[str],
-                       device: torch.device) -> int:
-    """Return the bytes that checkpoints and models would take."""
+def describe_training(plan: Plan, settings: Parameters, first: pd.DataFrame | None, root: Path,
+                      trainings: Sequence[str], tested: int, device: torch.device) -> int:
+    """Time every method of a run, and return the bytes that checkpoints and models would take.
+
+    Args:
+        plan: gets the lines and the problems.
+        settings: those of the trainings.
+        first: manifest rows of some source training images; None where none could be read.
+        root: folder that their paths are relative to.
+        trainings: the method of every training.
+        tested: images that each trained model is scored on.
+        device: where it is timed.
+    """
     text, here = backbone_weights(settings.backbone)
     plan.add("weights", f"backbone {settings.backbone.name}: {text}")
-    if seen.first is None or (first := seen.first[seen.first["split"] == "train"]).empty:
+    own = {name: method_weights(name, settings) for name in trainings}
+    for parameter, (text, _) in (item for weights in own.values() for item in weights.items()):
+        plan.add("weights", f"{parameter}: {text}")
+    if first is None:
         plan.add("training", "not estimated: no source image could be read")
         return 0
     if not here:  # timing asks for no trained weights, and nothing is downloaded
         settings = settings.model_copy(update={"backbone": settings.backbone.model_copy(update={"weights": None})})
     disk = 0
-    tested = sum(min(number, settings.evaluation.max_images or number) for (_, split), number in seen.counts.items()
-                 if split == "test")
     for name, times in Counter(trainings).items():
+        if not all(local for _, local in own[name].values()):
+            plan.add("training", f"{name}{_times(times)}: not timed: its weights are not on this machine yet")
+            continue
         try:
+            check_training(method_class(name), settings.training)
             cost = time_training(name, settings, first, root)
         except (DGError, RuntimeError) as error:
             plan.problems.append(f"a step of '{name}' failed: {error}")
@@ -137,14 +155,20 @@ def _describe_training(plan: Plan, settings: Parameters, seen: Seen, root: Path,
 
 def _describe_method(plan: Plan, settings: Parameters, name: str, times: int, cost: TrainingCost, tested: int) -> None:
     training = settings.training
-    plan.add("training", f"{name}{f' x {times}' if times > 1 else ''}: {training.max_steps:,} steps of "
+    plan.add("training", f"{name}{_times(times)}: {training.max_steps:,} steps of "
                          f"{training.images_per_step} images, {cost.weights / 1e6:.1f} M parameters")
     plan.add("training", f"  {hours(times * training.max_steps * cost.step)}: {cost.step:.2f} s a step (median of "
                          f"{cost.steps} timed on {cost.device} with the first images), validation not counted")
     plan.add("training", f"  scoring {tested:,} test images: {hours(times * tested * cost.predict)}, from one image")
+    if issubclass(method_class(name), LDMUser):
+        plan.add("training", "  the images that it asks the diffusion model for are not counted")
     kind = "the device's peak" if cost.measured else "counted, kernels need more"
     plan.add("memory", f"{name}: {size(cost.memory)} ({size(cost.state)} weights, gradients, optimiser; "
                        f"{size(cost.activations)} activations, {kind})")
+
+
+def _times(number: int) -> str:
+    return f" x {number}" if number > 1 else ""
 
 
 def _check_memory(plan: Plan, name: str, cost: TrainingCost, device: torch.device) -> None:
@@ -158,7 +182,8 @@ def _check_memory(plan: Plan, name: str, cost: TrainingCost, device: torch.devic
                            f"{size(CACHES)} of it")
 
 
-def _describe_disk(plan: Plan, needed: int, workspace: Path) -> None:
+def describe_disk(plan: Plan, needed: int, workspace: Path) -> None:
+    """Compare the bytes that are needed with those that are free."""
     here = next(folder for folder in [workspace, *workspace.parents] if folder.is_dir())
     free = shutil.disk_usage(here).free
     plan.add("disk", f"about {size(needed)} (images at the size of a source image as PNG, checkpoints, models), "
@@ -168,11 +193,15 @@ def _describe_disk(plan: Plan, needed: int, workspace: Path) -> None:
                              "workspace to another disk")
 
 
-def _device(device: torch.device) -> str:
+def describe_device(plan: Plan, settings: Parameters) -> torch.device:
+    """Say what the work would run on, and return it."""
+    device = resolve_device(settings.training.device)
     if device.type != "cuda":
-        return f"{device}: hours below are this machine's; an accelerator's are others"
-    facts = torch.cuda.get_device_properties(device)
-    return f"{device}: {facts.name}, {size(facts.total_memory)}"
+        plan.add("device", f"{device}: hours below are this machine's; an accelerator's are others")
+    else:
+        facts = torch.cuda.get_device_properties(device)
+        plan.add("device", f"{device}: {facts.name}, {size(facts.total_memory)}")
+    return device
 
 
 def hours(seconds: float) -> str:

@@ -22,7 +22,7 @@ from dg_project.domains.views import whole_images
 from dg_project.methods import Method, method_classes
 from dg_project.methods.artifact import build_method
 from dg_project.parameters import Parameters, TrainingParams
-from dg_project.plan import model_spec, task_rows
+from dg_project.plan import model_spec, source_domains, task_rows
 from dg_project.training.device import resolve_device
 from dg_project.training.loop import train
 
@@ -112,7 +112,7 @@ def _prepare(kind: type[Method], settings: Parameters, first: pd.DataFrame,
     """Return an untrained method and batches of the first images, as a training would have them."""
     sources = kind.batching == "source"
     names = [] if sources else list(settings.synthesis.domains)
-    spec = model_spec(kind, settings, [settings.data.source, *names, *[ADAPT] * kind.adapts])
+    spec = model_spec(kind, settings, [*source_domains(first), *names, *[ADAPT] * kind.adapts])
     method = build_method(spec, settings.seed)
     rows = task_rows(first, settings.task, spec.head)
     stand_ins = pd.concat([rows.assign(domain=name, role="pseudo", source_image_id=rows["image_id"])

@@ -10,7 +10,9 @@ from huggingface_hub import try_to_load_from_cache
 from dg_project.backbones.build import TORCHVISION
 from dg_project.backbones.timm_networks import SHORT_NAMES
 from dg_project.diffusion.checkpoint import is_hub_name
-from dg_project.parameters import BackboneParams, LDMParams
+from dg_project.parameters import CHECKPOINT, BackboneParams, LDMParams, Parameters
+from dg_project.plan import method_class
+from dg_project.teachers.clip import OPEN_CLIP
 
 
 def backbone_weights(params: BackboneParams) -> tuple[str, bool]:
@@ -41,6 +43,20 @@ def diffusion_weights(ldm: LDMParams) -> dict[str, tuple[str, bool]]:
     for number, lora in enumerate(ldm.loras):
         found[f"ldm.loras.{number}"] = _folder(lora.weights, lora.file or "pytorch_lora_weights.safetensors")
     return found
+
+
+def method_weights(name: str, settings: Parameters) -> dict[str, tuple[str, bool]]:
+    """Return the same of what a method opens itself, such as a teacher, by parameter."""
+    kind = method_class(name)
+    own = kind.Params.model_validate((settings.model_extra or {}).get(name, {}))
+    return {f"{name}.{key}": _checkpoint(getattr(own, key)) for key, field in kind.Params.model_fields.items()
+            if CHECKPOINT in field.metadata}
+
+
+def _checkpoint(name: str) -> tuple[str, bool]:
+    if name.startswith(OPEN_CLIP):
+        return f"{name}, which open_clip downloads unless its cache has it", False
+    return _folder(name, "config.json")
 
 
 def _folder(name: str, file: str) -> tuple[str, bool]:
