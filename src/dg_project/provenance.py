@@ -10,19 +10,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 LIBRARIES = ("torch", "torchvision", "diffusers", "kedro", "mlflow")
+STATED = "DG_PROJECT_COMMIT"
+"""Environment variable with the commit, for where the code was copied to without its history."""
 
 
 def commit(root: Path) -> str:
-    """Return the commit that ``root`` is at, or ``""`` where nobody knows.
-
-    DG_PROJECT_COMMIT has the first word: where the code was copied to without its history, nothing else knows.
-    """
-    return os.environ.get("DG_PROJECT_COMMIT") or _git(root, "rev-parse", "HEAD")
+    """Return the commit that ``root`` is at, or ``""`` where nobody knows; what STATED says has the first word."""
+    return os.environ.get(STATED) or _git(root, "rev-parse", "HEAD")
 
 
 def is_dirty(root: Path) -> bool:
-    """Tell whether tracked files differ from the commit, or new ones lie beside them."""
-    return "DG_PROJECT_COMMIT" not in os.environ and bool(_git(root, "status", "--porcelain"))
+    """Tell whether tracked files differ from the commit, or new ones lie beside them; not where STATED says it."""
+    return not os.environ.get(STATED) and bool(_git(root, "status", "--porcelain"))
 
 
 def versions() -> dict[str, str]:

@@ -61,22 +61,26 @@ def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, devi
 
 def predict_once(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> pd.DataFrame:
     """Return what ``predict`` returns, from the workspace where the same weights saw the same images before."""
-    stored = _predictions(model, images, settings, workspace) / "found.parquet"
-    if not stored.exists():
-        found = predict(model, images, root, settings.evaluation.batch_size, settings.training.device, settings.ldm)
-        with atomic_file(stored) as aside:
-            found.to_parquet(aside)
-    return pd.read_parquet(stored)
+    return _found(_predictions(model, images, settings, workspace), model, images, root, settings)
 
 
 def score_once(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> pd.DataFrame:
     """Return the scores of a trained model by class, from the workspace where it was scored on the images before."""
-    kept = place(workspace, "scores", _predictions(model, images, settings, workspace).name, code_hash("evaluation"))
-    stored = kept / "by_class.parquet"
+    folder = _predictions(model, images, settings, workspace)
+    stored = place(workspace, "scores", folder.name, code_hash("evaluation")) / "by_class.parquet"
     if not stored.exists():
-        scores = by_class(model, predict_once(model, images, root, settings, workspace), images, root)
+        scores = by_class(model, _found(folder, model, images, root, settings), images, root)
         with atomic_file(stored) as aside:
             scores.to_parquet(aside)
+    return pd.read_parquet(stored)
+
+
+def _found(folder: Path, model: Path, images: pd.DataFrame, root: Path, settings: Parameters) -> pd.DataFrame:
+    stored = folder / "found.parquet"
+    if not stored.exists():
+        found = predict(model, images, root, settings.evaluation.batch_size, settings.training.device, settings.ldm)
+        with atomic_file(stored) as aside:
+            found.to_parquet(aside)
     return pd.read_parquet(stored)
 
 
