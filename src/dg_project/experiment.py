@@ -104,8 +104,7 @@ def fit(method: Method, plan: Plan, until: int | None = None) -> TrainResult:
         others = None
         if pseudo is not None and root is not None:
             others = ManifestDataset(pseudo, root, data.source_root, parts)
-        stream = BatchStream(source, others, spec.domains, method.batching, params.images_per_step, seed, params.flip,
-                             _unlabelled(plan), params.pairs_per_step, params.pseudo_per_source)
+        stream = BatchStream.from_params(params, seed, source, others, spec.domains, method.batching, _unlabelled(plan))
         result = train(method, stream, params, plan.folder, seed=seed, validate=_validation(plan), until=until or end)
     return result
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from dg_project.domains.dataset import ManifestDataset, target_to
 from dg_project.domains.dealing import WHOLE, Deal
 from dg_project.errors import DataError, ParameterError
+from dg_project.parameters import TrainingParams
 
 Batching = Literal["source", "mixed", "paired", "halves"]
 Item = tuple[int, int]
@@ -125,6 +126,14 @@ class BatchStream:
         self._partners = self._kept_partners()
         self._pools = self._pools_by_batching()
         self._epoch_order = lru_cache(maxsize=4 * len(self._pools))(self._shuffle)
+
+    @classmethod
+    def from_params(cls, params: TrainingParams, seed: int, source: ManifestDataset, pseudo: ManifestDataset | None,
+                    domains: list[str], batching: Batching,
+                    adapt: Callable[[int, int, int], Batch] | None = None) -> Self:
+        """Return the batches that a training with these parameters sees."""
+        return cls(source, pseudo, domains, batching, params.images_per_step, seed, params.flip, adapt,
+                   params.pairs_per_step, params.pseudo_per_source)
 
     def batch(self, step: int) -> Batch:
         """Return the batch of one step, the same whenever and wherever it is asked for."""

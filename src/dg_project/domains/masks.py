@@ -17,7 +17,7 @@ from dg_project.domains.label_ids import IGNORE, SEMANTIC_CLASSES
 from dg_project.domains.loading import BROKEN, broken
 from dg_project.errors import DataError, nearest
 
-__all__ = ["ENCODINGS", "IGNORE", "SEMANTIC_CLASSES", "load_mask"]
+__all__ = ["ENCODINGS", "IGNORE", "SEMANTIC_CLASSES", "check_train_ids", "load_mask"]
 
 _OUTSIDE = 254
 """Marks a stored id that the encoding does not know; no train id is as high."""
@@ -55,6 +55,16 @@ ENCODINGS: dict[str, Encoding] = {
     "voc": Encoding(_table(label_ids.VOC, range(label_ids.VOC_LABELS))),
 }
 """What the column ``mask_ids`` may name."""
+
+
+def check_train_ids(mask: Tensor, n_classes: int, image: str) -> None:
+    """Raise ``DataError`` for a train id of a mask (H, W) that has no class; 255 needs none."""
+    if n_classes == len(SEMANTIC_CLASSES):  # load_mask has looked
+        return
+    outside = (mask >= n_classes) & (mask != IGNORE)
+    if outside.any():
+        raise DataError(f"the mask of the image '{image}' has the train id {int(mask[outside][0])}, but "
+                        f"segmentation.classes has {n_classes} classes; correct these or the mask")
 
 
 def load_mask(path: Path, ids: str, size: tuple[int, int] | None = None) -> Tensor:

@@ -14,11 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from dg_project.domains.dataset import load_part
-from dg_project.errors import DataError
+from dg_project.domains.masks import IGNORE, check_train_ids
 from dg_project.evaluation.predictions import rows_by_image
 from dg_project.evaluation.scorer import Comparison, Scorer, Values, present_mean
-
-IGNORE = 255
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,6 @@ def confusion_matrix(labels: NDArray[Any], predicted: NDArray[Any], n_classes: i
 
 
 def _confusion(label: Any, predicted: Any, n_classes: int, root: Path) -> NDArray[np.int64]:
-    truth = load_part(label, "mask", root).numpy()
-    if (outside := (truth >= n_classes) & (truth != IGNORE)).any():
-        raise DataError(f"the mask of '{label.image}' has the train id {int(truth[outside][0])}, but there are "
-                        f"{n_classes} classes; correct segmentation.classes or the mask")
-    return confusion_matrix(truth, unpack_mask(predicted.mask), n_classes)
+    truth = load_part(label, "mask", root)
+    check_train_ids(truth, n_classes, str(label.image))
+    return confusion_matrix(truth.numpy(), unpack_mask(predicted.mask), n_classes)

@@ -119,10 +119,9 @@ def _prepare(kind: type[Method], settings: Parameters, first: pd.DataFrame,
                            for name in names], ignore_index=True) if names else None
     parts = method.model.parts
     others = None if stand_ins is None else ManifestDataset(stand_ins, root, root, parts)
-    stream = BatchStream(ManifestDataset(rows, root, parts=parts), others, spec.domains, kind.batching,
-                         settings.training.images_per_step, settings.seed, settings.training.flip,
-                         _unlabelled(settings, first, root, len(spec.domains) - 1).batch if kind.adapts else None,
-                         settings.training.pairs_per_step, settings.training.pseudo_per_source)
+    adapt = _unlabelled(settings, first, root, len(spec.domains) - 1).batch if kind.adapts else None
+    stream = BatchStream.from_params(settings.training, settings.seed, ManifestDataset(rows, root, parts=parts), others,
+                                     spec.domains, kind.batching, adapt)
     return method, stream
 
 

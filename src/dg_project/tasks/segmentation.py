@@ -13,8 +13,8 @@ from torchvision.models.segmentation.deeplabv3 import ASPP
 from torchvision.ops import Conv2dNormActivation
 
 from dg_project.backbones import Backbone
-from dg_project.domains.label_ids import IGNORE, SEMANTIC_CLASSES
-from dg_project.errors import DataError, ParameterError, nearest
+from dg_project.domains.masks import IGNORE, check_train_ids
+from dg_project.errors import ParameterError, nearest
 from dg_project.parameters import SegmentationParams
 from dg_project.tasks.base import AuxHead, Features, Inputs, Prediction, Target, TaskModel
 
@@ -57,19 +57,10 @@ class Segmenter(TaskModel):
     def target(self, target: Target, size: tuple[int, int]) -> Target:
         """Return the ``mask`` (H, W) int64 of train ids in the network's input."""
         mask = target["mask"]
-        self._check_ids(mask, str(target.get("image_id", "")))
+        check_train_ids(mask, len(self.classes), str(target.get("image_id", "")))
         if tuple(mask.shape) != self.image_size:
             mask = F.interpolate(mask[None, None].float(), self.image_size, mode="nearest-exact")[0, 0]
         return {"mask": mask.long()}
-
-    def _check_ids(self, mask: Tensor, image: str) -> None:
-        """Raise ``DataError`` for a train id without a class; whoever has all classes need not look."""
-        if len(self.classes) == len(SEMANTIC_CLASSES):
-            return
-        outside = (mask >= len(self.classes)) & (mask != IGNORE)
-        if outside.any():
-            raise DataError(f"the mask of the image '{image}' has the train id {int(mask[outside][0])}, but "
-                            f"segmentation.classes has {len(self.classes)} classes; correct these or the mask")
 
     def decoded(self, maps: Features) -> Tensor:
         """Return what the classifier reads, (N, channels, h, w) at the stride of the finest stage of the decoder."""
