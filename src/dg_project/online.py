@@ -84,7 +84,7 @@ class SyntheticSets:
         self.ldm = ldm.settled(settings.ldm)
         _check(params, self.ldm)
         self.source = source.reset_index(drop=True)
-        made_with = params.model_dump(mode="json", include=set(OnlineParams.model_fields) - {"refresh_epochs"})
+        made_with = params.model_dump(mode="json", include=set(OnlineParams.model_fields) - {"refresh_epochs", "refreshes"})
         self.identity = [manifest_fingerprint(self.source), settings.seed, ldm.fingerprint, image_settings(self.ldm),
                          settings.synthesis.domains, settings.sampling.gate, made_with, code_hash(*_CODE)]
         self.folder = place(workspace, "synthetic_sets", *self.identity)
@@ -195,9 +195,9 @@ def refresh_steps(params: OnlineParams, images: int, images_per_step: int, max_s
     """Return the steps (1-based) after which the set is renewed, those before the last step only.
 
     Args:
-        params: T.
+        params: T, and how often at most.
         images: images in the set. An epoch draws as many rows; classification draws objects, several of an image.
-        images_per_step: half of them are source images, half their entries in the synthetic set.
+        images_per_step: half of them are source images, half entries of the synthetic set.
         max_steps: length of the training.
 
     Raises:
@@ -205,7 +205,7 @@ def refresh_steps(params: OnlineParams, images: int, images_per_step: int, max_s
     """
     epoch = math.ceil(images / max(1, images_per_step // 2))
     every = max(1, round(params.refresh_epochs * epoch))
-    steps = list(range(every, max_steps, every))
+    steps = list(range(every, max_steps, every))[:params.refreshes]
     if not steps:
         raise ParameterError(f"an epoch of {images} source images takes {epoch} steps, so with refresh_epochs "
                              f"{params.refresh_epochs} the first refresh would come after step {every}, and the "

@@ -122,7 +122,7 @@ def check_training(kind: type[Method], params: TrainingParams) -> None:
         raise ParameterError(f"training.precision: float16 loses the small gradients that '{kind.name}' takes within a "
                              "step, where no scaling keeps them; use bfloat16")
     sources = params.images_per_step // 2
-    if kind.batching == "halves" and params.accumulate > sources:
+    if kind.batching in ("halves", "apart") and params.accumulate > sources:
         raise ParameterError(f"training.accumulate: {params.accumulate} micro-batches need a source image each, and "
                              f"half of training.images_per_step {params.images_per_step} are source images; set it to "
                              f"{sources} or less, or raise the other")

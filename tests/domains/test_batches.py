@@ -42,7 +42,7 @@ def same(one: Batch, other: Batch) -> bool:
             and torch.equal(one.weight, other.weight))
 
 
-@pytest.mark.parametrize("batching", ["source", "mixed", "paired", "halves"])
+@pytest.mark.parametrize("batching", ["source", "mixed", "paired", "halves", "apart"])
 def test_a_batch_is_a_function_of_seed_and_step_alone(source, pseudo, batching):
     def stream(seed):
         return BatchStream(source, pseudo, DOMAINS, batching, 6, seed, 0.5)
@@ -77,7 +77,7 @@ def test_mixed_batches_draw_source_and_kept_pseudo_images_equally_often(source, 
     assert set(seen.values()) == {2}
 
 
-@pytest.mark.parametrize("batching", ["mixed", "paired", "halves"])
+@pytest.mark.parametrize("batching", ["mixed", "paired", "halves", "apart"])
 def test_equal_pair_ids_share_boxes_and_flip(source, pseudo, batching):
     stream = BatchStream(source, pseudo, DOMAINS, batching, 12, 0, 0.5)
     flips = set()
@@ -197,6 +197,16 @@ def test_halves_are_source_images_and_one_pseudo_image_of_each(source, pseudo):
         real, made = batch.pair_id[batch.domain_id == 0], batch.pair_id[batch.domain_id > 0]
         assert sorted(real.tolist()) == sorted(made.tolist())
         assert len(real) == 3
+
+
+def test_halves_apart_are_epochs_of_their_own(source, tiny_pseudo):
+    stream = BatchStream(source, gated(tiny_pseudo, {0, 9}), DOMAINS, "apart", 7, 0, 0.5)
+    batches = [stream.batch(step) for step in range(56)]
+    seen = Counter((int(d), int(p)) for b in batches for d, p in zip(b.domain_id, b.pair_id, strict=True))
+    assert all((batch.domain_id == 0).sum() == 3 for batch in batches)
+    kept = {(d, p) for d in (1, 2) for p in range(8)} - {(1, 0), (2, 1)}
+    assert seen == {**{(0, p): 21 for p in range(8)}, **dict.fromkeys(kept, 16)}
+    assert any(len(set(batch.pair_id.tolist())) == 7 for batch in batches), "a step may see a scene once"
 
 
 def test_an_error_in_the_thread_reaches_the_trainer(source, tiny_streets, tiny_manifest):

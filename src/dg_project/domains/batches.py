@@ -19,7 +19,7 @@ from dg_project.domains.dealing import WHOLE, Deal
 from dg_project.errors import DataError, ParameterError
 from dg_project.parameters import TrainingParams
 
-Batching = Literal["source", "mixed", "paired", "halves"]
+Batching = Literal["source", "mixed", "paired", "halves", "apart"]
 Item = tuple[int, int]
 """(0 for the source data set or 1 for the pseudo one, index in it)."""
 
@@ -88,9 +88,10 @@ class BatchStream:
     ``source`` draws source images; ``mixed`` draws from source and kept pseudo images, each equally likely; ``paired``
     draws ``pairs`` source images together with up to ``partners`` of their own kept pseudo images, and the rest of the
     batch as ``mixed`` does: pairs show one scene twice, and a step should see many scenes. ``halves`` pairs them all:
-    half of a batch are source images, the other half one pseudo image of each. Images come in random epochs
+    half of a batch are source images, the other half one pseudo image of each. ``apart`` has the same halves, but draws
+    the pseudo images by themselves, so that a step sees twice as many scenes. Images come in random epochs
     (every image once), and the domains of a pair rotate at random. A flip is shared by all rows of one ``pair_id``.
-    Of several source domains, ``source`` and ``halves`` draw equally many images each a step, in epochs of their own.
+    Of several source domains, ``source``, ``halves`` and ``apart`` draw equally many images each a step, in epochs of their own.
 
     Args:
         source: source training images.
@@ -142,8 +143,7 @@ class BatchStream:
     def parts(self, step: int, deal: Deal = WHOLE) -> list[Part]:
         """Return the parts of a step's batch that are this process's; images of other parts are never opened."""
         rng = np.random.default_rng([self.seed, 1, step])
-        items = self._paired_items(step, rng) if self.in_pairs else \
-            self._draw_equally(step, self.images_per_step, range(len(self._pools)))
+        items = self._items(step, rng)
         pairs = [self._pair_ids[kind][index] for kind, index in items]
         flipped = {pair: rng.random() < self.flip for pair in dict.fromkeys(pairs)}
         parts = [Part(number, len(rows) / len(items), self._load([(*items[row], flipped[pairs[row]]) for row in rows]))
@@ -233,6 +233,9 @@ class BatchStream:
         anchors = [i for i, partners in enumerate(self._partners) if partners] or range(len(self.source))
         if self.batching == "halves":
             return [everything, *self._by_domain(anchors, self.pairs, 2)]
+        if self.batching == "apart":
+            made = [item for item in everything if item[0] == 1]
+            return [made or everything, *self._by_domain(range(len(self.source)), self.images_per_step // 2, 2)]
         return [everything, [(0, i) for i in anchors]][: 1 + self.in_pairs]
 
     def _by_domain(self, rows: Sequence[int], drawn: int, factor: int) -> list[list[Item]]:
@@ -267,6 +270,15 @@ class BatchStream:
         items = self._pools[pool]
         places = (divmod(step * count + i, len(items)) for i in range(count))
         return [items[self._epoch_order(epoch, pool)[offset]] for epoch, offset in places]
+
+    def _items(self, step: int, rng: np.random.Generator) -> list[Item]:
+        if self.in_pairs:
+            return self._paired_items(step, rng)
+        if self.batching == "apart":
+            sources = self.images_per_step // 2
+            return self._draw_equally(step, sources, range(1, len(self._pools))) + \
+                self._draw(step, self.images_per_step - sources, 0)
+        return self._draw_equally(step, self.images_per_step, range(len(self._pools)))
 
     def _paired_items(self, step: int, rng: np.random.Generator) -> list[Item]:
         """Pairs of one source image and some of its kept pseudo images; the rest is drawn from everything.

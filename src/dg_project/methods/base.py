@@ -23,7 +23,7 @@ class Method(Learner):
 
     Attributes:
         name: how parameters, pipelines and results call it.
-        batching: which images a step sees: ``source``, ``mixed``, ``paired`` or ``halves``; see
+        batching: which images a step sees: ``source``, ``mixed``, ``paired``, ``halves`` or ``apart``; see
             ``BatchStream``.
         Params: its own parameters, under the top-level key of its name.
         tasks: what it is made for.

@@ -34,12 +34,12 @@ class DomainFusionParams(OnlineParams):
 class DomainFusion(Method, LDMUser):
     """``L = CE(real) + CE(synthetic) + lambda_ld L_LD``.
 
-    A step sees source images, each beside its entry in the current synthetic set. Tasks that find several objects in
+    A step sees source images, and as many entries of the current synthetic set. Tasks that find several objects in
     an image have no one confidence to distil: they get the augmentation alone.
     """
 
     name: ClassVar[str] = "domainfusion"
-    batching: ClassVar[Batching] = "halves"
+    batching: ClassVar[Batching] = "apart"
     asks: ClassVar[Literal["training", "prediction"]] = "training"
     Params: ClassVar[type[OnlineParams]] = DomainFusionParams
     params: DomainFusionParams
