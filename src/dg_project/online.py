@@ -84,7 +84,8 @@ class SyntheticSets:
         self.ldm = ldm.settled(settings.ldm)
         _check(params, self.ldm)
         self.source = source.reset_index(drop=True)
-        made_with = params.model_dump(mode="json", include=set(OnlineParams.model_fields) - {"refresh_epochs", "refreshes"})
+        kind = set(OnlineParams.model_fields) - {"refresh_epochs", "refreshes"}  # when and how often, not what
+        made_with = params.model_dump(mode="json", include=kind)
         self.identity = [manifest_fingerprint(self.source), settings.seed, ldm.fingerprint, image_settings(self.ldm),
                          settings.synthesis.domains, settings.sampling.gate, made_with, code_hash(*_CODE)]
         self.folder = place(workspace, "synthetic_sets", *self.identity)

@@ -186,6 +186,15 @@ def model_spec(kind: type[Method], settings: Parameters, domains: list[str]) -> 
                      domains=domains)
 
 
+def untrained_spec(name: str, settings: Parameters) -> ModelSpec:
+    """Return what a method with one source would be built from, without the weights of its backbone."""
+    kind = method_classes()[name]
+    made = [] if kind.batching == "source" else \
+        [DOMAIN] if issubclass(kind.Params, OnlineParams) else list(settings.synthesis.domains)
+    spec = model_spec(kind, settings, [settings.data.source, *made, *[ADAPT] * kind.adapts])
+    return spec.model_copy(update={"backbone": spec.backbone.model_copy(update={"weights": None})})
+
+
 def _online(kind: type[Method], settings: Parameters, data: TrainingData,
             workspace: Path) -> tuple[Generator | None, SyntheticSets | None]:
     """Return the diffusion model for a method that asks it while it trains, and the sets that it makes for it."""

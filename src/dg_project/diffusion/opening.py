@@ -26,7 +26,7 @@ from dg_project.diffusion.lora import check_header, merge
 from dg_project.diffusion.modes import MODES, Mode
 from dg_project.errors import CheckpointError, ParameterError, nearest
 from dg_project.files import fingerprint, folder_hash
-from dg_project.parameters import LDMParams, MemoryParams
+from dg_project.parameters import LDMParams, MemoryParams, PseudoDomain
 
 EXTRAS: dict[str, dict[str, Any]] = {
     "sd": {"safety_checker": None, "requires_safety_checker": False},
@@ -74,6 +74,15 @@ def resolve_dtype(name: str, device: torch.device) -> str:
         return name
     multiplies = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return "bfloat16" if device.type == "cpu" and multiplies else "float32"
+
+
+def check_strengths(mode: str, domains: dict[str, PseudoDomain]) -> None:
+    """Refuse full strength where the source is seen through the noise alone: labels would belong to nothing."""
+    full = [name for name, domain in domains.items() if domain.strength == 1]
+    if mode == "img2img" and full:
+        given = ",".join(f"synthesis.domains.{name}.strength=0.5" for name in full)
+        raise ParameterError("img2img at strength 1 leaves nothing of the source image, so its labels would be wrong: "
+                             f"--params {given}")
 
 
 def choose_mode(ldm: LDMParams, checkpoint: Checkpoint) -> type[Mode]:

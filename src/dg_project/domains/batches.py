@@ -91,7 +91,8 @@ class BatchStream:
     half of a batch are source images, the other half one pseudo image of each. ``apart`` has the same halves, but draws
     the pseudo images by themselves, so that a step sees twice as many scenes. Images come in random epochs
     (every image once), and the domains of a pair rotate at random. A flip is shared by all rows of one ``pair_id``.
-    Of several source domains, ``source``, ``halves`` and ``apart`` draw equally many images each a step, in epochs of their own.
+    Of several source domains, all but ``mixed`` and ``paired`` draw equally many images each a step, in epochs of their
+    own.
 
     Args:
         source: source training images.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
 from dg_project.errors import DataError, ParameterError
+
+if TYPE_CHECKING:
+    from dg_project.parameters import Parameters
 
 _STAGES = ["pretrain_ldm", "ingestion", "synthesis", "sampling", "training", "closed_loop", "evaluation", "reporting",
            "benchmark", "ablation", "uda", "pretrain_teacher", "scmd", "domainfusion", "leave_one_out", "predict",
@@ -32,7 +35,8 @@ class PreflightHook:
             raise DataError(f"{', '.join(repr(name) for name in missing)} was never made in this project; "
                             f"run this first: {commands}")
         if "params:ldm" in pipeline.inputs() and "params:synthesis" in pipeline.inputs():
-            _check_checkpoint(catalog.load("params:ldm"), catalog.load("params:training.device"))
+            _check_checkpoint(catalog.load("params:ldm"), catalog.load("params:training.device"),
+                              catalog.load("params:synthesis").domains)
         if "params:scmd" in pipeline.inputs():
             _check_teacher(catalog.load("params:scmd"), catalog.load("params:data").classes)
         if "parameters" in pipeline.inputs():
@@ -51,13 +55,15 @@ def _maker(catalog: Any, name: str) -> str:
     return catalog.get(name).metadata["made_by"]
 
 
-def _check_checkpoint(params: Any, device: str) -> None:
+def _check_checkpoint(params: Any, device: str, domains: Any) -> None:
     """Look at JSON files and headers only: opening takes time, and a hub name is fetched when it is needed."""
-    from dg_project.diffusion.opening import check
+    from dg_project.diffusion.opening import check, check_strengths, choose_mode
     from dg_project.pipelines.paths import locate_ldm
     from dg_project.training.device import resolve_device
 
-    check(locate_ldm(params), resolve_device(device))
+    checkpoint = check(locate_ldm(params), resolve_device(device))
+    mode = params.mode if checkpoint is None else choose_mode(params, checkpoint).name
+    check_strengths(mode, domains)
 
 
 def _check_adaptation(parameters: dict[str, Any], nodes: Any) -> None:
@@ -98,12 +104,26 @@ def _check_tasks(parameters: dict[str, Any], nodes: Any) -> None:
                  if f"params:{name}" in inputs}
         for grid, rows in grids.items():
             check_domains(grid, rows, settings.synthesis.domains)
-        trained = [row.method for rows in grids.values() for row in rows.values()]
+        trained = [(row.method, settings.with_row(row, settings.seed)) for rows in grids.values()
+                   for row in rows.values()]
     else:
         adapting = "adapt_manifest" in stages["train_method"].inputs
-        trained = [settings.uda.baseline, settings.uda.method] if adapting else [settings.method]
-    for method in trained:
+        methods = [settings.uda.baseline, settings.uda.method] if adapting else [settings.method]
+        trained = [(method, settings) for method in methods]
+    for method, _ in trained:
         check_task(method, settings.task)
+    for method, own in trained:
+        _check_network(method, own)
+
+
+def _check_network(method: str, settings: Parameters) -> None:
+    """A backbone, stage or number of domains that a method cannot use must not show after the pseudo images."""
+    from dg_project.methods.artifact import build_method
+    from dg_project.plan import untrained_spec
+
+    if settings.backbone.name.startswith("hf-hub:"):  # its architecture is fetched when it is needed
+        return
+    build_method(untrained_spec(method, settings), settings.seed)
 
 
 def _check_folds(parameters: dict[str, Any], nodes: Any) -> None:
@@ -118,7 +138,7 @@ def _check_folds(parameters: dict[str, Any], nodes: Any) -> None:
     settings = read_parameters(parameters)
     chosen = chosen_methods(settings.leave_one_out, settings.method)
     if any(issubclass(method_classes()[name], LDMUser) for name in chosen):
-        _check_checkpoint(settings.ldm, settings.training.device)
+        _check_checkpoint(settings.ldm, settings.training.device, settings.synthesis.domains)
 
 
 def _check_clip(name: str | None) -> None:

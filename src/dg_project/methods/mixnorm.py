@@ -21,7 +21,7 @@ from dg_project.tasks.base import Prediction, TaskModel
 class MixNormParams(Params):
     """How far a test image may move the statistics."""
 
-    source_share: Fraction = Field(0.9, description="of the source statistics; 1 is ERM, 0 instance normalisation")
+    source_share: Fraction = Field(0.97, description="of the source statistics; 1 is ERM, 0 instance normalisation")
 
 
 def mix_statistics(features: Tensor, mean: Tensor, variance: Tensor, share: float, eps: float) -> Tensor:

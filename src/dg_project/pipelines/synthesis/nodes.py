@@ -21,6 +21,7 @@ def generate_candidates(source: pd.DataFrame, root: str, classes: list[str], ldm
     """
     from dg_project.diffusion.generator import Generator
     from dg_project.diffusion.jobs import eligible, image_settings
+    from dg_project.diffusion.opening import check_strengths
     from dg_project.diffusion.synthesis import synthesise
     from dg_project.domains.manifest import select
     from dg_project.training.device import resolve_device
@@ -29,6 +30,7 @@ def generate_candidates(source: pd.DataFrame, root: str, classes: list[str], ldm
     rows = eligible(select(source, split="train"), synthesis.min_boxes, synthesis.max_boxes, synthesis.n_images)
     generator = Generator.from_params(locate_ldm(ldm), resolve_device(device))
     chosen = generator.settled(ldm)
+    check_strengths(chosen.mode, synthesis.domains)
     # The speed may change between two runs of the same work; a card beside each image says what else it was made from.
     code = code_hash("diffusion/generator.py", "diffusion/modes", "diffusion/conditions.py", "diffusion/lora.py")
     folder = place(locate(workspace), "synthesis", generator.fingerprint, image_settings(chosen), seed, code)
