@@ -65,5 +65,5 @@ def test_a_class_that_a_domain_does_not_have_is_reported_as_missing() -> None:
 
 def test_a_probability_that_is_not_finite_is_refused() -> None:
     manifest = truth({"day": [0, 1]})
-    with pytest.raises(DataError, match="day_1.*not finite"):
+    with pytest.raises(DataError, match=r"day_1.*not finite"):
         scores(manifest, np.array([[1.0, 0, 0], [np.nan, 0, 1]]))

@@ -17,6 +17,7 @@ from torch import Tensor
 from dg_project.domains.dataset import ManifestDataset
 from dg_project.domains.views import objects
 from dg_project.errors import CheckpointError, ParameterError
+from dg_project.methods.scmd import Guide, SCMDParams
 from dg_project.teachers import memory as memory_module
 from dg_project.teachers import open_teacher
 from dg_project.teachers.clip_like import ClipLike, Projector, save_clip_like
@@ -75,6 +76,14 @@ def test_the_clip_like_teacher_comes_back_from_disk(tmp_path: Path) -> None:
     sentences = opened.texts(["this is a photo of a car", "this is a photo of a bus"])
     assert sentences.shape == (2, 16)
     torch.testing.assert_close(sentences.norm(dim=1), torch.ones(2))
+
+
+def test_a_teacher_says_which_classes_it_has_heard_of(tmp_path: Path) -> None:
+    save_clip_like(Projector(16, 8), tmp_path, {"size": 16, "hidden": 8, "classes": ["bus", "car"]})
+    params = SCMDParams(teacher=str(tmp_path), embedding_size=16)
+    assert Guide(params, ["car"]).texts.shape == (1, 16)
+    with pytest.raises(ParameterError, match="knows bus, car and nothing else, and not 'dog'; name a CLIP"):
+        Guide(params, ["car", "dog"])
 
 
 def test_the_text_encoder_is_minilm_as_its_authors_pool_it() -> None:

@@ -114,6 +114,8 @@ def _check_tasks(parameters: dict[str, Any], nodes: Any) -> None:
         check_task(method, settings.task)
     for method, own in trained:
         _check_network(method, own)
+        if method == "scmd":
+            _check_teacher((own.model_extra or {})["scmd"], own.classes)
 
 
 def _check_network(method: str, settings: Parameters) -> None:
@@ -131,12 +133,15 @@ def _check_folds(parameters: dict[str, Any], nodes: Any) -> None:
     if not any(node.name.endswith("train_folds") for node in nodes):
         return
     from dg_project.diffusion.user import LDMUser
-    from dg_project.leave_one_out import chosen_methods
+    from dg_project.leave_one_out import chosen_methods, layout
     from dg_project.methods import method_classes
-    from dg_project.pipelines.paths import read_parameters
+    from dg_project.pipelines.paths import locate, read_parameters
 
     settings = read_parameters(parameters)
     chosen = chosen_methods(settings.leave_one_out, settings.method)
+    if "scmd" in chosen:
+        classes = layout(locate(settings.data.root), settings.leave_one_out)[1]
+        _check_teacher((settings.model_extra or {})["scmd"], classes)
     if any(issubclass(method_classes()[name], LDMUser) for name in chosen):
         _check_checkpoint(settings.ldm, settings.training.device, settings.synthesis.domains)
 
@@ -154,8 +159,7 @@ def _check_teacher(params: dict[str, Any], classes: list[str]) -> None:
     """Open the teacher with the prompts: it takes a second, and reading the data takes longer."""
     from dg_project.methods.scmd import Guide, SCMDParams
     from dg_project.pipelines.paths import locate_checkpoint
-    from dg_project.teachers.prompts import class_prompts
 
     known = SCMDParams.model_validate(params)
     located = known.model_copy(update={"teacher": locate_checkpoint(known.teacher)})
-    Guide(located, class_prompts(known.prompt, classes))
+    Guide(located, classes)

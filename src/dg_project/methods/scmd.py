@@ -91,7 +91,7 @@ class SCMD(ERM):
     def __init__(self, model: TaskModel, params: SCMDParams, domains: Sequence[str]) -> None:
         super().__init__(model, params, domains)
         self.average_from = params.average_from
-        self.prompts = class_prompts(params.prompt, model.classes)
+        class_prompts(params.prompt, model.classes)  # refuses a class name that breaks the prompt
         self.projector = nn.Linear(model.backbone.channels[model.backbone.last], params.embedding_size, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(LOG_SCALE_START))
         self._guide: Guide | None = None
@@ -105,7 +105,7 @@ class SCMD(ERM):
     def guide(self) -> Guide:
         """The teacher with the class sentences, opened at first use."""
         if self._guide is None:
-            self._guide = Guide(self.params, self.prompts)
+            self._guide = Guide(self.params, self.model.classes)
         return self._guide
 
     def prepare(self, images: ManifestDataset, flip: bool, workspace: Path, device: torch.device) -> None:
@@ -141,15 +141,21 @@ class Guide:
 
     Args:
         params: name the teacher and its embedding size.
-        prompts: one sentence per class.
+        classes: names of the classes.
 
     Raises:
         CheckpointError: the teacher cannot be opened.
-        ParameterError: it has another embedding size.
+        ParameterError: it has another embedding size, or was never told of a class, or a name breaks the prompt.
     """
 
-    def __init__(self, params: SCMDParams, prompts: list[str]) -> None:
+    def __init__(self, params: SCMDParams, classes: Sequence[str]) -> None:
+        prompts = class_prompts(params.prompt, classes)
         self.teacher: Teacher = open_teacher(params.teacher)
+        strange = [name for name in classes if self.teacher.classes and name not in self.teacher.classes]
+        if strange:
+            raise ParameterError(f"the teacher '{params.teacher}' knows {', '.join(self.teacher.classes or ())} and "
+                                 f"nothing else, and not '{strange[0]}'; name a CLIP, such as scmd.teacher="
+                                 "openai/clip-vit-base-patch32,scmd.embedding_size=512")
         if self.teacher.size != params.embedding_size:
             raise ParameterError(f"scmd.embedding_size is {params.embedding_size}, but the teacher '{params.teacher}' "
                                  f"has embeddings of {self.teacher.size} numbers: set scmd.embedding_size="

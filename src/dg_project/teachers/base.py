@@ -16,11 +16,13 @@ class Teacher(ABC):
         name: what error messages call it.
         size: length D of its embeddings.
         scale: what cosines are multiplied by before the softmax, ``e^s`` of the model's own training.
+        classes: all that it has heard of, or None where any word may be asked for.
     """
 
     name: str
     size: int
     scale: float
+    classes: tuple[str, ...] | None = None
 
     @abstractmethod
     def images(self, images: Sequence[Tensor]) -> Tensor:

@@ -63,9 +63,11 @@ class ClipLike(Teacher):
     Args:
         projector: what joins them.
         name: what error messages call it.
+        classes: that the projector was trained on; None if that is not known.
     """
 
-    def __init__(self, projector: Projector, name: str = "CLIP-like") -> None:
+    def __init__(self, projector: Projector, name: str = "CLIP-like", classes: Sequence[str] | None = None) -> None:
+        self.classes = None if classes is None else tuple(classes)
         self.name, self._projector = name, projector.eval().requires_grad_(False)
         self.size, self.scale = projector.text.out_features, float(projector.scale())
 
@@ -85,7 +87,7 @@ class ClipLike(Teacher):
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"the teacher '{folder}' cannot be read ({error}); restore it, or train one with "
                                   "`kedro run --pipeline=pretrain_teacher`") from error
-        return cls(projector, str(folder))
+        return cls(projector, str(folder), card.get("classes"))
 
     @torch.no_grad()
     def images(self, images: Sequence[Tensor]) -> Tensor:

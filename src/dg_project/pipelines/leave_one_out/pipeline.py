@@ -1,6 +1,6 @@
 """Image folders of several domains -> one table, every domain left out in turn.
 
-``kedro run --pipeline=leave_one_out --params data.root=/data/PACS,method=scmd``
+``kedro run --env=domainbed --pipeline=leave_one_out --params data.root=/data/PACS,method=scmd``
 """
 
 from __future__ import annotations
