@@ -15,8 +15,8 @@ from dg_project.evaluation.statistics import paired_test, t_interval
 SUMMARY_COLUMNS = ["selection", "setting", "n_seeds"]
 GAIN_COLUMNS = ["gain", "gain_low", "gain_high", "gain_p_t", "gain_p_wilcoxon", "gain_n"]
 UDA_MARK = "†"
-UDA_NOTE = (f"{UDA_MARK} UDA: trained on unlabelled images of the targets too, beside the images per step that are named, "
-            "so not comparable with other rows.")
+UDA_NOTE = (f"{UDA_MARK} UDA: trained on unlabelled images of the targets too, beside the images per step that are "
+            "named, so not comparable with other rows.")
 
 
 def benchmark_table(records: pd.DataFrame, *, metric: str = "mAP@50", baseline: str = "erm",
