@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class DomainFusionParams(OnlineParams):
     """Latent distillation, and the online augmentation."""
 
-    lambda_ld: float = Field(0.1, ge=0, description="weight of the distillation (classification); 0 leaves it out")
+    lambda_ld: float = Field(0.001, ge=0, description="weight of the distillation (classification); 0 leaves it out")
     path: Literal["cached", "exact"] = Field(
         "cached", description="cached: z = p E(x0), each image encoded once | exact: through the encoder at each step")
     label_prompt: str = Field("a photo of a {label}", pattern=r"\{label\}",

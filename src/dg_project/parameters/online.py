@@ -14,8 +14,8 @@ class OnlineParams(Params):
 
     refresh_epochs: float = Field(1.0, gt=0, description="T: epochs between two refreshes, of as many source rows as "
                                                        "the set has images")
-    refreshes: int | None = Field(None, ge=1, description="how many at most; None: until the training ends")
-    refresh_images: int | None = Field(60, ge=1, description="images that one refresh replaces, in turn; None: all")
+    refreshes: int | None = Field(2, ge=1, description="how many at most; None: until the training ends")
+    refresh_images: int | None = Field(96, ge=1, description="images that one refresh replaces, in turn; None: all")
     candidates: int = Field(2, ge=1, description="N images made for each of them; prompts are those of "
                                                  "synthesis.domains in random order")
     strength: tuple[Fraction, Fraction] | None = Field(None, description="each candidate's own is drawn between the "
