@@ -116,9 +116,9 @@ def test_turns_go_round() -> None:
 
 
 def test_refreshes_come_every_few_epochs() -> None:
-    assert refresh_steps(OnlineParams(refresh_epochs=1), 20, 8, 16) == [5, 10, 15]
+    assert refresh_steps(OnlineParams(refreshes=None), 20, 8, 16) == [5, 10, 15]
     assert refresh_steps(OnlineParams(refresh_epochs=0.5), 20, 8, 4) == [2]
-    assert refresh_steps(OnlineParams(refreshes=2), 20, 8, 16) == [5, 10]
+    assert refresh_steps(OnlineParams(), 20, 8, 16) == [5, 10], "two, unless more are asked for"
     with pytest.raises(ParameterError, match="first refresh would come after step 5, and the training ends at 5"):
         refresh_steps(OnlineParams(), 20, 8, 5)
 
