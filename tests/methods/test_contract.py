@@ -129,9 +129,10 @@ def test_name_and_parameters(name: str, tiny_classes: list[str]) -> None:
 
 @pytest.mark.parametrize("task", HEADS)
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "convnext_tiny", "efficientnet_lite0", "vit_small"])
-def test_drsf_takes_a_step_on_any_backbone_in_every_task(backbone: str, task: Task, classes: list[str],
-                                                         datasets: Datasets) -> None:
-    method = build_method(spec("drsf", classes, task, backbone)).train()
+def test_drsf_trains_and_predicts_on_any_backbone_in_every_task(backbone: str, task: Task, classes: list[str],
+                                                               datasets: Datasets, tmp_path: Path) -> None:
+    about = spec("drsf", classes, task, backbone)
+    method = build_method(about).train()
     losses = step_losses(method, stream(datasets, "drsf").batch(0))
     assert {"loss_align", "loss_rea", "loss_adv_image"} <= set(losses)
     total(losses).backward()
@@ -139,6 +140,14 @@ def test_drsf_takes_a_step_on_any_backbone_in_every_task(backbone: str, task: Ta
     for weights in groups.values():
         assert all(torch.isfinite(weight.grad).all() for weight in weights if weight.grad is not None)
     assert sum(weight.grad is not None for weight in groups["backbone"]) > 0.9 * len(groups["backbone"])
+    before = [weight.detach().clone() for weight in groups["backbone"]]
+    torch.optim.AdamW([w for weights in groups.values() for w in weights], lr=1e-3).step()
+    assert any(not torch.equal(old, new) for old, new in zip(before, groups["backbone"], strict=True))
+    save_model(method, about, tmp_path / "model")
+    images = [torch.rand(3, 40, 56)]
+    found, again = (each.eval().predict(images)[0] for each in (method, load_model(tmp_path / "model")))
+    assert found
+    assert all(torch.equal(found[part], again[part]) for part in found)
 
 
 @EVERY_TASK
