@@ -77,5 +77,5 @@ def test_pixels_are_pooled_over_images_and_unlabelled_ones_left_out(tmp_path: Pa
 def test_a_train_id_beyond_the_classes_is_named(tmp_path: Path) -> None:
     mask = np.full((2, 2), 7, np.uint8)
     manifest = table(tmp_path, [("d", mask)])
-    with pytest.raises(DataError, match=r"'0\.jpg' has the train id 7, but .* has 2 classes"):
+    with pytest.raises(DataError, match=r"'0\.jpg' has the train id 7, but segmentation\.classes has 2 classes"):
         score_predictions(MIoUScorer(), found(manifest, [mask * 0]), manifest, ["road", "sky"], tmp_path)

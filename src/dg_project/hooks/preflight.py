@@ -114,7 +114,7 @@ def _check_tasks(parameters: dict[str, Any], nodes: Any) -> None:
         check_task(method, settings.task)
     for method, own in trained:
         _check_network(method, own)
-        if method == "scmd":
+        if method == "scmd" and not any("params:scmd" in node.inputs for node in nodes):  # else it was asked before
             _check_teacher((own.model_extra or {})["scmd"], own.classes)
 
 
