@@ -55,7 +55,7 @@ class Course:
     def __init__(self, name: str, settings: Parameters, source: TrainingData, domains: list[str], workspace: Path,
                  *inputs: Any) -> None:
         kind = method_class(name)
-        _check_parts(kind, settings)
+        check_parts(kind, settings)
         check_training(kind, settings.training)
         self.settings = settings
         self.spec = model_spec(kind, settings, [*source_domains(source.source), *domains])
@@ -83,8 +83,8 @@ class Course:
         return trained(self._whole)
 
 
-def _check_parts(kind: type[Method], settings: Parameters) -> None:
-    """Refuse what a training in parts cannot do."""
+def check_parts(kind: type[Method], settings: Parameters) -> None:
+    """Raise ParameterError for what a training in parts cannot do."""
     makes_its_own = issubclass(kind.Params, OnlineParams) or (issubclass(kind, LDMUser) and kind.asks == "training")
     if kind.batching == "source" or makes_its_own or kind.adapts:
         why = ("adapts to unlabelled target images" if kind.adapts else "makes its images while it trains"

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from dg_project import experiment, scoring
+from dg_project.closed_loop.loop import Painter, find_closed_loop, run_closed_loop
 from dg_project.domains.dataset import ManifestDataset
 from dg_project.domains.manifest import manifest_fingerprint
 from dg_project.errors import DataError
@@ -41,6 +42,7 @@ class Cell:
         method: name of the method.
         settings: the run's parameters with the row's changes and the seed.
         domains: pseudo domains that it sees; None is all.
+        closed: whether it makes its own pseudo images, in the closed loop.
         overrides: JSON of what the row changes.
     """
 
@@ -48,6 +50,7 @@ class Cell:
     method: str
     settings: Parameters
     domains: tuple[str, ...] | None
+    closed: bool
     overrides: str
 
     @property
@@ -61,10 +64,12 @@ def cells(settings: Parameters, grid: GridParams) -> Iterator[Cell]:
     for seed in grid.seeds:
         for name, row in grid.chosen_rows.items():
             domains = None if row.domains is None else tuple(row.domains)
-            yield Cell(name, row.method, settings.with_row(row, seed), domains, _overrides(settings, name, row))
+            yield Cell(name, row.method, settings.with_row(row, seed), domains, row.loop == "closed",
+                       _overrides(settings, name, row))
 
 
-def train_cells(settings: Parameters, grid: GridParams, data: TrainingData, workspace: Path) -> dict[str, Path]:
+def train_cells(settings: Parameters, grid: GridParams, data: TrainingData, workspace: Path,
+                painter: Painter | None = None) -> dict[str, Path]:
     """Train every cell; return its model's folder by its name.
 
     Several processes may work on one grid, in any order and with any subsets: a cell that another process trains is
@@ -75,18 +80,20 @@ def train_cells(settings: Parameters, grid: GridParams, data: TrainingData, work
         grid: rows and seeds. With ``collect`` nothing is trained.
         data: the source images, and the pseudo images as the run's gate weighed them.
         workspace: where trainings lie.
+        painter: makes pseudo images for the rows in the closed loop.
 
     Raises:
         DataError: ``collect``, and cells were not trained yet.
     """
     every = list(cells(settings, grid))
+    training = _Training(settings, data, workspace, painter)
     if grid.collect:
-        return _collect(every, settings, data, workspace)
+        return _collect(every, training)
     folders: dict[str, Path] = {}
-    later = _train_round(every, settings, data, workspace, folders, wait=False)
+    later = _train_round(every, training, folders, wait=False)
     if later:
         logger.info("another process trains %s; waiting for it", ", ".join(cell.name for cell in later))
-        _train_round(later, settings, data, workspace, folders, wait=True)
+        _train_round(later, training, folders, wait=True)
     return {cell.name: folders[cell.name] for cell in every}
 
 
@@ -113,36 +120,57 @@ def score_cells(settings: Parameters, grid: GridParams, models: Path, images: pd
     return pd.concat(records, ignore_index=True)
 
 
-def _train_round(every: list[Cell], settings: Parameters, data: TrainingData, workspace: Path,
-                 folders: dict[str, Path], wait: bool) -> list[Cell]:
+@dataclass(frozen=True)
+class _Training:
+    """How a cell is trained, or found where it was trained before."""
+
+    settings: Parameters
+    data: TrainingData
+    workspace: Path
+    painter: Painter | None
+
+    def run(self, cell: Cell, wait: bool) -> experiment.Trained:
+        if cell.closed:
+            return run_closed_loop(*self._closed(cell), wait=wait).trained
+        return experiment.train_method(cell.method, cell.settings, self._seen(cell), self.workspace, wait)
+
+    def find(self, cell: Cell) -> experiment.Trained | None:
+        if cell.closed:
+            return find_closed_loop(*self._closed(cell))
+        return experiment.find_trained(cell.method, cell.settings, self._seen(cell), self.workspace)
+
+    def _closed(self, cell: Cell) -> tuple[str, Parameters, TrainingData, Painter, Path]:
+        assert self.painter is not None
+        alone = TrainingData(self.data.source, self.data.source_root)
+        return cell.method, cell.settings, alone, self.painter, self.workspace
+
+    def _seen(self, cell: Cell) -> TrainingData:
+        """Return the data with the pseudo images as the cell sees them."""
+        if self.data.pseudo is None:
+            return self.data
+        gates = self.settings.sampling.gate, cell.settings.sampling.gate
+        return replace(self.data, pseudo=view(self.data.pseudo, cell.domains, *gates))
+
+
+def _train_round(every: list[Cell], training: _Training, folders: dict[str, Path], wait: bool) -> list[Cell]:
     """Train cells into ``folders``; return those that another process holds."""
     busy = []
     for number, cell in enumerate(every, 1):
         logger.info("cell %d of %d: %s", number, len(every), cell.name)
         try:
-            trained = experiment.train_method(cell.method, cell.settings, _seen(cell, settings, data), workspace, wait)
+            folders[cell.name] = training.run(cell, wait).folder
         except BusyError:
             busy.append(cell)
-        else:
-            folders[cell.name] = trained.folder
     return busy
 
 
-def _collect(every: list[Cell], settings: Parameters, data: TrainingData, workspace: Path) -> dict[str, Path]:
-    found = {cell.name: experiment.find_trained(cell.method, cell.settings, _seen(cell, settings, data), workspace)
-             for cell in every}
+def _collect(every: list[Cell], training: _Training) -> dict[str, Path]:
+    found = {cell.name: training.find(cell) for cell in every}
     if missing := [name for name, trained in found.items() if trained is None]:
         raise DataError(f"collect: {len(missing)} of {len(found)} cells were not trained with the present parameters, "
                         f"images and code ({', '.join(missing)}); run the grid without collect, or choose rows and "
                         "seeds with only and seeds")
     return {name: trained.folder for name, trained in found.items() if trained is not None}
-
-
-def _seen(cell: Cell, settings: Parameters, data: TrainingData) -> TrainingData:
-    """Return the data with the pseudo images as the cell sees them."""
-    if data.pseudo is None:
-        return data
-    return replace(data, pseudo=view(data.pseudo, cell.domains, settings.sampling.gate, cell.settings.sampling.gate))
 
 
 def _latency(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> float:
@@ -166,8 +194,9 @@ def _latency(model: Path, images: pd.DataFrame, root: Path, settings: Parameters
 def _overrides(settings: Parameters, name: str, row: RowParams) -> str:
     """Return what a row changes as JSON; what it repeats of the run's parameters is left out."""
     method = {} if row.method == name else {"method": row.method}
-    domains = {} if row.domains is None else {"domains": row.domains}
-    return json.dumps({**method, **domains, **_differences(row.params, settings.model_dump(mode="json"))})
+    seen = {} if row.domains is None else {"domains": row.domains}
+    loop = {} if row.loop == "open" else {"loop": row.loop}
+    return json.dumps({**method, **seen, **loop, **_differences(row.params, settings.model_dump(mode="json"))})
 
 
 def _differences(changes: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from test_experiment import settings
 
 from dg_project.closed_loop import loop as module
-from dg_project.closed_loop.loop import run_closed_loop
+from dg_project.closed_loop.loop import Painter, run_closed_loop
 from dg_project.course import Course
 from dg_project.diffusion.generator import Generator
 from dg_project.domains.manifest import COLUMNS, PSEUDO_COLUMNS, SAMPLED_COLUMNS
@@ -46,8 +46,8 @@ def made(rounds: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def generator(tiny_ldm: Path) -> Generator:
-    return Generator.open(tiny_ldm)
+def painter(tiny_ldm: Path) -> Painter:
+    return Painter(Generator.open(tiny_ldm))
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def source(tiny_manifest: pd.DataFrame, tiny_streets: Path) -> TrainingData:
 
 
 def test_the_loop_keeps_the_budget_and_resumes_wherever_it_was_killed(
-        source: TrainingData, generator: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run_closed_loop("drsf", chosen(), source, generator, tmp_path / "whole")
+        source: TrainingData, painter: Painter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run_closed_loop("drsf", chosen(), source, painter, tmp_path / "whole")
     table, params = whole.allocation, chosen()
     assert list(table["domain"].unique()) == [*params.synthesis.domains, "composed"]
     # Four scenes in four domains make 16 images; 4 are probes, and the rest is divided evenly over the rounds.
@@ -85,8 +85,8 @@ def test_the_loop_keeps_the_budget_and_resumes_wherever_it_was_killed(
         with monkeypatch.context() as patch:
             patch.setattr(module, name, killed)
             with pytest.raises(Killed):
-                run_closed_loop("drsf", chosen(), source, generator, tmp_path / "killed")
-    resumed = run_closed_loop("drsf", chosen(), source, generator, tmp_path / "killed")
+                run_closed_loop("drsf", chosen(), source, painter, tmp_path / "killed")
+    resumed = run_closed_loop("drsf", chosen(), source, painter, tmp_path / "killed")
     assert file_hash(resumed.trained.folder / WEIGHTS) == file_hash(whole.trained.folder / WEIGHTS)
     assert made(resumed.rounds) == made(whole.rounds)
     pd.testing.assert_frame_equal(resumed.allocation, whole.allocation)
@@ -102,11 +102,11 @@ def test_the_loop_keeps_the_budget_and_resumes_wherever_it_was_killed(
     ("drsf", {}, "val", DataError, "give data.splits.val"),
 ])
 def test_what_cannot_work_is_refused_before_an_image_is_made(
-        source: TrainingData, generator: Generator, tmp_path: Path, method: str, changes: dict[str, Any], drop: str,
+        source: TrainingData, painter: Painter, tmp_path: Path, method: str, changes: dict[str, Any], drop: str,
         error: type[Exception], message: str) -> None:
     data = TrainingData(source.source[source.source["split"] != drop], source.source_root)
     with pytest.raises(error, match=message):
-        run_closed_loop(method, chosen(**changes), data, generator, tmp_path / "work")
+        run_closed_loop(method, chosen(**changes), data, painter, tmp_path / "work")
     assert not list(tmp_path.glob("work/**/*.png"))
 
 

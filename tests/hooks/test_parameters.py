@@ -120,6 +120,8 @@ def test_every_parameter_of_every_method_is_shown() -> None:
      "a row cannot change 'backbon', only what is trained on the same images. Did you mean 'backbone'?"),
     ("ablation.rows.no_dfdr.params.ldm", {"steps": 2}, "ablation.rows.no_dfdr: params: a row cannot change 'ldm'"),
     ("ablation.rows.no_dfdr.params.sampling", {"decomposition": "adain"}, "'decomposition' would choose other images"),
+    ("ablation.rows.no_dfdr.params.closed_loop", {"rounds": 2}, "a row cannot change 'closed_loop'"),
+    ("ablation.rows.k1.loop", "closed", "ablation.rows.k1: domains: the closed loop divides its images over all"),
     ("training.selection", "target_oracle", "target_oracle chooses by the scores of target images, which no training"),
     ("ablation.rows.naive", {"method": "naive"}, "'naive' is among the methods and among the rows"),
     ("ablation.rows.a/b", {"method": "naive"}, "'a/b' becomes a folder and a metric"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dg_project import experiment, grid
-from dg_project.errors import DataError
+from dg_project.errors import DataError, ParameterError
 from dg_project.evaluation.records import COLUMNS
 from dg_project.parameters import GateParams, GridParams, Parameters
 from dg_project.plan import TrainingData
@@ -72,6 +72,40 @@ def test_an_ablation_changes_rows_and_synthesises_nothing(drsf_run: Run) -> None
     assert json.loads(first.loc["k1", "overrides"])["domains"] == ["night"]
     card = json.loads((project.load("ablation_models", version) / "k1/seed0/model.json").read_text())
     assert card["spec"]["domains"] == ["daytime_clear", "night"]
+
+
+def test_a_row_in_the_closed_loop_paints_as_many_images_and_is_collected(drsf_run: Run,
+                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    project, _ = drsf_run
+    rows = {"closed": {"method": "naive", "loop": "closed", "params": {"closed_loop": {"compositions": 0}}}}
+    chosen = {"methods": ["erm", "naive"], "rows": rows, "seeds": [0]}
+    with pytest.raises(DataError, match=r"cells were not trained .*closed/seed0"):
+        project.run("benchmark", benchmark={**chosen, "collect": True})
+    project.run("benchmark", benchmark=chosen)
+    cells = files(project.root / "data" / ".workspace")
+    monkeypatch.setattr(experiment, "fit", refuse)
+    version = project.run("benchmark", benchmark={**chosen, "collect": True})
+    assert files(project.root / "data" / ".workspace") == cells
+    first = project.load("benchmark_records", version).drop_duplicates("method").set_index("method")
+    assert first["images_generated"].to_dict() == {"erm": 0, "naive": 32, "closed": 32}
+    assert json.loads(first.loc["closed", "overrides"]) == {"method": "naive", "loop": "closed",
+                                                            "closed_loop": {"compositions": 0}}
+    card = json.loads((project.load("benchmark_models", version) / "closed/seed0/model.json").read_text())
+    assert card["meta"]["rounds"] == 2
+    assert "composed" not in card["spec"]["domains"]
+
+
+@pytest.mark.parametrize(("pipeline", "parameters"), [
+    ("benchmark", {"benchmark": {"rows": {"closed": {"method": "mixstyle", "loop": "closed"}}}}),
+    ("closed_loop", {"method": "erm"}),
+])
+def test_a_method_that_no_loop_can_steer_is_refused_before_anything_runs(
+        drsf_run: Run, pipeline: str, parameters: dict[str, Any]) -> None:
+    project, _ = drsf_run
+    before = files(project.root / "data")
+    with pytest.raises(ParameterError, match="trains on the source alone, so there are no images to steer"):
+        project.run(pipeline, **parameters)
+    assert files(project.root / "data") == before
 
 
 def test_cells_of_another_process_are_left_for_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,

@@ -6,7 +6,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,13 @@ def label(method: str) -> str:
     return f"{method}_closed_loop"
 
 
+class Painter(NamedTuple):
+    """What makes pseudo images and judges them: the opened diffusion model, and the CLIP filter of the gate, if any."""
+
+    generator: Generator
+    recognise: Recognise | None = None
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a closed loop leaves.
@@ -62,8 +69,8 @@ class Outcome:
     allocation: pd.DataFrame
 
 
-def run_closed_loop(name: str, settings: Parameters, source: TrainingData, generator: Generator, workspace: Path,
-                    recognise: Recognise | None = None) -> Outcome:
+def run_closed_loop(name: str, settings: Parameters, source: TrainingData, painter: Painter, workspace: Path,
+                    wait: bool = True) -> Outcome:
     """Train a method in rounds, each with pseudo images where the model was weakest after the last.
 
     Interrupted at any moment, the next call goes on: images, sets, measurements and the training are kept as they come.
@@ -72,25 +79,34 @@ def run_closed_loop(name: str, settings: Parameters, source: TrainingData, gener
         name: of the method; any that uses pseudo domains.
         settings: all parameters; ``settings.closed_loop`` steers.
         source: source images alone. Difficulty is measured on pseudo images of its val split; no target is opened.
-        generator: the opened diffusion model of ``settings.ldm``.
+        painter: the diffusion model of ``settings.ldm``, and what the gate needs.
         workspace: see ``train_method``.
-        recognise: the CLIP filter of the gate; None leaves it out.
+        wait: for another process that does the very same.
 
     Raises:
         DataError: the source has no val split, or the gate dropped everything.
         ParameterError: the method uses no pseudo images, or the budget does not suffice.
+        BusyError: another process does the very same, and ``wait`` is False.
     """
-    loop = _Loop(name, settings, source, generator, workspace, recognise)
-    with claim(loop.course.folder):
+    loop = _Loop(name, settings, source, painter, workspace)
+    with claim(loop.course.folder, wait):
         return loop.run()
+
+
+def find_closed_loop(name: str, settings: Parameters, source: TrainingData, painter: Painter,
+                     workspace: Path) -> Trained | None:
+    """Return what ``run_closed_loop`` would have trained, or None where it is not finished."""
+    course = _Loop(name, settings, source, painter, workspace).course
+    return course.trained() if course.finished.is_dir() else None
 
 
 class _Loop:
     """The parts of ``run_closed_loop``; each leaves its result on disk and finds it there."""
 
-    def __init__(self, name: str, settings: Parameters, source: TrainingData, generator: Generator, workspace: Path,
-                 recognise: Recognise | None) -> None:
-        self.settings, self.source, self.generator, self.recognise = settings, source, generator, recognise
+    def __init__(self, name: str, settings: Parameters, source: TrainingData, painter: Painter,
+                 workspace: Path) -> None:
+        self.settings, self.source = settings, source
+        self.generator, self.recognise = generator, _ = painter
         self.params, self.synthesis = settings.closed_loop, settings.synthesis
         if settings.training.max_steps < self.params.rounds:
             raise ParameterError(f"closed_loop.rounds: {self.params.rounds} rounds do not fit into "

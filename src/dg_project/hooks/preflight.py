@@ -93,6 +93,8 @@ def _check_tasks(parameters: dict[str, Any], nodes: Any) -> None:
     stages = {node.name.rsplit(".", 1)[-1]: node for node in nodes}
     if not stages.keys() & {"train_method", "train_cells"}:
         return
+    from dg_project.course import check_parts
+    from dg_project.methods import method_classes
     from dg_project.methods.artifact import check_task
     from dg_project.parameters.grid import check_domains
     from dg_project.pipelines.paths import read_parameters
@@ -104,14 +106,18 @@ def _check_tasks(parameters: dict[str, Any], nodes: Any) -> None:
                  if f"params:{name}" in inputs}
         for grid, rows in grids.items():
             check_domains(grid, rows, settings.synthesis.domains)
-        trained = [(row.method, settings.with_row(row, settings.seed)) for rows in grids.values()
-                   for row in rows.values()]
+        chosen = [(row, settings.with_row(row, settings.seed)) for rows in grids.values() for row in rows.values()]
+        trained = [(row.method, own) for row, own in chosen]
+        in_parts = [(row.method, own) for row, own in chosen if row.loop == "closed"]
     else:
         adapting = "adapt_manifest" in stages["train_method"].inputs
         methods = [settings.uda.baseline, settings.uda.method] if adapting else [settings.method]
         trained = [(method, settings) for method in methods]
+        in_parts = [(settings.method, settings)] if "train_in_rounds" in stages else []
     for method, _ in trained:
         check_task(method, settings.task)
+    for method, own in in_parts:
+        check_parts(method_classes()[method], own)
     for method, own in trained:
         _check_network(method, own)
         if method == "scmd" and not any("params:scmd" in node.inputs for node in nodes):  # else it was asked before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -24,7 +24,15 @@ class RowParams(Params):
 
     method: str
     domains: list[str] | None = Field(None, min_length=1, description="pseudo domains that it sees; None is all")
+    loop: Literal["open", "closed"] = Field("open", description="whose pseudo images: those of the run, "
+                                            "or its own, which the closed loop makes anew for every seed")
     params: dict[str, Any] = Field({}, description="changes, nested as in the parameter files: {drsf: {stage: 2}}")
+
+    @model_validator(mode="after")
+    def _loop_chooses(self) -> RowParams:
+        if self.loop == "closed" and self.domains:
+            raise ValueError("domains: the closed loop divides its images over all pseudo domains; leave them out")
+        return self
 
 
 class GridParams(Params):
@@ -112,7 +120,7 @@ def row_problems(row: RowParams, methods: Iterable[str], gate: GateParams) -> li
     """
     methods = set(methods)
     problems = [f"unknown method '{row.method}'.{nearest(row.method, methods)}"] * (row.method not in methods)
-    allowed = {*_TRAINED, *methods}
+    allowed = {*_TRAINED, *methods, *(["closed_loop"] if row.loop == "closed" else [])}
     problems += [f"params: a row cannot change '{key}', only what is trained on the same images.{nearest(key, allowed)}"
                  for key in row.params if key not in allowed]
     sampling = row.params.get("sampling", {})

@@ -17,19 +17,14 @@ def train_in_rounds(source: pd.DataFrame, parameters: dict[str, Any]) -> tuple[
         round's training set, relative to that folder; the allocation table.
     """
     from dg_project.closed_loop.loop import run_closed_loop
-    from dg_project.diffusion.generator import Generator
-    from dg_project.pipelines.paths import locate, locate_checkpoint, locate_ldm, read_parameters
+    from dg_project.pipelines.painting import open_painter
+    from dg_project.pipelines.paths import locate, read_parameters
     from dg_project.plan import TrainingData
-    from dg_project.styles.recognition import Recogniser
-    from dg_project.training.device import resolve_device
     from dg_project.workspace import publish_folder
 
     settings = read_parameters(parameters)
-    device, clip = resolve_device(settings.training.device), settings.sampling.gate.clip
-    recognise = Recogniser(locate_checkpoint(clip), settings.data.classes, device) if clip else None
-    outcome = run_closed_loop(
-        settings.method, settings, TrainingData(source, locate(settings.data.root)),
-        Generator.from_params(locate_ldm(settings.ldm), device), locate(settings.workspace), recognise)
+    outcome = run_closed_loop(settings.method, settings, TrainingData(source, locate(settings.data.root)),
+                              open_painter(settings), locate(settings.workspace))
     return (publish_folder(outcome.trained.folder), outcome.trained.history, publish_folder(outcome.rounds),
             outcome.pseudo, outcome.allocation)
 

@@ -1,0 +1,23 @@
+"""Opening what makes pseudo images while a method is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dg_project.parameters import Parameters
+from dg_project.pipelines.paths import locate_checkpoint, locate_ldm
+
+if TYPE_CHECKING:
+    from dg_project.closed_loop.loop import Painter
+
+
+def open_painter(settings: Parameters) -> Painter:
+    """Return the opened diffusion model of ``ldm``, with the CLIP filter that the gate asks for."""
+    from dg_project.closed_loop.loop import Painter
+    from dg_project.diffusion.generator import Generator
+    from dg_project.styles.recognition import Recogniser
+    from dg_project.training.device import resolve_device
+
+    device, clip = resolve_device(settings.training.device), settings.sampling.gate.clip
+    recognise = Recogniser(locate_checkpoint(clip), settings.data.classes, device) if clip else None
+    return Painter(Generator.from_params(locate_ldm(settings.ldm), device), recognise)
