@@ -12,7 +12,7 @@ Run = tuple[Any, str]
 
 def test_the_whole_run_leaves_its_sets_and_says_what_they_cost(drsf_run: Run) -> None:
     project, _ = drsf_run
-    version = project.run("domainfusion", task="classification")
+    version = project.run("domainfusion")
     results = project.load("results", version)
     assert set(results["method"]) == {"erm", "domainfusion"}
     assert set(results["metric"]) == {"accuracy", "balanced_accuracy"}

@@ -45,7 +45,7 @@ class Projector(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(SCALE_START))
 
     def images(self, features: Tensor) -> Tensor:
-        """Map image features (N, 1280) to unit vectors (N, D)."""
+        """Map image features (N, 3072) to unit vectors (N, D)."""
         return normalize(self.image(features), dim=-1)
 
     def texts(self, features: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class Crops:
     """Object crops of the corpus, as the frozen encoder sees them.
 
     Attributes:
-        features: (N, V, 1280), V = 2 appearances: as it is, and mirrored.
+        features: (N, V, 3072), V = 2 appearances: as it is, and mirrored.
         label: (N,) class of each crop, 0-based.
         caption: (N,) caption of its frame, index into ``captions``.
         classes: class names.
