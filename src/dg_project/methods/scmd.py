@@ -36,12 +36,12 @@ class SCMDParams(Params):
                                 "CLIP of transformers | open_clip:<architecture>/<weights>")
     embedding_size: int = Field(128, ge=1, description="length of the teacher's embeddings")
     prompt: str = "this is a photo of a {class}"
-    hard_share: float = Field(0.2, gt=0, le=1, description="p: share of a batch that counts, hardest first")
-    full_batch_share: Fraction = Field(0.25, description="k: last share of the steps, in which every sample counts")
+    hard_share: float = Field(0.5, gt=0, le=1, description="p: share of a batch that counts, hardest first")
+    full_batch_share: Fraction = Field(0.5, description="k: last share of the steps, in which every sample counts")
     temperature: float = Field(3.0, gt=0)
     lambda_logit: float = Field(0.5, ge=0, description="weight of the logit distillation")
     lambda_cross: float = Field(0.5, ge=0, description="weight of the cross-modality distillation")
-    average_from: int = Field(20, ge=0, description="steps after which the weights that predict are averaged")
+    average_from: int = Field(150, ge=0, description="steps after which the weights that predict are averaged")
 
 
 def hardest(loss: Tensor, share: float) -> Tensor:
