@@ -64,7 +64,7 @@ def test_the_hardest_are_the_top_share() -> None:
 
 @pytest.mark.parametrize(("progress", "rows"), [(0.5, 2), (0.75, 2), (0.76, 10)])
 def test_the_losses_are_those_of_the_hard_samples_and_later_of_all(clip: Path, progress: float, rows: int) -> None:
-    method, given = student(clip).eval(), batch(10)
+    method, given = student(clip, hard_share=0.2, full_batch_share=0.25).eval(), batch(10)
     found = method.losses(given, progress)
     inputs = method.model.prepare(given.images, given.targets)
     maps = method.model.features(inputs.images)
