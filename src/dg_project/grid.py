@@ -194,9 +194,9 @@ def _latency(model: Path, images: pd.DataFrame, root: Path, settings: Parameters
 def _overrides(settings: Parameters, name: str, row: RowParams) -> str:
     """Return what a row changes as JSON; what it repeats of the run's parameters is left out."""
     method = {} if row.method == name else {"method": row.method}
-    seen = {} if row.domains is None else {"domains": row.domains}
+    domains = {} if row.domains is None else {"domains": row.domains}
     loop = {} if row.loop == "open" else {"loop": row.loop}
-    return json.dumps({**method, **seen, **loop, **_differences(row.params, settings.model_dump(mode="json"))})
+    return json.dumps({**method, **domains, **loop, **_differences(row.params, settings.model_dump(mode="json"))})
 
 
 def _differences(changes: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:

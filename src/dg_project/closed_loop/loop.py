@@ -106,13 +106,13 @@ class _Loop:
     def __init__(self, name: str, settings: Parameters, source: TrainingData, painter: Painter,
                  workspace: Path) -> None:
         self.settings, self.source = settings, source
-        self.generator, self.recognise = generator, _ = painter
+        self.generator, self.recognise = painter
         self.params, self.synthesis = settings.closed_loop, settings.synthesis
         if settings.training.max_steps < self.params.rounds:
             raise ParameterError(f"closed_loop.rounds: {self.params.rounds} rounds do not fit into "
                                  f"{settings.training.max_steps} training steps; lower it, or raise training.max_steps")
         self.label = label(name)
-        self.ldm = generator.settled(settings.ldm)
+        self.ldm = self.generator.settled(settings.ldm)
         bounds = self.synthesis.min_boxes, self.synthesis.max_boxes
         self.scenes = eligible(select(source.source, split="train"), *bounds, self.synthesis.n_images)
         held_out = select(source.source, split="val")
@@ -124,7 +124,7 @@ class _Loop:
                              self.params)
         domains = [*self.synthesis.domains, *([COMPOSED] if self.params.compositions else [])]
         self.course = Course(name, settings, source, domains, workspace, "closed loop", self.params, self.synthesis,
-                             settings.sampling, image_settings(self.ldm), generator.fingerprint,
+                             settings.sampling, image_settings(self.ldm), self.generator.fingerprint,
                              manifest_fingerprint(self.scenes), manifest_fingerprint(self.held_out), code_hash(*_CODE))
         self.rounds = self.course.folder / "rounds"
         self.probes = pd.DataFrame()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dg_project.parameters import Parameters
-from dg_project.pipelines.paths import locate_checkpoint, locate_ldm
+from dg_project.pipelines.paths import locate_checkpoint
 
 if TYPE_CHECKING:
     from dg_project.closed_loop.loop import Painter
 
 
 def open_painter(settings: Parameters) -> Painter:
-    """Return the opened diffusion model of ``ldm``, with the CLIP filter that the gate asks for."""
+    """Return the opened diffusion model of ``read_parameters``, with the CLIP filter that the gate asks for."""
     from dg_project.closed_loop.loop import Painter
     from dg_project.diffusion.generator import Generator
     from dg_project.styles.recognition import Recogniser
@@ -20,4 +20,4 @@ def open_painter(settings: Parameters) -> Painter:
 
     device, clip = resolve_device(settings.training.device), settings.sampling.gate.clip
     recognise = Recogniser(locate_checkpoint(clip), settings.data.classes, device) if clip else None
-    return Painter(Generator.from_params(locate_ldm(settings.ldm), device), recognise)
+    return Painter(Generator.from_params(settings.ldm, device), recognise)
