@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 _DOMAINS = ("batches", "dataset", "dealing", "instances", "label_ids", "loading", "masks", "unlabelled", "views")
 _EVALUATION = ("classification", "detection", "matching", "scorer", "segmentation")
-CODE = ("backbones", "tasks", "training", "methods/base.py", "styles/adain.py",
+CODE = ("backbones", "tasks", "training", "methods/base.py", "styles/adain.py", "styles/mixstyle.py",
         *(f"domains/{name}.py" for name in _DOMAINS),
         *(f"evaluation/{name}.py" for name in _EVALUATION))
 """What decides how a model is trained and what it predicts, beside the method's own files."""

@@ -126,6 +126,28 @@ def test_paired_batches_always_have_the_same_size_and_begin_with_a_pair(source, 
         assert len(set(batch.domain_id[:size].tolist())) == size
 
 
+def test_pseudo_images_of_a_paired_batch_bring_the_source_image_they_were_made_from(source, pseudo):
+    stream = BatchStream(source, pseudo, DOMAINS, "paired", 6, 0, 0.5, pairs=1)
+    alone = BatchStream(source, None, DOMAINS[:1], "source", 1, 0, 0.0)
+    for step in range(4):
+        batch = stream.batch(step)
+        assert batch.origins is not None
+        for row, origin in enumerate(batch.origins):
+            if batch.domain_id[row] == 0:
+                assert origin is None
+                continue
+            made_from = source[int(batch.pair_id[row])][0] / 255
+            assert any(torch.equal(origin, view) for view in (made_from, made_from.flip(-1)))
+            partner = (batch.pair_id == batch.pair_id[row]) & (batch.domain_id == 0)
+            if partner.any():
+                assert torch.equal(origin, batch.images[int(partner.int().argmax())])
+        some = batch.rows(torch.tensor([5, 0])).origins
+        assert [image is None for image in some] == [batch.origins[5] is None, batch.origins[0] is None]
+    assert alone.batch(0).origins is None
+    assert batch.joined(alone.batch(0)).origins[-1] is None
+    assert len(batch.joined(alone.batch(0)).origins) == 7
+
+
 def test_what_pairs_leave_of_a_batch_is_drawn_in_epochs_of_everything(source, pseudo):
     stream = BatchStream(source, pseudo, DOMAINS, "paired", 6, 0, 0.0)
     kept = int(pseudo.manifest["kept"].sum())

@@ -37,6 +37,8 @@ class Batch:
             flip included.
         weight: (N,) float32; weight of the image in the losses, 0..1.
         adapt: unlabelled target images beside the N ones, for methods that adapt; see ``domains.unlabelled``.
+        origins: of each row that was made from a source image, that image as this batch shows it (3, H, W), and None of
+            the others. Only ``paired`` batches bring them along.
     """
 
     images: list[Tensor]
@@ -45,6 +47,7 @@ class Batch:
     pair_id: Tensor
     weight: Tensor
     adapt: Batch | None = None
+    origins: list[Tensor | None] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -52,20 +55,25 @@ class Batch:
     def to(self, device: torch.device | str) -> Self:
         """Return the batch with every tensor on ``device``."""
         targets = [target_to(target, device) for target in self.targets]
+        origins = self.origins and [None if image is None else image.to(device) for image in self.origins]
         return type(self)([image.to(device) for image in self.images], targets, self.domain_id.to(device),
-                          self.pair_id.to(device), self.weight.to(device), self.adapt and self.adapt.to(device))
+                          self.pair_id.to(device), self.weight.to(device), self.adapt and self.adapt.to(device),
+                          origins)
 
     def rows(self, which: Tensor) -> Self:
         """Return some rows, without ``adapt``: ``which`` is a bool mask (N,) or int64 indices (n,)."""
         index = which.nonzero().flatten() if which.dtype == torch.bool else which
-        return type(self)([self.images[i] for i in index.tolist()], [self.targets[i] for i in index.tolist()],
-                          self.domain_id[index], self.pair_id[index], self.weight[index])
+        places = index.tolist()
+        return type(self)([self.images[i] for i in places], [self.targets[i] for i in places], self.domain_id[index],
+                          self.pair_id[index], self.weight[index],
+                          origins=self.origins and [self.origins[i] for i in places])
 
     def joined(self, other: Batch) -> Self:
         """Return the rows of both, this batch's first, without ``adapt``."""
+        origins = [image for batch in (self, other) for image in batch.origins or [None] * len(batch)]
         return type(self)([*self.images, *other.images], [*self.targets, *other.targets],
                           torch.cat([self.domain_id, other.domain_id]), torch.cat([self.pair_id, other.pair_id]),
-                          torch.cat([self.weight, other.weight]))
+                          torch.cat([self.weight, other.weight]), origins=origins)
 
 
 class Part(NamedTuple):
@@ -87,7 +95,8 @@ class BatchStream:
 
     ``source`` draws source images; ``mixed`` draws from source and kept pseudo images, each equally likely; ``paired``
     draws ``pairs`` source images together with up to ``partners`` of their own kept pseudo images, and the rest of the
-    batch as ``mixed`` does: pairs show one scene twice, and a step should see many scenes. ``halves`` pairs them all:
+    batch as ``mixed`` does: pairs show one scene twice, and a step should see many scenes. Pseudo images of such a
+    batch bring the source image along that they were made from, in pairs and alone. ``halves`` pairs them all:
     half of a batch are source images, the other half one pseudo image of each. ``apart`` has the same halves, but draws
     the pseudo images by themselves, so that a step sees twice as many scenes. Images come in random epochs
     (every image once), and the domains of a pair rotate at random. A flip is shared by all rows of one ``pair_id``.
@@ -160,11 +169,18 @@ class BatchStream:
         for kind, index, flip in rows:
             image, target = self._dataset(kind)[index]
             image, target = flip_horizontally(image, target) if flip else (image, dict(target))
-            images.append(image.to(torch.float32).div_(255))
+            images.append(_pixels(image))
             targets.append(target)
         return Batch(images, targets, torch.tensor([self._domain_ids[kind][index] for kind, index, _ in rows]),
                      torch.tensor([self._pair_ids[kind][index] for kind, index, _ in rows]),
-                     torch.tensor([self._dataset(kind).weights[index] for kind, index, _ in rows]))
+                     torch.tensor([self._dataset(kind).weights[index] for kind, index, _ in rows]),
+                     origins=[self._origin(*row) for row in rows] if self.batching == "paired" else None)
+
+    def _origin(self, kind: int, index: int, flip: bool) -> Tensor | None:
+        if kind == 0:
+            return None
+        image, _ = self.source[self._pair_ids[1][index]]
+        return _pixels(image.flip(-1) if flip else image)
 
     def iterate(self, first: int, last: int, deal: Deal = WHOLE, ahead: int = 3) -> Iterator[tuple[int, list[Part]]]:
         """Yield ``(step, parts)`` for ``first <= step < last``; a thread prepares up to ``ahead`` steps."""
@@ -296,6 +312,11 @@ class BatchStream:
         items += self._draw(step, self.images_per_step - pairs * size, everything)
         missing = rng.integers(len(self._pools[everything]), size=self.images_per_step - len(items))
         return items + [self._pools[everything][index] for index in missing]
+
+
+def _pixels(image: Tensor) -> Tensor:
+    """Return an image of bytes as float32 in 0..1."""
+    return image.to(torch.float32).div_(255)
 
 
 def flip_horizontally(image: Tensor, target: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:

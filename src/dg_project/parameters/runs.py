@@ -26,7 +26,7 @@ class TrainingParams(Params):
     grad_clip: float | None = Field(10.0, gt=0)
     ema: Fraction | None = Field(None, description="decay of the weight average that predicts; None is off")
     flip: Fraction = 0.5
-    pairs_per_step: int = Field(1, ge=1, description="source images of a paired batch that come with their own pseudo "
+    pairs_per_step: int = Field(0, ge=0, description="source images of a paired batch that come with their own pseudo "
                                                      "images; the rest of the batch is drawn as naive mixing does")
     pseudo_per_source: int = Field(1, ge=1, description="pseudo images beside each source image of a pair")
     checkpoint_every: int = Field(50, ge=1)

@@ -12,9 +12,9 @@ from dg_project.methods.drsf.mdsf import (
     ImageDiscriminator,
     InstanceDiscriminator,
     adversarial_loss,
+    domain_log_loss,
     fuse,
     mixing_weights,
-    soft_cross_entropy,
 )
 from dg_project.training.reversal import reverse_gradient
 
@@ -34,34 +34,25 @@ def test_the_gradient_is_reversed_and_scaled() -> None:
 def test_mixing_weights_are_drawn_per_source_image_over_the_domains_present() -> None:
     torch.manual_seed(0)
     pair, domain = torch.tensor([4, 4, 8, 4, 8, 5]), torch.tensor([0, 2, 0, 3, 1, 0])
-    weights, labels = mixing_weights(pair, domain, 4, 1.0)
+    weights = mixing_weights(pair, domain, 1.0)
     assert weights.shape == (2, 6)
-    assert labels.shape == (2, 4)
     assert ((weights > 0) == torch.tensor([[1, 1, 0, 1, 0, 0], [0, 0, 1, 0, 1, 0]], dtype=torch.bool)).all()
     torch.testing.assert_close(weights.sum(1), torch.ones(2))
-    for g in range(2):
-        expected = torch.zeros(4)
-        for row in range(6):
-            expected[domain[row]] += weights[g, row]
-        torch.testing.assert_close(labels[g], expected)
 
 
 def test_mixing_weights_are_uniform_on_the_simplex() -> None:
     torch.manual_seed(0)
-    draws = torch.stack([mixing_weights(torch.zeros(3).long(), torch.arange(3), 3, 1.0)[0][0] for _ in range(2000)])
+    draws = torch.stack([mixing_weights(torch.zeros(3).long(), torch.arange(3), 1.0)[0] for _ in range(2000)])
     # Dirichlet(1, 1, 1): mean 1/3, variance 1/18.
     torch.testing.assert_close(draws.mean(0), torch.full((3,), 1 / 3), atol=0.02, rtol=0)
     torch.testing.assert_close(draws.var(0), torch.full((3,), 1 / 18), atol=0.008, rtol=0)
 
 
 def test_a_domain_that_comes_twice_is_mixed_once_and_lone_rows_are_not_mixed() -> None:
-    weights, labels = mixing_weights(torch.tensor([1, 1, 1]), torch.tensor([0, 0, 1]), 2, 1.0)
+    weights = mixing_weights(torch.tensor([1, 1, 1]), torch.tensor([0, 0, 1]), 1.0)
     assert weights[0, 1] == 0
     assert weights[0].sum() == pytest.approx(1)
-    assert labels[0].tolist() == pytest.approx([weights[0, 0].item(), weights[0, 2].item()])
-    weights, labels = mixing_weights(torch.tensor([1, 2]), torch.tensor([0, 1]), 3, 1.0)
-    assert weights.shape == (0, 2)
-    assert labels.shape == (0, 3)
+    assert mixing_weights(torch.tensor([1, 2]), torch.tensor([0, 1]), 1.0).shape == (0, 2)
 
 
 def test_fuse_is_the_weighted_sum_of_rows() -> None:
@@ -76,25 +67,37 @@ def plain_cross_entropy(logits: list[float], labels: list[float]) -> float:
     return -sum(p * (v - normaliser) for v, p in zip(logits, labels, strict=True))
 
 
-def test_soft_cross_entropy_of_vectors_and_maps() -> None:
+def cross_entropy(logits: Tensor, labels: Tensor) -> list[float]:
+    """Cross entropy of each row (N, D, H, W), the mean over its positions."""
+    return [sum(plain_cross_entropy(row[:, y, x].tolist(), soft.tolist()) for y in range(row.shape[1])
+                for x in range(row.shape[2])) / row[0].numel() for row, soft in zip(logits, labels, strict=True)]
+
+
+def test_domain_log_loss_of_vectors_and_maps_gives_cross_entropies() -> None:
     logits, labels = random(2, 3), torch.tensor([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0]])
     expected = [plain_cross_entropy(a, b) for a, b in zip(logits.tolist(), labels.tolist(), strict=True)]
-    assert soft_cross_entropy(logits, labels).tolist() == pytest.approx(expected, rel=1e-5)
+    assert (labels * domain_log_loss(logits)).sum(1).tolist() == pytest.approx(expected, rel=1e-5)
     maps = random(2, 3, 2, 2, seed=1)
-    for row in range(2):
-        positions = [plain_cross_entropy(maps[row, :, y, x].tolist(), labels[row].tolist())
-                     for y in range(2) for x in range(2)]
-        assert soft_cross_entropy(maps, labels)[row].item() == pytest.approx(sum(positions) / 4, rel=1e-5)
+    assert (labels * domain_log_loss(maps)).sum(1).tolist() == pytest.approx(cross_entropy(maps, labels), rel=1e-5)
 
 
 def test_adversarial_loss_sums_the_domains_and_adds_the_fused_term() -> None:
     logits, fused = random(4, 3, 2, 2), random(2, 3, 2, 2, seed=1)
-    domain, labels = torch.tensor([0, 2, 0, 1]), torch.tensor([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7]])
-    single = soft_cross_entropy(logits, torch.eye(3)[domain]).tolist()
-    expected = (single[0] + single[2]) / 2 + single[3] + single[1] + soft_cross_entropy(fused, labels).mean().item()
-    assert adversarial_loss(logits, fused, domain, labels).item() == pytest.approx(expected, rel=1e-5)
-    alone = adversarial_loss(logits, fused[:0], domain, labels[:0]).item()
-    assert alone == pytest.approx(expected - soft_cross_entropy(fused, labels).mean().item(), rel=1e-5)
+    domains, mixed = torch.eye(3)[torch.tensor([0, 2, 0, 1])], torch.tensor([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7]])
+    single, fusions = cross_entropy(logits, domains), cross_entropy(fused, mixed)
+    expected = (single[0] + single[2]) / 2 + single[3] + single[1]
+    found = adversarial_loss(logits, fused, domains, mixed).item()
+    assert found == pytest.approx(expected + sum(fusions) / 2, rel=1e-5)
+    assert adversarial_loss(logits, fused[:0], domains, mixed[:0]).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_domain_counts_by_its_share_of_a_batch() -> None:
+    logits = random(3, 2, 1, 1)
+    labels = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.75, 0.25]])
+    loss = domain_log_loss(logits)
+    source = (loss[0, 0] + loss[1, 0] + 0.75 * loss[2, 0]) / 2.75
+    found = adversarial_loss(logits, logits[:0], labels, labels[:0])
+    torch.testing.assert_close(found, source + 0.25 * loss[2, 1])  # not / 0.25: there is less than one image of it
 
 
 def test_discriminators_have_the_documented_layers() -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dg_project.domains.batches import Batch
+from dg_project.errors import ParameterError
 from dg_project.methods.artifact import ModelSpec, build_method
 from dg_project.methods.drsf.method import DRSF, donors, instance_mix
 from dg_project.parameters import BackboneParams, DetectionParams
@@ -51,7 +52,7 @@ def test_the_paper_shaped_default_has_these_losses() -> None:
 
 @pytest.mark.parametrize("on_pseudo", [False, True])
 def test_only_the_source_enters_the_task_loss_unless_asked(on_pseudo: bool) -> None:
-    method = drsf(task_on_pseudo=on_pseudo, task_on_fused=False, style_reassembly=0.0)
+    method = drsf(task_on_pseudo=on_pseudo, task_on_fused=False, style_reassembly=0.0, mixstyle_stages=[])
     before, after = losses(method, batch()), losses(method, batch(pseudo=0.3))
     same = [torch.equal(before[name], after[name]) for name in TASK]
     assert not any(same) if on_pseudo else all(same)
@@ -144,6 +145,29 @@ def test_donors_are_others_that_may_give() -> None:
     assert set(drawn[:, 0].tolist()) == {1, 2}
 
 
+def test_every_look_reaches_the_losses() -> None:
+    shown = {}
+    for look in ("pseudo", "blend", "detail"):
+        of = batch(pseudo=0.3)
+        of.origins = [None if domain == 0 else of.images[3 * (row // 3)] for row, domain in enumerate(of.domain_id)]
+        shown[look] = losses(drsf(soft_fusion=[look], style_reassembly=0.0, mixstyle_stages=[]), of)["loss_class"]
+    assert len({value.item() for value in shown.values()}) == 3
+
+
+def test_early_stages_borrow_style_in_training_alone() -> None:
+    method = drsf(mixstyle_stages=[1, 2])
+    images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(1)
+    drawn = [method.model.features(images)["stage2"] for _ in range(6)]
+    assert not all(torch.equal(drawn[0], other) for other in drawn[1:])
+    assert torch.equal(*(method.eval().model.features(images)["stage2"] for _ in range(2)))
+
+
+def test_a_stage_has_dfdr_or_mixstyle() -> None:
+    with pytest.raises(ParameterError, match="mixstyle_stages names stage 3, where DFDR sits"):
+        drsf(mixstyle_stages=[2, 3])
+
+
 def test_style_comes_from_another_domain_of_any_scene() -> None:
     method, seen = drsf(style_reassembly=1.0), []
     assert method.dfdr is not None
@@ -156,9 +180,7 @@ def test_style_comes_from_another_domain_of_any_scene() -> None:
 def test_instances_are_fused_where_every_mixed_image_has_the_object() -> None:
     instances = Instances(torch.arange(5.0)[:, None], torch.tensor([0, 0, 1, 1, 2]), torch.tensor([0, 1, 0, 1, 0]))
     mix = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.5, 0.5]])
-    weights, group = instance_mix(mix, instances)
-    assert group.tolist() == [0, 0, 1]
-    assert weights.tolist() == [[0.25, 0, 0.75, 0, 0], [0, 0.25, 0, 0.75, 0], [0, 0, 0.5, 0, 0.5]]
+    assert instance_mix(mix, instances).tolist() == [[0.25, 0, 0.75, 0, 0], [0, 0.25, 0, 0.75, 0], [0, 0, 0.5, 0, 0.5]]
 
 
 def test_a_batch_without_objects_or_without_pairs_is_fine() -> None:

@@ -45,9 +45,9 @@ def losses(of: DRSFUDA, batch: Batch) -> dict[str, Tensor]:
 
 
 def test_target_rows_reach_the_adversary_and_neither_the_task_nor_dfdr() -> None:
-    for options in ({}, {"task_on_pseudo": True}):
-        before, after = (losses(method(pseudo_sure=1.0, style_reassembly=0.0, **options), batch(bright))
-                         for bright in (0.0, 0.2))
+    own_style = {"style_reassembly": 0.0, "mixstyle_stages": []}
+    for options in (own_style, {"task_on_pseudo": True, **own_style}):
+        before, after = (losses(method(pseudo_sure=1.0, **options), batch(bright)) for bright in (0.0, 0.2))
         assert before["loss_consistency"] == 0
         differ = {name for name in before if not torch.equal(before[name], after[name])}
         assert differ == {"loss_adv_image"}
@@ -69,19 +69,15 @@ def test_target_rows_are_mixed_with_the_domains_of_a_source_image() -> None:
     adapting, rows = method(), batch()
     joined = rows.joined(rows.adapt)
     torch.manual_seed(0)
-    mix, labels = adapting.image_mix(joined, (torch.zeros(0, 8), torch.zeros(0, 4)))
+    mix = adapting.image_mix(joined, torch.zeros(0, 8))
     torch.testing.assert_close(mix.sum(1), torch.ones(2))
-    torch.testing.assert_close(labels.sum(1), torch.ones(2))
-    assert (labels[:, ADAPT] > 0).any()
-    for weights, soft in zip(mix, labels, strict=True):
-        by_domain = torch.zeros(4).index_add(0, joined.domain_id, weights)
-        torch.testing.assert_close(by_domain, soft)
+    assert (mix[:, joined.domain_id == ADAPT] > 0).any()
 
 
 def test_the_teacher_holds_dfdr_of_its_own_and_is_no_part_of_the_model() -> None:
     adapting = method()
     teacher = adapting.consistency.teacher.module
-    assert set(teacher) == {"model", "dfdr"}
+    assert set(teacher) == {"model", "dfdr", "mixer"}
     assert teacher["model"].backbone.tap("stage3").module is teacher["dfdr"]
     assert teacher["dfdr"] is not adapting.dfdr
     losses(adapting, batch())

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dg_project.training.reversal import reverse_gradient
 
 
-def mixing_weights(pair_id: Tensor, domain_id: Tensor, n_domains: int, alpha: float) -> tuple[Tensor, Tensor]:
+def mixing_weights(pair_id: Tensor, domain_id: Tensor, alpha: float) -> Tensor:
     """Draw ``lambda ~ Dirichlet(alpha)`` over the domains of every source image that several rows come from.
 
     A batch may hold only some of the domains of a source image; the weights of the others are 0.
@@ -20,15 +19,15 @@ def mixing_weights(pair_id: Tensor, domain_id: Tensor, n_domains: int, alpha: fl
     Args:
         pair_id: ``(B,)`` equal for rows that come from one source image.
         domain_id: ``(B,)``.
-        n_domains: 1 + K.
         alpha: concentration; 1 is uniform on the simplex.
 
     Returns:
-        ``(G, B)`` weights of the rows in each of G fused images (rows sum to 1), and ``(G, 1 + K)`` soft domain labels.
+        ``(G, B)`` weights of the rows in each of G fused images (rows sum to 1). With the domain labels ``(B, 1 + K)``
+        of the rows, ``weights @ labels`` are those of the fused images.
     """
     device = pair_id.device
     pair_id, domain_id = pair_id.cpu(), domain_id.cpu()  # an accelerator would be waited for at every question below
-    weights, labels = [torch.zeros(0, len(pair_id))], [torch.zeros(0, n_domains)]
+    weights = [torch.zeros(0, len(pair_id))]
     for pair in pair_id.unique():
         rows = torch.where(pair_id == pair)[0]
         present = domain_id[rows].unique()
@@ -38,8 +37,7 @@ def mixing_weights(pair_id: Tensor, domain_id: Tensor, n_domains: int, alpha: fl
         first = torch.stack([rows[domain_id[rows] == domain][0] for domain in present])
         share = torch.distributions.Dirichlet(torch.full((len(present),), alpha)).sample()
         weights.append(torch.zeros(1, len(pair_id)).index_copy(1, first, share[None]))
-        labels.append(torch.zeros(1, n_domains).index_copy(1, present, share[None]))
-    return torch.cat(weights).to(device), torch.cat(labels).to(device)
+    return torch.cat(weights).to(device)
 
 
 def fuse(rows: Tensor, weights: Tensor) -> Tensor:
@@ -47,33 +45,34 @@ def fuse(rows: Tensor, weights: Tensor) -> Tensor:
     return torch.einsum("gb,b...->g...", weights, rows)
 
 
-def soft_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return ``CE(softmax(logits), labels)`` of each row, the mean over its positions.
+def domain_log_loss(logits: Tensor) -> Tensor:
+    """Return ``-log softmax(logits)``, the mean over the positions of each row.
 
     Args:
         logits: ``(N, D)`` or ``(N, D, H, W)``.
-        labels: ``(N, D)`` probabilities.
 
     Returns:
-        ``(N,)``.
+        ``(N, D)``; times soft labels and summed over D, it is their cross entropy.
     """
-    log_p = logits.log_softmax(1).flatten(2) if logits.ndim > 2 else logits.log_softmax(1)[..., None]
-    return -(labels[..., None] * log_p).sum(1).mean(-1)
+    return -logits.log_softmax(1).flatten(2).mean(-1) if logits.ndim > 2 else -logits.log_softmax(1)
 
 
-def adversarial_loss(logits: Tensor, fused_logits: Tensor, domain_id: Tensor, fused_labels: Tensor) -> Tensor:
+def adversarial_loss(logits: Tensor, fused_logits: Tensor, labels: Tensor, fused_labels: Tensor) -> Tensor:
     """Return ``L_adv = sum_d CE(D(G^d), onehot d) + CE(D(G_mix), lambda)``, each term a mean over its rows.
 
+    A row whose image is itself a fusion belongs to several domains; each has its share of it.
+
     Args:
-        logits: ``(B, 1 + K)`` or ``(B, 1 + K, H, W)``, of single-domain features.
-        fused_logits: the same for G fused features.
-        domain_id: ``(B,)``.
-        fused_labels: ``(G, 1 + K)``.
+        logits: ``(B, 1 + K)`` or ``(B, 1 + K, H, W)``.
+        fused_logits: the same for G features that were fused.
+        labels: ``(B, 1 + K)`` shares of the domains in each row.
+        fused_labels: the same for the G fused features.
     """
-    onehot = F.one_hot(domain_id, fused_labels.shape[1]).to(logits.dtype)
-    rows = onehot.sum(0)[domain_id]  # of each row's own domain
-    loss = (soft_cross_entropy(logits, onehot) / rows).sum()
-    return loss + soft_cross_entropy(fused_logits, fused_labels).mean() if len(fused_labels) else loss
+    # A domain of which a batch holds less than one image shall not count as if it held one.
+    loss = ((labels * domain_log_loss(logits)).sum(0) / labels.sum(0).clamp(min=1)).sum()
+    if not len(fused_labels):
+        return loss
+    return loss + (fused_labels * domain_log_loss(fused_logits)).sum(1).mean()
 
 
 class ImageDiscriminator(nn.Sequential):
@@ -103,7 +102,8 @@ class Adversary(nn.Module):
         super().__init__()
         self.discriminator, self.weight = discriminator, weight
 
-    def forward(self, features: Tensor, domain_id: Tensor, mix: Tensor, labels: Tensor) -> Tensor:
-        """Return ``L_adv`` of features ``(B, ...)`` and of their ``mix`` (G, B) with soft ``labels`` (G, 1 + K)."""
+    def forward(self, features: Tensor, labels: Tensor, mix: Tensor) -> Tensor:
+        """Return ``L_adv`` of features ``(B, ...)`` of domains ``labels`` (B, 1 + K) and of their ``mix`` (G, B)."""
         hidden = reverse_gradient(features, self.weight)
-        return adversarial_loss(self.discriminator(hidden), self.discriminator(fuse(hidden, mix)), domain_id, labels)
+        fused = self.discriminator(fuse(hidden, mix))
+        return adversarial_loss(self.discriminator(hidden), fused, labels, mix @ labels)

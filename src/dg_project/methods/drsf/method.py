@@ -1,25 +1,33 @@
-"""DRSF: decouple and reassemble one stage, train the task on the source, fuse all domains adversarially."""
+"""DRSF: fuse the domains softly, decouple and reassemble one stage, and hide from adversaries which domain it was."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from dg_project.domains.batches import Batch, Batching
 from dg_project.methods.base import Method
 from dg_project.methods.drsf.dfdr import DFDR, Parts, align_loss, ranking_loss
 from dg_project.methods.drsf.mdsf import Adversary, ImageDiscriminator, InstanceDiscriminator, fuse, mixing_weights
+from dg_project.methods.drsf.soft_fusion import Look, soft_fusion
 from dg_project.parameters import Fraction, Params
+from dg_project.styles.mixstyle import StyleMixer
 from dg_project.tasks.base import AuxHead, Features, Inputs, Instances, TaskModel, take
 
 
 class DRSFParams(Params):
     """Weights and options. The paper-shaped variant is the ablation's row ``paper``; see ``docs/methods.md``."""
 
+    soft_fusion: list[Look] = Field(["pseudo", "blend", "detail"], min_length=1, description=(
+        "what a pseudo image is shown as, each equally likely: itself, a blend with its source image, itself with the "
+        "detail of its source image"))
+    detail_scale: int = Field(4, ge=2, description="pixels; what is finer counts as detail")
+    mixstyle_stages: list[int] = Field([2], description="backbone stages whose whole output borrows style in training, "
+                                                        "as MixStyle does")
     stage: int | None = Field(3, ge=1, le=5, description="backbone stage that DFDR sits after; None leaves DFDR out")
     reduction: int = Field(16, ge=1, description="hidden units of the gates: channels / reduction")
     lambda_align: float = Field(0.02, ge=0)
@@ -30,12 +38,19 @@ class DRSFParams(Params):
     grl_image: float = Field(0.01, ge=0, description="reversed gradient of the image discriminator; 0 leaves it out")
     grl_instance: float = Field(0.01, ge=0, description="the same of the instance discriminator (detection)")
     task_on_pseudo: bool = Field(True, description="the task loss also sees pseudo images, with the kept labels")
-    task_on_fused: bool = Field(True, description="the task loss sees fused features, with the kept labels, in the "
-                                                  "place of the pseudo images that they were mixed from")
+    task_on_fused: bool = Field(True, description="the task loss sees fused features of pairs, with the kept labels, "
+                                                  "in the place of the pseudo images that they were mixed from")
     cross_reassembly: Fraction = Field(0.0, description="probability that a row takes the private part of another "
                                                         "domain of the same source image")
     style_reassembly: Fraction = Field(0.5, description="probability that a row's private part takes the style of one "
                                                         "of another domain, whatever its scene")
+
+    @model_validator(mode="after")
+    def _one_module_per_stage(self) -> Self:
+        if self.stage in self.mixstyle_stages:
+            raise ValueError(f"mixstyle_stages names stage {self.stage}, where DFDR sits; style is borrowed there by "
+                             "style_reassembly")
+        return self
 
 
 class DRSF(Method):
@@ -60,6 +75,9 @@ class DRSF(Method):
             self.dfdr = DFDR(backbone.channels[stage], params.reduction)
             self.aux = model.aux_head(backbone.channels[stage])
             tap.module = self.dfdr
+        self.mixer = StyleMixer(p=0.5, alpha=0.1)
+        for early in params.mixstyle_stages:
+            backbone.tap(f"stage{early}").module = self.mixer
         if params.grl_image:
             image = ImageDiscriminator(backbone.channels[backbone.last], n_domains)
             self.image_adversary = Adversary(image, params.grl_image)
@@ -69,9 +87,10 @@ class DRSF(Method):
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return the task's losses, and ``loss_align``, ``loss_rea`` and ``loss_adv_*``, each times its weight."""
+        batch, labels = soft_fusion(batch, self.params.soft_fusion, self.params.detail_scale, len(self.domains))
         inputs = self.model.prepare(batch.images, batch.targets)
         features, parts = self._features(batch, inputs)
-        mix, labels = mixing_weights(batch.pair_id, batch.domain_id, len(self.domains), self.params.alpha)
+        mix = mixing_weights(batch.pair_id, batch.domain_id, self.params.alpha)
         seen, rows, of, weight = self._task_features(batch, features, mix)
         losses: dict[str, Tensor] = {}
         if self.instance_adversary is None:
@@ -80,15 +99,14 @@ class DRSF(Method):
             everything = self.model.neck(seen)
             maps = take(everything, rows)
             losses |= _adversary_on_instances(self.instance_adversary, self.model.instance_features(everything, inputs),
-                                              batch.domain_id, mix, labels)
+                                              labels, mix)
         if len(rows):  # a micro-batch may hold pseudo images alone
             losses |= self.model.losses(maps, inputs.rows(of), weight)
         if parts is not None and self.aux is not None:
             losses |= self._dfdr_losses(self.aux, parts, inputs, batch)
         if self.image_adversary is not None:
             last = features[self.model.backbone.last]
-            fused = self.image_mix(batch, (mix, labels))
-            losses["loss_adv_image"] = self.image_adversary(last, batch.domain_id, *fused)
+            losses["loss_adv_image"] = self.image_adversary(last, labels, self.image_mix(batch, mix))
         return {name: self.params.lambda_adv * value if name.startswith("loss_adv") else value
                 for name, value in losses.items()}
 
@@ -111,8 +129,8 @@ class DRSF(Method):
         """Return the rows (n,) int64 of the batch that the task loss may see."""
         return torch.where((batch.domain_id == 0) | self.params.task_on_pseudo)[0]
 
-    def image_mix(self, batch: Batch, pairs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return weights and labels of the images that the image discriminator sees fused: those of the ``pairs``."""
+    def image_mix(self, batch: Batch, pairs: Tensor) -> Tensor:
+        """Return the weights (G, B) of the images that the image discriminator sees fused: those of the ``pairs``."""
         return pairs
 
     def _features(self, batch: Batch, inputs: Inputs) -> tuple[Features, Parts | None]:
@@ -136,13 +154,12 @@ class DRSF(Method):
         return {"loss_align": self.params.lambda_align * align, "loss_rea": self.params.lambda_rea * rea}
 
 
-def _adversary_on_instances(adversary: Adversary, instances: Instances | None, domain_id: Tensor, mix: Tensor,
-                            labels: Tensor) -> dict[str, Tensor]:
+def _adversary_on_instances(adversary: Adversary, instances: Instances | None, labels: Tensor,
+                            mix: Tensor) -> dict[str, Tensor]:
     """Return ``loss_adv_instance`` of the labelled objects, or nothing where there are none."""
     if instances is None or not len(instances.row):
         return {}
-    weights, group = instance_mix(mix, instances)
-    return {"loss_adv_instance": adversary(instances.vectors, domain_id[instances.row], weights, labels[group])}
+    return {"loss_adv_instance": adversary(instances.vectors, labels[instances.row], instance_mix(mix, instances))}
 
 
 def donors(may: Tensor, probability: float) -> Tensor | None:
@@ -166,7 +183,7 @@ def donors(may: Tensor, probability: float) -> Tensor | None:
     return chosen
 
 
-def instance_mix(mix: Tensor, instances: Instances) -> tuple[Tensor, Tensor]:
+def instance_mix(mix: Tensor, instances: Instances) -> Tensor:
     """Carry the mixing weights of images over to the objects in them.
 
     One object is the same ``slot`` in every image of a pair; it is fused where all the mixed images have it.
@@ -176,9 +193,8 @@ def instance_mix(mix: Tensor, instances: Instances) -> tuple[Tensor, Tensor]:
         instances: R objects of the B images.
 
     Returns:
-        ``(M, R)`` weights of the objects in each fused object (rows sum to 1), and ``(M,)`` its fused image.
+        ``(M, R)`` weights of the objects in each fused object (rows sum to 1).
     """
     slots = torch.arange(int(instances.slot.max()) + 1, device=mix.device)
     weights = mix[:, None, instances.row] * (instances.slot == slots[:, None])
-    complete = weights.sum(-1) > 1 - 1e-4
-    return weights[complete], torch.where(complete)[0]
+    return weights[weights.sum(-1) > 1 - 1e-4]

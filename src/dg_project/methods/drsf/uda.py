@@ -55,7 +55,7 @@ class DRSFUDA(DRSF):
         rows = super().task_rows(batch)
         return rows[batch.domain_id[rows] < len(self.domains) - 1]
 
-    def image_mix(self, batch: Batch, pairs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def image_mix(self, batch: Batch, pairs: Tensor) -> Tensor:
         """Mix over all domains: every target row takes part in the mixture of a source image drawn at random.
 
         Each takes another source image while there are enough: a mixture holds one row of a domain.
@@ -65,7 +65,7 @@ class DRSFUDA(DRSF):
         rows = int(adapt.sum())
         drawn = torch.cat([torch.randperm(len(places)) for _ in range(-(-rows // len(places)))])[:rows]
         together[adapt] = places[drawn.to(places.device)]
-        return mixing_weights(together, batch.domain_id, len(self.domains), self.params.alpha)
+        return mixing_weights(together, batch.domain_id, self.params.alpha)
 
     def _dfdr_losses(self, aux: AuxHead, parts: Parts, inputs: Inputs, batch: Batch) -> dict[str, Tensor]:
         rows = torch.where(batch.domain_id < len(self.domains) - 1)[0]

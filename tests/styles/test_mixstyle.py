@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dg_project.methods.mixstyle import StyleMixer, mix_style
+from dg_project.styles.mixstyle import StyleMixer, mix_style
 
 
 def test_mixed_features_have_the_mixed_statistics_and_their_own_content() -> None:
