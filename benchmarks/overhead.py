@@ -1,0 +1,147 @@
+"""What a method costs beside ERM and naive mixing: training step and prediction, measured in turns.
+
+    python benchmarks/overhead.py                          # three tasks, appended to the table of results
+    python benchmarks/overhead.py --task detection --steps 60
+
+One process takes a step of each method in turn, so that a busy machine slows all of them alike, and the ratios are
+medians over the turns. A step opens its images, computes losses and gradients and updates the weights. Copies of the
+source images stand in for pseudo images: what is in them costs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+import torch
+from kedro.config import OmegaConfigLoader
+from memory import append, facts
+from torch import Tensor
+
+from dg_project.domains.batches import BatchStream
+from dg_project.domains.dataset import ManifestDataset
+from dg_project.domains.manifest import select
+from dg_project.domains.readers import configured, read_domain
+from dg_project.methods import Method
+from dg_project.methods.artifact import build_method
+from dg_project.parameters import Parameters, Task
+from dg_project.pipelines.paths import ROOT_VARIABLE
+from dg_project.plan import TrainingData, plan_training
+from dg_project.settings import CONFIG_LOADER_ARGS
+from dg_project.training.device import resolve_device, use_threads
+from dg_project.training.optimisation import build_optimizer
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results" / "overhead.csv"
+METHODS = ("erm", "naive", "drsf")
+PREDICTED = 8
+"""Images of one prediction."""
+
+
+def read_settings(task: str, threads: int) -> Parameters:
+    """Return the project's parameters for a task."""
+    images = {"images_per_step": 32} if task == "classification" else {}
+    reading: dict[str, Any] = {"conf_source": str(ROOT / "conf"), **CONFIG_LOADER_ARGS,
+                               "runtime_params": {"task": task, "training": {"threads": threads, **images}}}
+    return Parameters.model_validate(OmegaConfigLoader(**reading)["parameters"])
+
+
+def stand_ins(source: pd.DataFrame, domains: list[str]) -> pd.DataFrame:
+    """Return a pseudo image of each source image and domain: the image itself."""
+    rows = select(source, split="train")
+    return pd.concat([rows.assign(domain=domain, role="pseudo", source_image_id=rows["image_id"], kept=True, weight=1.0,
+                                  image_id=rows["image_id"] + f"_{domain}", candidates=1, ldm_seconds=0.0,
+                                  visibility=[[1.0] * len(boxes) for boxes in rows["boxes"]])
+                      for domain in domains], ignore_index=True)
+
+
+def trainer(name: str, settings: Parameters, data: TrainingData,
+            workspace: Path) -> tuple[Method, Callable[[int], None]]:
+    """Return an untrained method and what takes its step i."""
+    plan = plan_training(name, settings, data, workspace)
+    device = resolve_device(settings.training.device)
+    method = build_method(plan.spec, settings.seed).to(device).to(memory_format=torch.channels_last).train()
+    parts = method.model.parts
+    source = ManifestDataset(select(plan.data.source, split="train"), data.source_root, parts=parts)
+    pseudo = None if plan.data.pseudo is None or plan.data.pseudo_root is None else \
+        ManifestDataset(plan.data.pseudo, plan.data.pseudo_root, data.source_root, parts)
+    stream = BatchStream.from_params(settings.training, settings.seed, source, pseudo, plan.spec.domains,
+                                     method.batching)
+    optimizer = build_optimizer(method, settings.training)
+
+    def step(i: int) -> None:
+        method.train()
+        optimizer.zero_grad(set_to_none=True)
+        losses = method.losses(stream.batch(i).to(device), 0.5)
+        total: Tensor = torch.stack([value for key, value in losses.items() if key.startswith("loss_")]).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return method, step
+
+
+def seconds(device: torch.device, work: Callable[[Any], object], of: Any) -> float:
+    """Return how long ``work(of)`` takes."""
+    started = time.perf_counter()
+    work(of)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def measure(task: str, steps: int, threads: int, workspace: Path) -> list[dict[str, Any]]:
+    """Return a row of the table for each method."""
+    settings = read_settings(task, threads)
+    use_threads(threads)
+    device, root = resolve_device(settings.training.device), ROOT / settings.data.root
+    source, _ = read_domain(role="source", **configured(settings.data, root, settings.data.source))
+    pseudo = stand_ins(source, list(settings.synthesis.domains))
+    data = TrainingData(source, root, pseudo, root)
+    made = {name: trainer(name, settings, data, workspace) for name in METHODS}
+    images = [image.to(device) / 255 for image, _ in
+              map(ManifestDataset(select(source, split="val"), root).__getitem__, range(PREDICTED))]
+    trained: dict[str, list[float]] = {name: [] for name in METHODS}
+    predicted: dict[str, list[float]] = {name: [] for name in METHODS}
+    warm_up = 5
+    for i in range(warm_up + steps):
+        for name, (method, step) in made.items():
+            taken = seconds(device, step, i)
+            method.eval()
+            with torch.inference_mode():
+                asked = seconds(device, method.predict, images)
+            if i >= warm_up:
+                trained[name].append(taken)
+                predicted[name].append(asked)
+
+    def ratio(of: dict[str, list[float]], name: str, beside: str) -> float:
+        return round(statistics.median(a / b for a, b in zip(of[name], of[beside], strict=True)), 3)
+
+    return [{"task": task, "method": name, "steps": steps, "threads": threads,
+             "step_s": round(statistics.median(trained[name]), 4), "step_to_naive": ratio(trained, name, "naive"),
+             "predict_ms": round(1000 * statistics.median(predicted[name]) / PREDICTED, 2),
+             "predict_to_erm": ratio(predicted, name, "erm"), "device": str(device), **facts()} for name in METHODS]
+
+
+def main() -> None:
+    """Measure and append to the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--task", choices=get_args(Task), action="append", help="may come twice; three tasks without")
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    os.environ[ROOT_VARIABLE] = str(ROOT)
+    with tempfile.TemporaryDirectory() as workspace:
+        rows = [row for task in options.task or ("detection", "segmentation", "classification")
+                for row in measure(task, options.steps, options.threads, Path(workspace))]
+    append(rows, RESULTS)
+
+
+if __name__ == "__main__":
+    main()
