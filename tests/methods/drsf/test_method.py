@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from dg_project.domains.batches import Batch
 from dg_project.errors import ParameterError
 from dg_project.methods.artifact import ModelSpec, build_method
-from dg_project.methods.drsf.method import DRSF, donors, instance_mix
+from dg_project.methods.drsf.method import DRSF, DRSFParams, donors, instance_mix
 from dg_project.parameters import BackboneParams, DetectionParams
 from dg_project.tasks import Instances
 
@@ -166,6 +167,13 @@ def test_early_stages_borrow_style_in_training_alone() -> None:
 def test_a_stage_has_dfdr_or_mixstyle() -> None:
     with pytest.raises(ParameterError, match="mixstyle_stages names stage 3, where DFDR sits"):
         drsf(mixstyle_stages=[2, 3])
+
+
+def test_lists_come_from_the_command_line_without_commas() -> None:
+    assert DRSFParams.model_validate({"soft_fusion": "pseudo+detail"}).soft_fusion == ["pseudo", "detail"]
+    assert DRSFParams.model_validate({"mixstyle_stages": "1+2"}).mixstyle_stages == [1, 2]
+    with pytest.raises(ValidationError, match="'pseudo', 'blend' or 'detail'"):
+        DRSFParams.model_validate({"soft_fusion": "pseudo+blur"})
 
 
 def test_style_comes_from_another_domain_of_any_scene() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from dg_project.domains.batches import Batch, Batching
@@ -44,6 +44,12 @@ class DRSFParams(Params):
                                                         "domain of the same source image")
     style_reassembly: Fraction = Field(0.5, description="probability that a row's private part takes the style of one "
                                                         "of another domain, whatever its scene")
+
+    @field_validator("soft_fusion", "mixstyle_stages", mode="before")
+    @classmethod
+    def _from_command_line(cls, value: Any) -> Any:
+        """Lists without commas, where ``--params`` splits: ``soft_fusion=pseudo+blend``."""
+        return value.split("+") if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _one_module_per_stage(self) -> Self:
