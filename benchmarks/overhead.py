@@ -56,10 +56,10 @@ def read_settings(task: str, threads: int) -> Parameters:
 def stand_ins(source: pd.DataFrame, domains: list[str]) -> pd.DataFrame:
     """Return a pseudo image of each source image and domain: the image itself."""
     rows = select(source, split="train")
+    visible = pd.Series([[1.0] * len(boxes) for boxes in rows["boxes"]], index=rows.index)
     return pd.concat([rows.assign(domain=domain, role="pseudo", source_image_id=rows["image_id"], kept=True, weight=1.0,
                                   image_id=rows["image_id"] + f"_{domain}", candidates=1, ldm_seconds=0.0,
-                                  visibility=[[1.0] * len(boxes) for boxes in rows["boxes"]])
-                      for domain in domains], ignore_index=True)
+                                  visibility=visible) for domain in domains], ignore_index=True)
 
 
 def trainer(name: str, settings: Parameters, data: TrainingData,
@@ -81,7 +81,7 @@ def trainer(name: str, settings: Parameters, data: TrainingData,
         optimizer.zero_grad(set_to_none=True)
         losses = method.losses(stream.batch(i).to(device), 0.5)
         total: Tensor = torch.stack([value for key, value in losses.items() if key.startswith("loss_")]).sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         optimizer.step()
 
     return method, step
