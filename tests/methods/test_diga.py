@@ -163,7 +163,7 @@ def test_drsf_with_diga_fuses_the_target_and_learns_from_it_in_mixed_images() ->
     losses(adapting, batch(), 0.6)
     assert adapting.dfdr is not None
     assert adapting.dfdr.parts is None
-    assert set(adapting.distillation.teacher.module) == {"model", "dfdr"}
+    assert set(adapting.distillation.teacher.module) == {"model", "dfdr", "mixer"}
 
 
 def test_without_target_images_adaptation_stops() -> None:
