@@ -5,7 +5,7 @@ A method's own parameters live beside the method (``Method.Params``) under the t
 
 from __future__ import annotations
 
-from dg_project.parameters.base import CHECKPOINT, Checkpoint, Fraction, Params
+from dg_project.parameters.base import CHECKPOINT, Checkpoint, Fraction, Params, listed
 from dg_project.parameters.closed_loop import ClosedLoopParams
 from dg_project.parameters.data import DataParams, DomainParams
 from dg_project.parameters.deployment import ExportFormat, ExportParams, PredictionFormat, PredictParams
@@ -86,4 +86,5 @@ __all__ = [
     "VocabularyParams",
     "check_parameters",
     "denoising_steps",
+    "listed",
 ]

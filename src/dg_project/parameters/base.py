@@ -14,6 +14,16 @@ Checkpoint = Annotated[str, CHECKPOINT]
 """A folder or hub name; a relative folder starts at the project (``pipelines.paths``)."""
 
 
+def listed(value: Any) -> Any:
+    """Split a list that came without commas, because ``--params`` splits there: ``erm+drsf``."""
+    return value.split("+") if isinstance(value, str) else value
+
+
+def counted(value: Any) -> Any:
+    """Return the seeds 0, 1 ... where a number of them was given; else what ``listed`` makes of it."""
+    return list(range(value)) if isinstance(value, int) else listed(value)
+
+
 class Params(BaseModel):
     """Base of all parameter groups: immutable, and an unknown key names the nearest known one."""
 

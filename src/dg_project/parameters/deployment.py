@@ -6,15 +6,15 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from dg_project.parameters.base import Fraction, Params
+from dg_project.parameters.base import Fraction, Params, listed
 
 PredictionFormat = Literal["drawn", "masks", "coco", "csv"]
 ExportFormat = Literal["onnx", "torch_export", "mlflow"]
 
 
 def _from_command_line(value: Any) -> Any:
-    """A list without commas, where ``--params`` splits: ``onnx+mlflow``, ``[onnx]`` or ``onnx``."""
-    return value.strip("[]").split("+") if isinstance(value, str) else value
+    """A list without commas, which may have brackets: ``onnx+mlflow``, ``[onnx]`` or ``onnx``."""
+    return listed(value.strip("[]") if isinstance(value, str) else value)
 
 
 class PredictParams(Params):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dg_project.errors import ParameterError, nearest
-from dg_project.parameters.base import Fraction, Params
+from dg_project.parameters.base import Fraction, Params, counted, listed
 from dg_project.parameters.generation import GateParams
 from dg_project.parameters.models import TASK_PARAMS
 
@@ -45,13 +45,8 @@ class GridParams(Params):
     confidence: Fraction = 0.95
     collect: bool = Field(False, description="train nothing: stop if a cell is missing, score what the workspace has")
 
-    @field_validator("methods", "seeds", "only", mode="before")
-    @classmethod
-    def _from_command_line(cls, value: Any, info: ValidationInfo) -> Any:
-        """Lists without commas, where ``--params`` splits: ``seeds=5`` is five seeds, ``erm+drsf`` two methods."""
-        if isinstance(value, int) and info.field_name == "seeds":
-            return list(range(value))
-        return value.split("+") if isinstance(value, str) else value
+    _listed = field_validator("methods", "only", mode="before")(listed)
+    _counted = field_validator("seeds", mode="before")(counted)
 
     @field_validator("rows", mode="before")
     @classmethod

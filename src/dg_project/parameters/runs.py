@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from dg_project.parameters.base import Fraction, Params
+from dg_project.parameters.base import Fraction, Params, counted, listed
 
 
 class TrainingParams(Params):
@@ -90,13 +90,8 @@ class LeaveOneOutParams(Params):
     seeds: list[int] = Field([0, 1, 2], min_length=1)
     confidence: Fraction = 0.95
 
-    @field_validator("methods", "seeds", "domains", "classes", mode="before")
-    @classmethod
-    def _from_command_line(cls, value: Any, info: ValidationInfo) -> Any:
-        """Lists without commas, where ``--params`` splits: ``seeds=5`` is five seeds, ``erm+scmd`` two methods."""
-        if isinstance(value, int) and info.field_name == "seeds":
-            return list(range(value))
-        return value.split("+") if isinstance(value, str) else value
+    _listed = field_validator("methods", "domains", "classes", mode="before")(listed)
+    _counted = field_validator("seeds", mode="before")(counted)
 
 
 class UDAParams(Params):

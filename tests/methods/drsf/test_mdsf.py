@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dg_project.methods.drsf.mdsf import (
+    Adversary,
     ImageDiscriminator,
     InstanceDiscriminator,
     adversarial_loss,
@@ -98,6 +99,20 @@ def test_a_domain_counts_by_its_share_of_a_batch() -> None:
     source = (loss[0, 0] + loss[1, 0] + 0.75 * loss[2, 0]) / 2.75
     found = adversarial_loss(logits, logits[:0], labels, labels[:0])
     torch.testing.assert_close(found, source + 0.25 * loss[2, 1])  # not / 0.25: there is less than one image of it
+
+
+def test_a_fused_row_belongs_to_the_domains_of_what_it_was_fused_from() -> None:
+    pair, domain = torch.tensor([4, 4, 8, 4, 8, 5]), torch.tensor([0, 2, 0, 3, 1, 0])
+    torch.manual_seed(0)
+    features, labels, mix = random(6, 8), torch.eye(4)[domain], mixing_weights(pair, domain, 1.0)
+    adversary = Adversary(InstanceDiscriminator(8, 4), weight=0.1)
+    expected = torch.zeros(2, 4)
+    for g in range(2):
+        for row in range(6):
+            expected[g, domain[row]] += mix[g, row]
+    torch.testing.assert_close(expected.sum(1), torch.ones(2))
+    logits, fused = adversary.discriminator(features), adversary.discriminator(fuse(features, mix))
+    torch.testing.assert_close(adversary(features, labels, mix), adversarial_loss(logits, fused, labels, expected))
 
 
 def test_discriminators_have_the_documented_layers() -> None:

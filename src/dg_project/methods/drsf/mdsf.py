@@ -54,7 +54,8 @@ def domain_log_loss(logits: Tensor) -> Tensor:
     Returns:
         ``(N, D)``; times soft labels and summed over D, it is their cross entropy.
     """
-    return -logits.log_softmax(1).flatten(2).mean(-1) if logits.ndim > 2 else -logits.log_softmax(1)
+    loss = -logits.log_softmax(1)
+    return loss.flatten(2).mean(-1) if loss.ndim > 2 else loss
 
 
 def adversarial_loss(logits: Tensor, fused_logits: Tensor, labels: Tensor, fused_labels: Tensor) -> Tensor:

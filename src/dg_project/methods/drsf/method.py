@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 from pydantic import Field, field_validator, model_validator
@@ -14,7 +14,7 @@ from dg_project.methods.base import Method
 from dg_project.methods.drsf.dfdr import DFDR, Parts, align_loss, ranking_loss
 from dg_project.methods.drsf.mdsf import Adversary, ImageDiscriminator, InstanceDiscriminator, fuse, mixing_weights
 from dg_project.methods.drsf.soft_fusion import Look, soft_fusion
-from dg_project.parameters import Fraction, Params
+from dg_project.parameters import Fraction, Params, listed
 from dg_project.styles.mixstyle import StyleMixer
 from dg_project.tasks.base import AuxHead, Features, Inputs, Instances, TaskModel, take
 
@@ -45,11 +45,7 @@ class DRSFParams(Params):
     style_reassembly: Fraction = Field(0.5, description="probability that a row's private part takes the style of one "
                                                         "of another domain, whatever its scene")
 
-    @field_validator("soft_fusion", "mixstyle_stages", mode="before")
-    @classmethod
-    def _from_command_line(cls, value: Any) -> Any:
-        """Lists without commas, where ``--params`` splits: ``soft_fusion=pseudo+blend``."""
-        return value.split("+") if isinstance(value, str) else value
+    _listed = field_validator("soft_fusion", "mixstyle_stages", mode="before")(listed)
 
     @model_validator(mode="after")
     def _one_module_per_stage(self) -> Self:
