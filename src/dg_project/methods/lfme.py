@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from dg_project.domains.batches import Batch
+from dg_project.domains.batches import Batch, Batching
 from dg_project.errors import ParameterError
 from dg_project.methods.erm import ERM
 from dg_project.parameters import Params, Task
@@ -49,7 +49,8 @@ class LFME(ERM):
         super().__init__(model, params, domains)
         if len(domains) < 2:
             raise ParameterError(f"lfme has one expert per source domain, and there is one domain ('{domains[0]}'): "
-                                 "run it with `kedro run --pipeline=leave_one_out --params method=lfme`")
+                                 "run it with `kedro run --pipeline=leave_one_out --params method=lfme`, or "
+                                 "'lfme_pseudo', whose domains are the source and its pseudo domains")
         self.experts = nn.ModuleList(copy.deepcopy(model) for _ in domains)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -81,3 +82,10 @@ class LFME(ERM):
             answers.append(expert.logits(expert.neck(expert.features(inputs.images[rows]))))
             order.append(rows)
         return torch.cat(answers)[torch.cat(order).argsort()]
+
+
+class LFMEPseudo(LFME):
+    """LFME whose domains are the source and its pseudo domains."""
+
+    name: ClassVar[str] = "lfme_pseudo"
+    batching: ClassVar[Batching] = "mixed"
