@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -76,6 +79,23 @@ def test_without_cache_every_image_is_read_again(tiny_streets, tiny_manifest):
     (tiny_streets / tiny_manifest.iloc[0]["image"]).unlink()
     with pytest.raises(DataError):
         data[0]
+
+
+@pytest.mark.parametrize(("room", "decoded"), [(2 << 30, ["a", "b"]), (0, ["a", "b", "a"])])
+def test_a_frame_is_decoded_once_for_all_its_crops(tiny_streets, tiny_manifest, monkeypatch, room, decoded):
+    row, crops = tiny_manifest.iloc[0], ([0, 0, 30, 20], [10, 5, 40, 25])
+    frame = load_image(tiny_streets / row["image"])
+    for name in ("a", "b"):
+        shutil.copy(tiny_streets / row["image"], tiny_streets / f"{name}{Path(row['image']).suffix}")
+    rows = pd.DataFrame([{**row, "image": f"{name}{Path(row['image']).suffix}", "crop": crop}
+                         for name in ("a", "b", "a") for crop in crops])
+    opened = []
+    monkeypatch.setattr("dg_project.domains.dataset.load_image",
+                        lambda path: opened.append(path.stem) or load_image(path))
+    data = ManifestDataset(rows, tiny_streets, cache_bytes=room)
+    for i, (x0, y0, x1, y1) in enumerate(crops * 3):
+        assert torch.equal(data[i][0], frame[:, y0:y1, x0:x1])
+    assert opened == decoded
 
 
 def test_a_manifest_cannot_lead_out_of_its_root(tiny_streets, tiny_manifest):

@@ -25,6 +25,9 @@ _PARTS = {"mask": "semantic mask", "instances": "instance masks"}
 class ManifestDataset(torch.utils.data.Dataset[tuple[Tensor, dict[str, Any]]]):
     """The rows of a manifest; decoded images and masks stay in memory as uint8 until ``cache_bytes`` are full.
 
+    Of crops the frames that they lie in stay there too, where all of them have room, else the last one: a frame is not
+    decoded once for each of its objects.
+
     Args:
         manifest: rows to serve, in this order; a column ``crop`` says which part of each image is served.
         root: folder that the images' paths are relative to.
@@ -52,6 +55,8 @@ class ManifestDataset(torch.utils.data.Dataset[tuple[Tensor, dict[str, Any]]]):
             check_part(self.manifest, part)
         self._cache: dict[int, Sample] = {}
         self._room = cache_bytes if cache else 0
+        self._frames: dict[Path, Tensor] = {}
+        self._keeps_frames = "crop" in self.manifest and not parts and self._bytes_of_frames() <= self._room
 
     def __len__(self) -> int:
         return len(self.manifest)
@@ -66,16 +71,29 @@ class ManifestDataset(torch.utils.data.Dataset[tuple[Tensor, dict[str, Any]]]):
             return self._cache[index]
         sample = self._open(index)
         size = sample[0].nbytes + sum(sample[1][part].nbytes for part in self.parts)
-        if size <= self._room:
+        if size <= self._room and not self._keeps_frames:
             self._room -= size
             self._cache[index] = sample
         return sample
 
+    def _bytes_of_frames(self) -> int:
+        return sum({path: 3 * int(row.width) * int(row.height)
+                    for path, row in zip(self._paths, self._rows, strict=True)}.values())
+
+    def _frame(self, path: Path) -> Tensor:
+        """Return the image that crops are cut from."""
+        if path not in self._frames:
+            if not self._keeps_frames:
+                self._frames.clear()
+            self._frames[path] = load_image(path)
+        return self._frames[path]
+
     def _open(self, index: int) -> Sample:
-        row, image, target = self._rows[index], load_image(self._paths[index]), dict(self._targets[index])
+        row, path, target = self._rows[index], self._paths[index], dict(self._targets[index])
         target |= {part: load_part(row, part, self.label_root) for part in self.parts}
         if not hasattr(row, "crop"):
-            return image, target
+            return load_image(path), target
+        image = self._frame(path)
         x0, y0, x1, y1 = (int(value) for value in row.crop)
         target["boxes"] = target["boxes"] - torch.tensor([x0, y0, x0, y0], dtype=torch.float32)
         cut = {part: target[part][..., y0:y1, x0:x1].clone() for part in self.parts}

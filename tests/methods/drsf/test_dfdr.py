@@ -47,7 +47,7 @@ def test_decoupling_splits_and_reassembly_recombines() -> None:
     pooled = torch.cat([parts.shared.mean((2, 3)), parts.private.mean((2, 3))], 1)
     recalibration = module.recalibration(pooled)[..., None, None]
     torch.testing.assert_close(out, parts.shared + recalibration * parts.private)
-    assert module.eval()(features) is not None
+    torch.testing.assert_close(module.eval()(features), out)
     assert module.parts is None
 
 

@@ -94,15 +94,21 @@ class DFDR(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map the stage's output ``(B, C, H, W)`` to ``F~`` of the same shape."""
-        attention = self.decoupling(torch.cat([_pool(features), channel_entropy(features)], 1))[..., None, None]
+        pooled = _pool(features)
+        attention = self.decoupling(torch.cat([pooled, channel_entropy(features)], 1))
+        # GAP(A * F) = A GAP(F): a gate is one number per channel.
+        recalibration = self.recalibration(torch.cat([attention * pooled, (1 - attention) * pooled], 1))
+        attention, recalibration = attention[..., None, None], recalibration[..., None, None]
+        if not self.training:  # then no loss asks for the parts, and nobody lends: one pass over the map is enough
+            self.parts = None
+            return (attention + recalibration * (1 - attention)) * features
         shared = attention * features
         private = features - shared
-        recalibration = self.recalibration(torch.cat([_pool(shared), _pool(private)], 1))[..., None, None]
         donated = private if self.donor is None else private[self.donor]
         if self.stylist is not None:
             donated = adain.recombine(private[self.stylist].detach(), donated)
         reassembled = shared + recalibration * donated
-        self.parts = Parts(features, shared, private, reassembled) if self.training else None
+        self.parts = Parts(features, shared, private, reassembled)
         return reassembled
 
 
