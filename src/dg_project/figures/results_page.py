@@ -23,7 +23,7 @@ from dg_project.evaluation.table import (
 from dg_project.figures.records_chart import records_chart
 from dg_project.parameters import Task
 
-BASELINE, ALSO = "erm", ("naive", "cdga", "mic", "diga_warmup")
+BASELINE, ALSO = "erm", ("naive", "cdga", "mic", "mic_pseudo", "diga_warmup", "diga")
 TINY_LDM, CLIP_LIKE = "tiny_ldm", "clip_like"
 HEADLINE = (BASELINE, "mixstyle", "naive", "drsf")
 """Rows that the README shows; docs/results.md has them all."""
