@@ -100,7 +100,7 @@ def _short(file: RecordFile) -> pd.DataFrame:
     table = file.table
     shown = display_scores(table[table.index.isin(HEADLINE)], BASELINE)
     source = file.records["source"].iloc[0].replace("_", " ")
-    gains = [column for column in shown if str(column).startswith(("gain over", "p, "))]
+    gains = [column for name in HEADLINE for column in (f"gain over {name}", f"p, {name}") if column in shown]
     return shown[[source, "unseen mean", *gains, "seeds"]]
 
 
