@@ -72,12 +72,14 @@ def results_page(files: list[RecordFile]) -> str:
 
 
 def readme_block(files: list[RecordFile]) -> str:
-    """Return what stands between the markers in the README: one short table for each benchmark of DRSF, by task."""
+    """Return what stands between the markers in the README: one short table for each task and budget that DRSF has."""
     tasks = get_args(Task)
-    shown = [file for file in files if file.facts["pipeline"] == "benchmark" and "drsf" in file.table.index]
-    return _template("results_readme.md.j2").render(sections=[
-        {**_section(file), "table": markdown(_short(file))}
-        for file in sorted(shown, key=lambda file: tasks.index(file.records["task"].iloc[0]))])
+    drsf = [file for file in files if file.facts["pipeline"] == "benchmark" and "drsf" in file.table.index]
+    shown: dict[tuple[str, str], dict[str, Any]] = {}
+    for file in sorted(drsf, key=lambda file: tasks.index(file.records["task"].iloc[0])):
+        section = _section(file)
+        shown.setdefault((section["task"], section["budget"]), {**section, "table": markdown(_short(file))})
+    return _template("results_readme.md.j2").render(sections=list(shown.values()))
 
 
 def _section(file: RecordFile) -> dict[str, Any]:
