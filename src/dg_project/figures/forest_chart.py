@@ -75,7 +75,7 @@ def _intervals(axes: Axes, table: pd.DataFrame, column: str, values: dict[str, p
         axes.errorbar([mean], [k], xerr=np.nan_to_num([[mean - low], [high - mean]]), fmt="o", markersize=4.5,
                       color=colour, elinewidth=1.3, capsize=2)
         if column == "gain":
-            axes.annotate(f"{mean:+.1f}", (mean, k), (0, 5), textcoords="offset points", ha="center", fontsize=7,
-                          color=INK)
+            axes.annotate(f"{mean:+.1f}", (mean, k), (0, -4), textcoords="offset points", ha="center", va="top",
+                          fontsize=7, color=INK)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
