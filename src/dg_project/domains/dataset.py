@@ -25,8 +25,8 @@ _PARTS = {"mask": "semantic mask", "instances": "instance masks"}
 class ManifestDataset(torch.utils.data.Dataset[tuple[Tensor, dict[str, Any]]]):
     """The rows of a manifest; decoded images and masks stay in memory as uint8 until ``cache_bytes`` are full.
 
-    Of crops the frames that they lie in stay there too, where all of them have room, else the last one: a frame is not
-    decoded once for each of its objects.
+    Of crops the frames that they lie in stay there in their place, where all of them have room, else the last one: a
+    frame is not decoded once for each of its objects.
 
     Args:
         manifest: rows to serve, in this order; a column ``crop`` says which part of each image is served.
