@@ -10,6 +10,7 @@ from corpus_fixture import build_corpus
 from test_leave_one_out import build_folders
 
 from dg_project.errors import CheckpointError, ParameterError
+from dg_project.teachers.card import weather_of
 
 TARGETS = {"night_clear", "dusk_rainy", "night_rainy", "daytime_foggy"}
 
@@ -86,3 +87,12 @@ def test_the_teacher_is_trained_on_crops_of_the_corpus(project: Any) -> None:
     from dg_project.teachers import open_teacher
 
     assert open_teacher(str(folder)).size == 8
+
+
+def test_a_teacher_of_the_day_sees_no_crop_of_other_weather(project: Any) -> None:
+    build_corpus(project.root / "data/01_raw/streets_corpus", 10)
+    tiny = {"steps": 3, "size": 8, "hidden": 8}
+    version = project.run("pretrain_teacher", pretrain_teacher={**tiny, "weathers": ["day"]})
+    assert {weather_of(caption) for caption in project.load("teacher_crops", version)["caption"]} == {"day"}
+    assert len({weather_of(caption) for caption in project.load("held_out_crops", version)["caption"]}) > 1
+    assert "saw day alone" in (project.load("trained_teacher", version) / "README.md").read_text()

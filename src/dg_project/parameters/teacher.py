@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from dg_project.parameters.base import Fraction, Params
+
+Weather = Literal["day", "night", "dusk", "fog", "rain", "snow"]
 
 
 class PretrainTeacherParams(Params):
     """The recipe of the embedded CLIP-like teacher."""
 
     corpus: str = "data/01_raw/streets_corpus"
+    weathers: list[Weather] = Field(min_length=1, default=["day", "night", "dusk", "fog", "rain", "snow"],
+                                    description="kinds of weather whose frames it is trained on")
     size: int = Field(128, ge=2, description="length of the embeddings")
     hidden: int = Field(256, ge=2, description="units of the image branch")
     dropout: Fraction = Field(0.5, description="of image features, while training")

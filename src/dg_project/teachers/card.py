@@ -14,7 +14,7 @@ from dg_project.teachers.base import Teacher
 from dg_project.teachers.prompts import class_prompts
 
 PROMPT = "this is a photo of a {class}"
-WEATHER = ("night", "fog", "snow", "rain", "dusk")
+WEATHER, DAY = ("night", "fog", "snow", "rain", "dusk"), "day"
 
 
 def weather_of(caption: str) -> str:
@@ -23,7 +23,7 @@ def weather_of(caption: str) -> str:
     >>> weather_of("a city street at night in rain")
     'night'
     """
-    return next((word for word in WEATHER if word in caption), "day")
+    return next((word for word in WEATHER if word in caption), DAY)
 
 
 def zero_shot(teacher: Teacher, rows: pd.DataFrame, images: ManifestDataset, classes: list[str]) -> dict[str, Any]:
@@ -47,5 +47,6 @@ def majority_share(rows: pd.DataFrame) -> float:
 def readme(params: PretrainTeacherParams, figures: dict[str, Any]) -> str:
     """Return the card for people."""
     environment = Environment(loader=PackageLoader("dg_project.teachers", "."), undefined=StrictUndefined)
-    text = environment.get_template("card.md.j2").render(figures, size=params.size, seed=params.seed, prompt=PROMPT)
-    return text + "\n"
+    card = environment.get_template("card.md.j2")
+    every = {*WEATHER, DAY} == set(params.weathers)
+    return card.render(figures, size=params.size, seed=params.seed, prompt=PROMPT, every_weather=every) + "\n"

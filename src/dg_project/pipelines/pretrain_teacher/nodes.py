@@ -18,6 +18,7 @@ def cut_crops(params: PretrainTeacherParams) -> tuple[pd.DataFrame, pd.DataFrame
     from dg_project.diffusion.tiny.corpus import hold_out, read_corpus
     from dg_project.domains.views import objects
     from dg_project.oracle import corpus_manifest
+    from dg_project.teachers.card import weather_of
 
     corpus = locate(params.corpus)
     groups = read_corpus(corpus)
@@ -31,7 +32,8 @@ def cut_crops(params: PretrainTeacherParams) -> tuple[pd.DataFrame, pd.DataFrame
         return cut.assign(class_name=[classes[int(label[0]) - 1] for label in cut["labels"]])
 
     training, held_out = hold_out(groups)
-    return crops(training), crops(held_out)
+    seen = crops(training)
+    return seen[seen["caption"].map(weather_of).isin(params.weathers)].reset_index(drop=True), crops(held_out)
 
 
 def train_teacher(crops: pd.DataFrame, held_out: pd.DataFrame, params: PretrainTeacherParams,
