@@ -25,11 +25,13 @@ def test_the_table_is_what_sorting_by_confidence_gives() -> None:
     confidence = torch.rand(5000, generator=generator) ** 0.1
     right = torch.rand(5000, generator=generator) < confidence
     agreed = torch.rand(5000, generator=generator) < 0.4
-    ranked = by_logit(confidence, right)
-    assert ranked.shape == (2, BINS)
-    assert ranked.sum(1).tolist() == [5000, int(right.sum())]
+    label = torch.randint(3, (5000,), generator=generator)
+    ranked = by_logit(confidence, right, label, 4)
+    assert ranked.shape == (4, 2, BINS)
+    assert ranked.sum((0, 2)).tolist() == [5000, int(right.sum())]
     sure = confidence >= 0.9
-    found = quality_table(*(np.array([int(rule.sum()), int((rule & right).sum())]) for rule in (agreed, sure)), ranked,
+    by_label = [agreed & (label == k) for k in range(4)]
+    found = quality_table(np.stack([counted(rule, right) for rule in by_label]), counted(sure, right), ranked,
                           5000).set_index("rule")
     order = confidence.argsort(descending=True)
     shares = right[order].double().cumsum(0) / torch.arange(1, 5001)
@@ -41,16 +43,28 @@ def test_the_table_is_what_sorting_by_confidence_gives() -> None:
     for coverage, precision in found.loc["curve"].to_numpy()[5:]:
         assert precision == pytest.approx(float(shares[round(coverage * 5000) - 1]), abs=1e-9)
     assert found.loc["curve", "coverage"].iloc[-1] == 1
+    means = [(float(right[rule].double().mean()), float(right[label == k][confidence[label == k].argsort(
+        descending=True)[:int(rule.sum())]].double().mean())) for k, rule in enumerate(by_label[:3])]
+    coverage = float(np.mean([float(rule.sum() / (label == k).sum()) for k, rule in enumerate(by_label[:3])]))
+    assert found.loc["consensus_by_class"].tolist() == pytest.approx([coverage, np.mean([ours for ours, _ in means])])
+    assert found.loc["equal_by_class"].tolist() == pytest.approx([coverage, np.mean([equal for _, equal in means])],
+                                                                 abs=2e-3)
+
+
+def counted(rule: torch.Tensor, right: torch.Tensor) -> np.ndarray:
+    return np.array([int(rule.sum()), int((rule & right).sum())])
 
 
 def test_confidences_of_zero_and_one_are_counted_and_without_labels_there_is_no_precision() -> None:
-    ranked = by_logit(torch.tensor([0.0, 1.0, 1.0]), torch.tensor([False, True, False]))
-    assert ranked[:, 0].tolist() == [1, 0]
-    assert ranked[:, -1].tolist() == [2, 1]
-    found = quality_table(np.zeros(2, np.int64), np.zeros(2, np.int64), ranked, 3).set_index("rule")
-    assert found["coverage"][["consensus", "threshold", "equal"]].tolist() == [0, 0, 0]
-    assert found["precision"][["consensus", "threshold", "equal"]].isna().all()
-    assert quality_table(*(np.zeros(2, np.int64),) * 2, 0 * ranked, 0)["precision"].isna().all()
+    ranked = by_logit(torch.tensor([0.0, 1.0, 1.0]), torch.tensor([False, True, False]), torch.zeros(3).long(), 1)
+    assert ranked[0, :, 0].tolist() == [1, 0]
+    assert ranked[0, :, -1].tolist() == [2, 1]
+    nothing = np.zeros((1, 2), np.int64), np.zeros(2, np.int64)
+    found = quality_table(*nothing, ranked, 3).set_index("rule")
+    rules = ["consensus", "threshold", "equal", "consensus_by_class", "equal_by_class"]
+    assert found["coverage"][rules].tolist() == [0] * 5
+    assert found["precision"][rules].isna().all()
+    assert quality_table(*nothing, 0 * ranked, 0)["precision"].isna().all()
 
 
 def stored(folder: Path, task: Task = "segmentation") -> Path:

@@ -59,7 +59,9 @@ def label_quality(model: Path, unlabelled: pd.DataFrame, labelled: pd.DataFrame,
     for chunk in chunks(ManifestDataset(unlabelled, root, cache=False), batch_size, where, "centroids"):
         consensus.label(task, task.prepare(chunk.images).images)
         consensus.centroids.commit()
-    agreed, ranked, sure, total = (np.zeros(2, np.int64), np.zeros((2, BINS), np.int64), np.zeros(2, np.int64), 0)
+    classes = len(task.classes)
+    agreed, ranked, sure, total = (np.zeros((classes, 2), np.int64), np.zeros((classes, 2, BINS), np.int64),
+                                   np.zeros(2, np.int64), 0)
     compared = ManifestDataset(labelled, root, parts=task.parts, cache=False)
     for chunk in chunks(compared, batch_size, where, "label quality"):
         inputs = task.prepare(chunk.images, [target_to(target, where) for target in chunk.targets])
@@ -68,44 +70,69 @@ def label_quality(model: Path, unlabelled: pd.DataFrame, labelled: pd.DataFrame,
         labels = consensus.label(task, inputs.images)
         with torch.no_grad():
             confidence, likely = task.probabilities(task.neck(task.features(inputs.images))).max(1)
-        right = (likely == truth)[known]
-        agreed += _counted(labels[known] != IGNORE, right)
-        sure += _counted(confidence[known] >= THRESHOLD, right)
-        ranked += by_logit(confidence[known], right)
+        likely, right, confidence = likely[known], (likely == truth)[known], confidence[known]
+        kept = labels[known] != IGNORE
+        agreed += np.stack([_counted(kept & (likely == label), right) for label in range(classes)])
+        sure += _counted(confidence >= THRESHOLD, right)
+        ranked += by_logit(confidence, right, likely, classes)
         total += int(known.sum())
     return quality_table(agreed, sure, ranked, total)
 
 
-def by_logit(confidence: Tensor, right: Tensor) -> Counts:
-    """Count pixels (n,) by the logit of their confidence: (2, BINS), all of them and those that are ``right``."""
-    place = ((confidence.double().logit() - LOW) / (HIGH - LOW) * BINS).clamp(0, BINS - 1).long()
-    counts = [torch.bincount(place[chosen], minlength=BINS) for chosen in (torch.ones_like(right), right)]
-    return torch.stack(counts).cpu().numpy()
+def by_logit(confidence: Tensor, right: Tensor, label: Tensor, classes: int) -> Counts:
+    """Count pixels (n,) by label and logit of their confidence: (K, 2, BINS), all and those that are ``right``."""
+    place = ((confidence.double().logit() - LOW) / (HIGH - LOW) * BINS).clamp(0, BINS - 1).long() + label * BINS
+    counts = [torch.bincount(place[chosen], minlength=classes * BINS).reshape(classes, BINS)
+              for chosen in (torch.ones_like(right), right)]
+    return torch.stack(counts, 1).cpu().numpy()
 
 
 def quality_table(agreed: Counts, sure: Counts, ranked: Counts, total: int) -> pd.DataFrame:
     """Return coverage (share of the pixels with a label) and precision (share of those that is right) by rule.
 
     Args:
-        agreed: pixels with a label by consensus, and how many of them are right, (2,).
-        sure: the same of the confidence threshold.
+        agreed: pixels with a label by consensus, and how many of them are right, of each label, (K, 2).
+        sure: the same of the confidence threshold, of all labels, (2,).
         ranked: see ``by_logit``.
         total: pixels with a true label.
 
     Returns:
         ``rule``, ``coverage``, ``precision``: one row ``consensus``, one ``threshold``, one ``equal`` (as many of the
         most confident pixels as the consensus labels) and many of ``curve`` (any number of the most confident pixels).
+        ``consensus_by_class`` and ``equal_by_class`` are means over the labels that the consensus gives: coverage of
+        the pixels that look like the label, and as many of *these* pixels as the consensus keeps.
     """
-    kept, right = ranked[:, ::-1].cumsum(1)
-    kept, right = kept[kept > 0], right[kept > 0]
+    pooled = agreed.sum(0)
+    kept, right = _most_confident_first(ranked.sum(0))
     coverage, precision = kept / max(total, 1), right / np.maximum(kept, 1)
-    points = [("consensus", *_shares(agreed, total)), ("threshold", *_shares(sure, total))]
-    share = points[0][1]
-    known = share > 0 and len(kept) > 0
-    points.append(("equal", share, float(np.interp(share, coverage, precision)) if known else float("nan")))
+    points = [("consensus", *_shares(pooled, total)), ("threshold", *_shares(sure, total)),
+              ("equal", pooled[0] / max(total, 1), _precision_of(pooled[0], kept, right))]
+    points += _means_over_classes(agreed, ranked)
     shown = np.unique(np.searchsorted(coverage, np.linspace(0, 1, 101)).clip(0, max(len(kept) - 1, 0)))
     curve = [("curve", float(coverage[i]), float(precision[i])) for i in shown] if len(kept) else []
     return pd.DataFrame([*points, *curve], columns=list(COLUMNS))
+
+
+def _most_confident_first(ranked: Counts) -> tuple[Counts, Counts]:
+    """Return how many pixels lie above each bound that has any, (2, BINS) -> (b,), and how many of them are right."""
+    kept, right = ranked[:, ::-1].cumsum(1)
+    return kept[kept > 0], right[kept > 0]
+
+
+def _precision_of(pixels: int, kept: Counts, right: Counts) -> float:
+    """Return the precision of so many of the most confident pixels; NaN of none."""
+    return float(np.interp(pixels, kept, right / kept)) if pixels and len(kept) else float("nan")
+
+
+def _means_over_classes(agreed: Counts, ranked: Counts) -> list[tuple[str, float, float]]:
+    """Return the rows ``consensus_by_class`` and ``equal_by_class``."""
+    given = [label for label in range(len(agreed)) if agreed[label, 0]]
+    if not given:
+        return [(rule, 0.0, float("nan")) for rule in ("consensus_by_class", "equal_by_class")]
+    coverage = float(np.mean([agreed[k, 0] / ranked[k, 0].sum() for k in given]))
+    equal = [_precision_of(agreed[k, 0], *_most_confident_first(ranked[k])) for k in given]
+    return [("consensus_by_class", coverage, float(np.mean([agreed[k, 1] / agreed[k, 0] for k in given]))),
+            ("equal_by_class", coverage, float(np.mean(equal)))]
 
 
 def _shares(counts: Counts, total: int) -> tuple[float, float]:

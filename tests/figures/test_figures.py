@@ -99,8 +99,9 @@ def crops(run: dict) -> pd.DataFrame:
 
 
 def quality() -> pd.DataFrame:
-    rows = [("consensus", 0.6, 0.85), ("threshold", 0.4, 0.9), ("equal", 0.6, 0.8), ("curve", 0.1, 0.95),
-            ("curve", 0.4, 0.9), ("curve", 0.6, 0.8), ("curve", 1.0, 0.7)]
+    rows = [("consensus", 0.6, 0.85), ("threshold", 0.4, 0.9), ("equal", 0.6, 0.8),
+            ("consensus_by_class", 0.5, 0.62), ("equal_by_class", 0.5, 0.6), ("curve", 0.1, 0.95), ("curve", 0.4, 0.9),
+            ("curve", 0.6, 0.8), ("curve", 1.0, 0.7)]
     return pd.concat([pd.DataFrame(rows, columns=["rule", "coverage", "precision"]).assign(model=name)
                       for name in ("diga_warmup", "diga")])
 
@@ -259,6 +260,7 @@ def test_the_hard_samples_are_the_selected_share_and_the_easiest_come_last(run):
 def test_label_precision_shows_both_rules_and_the_gain_at_equal_coverage():
     figure = make("labels", {})
     assert "+5.0 points (DiGA warmup), +5.0 points (DiGA)" in text_of(figure)
+    assert "each at its own coverage: +2.0 points (DiGA warmup), +2.0 points (DiGA)." in text_of(figure)
     for axes in figure.axes:
         lines = {line.get_label(): line.get_xydata() for line in axes.lines}
         np.testing.assert_allclose(lines["consensus"], [[60, 85]])

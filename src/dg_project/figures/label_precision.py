@@ -31,7 +31,8 @@ def label_precision(quality: pd.DataFrame, threshold: float, images: str) -> Fig
         headline(figure, _title(quality, models),
                  "Every model labels the same images by both rules; the line ranks pixels by their confidence. The "
                  "consensus is measured as a round of self-training would begin with that model, and its centroids "
-                 f"come from unlabelled images. Labelled here: {images}.",
+                 "come from unlabelled images. Class by class, each at its own coverage: "
+                 f"{_gains(quality, models, '_by_class')}. Labelled here: {images}.",
                  panels[0].get_legend_handles_labels()[0])
     return figure
 
@@ -52,7 +53,11 @@ def _panel(axes: Axes, rows: pd.DataFrame, threshold: float, colour: str) -> Non
 
 
 def _title(quality: pd.DataFrame, models: list[str]) -> str:
+    return f"Precision of the consensus against confidence, at equal coverage: {_gains(quality, models)}"
+
+
+def _gains(quality: pd.DataFrame, models: list[str], means: str = "") -> str:
     value = quality.drop_duplicates(["model", "rule"]).set_index(["model", "rule"])["precision"]
-    gains = {method_label(name): 100 * (value[name, "consensus"] - value[name, "equal"]) for name in models}
-    said = ", ".join(f"{'no label' if isnan(gain) else f'{gain:+.1f} points'} ({name})" for name, gain in gains.items())
-    return f"Precision of the consensus against confidence, at equal coverage: {said}"
+    gains = {method_label(name): 100 * (value[name, f"consensus{means}"] - value[name, f"equal{means}"])
+             for name in models}
+    return ", ".join(f"{'no label' if isnan(gain) else f'{gain:+.1f} points'} ({name})" for name, gain in gains.items())
