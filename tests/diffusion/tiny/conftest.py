@@ -59,6 +59,7 @@ def small(corpus: Path) -> PretrainLDMParams:
         latent_channels=4,
         vae_steps=4,
         unet_steps=4,
+        critic_steps=4,
         vae_batch_size=2,
         batch_size=2,
         checkpoint_every=2,

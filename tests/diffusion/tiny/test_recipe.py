@@ -30,16 +30,16 @@ def test_interrupted_and_resumed_training_writes_the_same_weights(
 
     def failing(self: stage.Stage, *args: object) -> dict[str, float]:
         calls.append(self.name)
-        if len(calls) in (4, 9):
+        if len(calls) in (4, 9, 13):
             raise KeyboardInterrupt
         return step(self, *args)
 
     monkeypatch.setattr(stage.Stage, "_step", failing)
-    for _ in range(2):
+    for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             pretrain(small, tmp_path / "w1")
     assert save(small, tmp_path / "w1", tmp_path / "m1") == expected
-    assert {"vae", "unet"} == set(calls)
+    assert {"vae", "unet", "critic"} == set(calls)
 
     pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(tmp_path / "m0")
     assert pipeline.vae.config.scaling_factor == 1.0
@@ -51,3 +51,19 @@ def test_interrupted_and_resumed_training_writes_the_same_weights(
     assert "| real frames |" in card
     assert "PSNR" in card
     assert list((tmp_path / "w0").glob("unet_*.png")), "sample sheets"
+
+
+def test_the_last_stage_goes_on_from_an_earlier_run(small: PretrainLDMParams, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "SHEET_PROMPTS", recipe.SHEET_PROMPTS[:1])
+    monkeypatch.setattr(measure, "STEPS", (1,))
+    first = save(small.model_copy(update={"critic_steps": 0}), tmp_path / "w0", tmp_path / "m0")
+    assert not (tmp_path / "w0/critic.pt").exists()
+    assert "critic" not in (tmp_path / "m0/README.md").read_text()
+    on_top = save(small.model_copy(update={"start": str(tmp_path / "m0")}), tmp_path / "w1", tmp_path / "m1")
+    assert not (tmp_path / "w1/unet.pt").exists()
+    changed = {name for name in first if on_top[name] != first[name]}
+    assert changed == {"unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"}
+    card = (tmp_path / "m1/README.md").read_text()
+    assert "against a critic" in card
+    assert "began with the weights of an earlier run" in card

@@ -17,6 +17,7 @@ from dg_project.diffusion.quality import Detector, contact_sheet
 from dg_project.diffusion.tiny.architecture import build_pipeline
 from dg_project.diffusion.tiny.card import model_card
 from dg_project.diffusion.tiny.corpus import Group, hold_out, read_corpus
+from dg_project.diffusion.tiny.critic import Critic, Duel
 from dg_project.diffusion.tiny.linear_start import BATCH_SIZE, start_linear
 from dg_project.diffusion.tiny.measure import measure
 from dg_project.diffusion.tiny.stage import Stage, step_generator
@@ -42,7 +43,7 @@ NORMALISE_WITH = 200
 
 
 def pretrain(params: PretrainLDMParams, workdir: Path, detector: Detector | None = None) -> FolderWriter:
-    """Train the autoencoder, then the U-Net with the text encoder; measure; return what writes the folder.
+    """Train the autoencoder, then the U-Net with the text encoder, then both against a critic; measure.
 
     Everything unfinished lies in ``workdir``: calling again with the same arguments goes on after the last checkpoint.
 
@@ -60,12 +61,16 @@ def pretrain(params: PretrainLDMParams, workdir: Path, detector: Detector | None
     device = _device(params.device)
     train, held = hold_out(read_corpus(Path(params.corpus)))
     captions = sorted({caption for group in train for caption in group.captions})
-    pipeline = build_pipeline(params, [paraphrase(c, seed) for c in captions for seed in range(8)])
+    pipeline = (_open(params.start) if params.start
+                else build_pipeline(params, [paraphrase(c, seed) for c in captions for seed in range(8)]))
     for network in (pipeline.vae, pipeline.unet, pipeline.text_encoder):
         network.to(device, memory_format=torch.channels_last)
-    histories = {"vae": _train_vae(params, workdir, pipeline.vae, train, held or train)}
+    histories = {} if params.start else {"vae": _train_vae(params, workdir, pipeline.vae, train, held or train)}
     encoded = _encoded(params, workdir, pipeline.vae, train)
-    histories["unet"] = _train_unet(params, workdir, pipeline, encoded, held or train)
+    if not params.start:
+        histories["unet"] = _train_unet(params, workdir, pipeline, encoded, held or train)
+    if params.critic_steps:
+        histories["critic"] = _train_critic(params, workdir, pipeline, encoded, held or train)
     figures = measure(pipeline, train, held or train, detector)
     return lambda folder: _write(folder, pipeline, model_card(params, figures, histories, len(train)))
 
@@ -138,6 +143,47 @@ def _train_unet(
     ).train(workdir)
     denoiser.eval()
     return history
+
+
+def _train_critic(
+    params: PretrainLDMParams,
+    workdir: Path,
+    pipeline: StableDiffusionInstructPix2PixPipeline,
+    encoded: list[LatentGroup],
+    held: list[Group],
+) -> pd.DataFrame:
+    """Train the U-Net with the text encoder against a critic."""
+    factor = 2 ** (len(params.vae_channels) - 1)
+    sample = pair_sampler(encoded, (params.crop[0] // factor, params.crop[1] // factor), params.batch_size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(params.seed)
+        critic = Critic(params.latent_channels, params.text_dim)
+    critic.to(pipeline.device)
+    duel = Duel(Denoiser(pipeline), critic, pipeline.scheduler, params.critic_weight).train()
+    duel.to(memory_format=torch.channels_last)
+
+    def sheet(step: int) -> None:
+        if step % (SHEET_EVERY * params.checkpoint_every) == 0 or step == params.critic_steps:
+            duel.eval()
+            spread = held[:: max(1, len(held) // 4)][:4]
+            _save_sheet(workdir / f"critic_{step:06d}.png", *sample_rows(pipeline, spread, SHEET_PROMPTS, 1))
+            duel.train()
+
+    history = Stage(
+        "critic", duel, lambda generator: duel.losses(sample(generator), generator), params.critic_steps,
+        params.critic_lr, params.seed, params.checkpoint_every, sheet, getattr(torch, params.unet_dtype), momentum=0.5,
+        faster={"critic": 2.0},
+    ).train(workdir)
+    duel.eval()
+    return history
+
+
+def _open(folder: str) -> StableDiffusionInstructPix2PixPipeline:
+    """Return the pipeline of an earlier run in single precision."""
+    quiet()
+    pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(folder, safety_checker=None)
+    pipeline.vae.requires_grad_(False)
+    return pipeline.to(torch.float32)
 
 
 def sample_rows(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -37,6 +38,8 @@ class Stage:
         checkpoint_every: steps between checkpoints.
         on_checkpoint: called with the step while the modules hold the weight average.
         autocast: convolutions and products of the loss in this dtype; the weights stay in float32.
+        momentum: the first beta of AdamW.
+        faster: part of the modules -> factor of its learning rate.
     """
 
     name: str
@@ -48,6 +51,8 @@ class Stage:
     checkpoint_every: int
     on_checkpoint: Callable[[int], None] = lambda step: None
     autocast: torch.dtype = torch.float32
+    momentum: float = 0.9
+    faster: Mapping[str, float] = field(default_factory=dict)
 
     def train(self, workdir: Path) -> pd.DataFrame:
         """Train to the end, from ``<workdir>/<name>.pt`` where it exists, and return the logged losses per step.
@@ -56,7 +61,8 @@ class Stage:
             TrainingError: a loss is not finite.
         """
         parameters = [p for p in self.modules.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=self.lr, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
+        optimizer = torch.optim.AdamW(self._groups(), lr=self.lr, betas=(self.momentum, 0.99), weight_decay=1e-3,
+                                      fused=True)
         average = EMAModel(parameters, decay=EMA_DECAY)
         history = self._restore(workdir, optimizer, average)
         with tqdm(total=self.steps, initial=len(history), desc=f"{self.name} of the tiny LDM", unit="step") as bar:
@@ -76,9 +82,17 @@ class Stage:
         average.copy_to(parameters)
         return pd.DataFrame(history)
 
+    def _groups(self) -> list[dict[str, Any]]:
+        """Return the groups of parameters that learn at one rate."""
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.modules.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault(self.faster.get(name.split(".")[0], 1.0), []).append(parameter)
+        return [{"params": members, "factor": factor} for factor, members in groups.items()]
+
     def _step(self, step: int, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> dict[str, float]:
         for group in optimizer.param_groups:
-            group["lr"] = self.lr * learning_rate_factor(step, self.steps)
+            group["lr"] = self.lr * group["factor"] * learning_rate_factor(step, self.steps)
         with torch.autocast(parameters[0].device.type, self.autocast, enabled=self.autocast != torch.float32):
             losses = self.loss(step_generator(self.seed, self.name, step))
         total = sum((v for k, v in losses.items() if k.startswith("loss_")), torch.zeros(()))

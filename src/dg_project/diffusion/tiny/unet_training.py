@@ -133,9 +133,14 @@ class Denoiser(nn.Module):
 
     def forward(self, noisy: Tensor, source: Tensor, timesteps: Tensor, prompts: list[str]) -> Tensor:
         """Return the predicted velocity ``(N, C, h, w)``."""
+        return self.predict(noisy, source, timesteps, prompts)[0]
+
+    def predict(self, noisy: Tensor, source: Tensor, timesteps: Tensor, prompts: list[str]) -> tuple[Tensor, Tensor]:
+        """Return the predicted velocity ``(N, C, h, w)`` and the pooled prompts ``(N, text_dim)``."""
         tokens = self._tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
-        text = self.text_encoder(tokens.to(noisy.device))[0]
-        return self.unet(torch.cat([noisy, source], 1), timesteps, encoder_hidden_states=text).sample
+        text = self.text_encoder(tokens.to(noisy.device))
+        velocity = self.unet(torch.cat([noisy, source], 1), timesteps, encoder_hidden_states=text.last_hidden_state)
+        return velocity.sample, text.pooler_output
 
 
 def denoising_loss(

@@ -24,10 +24,10 @@ def train_oracle(parameters: dict[str, Any]) -> FolderWriter:
 
 
 def train_ldm(params: PretrainLDMParams, oracle_model: Path, workspace: str) -> tuple[FolderWriter, pd.DataFrame]:
-    """Train the autoencoder, then the denoiser; an interrupted training goes on after its last checkpoint.
+    """Train autoencoder, denoiser and their last stage; an interrupted training goes on after its last checkpoint.
 
     Returns:
-        A writer of the diffusers folder with its model card, and the losses of both stages by step.
+        A writer of the diffusers folder with its model card, and the losses of the stages by step.
     """
     import pandas
 
@@ -39,8 +39,9 @@ def train_ldm(params: PretrainLDMParams, oracle_model: Path, workspace: str) -> 
     captions = file_hash(locate(params.corpus) / "captions.csv")
     folder = place(locate(workspace), "pretrain_ldm", params.model_dump(mode="json", exclude=speed), captions,
                    code_hash("diffusion/tiny"))
-    located = params.model_copy(update={"corpus": str(locate(params.corpus))})
+    located = params.model_copy(update={"corpus": str(locate(params.corpus)),
+                                        "start": params.start and str(locate(params.start))})
     write = pretrain(located, folder, open_oracle(oracle_model, params.device, ORACLE_THRESHOLD))
     stages = [pandas.read_csv(folder / f"{name}_losses.csv").set_index("step").add_prefix(f"{name}/")
-              for name in ("vae", "unet")]
+              for name in ("vae", "unet", "critic") if (folder / f"{name}_losses.csv").exists()]
     return write, pandas.concat(stages, axis=1).reset_index()
