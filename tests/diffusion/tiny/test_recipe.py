@@ -10,6 +10,7 @@ from PIL import Image
 
 from dg_project.diffusion.generator import Generator
 from dg_project.diffusion.tiny import measure, pretrain, recipe, stage
+from dg_project.errors import DataError
 from dg_project.files import file_hash
 from dg_project.parameters import PretrainLDMParams
 
@@ -67,3 +68,12 @@ def test_the_last_stage_goes_on_from_an_earlier_run(small: PretrainLDMParams, tm
     card = (tmp_path / "m1/README.md").read_text()
     assert "against a critic" in card
     assert "began with the weights of an earlier run" in card
+    assert str(tmp_path) not in "".join(path.read_text() for path in (tmp_path / "m1").rglob("*.json"))
+    with pytest.raises(DataError, match=r"the unet of .* has other sizes"):
+        pretrain(small.model_copy(update={"start": str(tmp_path / "m0"), "unet_channels": [8, 24]}), tmp_path / "w2")
+
+
+def test_a_start_that_was_trained_on_other_words_is_refused(small: PretrainLDMParams, instruct: Path,
+                                                            tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"words of .* are not those of the captions"):
+        pretrain(small.model_copy(update={"start": str(instruct)}), tmp_path / "w")

@@ -29,6 +29,7 @@ from dg_project.diffusion.tiny.unet_training import (
     pair_sampler,
 )
 from dg_project.diffusion.tiny.vae_training import crop_sampler, decode, encode, normalise_latents, vae_losses
+from dg_project.errors import DataError
 from dg_project.files import FolderWriter, atomic_file, fingerprint
 from dg_project.parameters import PretrainLDMParams
 
@@ -61,8 +62,9 @@ def pretrain(params: PretrainLDMParams, workdir: Path, detector: Detector | None
     device = _device(params.device)
     train, held = hold_out(read_corpus(Path(params.corpus)))
     captions = sorted({caption for group in train for caption in group.captions})
-    pipeline = (_open(params.start) if params.start
-                else build_pipeline(params, [paraphrase(c, seed) for c in captions for seed in range(8)]))
+    pipeline = build_pipeline(params, [paraphrase(c, seed) for c in captions for seed in range(8)])
+    if params.start:
+        _take_weights(pipeline, Path(params.start))
     for network in (pipeline.vae, pipeline.unet, pipeline.text_encoder):
         network.to(device, memory_format=torch.channels_last)
     histories = {} if params.start else {"vae": _train_vae(params, workdir, pipeline.vae, train, held or train)}
@@ -178,12 +180,24 @@ def _train_critic(
     return history
 
 
-def _open(folder: str) -> StableDiffusionInstructPix2PixPipeline:
-    """Return the pipeline of an earlier run in single precision."""
+def _take_weights(pipeline: StableDiffusionInstructPix2PixPipeline, folder: Path) -> None:
+    """Put the weights that an earlier run wrote into a fresh pipeline.
+
+    Raises:
+        DataError: they are of other sizes, or of captions with other words.
+    """
     quiet()
-    pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(folder, safety_checker=None)
+    earlier = StableDiffusionInstructPix2PixPipeline.from_pretrained(folder, safety_checker=None)
+    if earlier.tokenizer.get_vocab() != pipeline.tokenizer.get_vocab():
+        raise DataError(f"'pretrain_ldm.start': the words of '{folder}' are not those of the captions in "
+                        "'pretrain_ldm.corpus'; set the corpus that it was trained on")
+    for name in ("vae", "unet", "text_encoder"):
+        try:
+            getattr(pipeline, name).load_state_dict(getattr(earlier, name).state_dict())
+        except RuntimeError as error:
+            raise DataError(f"'pretrain_ldm.start': the {name} of '{folder}' has other sizes than the parameters "
+                            "'pretrain_ldm' say; set those that it was trained with") from error
     pipeline.vae.requires_grad_(False)
-    return pipeline.to(torch.float32)
 
 
 def sample_rows(
