@@ -73,7 +73,7 @@ def test_the_last_stage_goes_on_from_an_earlier_run(small: PretrainLDMParams, tm
         pretrain(small.model_copy(update={"start": str(tmp_path / "m0"), "unet_channels": [8, 24]}), tmp_path / "w2")
 
 
-def test_a_start_that_was_trained_on_other_words_is_refused(small: PretrainLDMParams, instruct: Path,
+def test_a_start_that_was_trained_on_other_words_is_refused(small: PretrainLDMParams, tiny_ldm: Path,
                                                             tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"words of .* are not those of the captions"):
-        pretrain(small.model_copy(update={"start": str(instruct)}), tmp_path / "w")
+        pretrain(small.model_copy(update={"start": str(tiny_ldm)}), tmp_path / "w")
