@@ -16,7 +16,7 @@ from dg_project.results import BEGIN, END, PAGE, README, RECORDS, main, read_rec
 PROJECT = Path(__file__).parents[1]
 FACTS = {"pipeline": "benchmark", "run": "v1", "commit": "0123456789abcdef", "dirty": False, "confidence": 0.95,
          "hardware": "a processor, 2 cores", "versions": {"Python": "3.11", "torch": "2.11"},
-         "parameters": {"ldm": {"checkpoint": "data/06_models/tiny_ldm"}}}
+         "parameters": {"ldm": {"checkpoint": "data/06_models/tiny_ldm"}, "pretrain_ldm": {"critic_steps": 2500}}}
 
 
 def grid() -> pd.DataFrame:
@@ -126,6 +126,20 @@ def test_what_cannot_be_shown_is_refused(project: Path, caplog: Any, what: str, 
     assert main(again, project) == 1
     assert message in caplog.text
     assert (project / PAGE).read_text() == before
+
+
+def test_pages_say_where_the_images_are_of_an_earlier_diffusion_model(project: Path) -> None:
+    assert main(["--record", "streets"], project) == 0
+    assert "painted" not in (project / README).read_text()
+    facts = FACTS | {"parameters": {"ldm": {"checkpoint": "data/06_models/tiny_ldm"}}}
+    (project / RECORDS / "streets.json").write_text(json.dumps(facts))
+    assert main([], project) == 0
+    assert "painted for these rows **before** its [critic's stage](tiny_ldm.md)" in (project / PAGE).read_text()
+    assert "painted before the diffusion model had its [critic's stage]" in (project / README).read_text()
+    other = {"ldm": {"checkpoint": "stabilityai/some-model"}}
+    (project / RECORDS / "streets.json").write_text(json.dumps(FACTS | {"parameters": other}))
+    assert main([], project) == 0
+    assert "painted" not in (project / README).read_text()
 
 
 def test_the_readme_needs_its_markers() -> None:

@@ -95,6 +95,7 @@ def _section(file: RecordFile) -> dict[str, Any]:
         "scores": markdown(display_scores(table, BASELINE)), "costs": markdown(display_costs(table, BASELINE)),
         "uda": UDA_NOTE if (table["setting"] == "UDA").any() else "",
         "overrides": _overrides(rows), "heard": _heard_of_weather(file),
+        "earlier": _painted_earlier(file),
     }
 
 
@@ -114,6 +115,13 @@ def _heard_of_weather(file: RecordFile) -> dict[str, list[str]]:
     rows = {"the diffusion model": [str(name) for name in table.index[table["images_generated"] > 0] if painted],
             "the teacher": [str(name) for name in table.index if taught and name == "scmd"]}
     return {model: helped for model, helped in rows.items() if helped}
+
+
+def _painted_earlier(file: RecordFile) -> bool:
+    """Return whether the embedded model painted before it had its critic's stage, which its recipe then knew not of."""
+    used = file.facts["parameters"]
+    painted = _name_of(used, "ldm", "checkpoint") == TINY_LDM and bool((file.table["images_generated"] > 0).any())
+    return painted and "critic_steps" not in used.get("pretrain_ldm", {})
 
 
 def _name_of(parameters: dict[str, Any], group: str, key: str) -> str:
