@@ -11,12 +11,13 @@ import pytest
 from evaluation.helpers import records
 
 from dg_project.errors import DataError
+from dg_project.provenance import weights_of
 from dg_project.results import BEGIN, END, PAGE, README, RECORDS, main, read_record_files, render, with_block
 
 PROJECT = Path(__file__).parents[1]
 FACTS = {"pipeline": "benchmark", "run": "v1", "commit": "0123456789abcdef", "dirty": False, "confidence": 0.95,
          "hardware": "a processor, 2 cores", "versions": {"Python": "3.11", "torch": "2.11"},
-         "parameters": {"ldm": {"checkpoint": "data/06_models/tiny_ldm"}, "pretrain_ldm": {"critic_steps": 2500}}}
+         "parameters": {"ldm": {"checkpoint": "data/06_models/tiny_ldm"}}}
 
 
 def grid() -> pd.DataFrame:
@@ -130,16 +131,18 @@ def test_what_cannot_be_shown_is_refused(project: Path, caplog: Any, what: str, 
 
 def test_pages_say_where_the_images_are_of_an_earlier_diffusion_model(project: Path) -> None:
     assert main(["--record", "streets"], project) == 0
-    assert "painted" not in (project / README).read_text()
-    facts = FACTS | {"parameters": {"ldm": {"checkpoint": "data/06_models/tiny_ldm"}}}
-    (project / RECORDS / "streets.json").write_text(json.dumps(facts))
-    assert main([], project) == 0
-    assert "painted for these rows **before** its [critic's stage](tiny_ldm.md)" in (project / PAGE).read_text()
-    assert "painted before the diffusion model had its [critic's stage]" in (project / README).read_text()
-    other = {"ldm": {"checkpoint": "stabilityai/some-model"}}
-    (project / RECORDS / "streets.json").write_text(json.dumps(FACTS | {"parameters": other}))
-    assert main([], project) == 0
-    assert "painted" not in (project / README).read_text()
+    shipped = project / "data/06_models/tiny_ldm/unet/diffusion_pytorch_model.safetensors"
+    shipped.parent.mkdir(parents=True)
+    shipped.write_bytes(b"weights")
+    now, embedded, other = weights_of(shipped.parents[1]), "data/06_models/tiny_ldm", "stabilityai/some-model"
+    for known, checkpoint, earlier in (("", embedded, True), (now, embedded, False), ("", other, False)):
+        facts = FACTS | {"parameters": {"ldm": {"checkpoint": checkpoint}}, "generator": known}
+        (project / RECORDS / "streets.json").write_text(json.dumps(facts))
+        assert main([], project) == 0
+        said = "painted for these rows as it was **before** its [critic's stage](tiny_ldm.md)"
+        assert (said in (project / PAGE).read_text()) is earlier
+        said = "painted before the diffusion model had its [critic's stage]"
+        assert (said in (project / README).read_text()) is earlier
 
 
 def test_the_readme_needs_its_markers() -> None:

@@ -18,12 +18,14 @@ from dg_project.errors import DataError, exit_status
 from dg_project.evaluation.records import check_records
 from dg_project.figures.results_page import RecordFile, readme_block, results_page
 from dg_project.files import atomic_file
+from dg_project.provenance import weights_of
 
 logger = logging.getLogger(__name__)
 
 RECORDS = Path("benchmarks") / "results"
 PAGE, IMAGES, README = Path("docs") / "results.md", Path("docs") / "images", Path("README.md")
 OUTPUTS = Path("data") / "07_model_output"
+EMBEDDED = Path("data") / "06_models" / "tiny_ldm"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
@@ -93,7 +95,9 @@ def with_block(text: str, block: str) -> str:
 def render(root: Path) -> dict[Path, str]:
     """Return path -> text of every page that is generated from the record files."""
     files = read_record_files(root / RECORDS)
-    return {PAGE: results_page(files), README: with_block((root / README).read_text(), readme_block(files))}
+    shipped = weights_of(root / EMBEDDED)
+    return {PAGE: results_page(files, shipped),
+            README: with_block((root / README).read_text(), readme_block(files, shipped))}
 
 
 def write(root: Path) -> None:

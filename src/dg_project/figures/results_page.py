@@ -36,7 +36,8 @@ class RecordFile:
     Attributes:
         name: of the file, without its ending.
         records: ``RECORD_COLUMNS`` and the columns of costs and origin.
-        facts: ``pipeline, run, commit, dirty, hardware, versions, confidence, parameters``.
+        facts: ``pipeline, run, commit, dirty, hardware, versions, confidence, parameters``, and ``generator``, the
+            fingerprint of the weights that painted.
     """
 
     name: str
@@ -66,23 +67,23 @@ class RecordFile:
                              confidence=self.facts["confidence"])
 
 
-def results_page(files: list[RecordFile]) -> str:
-    """Return docs/results.md."""
-    return _template("results.md.j2").render(sections=[_section(file) for file in files])
+def results_page(files: list[RecordFile], generator: str) -> str:
+    """Return docs/results.md; ``generator`` is the fingerprint of the embedded diffusion model as it ships."""
+    return _template("results.md.j2").render(sections=[_section(file, generator) for file in files])
 
 
-def readme_block(files: list[RecordFile]) -> str:
+def readme_block(files: list[RecordFile], generator: str) -> str:
     """Return what stands between the markers in the README: one short table for each task and budget that DRSF has."""
     tasks = get_args(Task)
     drsf = [file for file in files if file.facts["pipeline"] == "benchmark" and "drsf" in file.table.index]
     shown: dict[tuple[str, str], dict[str, Any]] = {}
     for file in sorted(drsf, key=lambda file: tasks.index(file.records["task"].iloc[0])):
-        section = _section(file)
+        section = _section(file, generator)
         shown.setdefault((section["task"], section["budget"]), {**section, "table": markdown(_short(file))})
     return _template("results_readme.md.j2").render(sections=list(shown.values()))
 
 
-def _section(file: RecordFile) -> dict[str, Any]:
+def _section(file: RecordFile, generator: str) -> dict[str, Any]:
     rows, table = file.records, file.table
     return {
         "name": file.name, "metric": file.metric, "facts": file.facts, "confidence": f"{file.facts['confidence']:.0%}",
@@ -95,7 +96,7 @@ def _section(file: RecordFile) -> dict[str, Any]:
         "scores": markdown(display_scores(table, BASELINE)), "costs": markdown(display_costs(table, BASELINE)),
         "uda": UDA_NOTE if (table["setting"] == "UDA").any() else "",
         "overrides": _overrides(rows), "heard": _heard_of_weather(file),
-        "earlier": _painted_earlier(file),
+        "earlier": _painted(file) and file.facts.get("generator", "") != generator,
     }
 
 
@@ -110,18 +111,17 @@ def _short(file: RecordFile) -> pd.DataFrame:
 def _heard_of_weather(file: RecordFile) -> dict[str, list[str]]:
     """Return the embedded models that were trained on rendered streets in every weather, and the rows they help."""
     used, table = file.facts["parameters"], file.table
-    painted = _name_of(used, "ldm", "checkpoint") == TINY_LDM
+    painted = _painted(file)
     taught = _name_of(used, "scmd", "teacher") == CLIP_LIKE
     rows = {"the diffusion model": [str(name) for name in table.index[table["images_generated"] > 0] if painted],
             "the teacher": [str(name) for name in table.index if taught and name == "scmd"]}
     return {model: helped for model, helped in rows.items() if helped}
 
 
-def _painted_earlier(file: RecordFile) -> bool:
-    """Return whether the embedded model painted before it had its critic's stage, which its recipe then knew not of."""
-    used = file.facts["parameters"]
-    painted = _name_of(used, "ldm", "checkpoint") == TINY_LDM and bool((file.table["images_generated"] > 0).any())
-    return painted and "critic_steps" not in used.get("pretrain_ldm", {})
+def _painted(file: RecordFile) -> bool:
+    """Return whether the embedded diffusion model made images for any row."""
+    return _name_of(file.facts["parameters"], "ldm", "checkpoint") == TINY_LDM and bool(
+        (file.table["images_generated"] > 0).any())
 
 
 def _name_of(parameters: dict[str, Any], group: str, key: str) -> str:
