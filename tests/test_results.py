@@ -11,7 +11,7 @@ import pytest
 from evaluation.helpers import records
 
 from dg_project.errors import DataError
-from dg_project.provenance import weights_of
+from dg_project.files import weights_hash
 from dg_project.results import BEGIN, END, PAGE, README, RECORDS, main, read_record_files, render, with_block
 
 PROJECT = Path(__file__).parents[1]
@@ -134,7 +134,7 @@ def test_pages_say_where_the_images_are_of_an_earlier_diffusion_model(project: P
     shipped = project / "data/06_models/tiny_ldm/unet/diffusion_pytorch_model.safetensors"
     shipped.parent.mkdir(parents=True)
     shipped.write_bytes(b"weights")
-    now, embedded, other = weights_of(shipped.parents[1]), "data/06_models/tiny_ldm", "stabilityai/some-model"
+    now, embedded, other = weights_hash(shipped.parents[1]), "data/06_models/tiny_ldm", "stabilityai/some-model"
     for known, checkpoint, earlier in (("", embedded, True), (now, embedded, False), ("", other, False)):
         facts = FACTS | {"parameters": {"ldm": {"checkpoint": checkpoint}}, "generator": known}
         (project / RECORDS / "streets.json").write_text(json.dumps(facts))

@@ -91,6 +91,12 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def weights_hash(folder: Path) -> str:
+    """Return a fingerprint of the safetensors files of a folder; ``""`` where there are none, as of a hub name."""
+    weights = sorted(folder.rglob("*.safetensors")) if folder.is_dir() else []
+    return fingerprint([file_hash(path) for path in weights]) if weights else ""
+
+
 def folder_hash(folder: Path) -> str:
     """Return 16 hex digits of the names and bytes of every file below ``folder``."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -9,8 +9,6 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from dg_project.files import file_hash, fingerprint
-
 LIBRARIES = ("torch", "torchvision", "diffusers", "kedro", "mlflow")
 STATED = "DG_PROJECT_COMMIT"
 """Environment variable with the commit, for where the code was copied to without its history."""
@@ -33,12 +31,6 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def weights_of(folder: Path) -> str:
-    """Return a fingerprint of the safetensors files of a folder; ``""`` where there are none, as of a hub name."""
-    weights = sorted(folder.rglob("*.safetensors")) if folder.is_dir() else []
-    return fingerprint([file_hash(path) for path in weights]) if weights else ""
 
 
 def hardware(device: str) -> str:

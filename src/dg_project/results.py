@@ -17,8 +17,7 @@ import pandas as pd
 from dg_project.errors import DataError, exit_status
 from dg_project.evaluation.records import check_records
 from dg_project.figures.results_page import RecordFile, readme_block, results_page
-from dg_project.files import atomic_file
-from dg_project.provenance import weights_of
+from dg_project.files import atomic_file, weights_hash
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +94,7 @@ def with_block(text: str, block: str) -> str:
 def render(root: Path) -> dict[Path, str]:
     """Return path -> text of every page that is generated from the record files."""
     files = read_record_files(root / RECORDS)
-    shipped = weights_of(root / EMBEDDED)
+    shipped = weights_hash(root / EMBEDDED)
     return {PAGE: results_page(files, shipped),
             README: with_block((root / README).read_text(), readme_block(files, shipped))}
 

@@ -57,15 +57,16 @@ def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, grid: 
 def state_facts(records: pd.DataFrame, grid: GridParams, parameters: dict[str, Any], run_id: str,
                 pipeline: str) -> dict[str, Any]:
     """Return how the records were made: run, commit, hardware, versions, parameters."""
+    from dg_project.files import weights_hash
     from dg_project.parameters import Parameters
     from dg_project.pipelines.paths import locate
-    from dg_project.provenance import commit, hardware, is_dirty, versions, weights_of
+    from dg_project.provenance import commit, hardware, is_dirty, versions
     from dg_project.training.device import resolve_device
 
     settings = Parameters.model_validate(parameters)  # paths as they were given, not as they lie on this machine
     return {"pipeline": pipeline, "run": run_id, "commit": commit(locate(".")), "dirty": is_dirty(locate(".")),
             "hardware": hardware(str(resolve_device(settings.training.device))), "versions": versions(),
-            "generator": weights_of(locate(settings.ldm.checkpoint)),
+            "generator": weights_hash(locate(settings.ldm.checkpoint)),
             "cells": len(records.groupby(["method", "seed"])), "confidence": grid.confidence,
             "parameters": settings.model_dump(mode="json", exclude=_NO_MATTER)}
 
