@@ -77,3 +77,5 @@ def test_a_start_that_was_trained_on_other_words_is_refused(small: PretrainLDMPa
                                                             tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"words of .* are not those of the captions"):
         pretrain(small.model_copy(update={"start": str(tiny_ldm)}), tmp_path / "w")
+    with pytest.raises(DataError, match=r"has no model_index.json"):
+        pretrain(small.model_copy(update={"start": str(tmp_path)}), tmp_path / "w")

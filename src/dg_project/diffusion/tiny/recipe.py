@@ -184,8 +184,11 @@ def _take_weights(pipeline: StableDiffusionInstructPix2PixPipeline, folder: Path
     """Put the weights that an earlier run wrote into a fresh pipeline.
 
     Raises:
-        DataError: they are of other sizes, or of captions with other words.
+        DataError: there are none, they are of other sizes, or of captions with other words.
     """
+    if not (folder / "model_index.json").is_file():
+        raise DataError(f"'pretrain_ldm.start': '{folder}' has no model_index.json; name a folder that "
+                        "`kedro run --pipeline=pretrain_ldm` wrote, such as data/06_models/tiny_ldm")
     quiet()
     earlier = StableDiffusionInstructPix2PixPipeline.from_pretrained(folder, safety_checker=None)
     if earlier.tokenizer.get_vocab() != pipeline.tokenizer.get_vocab():
