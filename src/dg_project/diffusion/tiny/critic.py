@@ -21,7 +21,7 @@ TONE = 8
 
 
 class Critic(nn.Module):
-    """Says of every sixteenth latent cell whether target latents are those of a frame, given source and caption.
+    """Says of every 4 x 4 latent cells whether they are those of a frame, given source and caption.
 
     Args:
         latent_channels: C.
