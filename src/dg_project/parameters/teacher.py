@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ class PretrainTeacherParams(Params):
     """The recipe of the embedded CLIP-like teacher."""
 
     corpus: str = "data/01_raw/streets_corpus"
-    weathers: list[Weather] = Field(min_length=1, default=["day", "night", "dusk", "fog", "rain", "snow"],
+    weathers: list[Weather] = Field(min_length=1, default=list(get_args(Weather)),
                                     description="kinds of weather whose frames it is trained on")
     size: int = Field(128, ge=2, description="length of the embeddings")
     hidden: int = Field(256, ge=2, description="units of the image branch")

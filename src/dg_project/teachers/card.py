@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dg_project.domains.dataset import ManifestDataset
 from dg_project.parameters import PretrainTeacherParams
+from dg_project.parameters.teacher import Weather
 from dg_project.teachers.base import Teacher
 from dg_project.teachers.prompts import class_prompts
 
 PROMPT = "this is a photo of a {class}"
-WEATHER, DAY = ("night", "fog", "snow", "rain", "dusk"), "day"
+WEATHER = ("night", "fog", "snow", "rain", "dusk")
 
 
 def weather_of(caption: str) -> str:
@@ -23,7 +24,7 @@ def weather_of(caption: str) -> str:
     >>> weather_of("a city street at night in rain")
     'night'
     """
-    return next((word for word in WEATHER if word in caption), DAY)
+    return next((word for word in WEATHER if word in caption), "day")
 
 
 def zero_shot(teacher: Teacher, rows: pd.DataFrame, images: ManifestDataset, classes: list[str]) -> dict[str, Any]:
@@ -48,5 +49,5 @@ def readme(params: PretrainTeacherParams, figures: dict[str, Any]) -> str:
     """Return the card for people."""
     environment = Environment(loader=PackageLoader("dg_project.teachers", "."), undefined=StrictUndefined)
     card = environment.get_template("card.md.j2")
-    every = {*WEATHER, DAY} == set(params.weathers)
+    every = set(get_args(Weather)) == set(params.weathers)
     return card.render(figures, size=params.size, seed=params.seed, prompt=PROMPT, every_weather=every) + "\n"

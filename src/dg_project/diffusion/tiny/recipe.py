@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +25,7 @@ from dg_project.diffusion.tiny.stage import Stage, step_generator
 from dg_project.diffusion.tiny.unet_training import (
     Denoiser,
     LatentGroup,
+    PairBatch,
     denoising_loss,
     encode_corpus,
     pair_sampler,
@@ -125,26 +127,14 @@ def _train_unet(
     held: list[Group],
 ) -> pd.DataFrame:
     """Train the U-Net together with the text encoder."""
-    factor = 2 ** (len(params.vae_channels) - 1)
-    sample = pair_sampler(encoded, (params.crop[0] // factor, params.crop[1] // factor), params.batch_size)
-    denoiser = Denoiser(pipeline).train()
+    sample, denoiser = _pairs(params, encoded), Denoiser(pipeline)
 
     def loss(generator: torch.Generator) -> dict[str, Tensor]:
         return denoising_loss(denoiser, pipeline.scheduler, sample(generator), generator)
 
-    def sheet(step: int) -> None:
-        if step % (SHEET_EVERY * params.checkpoint_every) == 0 or step == params.unet_steps:
-            denoiser.eval()
-            spread = held[:: max(1, len(held) // 4)][:4]
-            _save_sheet(workdir / f"unet_{step:06d}.png", *sample_rows(pipeline, spread, SHEET_PROMPTS))
-            denoiser.train()
-
-    history = Stage(
-        "unet", denoiser, loss, params.unet_steps, params.lr, params.seed, params.checkpoint_every, sheet,
-        getattr(torch, params.unet_dtype),
-    ).train(workdir)
-    denoiser.eval()
-    return history
+    stage = Stage("unet", denoiser, loss, params.unet_steps, params.lr, params.seed, params.checkpoint_every,
+                  autocast=getattr(torch, params.unet_dtype))
+    return _train_with_sheets(stage, workdir, pipeline, held, 2)
 
 
 def _train_critic(
@@ -155,28 +145,40 @@ def _train_critic(
     held: list[Group],
 ) -> pd.DataFrame:
     """Train the U-Net with the text encoder against a critic."""
-    factor = 2 ** (len(params.vae_channels) - 1)
-    sample = pair_sampler(encoded, (params.crop[0] // factor, params.crop[1] // factor), params.batch_size)
+    sample = _pairs(params, encoded)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
         critic = Critic(params.latent_channels, params.text_dim)
     critic.to(pipeline.device)
-    duel = Duel(Denoiser(pipeline), critic, pipeline.scheduler, params.critic_weight).train()
+    duel = Duel(Denoiser(pipeline), critic, pipeline.scheduler, params.critic_weight)
     duel.to(memory_format=torch.channels_last)
+    stage = Stage("critic", duel, lambda generator: duel.losses(sample(generator), generator), params.critic_steps,
+                  params.critic_lr, params.seed, params.checkpoint_every,
+                  autocast=getattr(torch, params.unet_dtype), momentum=0.5, faster={"critic": 2.0})
+    return _train_with_sheets(stage, workdir, pipeline, held, 1)
+
+
+def _pairs(params: PretrainLDMParams, encoded: list[LatentGroup]) -> Callable[[torch.Generator], PairBatch]:
+    """Return what draws the batches of both stages of the denoiser."""
+    factor = 2 ** (len(params.vae_channels) - 1)
+    return pair_sampler(encoded, (params.crop[0] // factor, params.crop[1] // factor), params.batch_size)
+
+
+def _train_with_sheets(stage: Stage, workdir: Path, pipeline: StableDiffusionInstructPix2PixPipeline,
+                       held: list[Group], sampling_steps: int) -> pd.DataFrame:
+    """Train a stage of the denoiser; now and then draw held-out frames in so many sampling steps."""
 
     def sheet(step: int) -> None:
-        if step % (SHEET_EVERY * params.checkpoint_every) == 0 or step == params.critic_steps:
-            duel.eval()
+        if step % (SHEET_EVERY * stage.checkpoint_every) == 0 or step == stage.steps:
+            stage.modules.eval()
             spread = held[:: max(1, len(held) // 4)][:4]
-            _save_sheet(workdir / f"critic_{step:06d}.png", *sample_rows(pipeline, spread, SHEET_PROMPTS, 1))
-            duel.train()
+            rows, heads = sample_rows(pipeline, spread, SHEET_PROMPTS, sampling_steps)
+            _save_sheet(workdir / f"{stage.name}_{step:06d}.png", rows, heads)
+            stage.modules.train()
 
-    history = Stage(
-        "critic", duel, lambda generator: duel.losses(sample(generator), generator), params.critic_steps,
-        params.critic_lr, params.seed, params.checkpoint_every, sheet, getattr(torch, params.unet_dtype), momentum=0.5,
-        faster={"critic": 2.0},
-    ).train(workdir)
-    duel.eval()
+    stage.modules.train()
+    history = replace(stage, on_checkpoint=sheet).train(workdir)
+    stage.modules.eval()
     return history
 
 
@@ -204,7 +206,7 @@ def _take_weights(pipeline: StableDiffusionInstructPix2PixPipeline, folder: Path
 
 
 def sample_rows(
-    pipeline: StableDiffusionInstructPix2PixPipeline, groups: Sequence[Group], prompts: Sequence[str], steps: int = 2
+    pipeline: StableDiffusionInstructPix2PixPipeline, groups: Sequence[Group], prompts: Sequence[str], steps: int
 ) -> tuple[list[list[Tensor]], list[str]]:
     """Return rows of (source, one generated image per prompt) and their heads, for a contact sheet."""
     generator, rows = Generator(pipeline, "in training"), []
