@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
-
-import pytest
-
-from dg_project.parameters import LDMParams
-from dg_project.pipelines.paths import ROOT_VARIABLE, locate_ldm
 
 Run = tuple[Any, str]
 
@@ -26,14 +20,3 @@ def test_shards_of_a_vocabulary_and_the_run_that_gathers_them(drsf_run: Run) -> 
     assert {*whole["sha256"]} == {value for shard in shards for value in shard["sha256"]}
     assert whole["prompt"].str.startswith("a cityscape photo of a foggy street during dusk. A").all()
     assert len(list(project.load("candidate_images", version).rglob("*.png"))) == 4
-
-
-def test_every_checkpoint_is_looked_for_below_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
-    ldm = LDMParams(checkpoint="models/sd/v15", mode="controlnet", loras=[{"weights": "/abs/lora.safetensors"}],
-                    controlnet={"checkpoint": "owner/name"})
-    located = locate_ldm(ldm)
-    assert located.checkpoint == str(tmp_path / "models/sd/v15")
-    assert located.controlnet.checkpoint == "owner/name"
-    assert located.loras[0].weights == "/abs/lora.safetensors"
-    assert locate_ldm(LDMParams(checkpoint="owner/name")).controlnet.checkpoint is None

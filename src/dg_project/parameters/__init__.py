@@ -5,7 +5,7 @@ A method's own parameters live beside the method (``Method.Params``) under the t
 
 from __future__ import annotations
 
-from dg_project.parameters.base import CHECKPOINT, Checkpoint, Fraction, Params, listed
+from dg_project.parameters.base import Checkpoint, Fraction, Params, checkpoint_fields, listed
 from dg_project.parameters.closed_loop import ClosedLoopParams
 from dg_project.parameters.data import DataParams, DomainParams
 from dg_project.parameters.deployment import ExportFormat, ExportParams, PredictionFormat, PredictParams
@@ -42,7 +42,6 @@ from dg_project.parameters.teacher import PretrainTeacherParams
 from dg_project.parameters.tiny_ldm import PretrainLDMParams
 
 __all__ = [
-    "CHECKPOINT",
     "SEMANTIC_CLASSES",
     "TASK_PARAMS",
     "BackboneParams",
@@ -85,6 +84,7 @@ __all__ = [
     "UDAParams",
     "VocabularyParams",
     "check_parameters",
+    "checkpoint_fields",
     "denoising_steps",
     "listed",
 ]

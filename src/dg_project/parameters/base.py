@@ -9,9 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from dg_project.errors import nearest
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-CHECKPOINT = "checkpoint"
-Checkpoint = Annotated[str, CHECKPOINT]
+_CHECKPOINT = "checkpoint"
+Checkpoint = Annotated[str, _CHECKPOINT]
 """A folder or hub name; a relative folder starts at the project (``pipelines.paths``)."""
+
+
+def checkpoint_fields(params: type[Params]) -> list[str]:
+    """Return the names of the parameters that are a ``Checkpoint``."""
+    return [name for name, field in params.model_fields.items() if _CHECKPOINT in field.metadata]
 
 
 def listed(value: Any) -> Any:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dg_project.parameters import CHECKPOINT, LDMParams, Parameters
+from dg_project.parameters import GridParams, LDMParams, Parameters, checkpoint_fields
 
 ROOT_VARIABLE = "DG_PROJECT_ROOT"
 """Set by the parameters hook; the environment carries it to worker processes."""
@@ -40,24 +41,35 @@ def locate_ldm(ldm: LDMParams) -> LDMParams:
 
 def read_parameters(parameters: dict[str, Any]) -> Parameters:
     """Return all parameters typed; paths of backbones, diffusion models and teachers start at the project too."""
-    settings = Parameters.model_validate(_located_methods(parameters))
-    settings = settings.model_copy(update={"ldm": locate_ldm(settings.ldm)})
-    weights = settings.backbone.weights
-    if weights in (None, "package", "hub"):
-        return settings
-    backbone = settings.backbone.model_copy(update={"weights": str(locate(str(weights)))})
-    return settings.model_copy(update={"backbone": backbone})
+    settings = Parameters.model_validate(_located({**parameters, **_methods_with_checkpoints(parameters)}))
+    return settings.model_copy(update={"ldm": locate_ldm(settings.ldm)})
 
 
-def _located_methods(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters with every ``Checkpoint`` of a method's own parameters located."""
+def locate_rows(grid: GridParams) -> GridParams:
+    """Return a grid whose rows name backbones and teachers as ``read_parameters`` does."""
+    rows = {name: row.model_copy(update={"params": _located(row.params)}) for name, row in grid.rows.items()}
+    return grid.model_copy(update={"rows": rows})
+
+
+def _methods_with_checkpoints(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all of the parameters, defaults too, of every method that opens a checkpoint of its own."""
+    from dg_project.methods import method_classes
+
+    return {name: kind.Params.model_validate(parameters.get(name, {})).model_dump(mode="json")
+            for name, kind in method_classes().items() if checkpoint_fields(kind.Params)}
+
+
+def _located(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters, or changes of some, with the backbone's weights and the methods' checkpoints located."""
     from dg_project.methods import method_classes
 
     located = dict(parameters)
     for name, kind in method_classes().items():
-        own = kind.Params.model_validate(parameters.get(name, {}))
-        paths = {key: locate_checkpoint(getattr(own, key)) for key, field in kind.Params.model_fields.items()
-                 if CHECKPOINT in field.metadata}
+        own = parameters.get(name, {})
+        paths = {key: locate_checkpoint(own[key]) for key in checkpoint_fields(kind.Params) if key in own}
         if paths:
-            located[name] = own.model_dump(mode="json") | paths
+            located[name] = {**own, **paths}
+    backbone = parameters.get("backbone", {})
+    if backbone.get("weights") not in (None, "package", "hub"):
+        located["backbone"] = {**backbone, "weights": str(locate(backbone["weights"]))}
     return located

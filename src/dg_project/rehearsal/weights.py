@@ -10,7 +10,7 @@ from huggingface_hub import try_to_load_from_cache
 from dg_project.backbones.build import TORCHVISION
 from dg_project.backbones.timm_networks import SHORT_NAMES
 from dg_project.diffusion.checkpoint import is_hub_name
-from dg_project.parameters import CHECKPOINT, BackboneParams, LDMParams, Parameters
+from dg_project.parameters import BackboneParams, LDMParams, Parameters, checkpoint_fields
 from dg_project.plan import method_class
 from dg_project.teachers.clip import OPEN_CLIP
 
@@ -49,8 +49,7 @@ def method_weights(name: str, settings: Parameters) -> dict[str, tuple[str, bool
     """Return the same of what a method opens itself, such as a teacher, by parameter."""
     kind = method_class(name)
     own = kind.Params.model_validate((settings.model_extra or {}).get(name, {}))
-    return {f"{name}.{key}": _checkpoint(getattr(own, key)) for key, field in kind.Params.model_fields.items()
-            if CHECKPOINT in field.metadata}
+    return {f"{name}.{key}": _checkpoint(getattr(own, key)) for key in checkpoint_fields(kind.Params)}
 
 
 def _checkpoint(name: str) -> tuple[str, bool]:

@@ -25,7 +25,7 @@ def train_cells(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame,
     """
     from dg_project.grid import train_cells
     from dg_project.pipelines.painting import open_painter
-    from dg_project.pipelines.paths import locate, read_parameters
+    from dg_project.pipelines.paths import locate, locate_rows, read_parameters
     from dg_project.plan import TrainingData
     from dg_project.workspace import publish_folders
 
@@ -33,7 +33,7 @@ def train_cells(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame,
     data = TrainingData(source, locate(settings.data.root), pseudo, pseudo_images, adapt=adapt)
     closed = any(row.loop == "closed" for row in grid.chosen_rows.values())
     painter = open_painter(settings) if closed else None
-    return publish_folders(train_cells(settings, grid, data, locate(settings.workspace), painter))
+    return publish_folders(train_cells(settings, locate_rows(grid), data, locate(settings.workspace), painter))
 
 
 def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, grid: GridParams,
