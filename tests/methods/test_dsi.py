@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusion.modes.helpers import sdedit
+from pydantic import ValidationError
 from torchvision.transforms.functional import to_pil_image
 
 from dg_project.diffusion.generator import Generator
@@ -18,7 +19,7 @@ from dg_project.parameters import TASK_PARAMS, BackboneParams, Task
 
 def build(task: Task = "classification", **options: float) -> DSI:
     head = TASK_PARAMS[task](image_size=(32, 32)).model_dump(mode="json")
-    method = build_method(ModelSpec(method="dsi", method_params={"steps": 2, **options}, task=task, head=head,
+    method = build_method(ModelSpec(method="dsi", method_params={"start": 0.5, "steps": 2, **options}, task=task, head=head,
                                     classes=["car", "bus"], domains=["day"],
                                     backbone=BackboneParams(name="test_resnet", weights=None, frozen_stages=0)))
     assert isinstance(method, DSI)
@@ -53,6 +54,11 @@ def test_a_checkpoint_of_v_prediction_brings_back_by_its_velocities(tiny_v_predi
     with torch.no_grad():
         expected = (vae.decode(latents / vae.config.scaling_factor).sample[0] / 2 + 0.5).clamp(0, 1)
     torch.testing.assert_close(method.bring_back(ldm, [pixels.float() / 255])[0], expected, atol=1 / 255, rtol=0)
+
+
+def test_a_schedule_that_runs_nothing_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"start 0\.2 with steps 4 runs no denoising step: raise steps to 5"):
+        DSI.Params(start=0.2, steps=4)
 
 
 def test_it_needs_class_probabilities() -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from dg_project.diffusion.user import LDMUser
 from dg_project.methods.erm import ERM
-from dg_project.parameters import Fraction, Params, Task
+from dg_project.parameters import Fraction, Params, Task, denoising_steps
 from dg_project.tasks.base import Prediction
 
 if TYPE_CHECKING:
@@ -23,11 +24,18 @@ class DSIParams(Params):
     """How far back an image is brought, and for which images."""
 
     prompt: str = Field("a city street on a clear sunny day", description="what the source images show")
-    start: float = Field(0.5, gt=0, le=1, description="T0: share of the noise schedule that is run")
+    start: float = Field(0.17, gt=0, le=1, description="T0: share of the noise schedule that is run")
     steps: int = Field(6, ge=1, description="length of the whole schedule")
     guidance_scale: float = Field(1.0, ge=0)
-    threshold: Fraction = Field(0.8, description="images whose most probable class is at least that sure stay alone")
-    alpha: Fraction = Field(0.5, description="share of the prediction for the image that was brought back")
+    threshold: Fraction = Field(0.5, description="images whose most probable class is at least that sure stay alone")
+    alpha: Fraction = Field(0.25, description="share of the prediction for the image that was brought back")
+
+    @model_validator(mode="after")
+    def _steps_to_run(self) -> Self:
+        if denoising_steps(self.steps, self.start) < 1:
+            raise ValueError(f"start {self.start} with steps {self.steps} runs no denoising step: raise steps to "
+                             f"{math.ceil(1 / self.start)} or more, or start")
+        return self
 
 
 def mix_predictions(probabilities: Tensor, projected: Tensor, alpha: float) -> Tensor:

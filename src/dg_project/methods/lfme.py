@@ -22,7 +22,7 @@ from dg_project.tasks.classification import Classifier, true_labels
 class LFMEParams(Params):
     """Weight of the experts' guidance."""
 
-    lambda_guide: float = Field(1.0, ge=0, description="weight of the squared distance to the expert's softmax")
+    lambda_guide: float = Field(0.1, ge=0, description="weight of the squared distance to the expert's softmax")
 
 
 def guidance_loss(logits: Tensor, expert: Tensor) -> Tensor:
