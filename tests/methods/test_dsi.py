@@ -19,8 +19,8 @@ from dg_project.parameters import TASK_PARAMS, BackboneParams, Task
 
 def build(task: Task = "classification", **options: float) -> DSI:
     head = TASK_PARAMS[task](image_size=(32, 32)).model_dump(mode="json")
-    method = build_method(ModelSpec(method="dsi", method_params={"start": 0.5, "steps": 2, **options}, task=task, head=head,
-                                    classes=["car", "bus"], domains=["day"],
+    method = build_method(ModelSpec(method="dsi", method_params={"start": 0.5, "steps": 2, **options}, task=task,
+                                    head=head, classes=["car", "bus"], domains=["day"],
                                     backbone=BackboneParams(name="test_resnet", weights=None, frozen_stages=0)))
     assert isinstance(method, DSI)
     return method.eval()
