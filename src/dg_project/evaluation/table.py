@@ -123,6 +123,18 @@ def display_costs(table: pd.DataFrame, baseline: str = "erm") -> pd.DataFrame:
     }, index=table.index), table)
 
 
+def display_equal_domains(gains: pd.DataFrame, reference: str = "naive") -> pd.DataFrame:
+    """Return ``gains_at_equal_domains`` as text for people, the pseudo domains as the index."""
+    return pd.DataFrame({
+        "method": gains["method"],
+        **{f"{where}: {who}": (100 * gains[column]).map(_number(".1f"))
+           for where, end in (("source", "source"), ("unseen mean", "unseen"))
+           for who, column in (("method", end), (reference, f"reference_{end}"))},
+        f"gain over {reference}": [_gain(row, "gain") for _, row in gains.iterrows()],
+        "p": gains["gain_p_t"].map(p_value),
+    }).set_index(pd.Index(gains["domains"], name="pseudo domains"))
+
+
 def to_markdown(table: pd.DataFrame, *, metric: str = "mAP@50", baseline: str = "erm", confidence: float = 0.95) -> str:
     """Return scores and costs as two Markdown tables, with the rules of reading under them."""
     rules = ", ".join(dict.fromkeys(table["selection"]))

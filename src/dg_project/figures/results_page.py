@@ -11,12 +11,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from dg_project.errors import DataError
+from dg_project.evaluation.equal_domains import gains_at_equal_domains
 from dg_project.evaluation.records import UNSEEN_MEAN
 from dg_project.evaluation.scorers import main_metric
 from dg_project.evaluation.table import (
     UDA_NOTE,
     benchmark_table,
     display_costs,
+    display_equal_domains,
     display_scores,
     markdown,
 )
@@ -94,10 +96,16 @@ def _section(file: RecordFile, generator: str) -> dict[str, Any]:
         "seeds": _one_or_range(table["n_seeds"]), "rules": ", ".join(dict.fromkeys(table["selection"])),
         "budget": f"{_one_or_range(table['max_steps'])} steps of {_one_or_range(table['images_per_step'])} images",
         "scores": markdown(display_scores(table, BASELINE)), "costs": markdown(display_costs(table, BASELINE)),
-        "uda": UDA_NOTE if (table["setting"] == "UDA").any() else "",
+        "equal_domains": _equal_domains(file), "uda": UDA_NOTE if (table["setting"] == "UDA").any() else "",
         "overrides": _overrides(rows), "heard": _heard_of_weather(file),
         "earlier": _painted(file) and file.facts.get("generator", "") != generator,
     }
+
+
+def _equal_domains(file: RecordFile) -> str:
+    """Return the rows beside naive mixing of the same pseudo domains, where there are several choices of them."""
+    gains = gains_at_equal_domains(file.records, metric=file.metric, confidence=file.facts["confidence"])
+    return "" if gains.empty else markdown(display_equal_domains(gains))
 
 
 def _short(file: RecordFile) -> pd.DataFrame:
