@@ -8,7 +8,7 @@ import math
 import pandas as pd
 
 from dg_project.evaluation.records import UNSEEN_MEAN
-from dg_project.evaluation.statistics import paired_test
+from dg_project.evaluation.table import paired_gain
 
 ALL = "all"
 COLUMNS = ["domains", "method", "source", "unseen", "reference_source", "reference_unseen", "gain", "gain_low",
@@ -43,7 +43,7 @@ def gains_at_equal_domains(records: pd.DataFrame, *, metric: str, reference: str
         if method == reference or row not in seen or domains not in references or len(references) < 2:
             continue
         mine, theirs = (rows[rows["method"] == name] for name in (row, references[domains]))
-        paired = paired_test(*_at_equal_seeds(mine, theirs), confidence)
+        paired = paired_gain(mine, theirs, confidence)
         lines.append([", ".join(domains) or ALL, method, *_means(mine), *_means(theirs), paired.difference, paired.low,
                       paired.high, paired.p_t])
     return pd.DataFrame(lines, columns=COLUMNS)
@@ -55,12 +55,6 @@ def _choice(row: str, overrides: str) -> tuple[str, tuple[str, ...]] | None:
     if set(changes) - {"method", "domains"}:
         return None
     return changes.get("method", row), tuple(changes.get("domains", ()))
-
-
-def _at_equal_seeds(mine: pd.DataFrame, theirs: pd.DataFrame) -> tuple[list[float], list[float]]:
-    own, base = (part[part["domain"] == UNSEEN_MEAN].set_index("seed")["value"] for part in (mine, theirs))
-    seeds = sorted(set(own.index) & set(base.index))
-    return own.loc[seeds].tolist(), base.loc[seeds].tolist()
 
 
 def _means(rows: pd.DataFrame) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from dg_project.errors import DataError, nearest
 from dg_project.evaluation.records import COST_COLUMNS, UNSEEN_MEAN, check_records
-from dg_project.evaluation.statistics import paired_test, t_interval
+from dg_project.evaluation.statistics import Paired, paired_test, t_interval
 
 SUMMARY_COLUMNS = ["selection", "setting", "n_seeds"]
 GAIN_COLUMNS = ["gain", "gain_low", "gain_high", "gain_p_t", "gain_p_wilcoxon", "gain_n"]
@@ -80,13 +80,18 @@ def _summary(mine: pd.DataFrame, domains: list[str], confidence: float) -> dict[
 
 def _gains(mine: pd.DataFrame, theirs: pd.DataFrame, prefix: str, confidence: float) -> dict[str, Any]:
     """Return ``GAIN_COLUMNS`` of one method over another, with ``prefix`` for ``gain``."""
-    own, base = (part[part["domain"] == UNSEEN_MEAN].set_index("seed")["value"] for part in (mine, theirs))
-    seeds = sorted(set(own.index) & set(base.index))
-    paired = paired_test(own.loc[seeds].tolist(), base.loc[seeds].tolist(), confidence)
+    paired = paired_gain(mine, theirs, confidence)
     values = [paired.difference, paired.low, paired.high, paired.p_t, paired.p_wilcoxon, paired.n]
     if mine["method"].iloc[0] == theirs["method"].iloc[0]:
         values = [math.nan] * 5 + [0]
     return {name.replace("gain", prefix, 1): value for name, value in zip(GAIN_COLUMNS, values, strict=True)}
+
+
+def paired_gain(mine: pd.DataFrame, theirs: pd.DataFrame, confidence: float = 0.95) -> Paired:
+    """Compare the unseen means of two methods, one metric of each, over the seeds that they have in common."""
+    own, base = (part[part["domain"] == UNSEEN_MEAN].set_index("seed")["value"] for part in (mine, theirs))
+    seeds = sorted(set(own.index) & set(base.index))
+    return paired_test(own.loc[seeds].tolist(), base.loc[seeds].tolist(), confidence)
 
 
 def table_domains(table: pd.DataFrame) -> list[str]:
