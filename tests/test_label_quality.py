@@ -90,16 +90,17 @@ def test_every_labelled_pixel_is_counted_once_and_no_label_of_the_unlabelled_is_
     task = method.model
     assert isinstance(task, Segmenter)
     consensus = BilateralConsensus(method.predictor(), params)
+    consensus.expect(TARGETS)
     unlabelled = ManifestDataset(tiny_adapt, tiny_streets)
     rows = ManifestDataset(labelled, tiny_streets, parts=("mask",))
     for start in range(0, len(unlabelled), 3):
         pixels = [unlabelled[i][0].float() / 255 for i in range(start, min(start + 3, len(unlabelled)))]
-        consensus.label(task, task.prepare(pixels).images)
+        consensus.label(task, task.prepare(pixels).images, unlabelled.domains[start:start + 3])
         consensus.centroids.commit()
     kept = right = total = 0
     for i in range(len(rows)):
         image, target = rows[i]
-        labels = consensus.label(task, task.prepare([image.float() / 255]).images)[0]
+        labels = consensus.label(task, task.prepare([image.float() / 255]).images, [rows.domains[i]])[0]
         known = target["mask"] != 255
         total += int(known.sum())
         kept += int(((labels != 255) & known).sum())

@@ -100,6 +100,8 @@ def fit(method: Method, plan: Plan, until: int | None = None) -> TrainResult:
     parts = method.model.parts
     source = ManifestDataset(select(data.source, split="train"), data.source_root, parts=parts)
     method.prepare(source, params.flip > 0, plan.workspace, resolve_device(params.device))
+    if data.adapt is not None:
+        method.adapt_to(list(dict.fromkeys(data.adapt["domain"])))
     for pseudo, root, end in plan.rounds:
         others = None
         if pseudo is not None and root is not None:

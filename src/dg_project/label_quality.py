@@ -56,8 +56,10 @@ def label_quality(model: Path, unlabelled: pd.DataFrame, labelled: pd.DataFrame,
     if not isinstance(task, Segmenter):
         raise ParameterError(f"'{model}' does not label pixels, so it has no consensus; set task=segmentation")
     consensus = BilateralConsensus(method.predictor(), params).to(where).eval()
-    for chunk in chunks(ManifestDataset(unlabelled, root, cache=False), batch_size, where, "centroids"):
-        consensus.label(task, task.prepare(chunk.images).images)
+    gathered = ManifestDataset(unlabelled, root, cache=False)
+    consensus.expect(list(dict.fromkeys(gathered.domains)))
+    for chunk in chunks(gathered, batch_size, where, "centroids"):
+        consensus.label(task, task.prepare(chunk.images).images, [gathered.domains[row] for row in chunk.rows])
         consensus.centroids.commit()
     classes = len(task.classes)
     agreed, ranked, sure, total = (np.zeros((classes, 2), np.int64), np.zeros((classes, 2, BINS), np.int64),
@@ -67,7 +69,7 @@ def label_quality(model: Path, unlabelled: pd.DataFrame, labelled: pd.DataFrame,
         inputs = task.prepare(chunk.images, [target_to(target, where) for target in chunk.targets])
         truth = input_masks(inputs)
         known = truth != IGNORE
-        labels = consensus.label(task, inputs.images)
+        labels = consensus.label(task, inputs.images, [compared.domains[row] for row in chunk.rows])
         with torch.no_grad():
             confidence, likely = task.probabilities(task.neck(task.features(inputs.images))).max(1)
         likely, right, confidence = likely[known], (likely == truth)[known], confidence[known]

@@ -20,15 +20,18 @@ from dg_project.tasks.segmentation import input_masks
 from dg_project.training import self_training
 
 DOMAINS = ["day", "night", "adapt"]
+TARGETS = ["fog", "rain"]
 CLASSES = ["road", "sky", "car"]
 
 
 def method(name: str, **options: Any) -> Method:
     head = SegmentationParams(image_size=(64, 96), channels=16, classes=CLASSES, dropout=0)
-    return build_method(ModelSpec(
+    built = build_method(ModelSpec(
         method=name, method_params=options, task="segmentation", classes=CLASSES, domains=DOMAINS,
         backbone=BackboneParams(name="test_efficientnet", weights=None, frozen_stages=0),
-        head=head.model_dump(mode="json"))).train()
+        head=head.model_dump(mode="json")))
+    built.adapt_to(TARGETS)
+    return built.train()
 
 
 def batch(brightness: float = 0.0) -> Batch:
@@ -37,7 +40,8 @@ def batch(brightness: float = 0.0) -> Batch:
     images = torch.rand(6, 3, 64, 96, generator=generator) * 0.5
     mask = torch.zeros(64, 96, dtype=torch.uint8)
     mask[:20], mask[40:, 30:60], mask[:, 90:] = 1, 2, 255
-    adapt = Batch(list(images[4:] + brightness), [{}, {}], torch.full((2,), 2), torch.tensor([-1, -2]), torch.ones(2))
+    adapt = Batch(list(images[4:] + brightness), [{"domain": name} for name in TARGETS], torch.full((2,), 2),
+                  torch.tensor([-1, -2]), torch.ones(2))
     return Batch(list(images[:4]), [{"mask": mask}] * 4, torch.tensor([0, 1, 0, 1]), torch.tensor([3, 3, 5, 5]),
                  torch.ones(4), adapt)
 
@@ -120,7 +124,7 @@ def test_the_loss_on_mixed_images_is_cross_entropy_with_pasted_and_agreed_labels
     assert adapt is not None
     assert source.targets is not None
     found = adapting.self_training.losses(adapting.model, adapting.distillation.model,
-                                          (source.images, input_masks(source)), adapt.images)
+                                          (source.images, input_masks(source)), adapt)
     target = adapting.model.prepare(adapt.images).images
     mask = torch.stack([one["mask"] for one in source.targets])
     logits = adapting.model.pixel_logits(torch.where(pasted[:, None], source.images, target))

@@ -16,9 +16,9 @@ from dg_project.errors import DataError
 class UnlabelledStream:
     """Endless batches of target images whose labels nobody opened; they come in random epochs, each flipped at random.
 
-    Rows have empty targets, the weight 1, and a ``pair_id`` of their own (-1, -2, ...): no other row shows the same
-    place. What draws them is independent of what draws the labelled rows, so a method that adapts sees the same
-    labelled batches as one that does not.
+    Rows have targets without labels that say which ``domain`` they are of, the weight 1, and a ``pair_id`` of their own
+    (-1, -2, ...): no other row shows the same place. What draws them is independent of what draws the labelled rows, so
+    a method that adapts sees the same labelled batches as one that does not.
 
     Args:
         images: all target domains together.
@@ -61,7 +61,7 @@ class UnlabelledStream:
     def _row(self, index: int, flipped: bool) -> tuple[torch.Tensor, dict[str, Any]]:
         image, target = self.images[index]
         image, target = flip_horizontally(image, target) if flipped else (image, dict(target))
-        return image.to(torch.float32).div_(255), target
+        return image.to(torch.float32).div_(255), target | {"domain": self.images.domains[index]}
 
     def _shuffle(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, 2, epoch]).permutation(len(self.images))

@@ -71,6 +71,9 @@ class Method(Learner):
             device: where it is computed.
         """
 
+    def adapt_to(self, targets: Sequence[str]) -> None:
+        """Hear before the first step which target domains unlabelled images will come from; few methods ask."""
+
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return what trains: the backbone, and everything else."""
         backbone = {id(weight) for weight in self.model.backbone.parameters()}

@@ -84,6 +84,10 @@ class DiGA(DiGACrossDoMix):
         """Leave the warm-up out: a model that is called adapted has seen targets."""
         return progress > self.params.self_training.start
 
+    def adapt_to(self, targets: Sequence[str]) -> None:
+        """Make room for centroids of each target domain."""
+        self.self_training.consensus.expect(targets)
+
     def end_step(self) -> None:
         """Let the centroids follow."""
         self.self_training.consensus.centroids.commit()
@@ -96,4 +100,4 @@ class DiGA(DiGACrossDoMix):
         own, source = self.params.self_training, self.source(batch)
         labelled = source.images, input_masks(source)
         return (self.distil(batch, source, own.beta, own.lambda_skd)
-                | self.self_training.losses(self.model, self.distillation.model, labelled, adapt.images))
+                | self.self_training.losses(self.model, self.distillation.model, labelled, adapt))

@@ -114,6 +114,7 @@ def _prepare(kind: type[Method], settings: Parameters, first: pd.DataFrame,
     names = [] if sources else list(settings.synthesis.domains)
     spec = model_spec(kind, settings, [*source_domains(first), *names, *[ADAPT] * kind.adapts])
     method = build_method(spec, settings.seed)
+    method.adapt_to([ADAPT] * kind.adapts)
     rows = task_rows(first, settings.task, spec.head)
     stand_ins = pd.concat([rows.assign(domain=name, role="pseudo", source_image_id=rows["image_id"])
                            for name in names], ignore_index=True) if names else None

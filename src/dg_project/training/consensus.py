@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -48,13 +49,14 @@ def class_means(features: Tensor, labels: Tensor, n_classes: int, least: int) ->
 
 
 class Centroids(nn.Module):
-    """What the features of each class are on average; they stand still within a step.
+    """What the features of each class are on average in each domain; they stand still within a step.
 
     ``collect`` gathers, ``commit`` takes in what was gathered: n image means of a class with the sum S change its
     centroid c of N images to ``(N c + S) / (N + n)`` while N is small, then to ``k c + (1 - k) S / n`` with
     ``k = (1 - momentum)^n``, as n single updates by any order of the images would on average.
 
     Args:
+        n_domains: D.
         n_classes: K.
         channels: C.
         params: see there.
@@ -65,11 +67,11 @@ class Centroids(nn.Module):
     sums: Tensor
     waiting: Tensor
 
-    def __init__(self, n_classes: int, channels: int, params: ConsensusParams) -> None:
+    def __init__(self, n_domains: int, n_classes: int, channels: int, params: ConsensusParams) -> None:
         super().__init__()
         self.params = params
-        for name, shape in (("vectors", (n_classes, channels)), ("seen", (n_classes,)),
-                            ("sums", (n_classes, channels)), ("waiting", (n_classes,))):
+        for name, shape in (("vectors", (n_domains, n_classes, channels)), ("seen", (n_domains, n_classes)),
+                            ("sums", (n_domains, n_classes, channels)), ("waiting", (n_domains, n_classes))):
             self.register_buffer(name, torch.zeros(shape))
 
     def forget(self) -> None:
@@ -78,14 +80,20 @@ class Centroids(nn.Module):
             buffer.zero_()
 
     def young(self) -> Tensor:
-        """Return (K,) bool: which centroids are still plain means."""
+        """Return (D, K) bool: which centroids are still plain means."""
         return self.seen < self.params.centroid_images
 
-    def collect(self, features: Tensor, labels: Tensor) -> None:
-        """Gather the means of features (N, C, h, w) over the pixels of each class in ``labels`` (N, h, w)."""
-        means, enough = class_means(features, labels, len(self.seen), self.params.min_pixels)
-        self.sums += (means * enough[..., None]).sum(0)
-        self.waiting += enough.sum(0)
+    def collect(self, features: Tensor, labels: Tensor, domains: Tensor) -> None:
+        """Gather the means of features (N, C, h, w) over the pixels of each class in ``labels`` (N, h, w).
+
+        Args:
+            features: see above.
+            labels: see above; 255 counts nowhere.
+            domains: (N,) int64, 0..D-1.
+        """
+        means, enough = class_means(features, labels, self.seen.shape[1], self.params.min_pixels)
+        self.sums.index_add_(0, domains, means * enough[..., None])
+        self.waiting.index_add_(0, domains, enough.float())
 
     def commit(self) -> None:
         """Take in what was gathered, in all processes."""
@@ -94,32 +102,31 @@ class Centroids(nn.Module):
             torch.distributed.all_reduce(self.waiting)
         total = (self.seen + self.waiting).clamp(min=1)
         kept = torch.where(self.young(), self.seen / total, (1 - self.params.centroid_momentum) ** self.waiting)
-        mean = self.sums / self.waiting.clamp(min=1)[:, None]
-        moved = kept[:, None] * self.vectors + (1 - kept)[:, None] * mean
-        self.vectors.copy_(torch.where(self.waiting[:, None] > 0, moved, self.vectors))
+        mean = self.sums / self.waiting.clamp(min=1)[..., None]
+        moved = kept[..., None] * self.vectors + (1 - kept)[..., None] * mean
+        self.vectors.copy_(torch.where(self.waiting[..., None] > 0, moved, self.vectors))
         self.seen += self.waiting
         self.sums.zero_()
         self.waiting.zero_()
 
-    def nearest(self, features: Tensor, size: tuple[int, int]) -> Tensor:
+    def nearest(self, features: Tensor, domains: Tensor, size: tuple[int, int]) -> Tensor:
         """Return (N, *size) int64: ``argmax_k softmax_k(-||f - c_k||)``, the softmax brought to ``size``.
 
-        A class without centroid is never the nearest; without any, every pixel is 255.
+        A class without centroid is never the nearest; in a domain without any, every pixel is 255.
 
         Args:
             features: (N, C, h, w).
+            domains: (N,) int64, whose centroids each image is compared with.
             size: height, width.
         """
         count, _, height, width = features.shape
-        known = self.seen > 0
-        if not known.any():
-            return torch.full((count, *size), IGNORE, device=features.device)
+        known = self.seen[domains] > 0
         points = features.float().flatten(2).transpose(1, 2)
-        distance = torch.cdist(points, self.vectors.expand(count, -1, -1),
-                               compute_mode="donot_use_mm_for_euclid_dist")
-        weight = (-distance).masked_fill(~known, -torch.inf).softmax(2)
+        distance = torch.cdist(points, self.vectors[domains], compute_mode="donot_use_mm_for_euclid_dist")
+        weight = (-distance).masked_fill(~known[:, None], -torch.inf).softmax(2)
         maps = weight.transpose(1, 2).reshape(count, -1, height, width)
-        return F.interpolate(maps, size, mode="bilinear").argmax(1)
+        nearest = F.interpolate(maps, size, mode="bilinear").argmax(1)
+        return nearest.masked_fill(~known.any(1)[:, None, None], IGNORE)
 
 
 def bilateral_consensus(predicted: Tensor, nearest: Tensor) -> Tensor:
@@ -130,20 +137,31 @@ def bilateral_consensus(predicted: Tensor, nearest: Tensor) -> Tensor:
 class BilateralConsensus(nn.Module):
     """Labels of unlabelled images: by the student as it was when the round began, and by the teacher's features.
 
+    Each target domain has centroids of its own: a class looks different by night and in fog, and the mean of both is
+    near neither. ``expect`` says which domains there are.
+
     Args:
         student: ``Method.predictor()``.
         params: see there.
     """
 
     round: Tensor
+    targets: list[str]
+    centroids: Centroids
 
     def __init__(self, student: nn.ModuleDict, params: ConsensusParams) -> None:
         super().__init__()
         self.params = params
         self.labeller = copy.deepcopy(student).requires_grad_(False)
-        model = self.model
-        self.centroids = Centroids(len(model.classes), model.classifier.in_channels, params)
         self.register_buffer("round", torch.zeros((), dtype=torch.int64))
+        self.expect([])
+
+    def expect(self, targets: Sequence[str]) -> None:
+        """Make room for the centroids of these target domains; what was gathered before is forgotten."""
+        model = self.model
+        self.targets = list(targets)
+        centroids = Centroids(len(self.targets), len(model.classes), model.classifier.in_channels, self.params)
+        self.centroids = centroids.to(model.classifier.weight.device)
 
     @property
     def model(self) -> Segmenter:
@@ -178,7 +196,7 @@ class BilateralConsensus(nn.Module):
         return True
 
     @torch.no_grad()
-    def label(self, teacher: Segmenter, images: Tensor) -> Tensor:
+    def label(self, teacher: Segmenter, images: Tensor, domains: Sequence[str]) -> Tensor:
         """Return the masks (N, H, W) int64 that both sides agree on, and gather the features for the centroids.
 
         A cell counts for its class where the teacher sees that class too; the consensus must agree once the centroid
@@ -187,13 +205,15 @@ class BilateralConsensus(nn.Module):
         Args:
             teacher: whose features are looked at.
             images: (N, 3, H, W), normalised.
+            domains: N names of target domains, all of which ``expect`` was told.
         """
+        places = torch.tensor([self.targets.index(name) for name in domains], device=images.device)
         size = (images.shape[-2], images.shape[-1])
         predicted = F.interpolate(self.model.look(images)[0], size, mode="bilinear").argmax(1)
         logits, features = teacher.look(images)
-        agreed = bilateral_consensus(predicted, self.centroids.nearest(features, size))
+        agreed = bilateral_consensus(predicted, self.centroids.nearest(features, places, size))
         seen = logits.argmax(1)
         small = F.interpolate(agreed[:, None].float(), seen.shape[-2:], mode="nearest-exact")[:, 0].long()
-        counts = (small == seen) | self.centroids.young()[seen]
-        self.centroids.collect(features, seen.masked_fill(~counts, IGNORE))
+        young = self.centroids.young()[places[:, None, None], seen]
+        self.centroids.collect(features, seen.masked_fill(~((small == seen) | young), IGNORE), places)
         return agreed

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from dg_project.domains.batches import Batch
 from dg_project.parameters import Fraction
 from dg_project.tasks.segmentation import IGNORE, Segmenter, pixel_loss
 from dg_project.training.class_mix import half_of_the_classes, mixed
@@ -52,17 +51,18 @@ class SelfTraining(nn.Module):
         return True
 
     def losses(self, student: Segmenter, teacher: Segmenter, source: tuple[Tensor, Tensor],
-               target: Sequence[Tensor]) -> dict[str, Tensor]:
+               target: Batch) -> dict[str, Tensor]:
         """Return ``loss_mix`` times its weight; ``log_consensus`` is the share of the target's pixels with a label.
 
         Args:
             student: the task model that trains.
             teacher: that of the distillation.
             source: images (S, 3, H, W), normalised, and their masks (S, H, W) int64.
-            target: images (3, h, w) in [0, 1]; each gets the classes of one source image, in turn.
+            target: unlabelled images; each gets the classes of one source image, in turn.
         """
-        labels = self.consensus.label(teacher, student.prepare(target).images)
-        views = student.prepare(strong_view(target, self.params.beta)).images
+        domains = [str(row["domain"]) for row in target.targets]
+        labels = self.consensus.label(teacher, student.prepare(target.images).images, domains)
+        views = student.prepare(strong_view(target.images, self.params.beta)).images
         rows = torch.arange(len(target), device=labels.device) % len(source[0])
         images, masks = (part[rows] for part in source)
         pasted = half_of_the_classes(masks)

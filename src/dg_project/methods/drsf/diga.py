@@ -53,6 +53,10 @@ class DRSFDiGA(DRSFUDA):
         """Leave the warm-up out, as ``DiGA`` does."""
         return progress > self.adaptation.self_training.start
 
+    def adapt_to(self, targets: Sequence[str]) -> None:
+        """Make room for centroids of each target domain."""
+        self.self_training.consensus.expect(targets)
+
     def end_step(self) -> None:
         """Let the centroids follow."""
         self.self_training.consensus.centroids.commit()
@@ -69,7 +73,7 @@ class DRSFDiGA(DRSFUDA):
         losses["loss_skd"] = own.lambda_skd * self.distillation(self.model, source.images, views)[1]
         if adapting:
             labelled = source.images, input_masks(source)
-            losses |= self.self_training.losses(self.model, self.distillation.model, labelled, adapt.images)
+            losses |= self.self_training.losses(self.model, self.distillation.model, labelled, adapt)
         for part in (*self.children(), *self.distillation.teacher.module.children()):
             if isinstance(part, DFDR):
                 part.parts = None  # of views, which no loss asks for
