@@ -77,6 +77,28 @@ def test_mixed_batches_draw_source_and_kept_pseudo_images_equally_often(source, 
     assert set(seen.values()) == {2}
 
 
+@pytest.mark.parametrize(("share", "sources"), [(0.5, 11), (0.25, 5), (None, 8)])
+@pytest.mark.parametrize("batching", ["mixed", "paired"])
+def test_a_share_of_source_images_is_kept_whatever_the_number_of_pseudo_images(source, tiny_pseudo, batching, share,
+                                                                               sources):
+    stream = BatchStream(source, gated(tiny_pseudo, {0, 9}), DOMAINS, batching, 11, 0, 0.5, pairs=0, source_share=share)
+    drawn = [Counter((int(d), int(p)) for d, p in zip(b.domain_id, b.pair_id, strict=True))
+             for b in map(stream.batch, range(2))]
+    assert sum(count for batch in drawn for (domain, _), count in batch.items() if domain == 0) == sources
+    assert share is None or {sum(batch[0, p] for p in range(8)) for batch in drawn} == {sources // 2, -(-sources // 2)}
+    made = [count for key, count in (drawn[0] + drawn[1]).items() if key[0]]
+    assert max(made) - min(made) <= 1, "every pseudo image is drawn before one is drawn again"
+
+
+def test_without_pseudo_images_a_share_of_source_images_is_all_of_them(source, tiny_pseudo):
+    none = gated(tiny_pseudo, set(range(16)))
+    stream, plain = (BatchStream(source, none, DOMAINS, "mixed", 5, 0, 0.5, source_share=share)
+                     for share in (0.5, None))
+    for step in range(4):
+        assert torch.equal(stream.batch(step).pair_id, plain.batch(step).pair_id)
+        assert not stream.batch(step).domain_id.any()
+
+
 @pytest.mark.parametrize("batching", ["mixed", "paired", "halves", "apart"])
 def test_equal_pair_ids_share_boxes_and_flip(source, pseudo, batching):
     stream = BatchStream(source, pseudo, DOMAINS, batching, 12, 0, 0.5)

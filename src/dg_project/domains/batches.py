@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -93,12 +94,12 @@ class Part(NamedTuple):
 class BatchStream:
     """Endless batches of ``images_per_step`` images.
 
-    ``source`` draws source images; ``mixed`` draws from source and kept pseudo images, each equally likely; ``paired``
-    draws ``pairs`` source images together with up to ``partners`` of their own kept pseudo images, and the rest of the
-    batch as ``mixed`` does: pairs show one scene twice, and a step should see many scenes. Pseudo images of such a
-    batch bring the source image along that they were made from, in pairs and alone. ``halves`` pairs them all:
-    half of a batch are source images, the other half one pseudo image of each. ``apart`` has the same halves, but draws
-    the pseudo images by themselves, so that a step sees twice as many scenes. Images come in random epochs
+    ``source`` draws source images; ``mixed`` draws from source and kept pseudo images, ``source_share`` of them source
+    images; ``paired`` draws ``pairs`` source images together with up to ``partners`` of their own kept pseudo images,
+    and the rest of the batch as ``mixed`` does: pairs show one scene twice, and a step should see many scenes. Pseudo
+    images of such a batch bring the source image along that they were made from, in pairs and alone. ``halves`` pairs
+    them all: half of a batch are source images, the other half one pseudo image of each. ``apart`` has the same halves,
+    but draws the pseudo images by themselves, so that a step sees twice as many scenes. Images come in random epochs
     (every image once), and the domains of a pair rotate at random. A flip is shared by all rows of one ``pair_id``.
     Of several source domains, all but ``mixed`` and ``paired`` draw equally many images each a step, in epochs of their
     own.
@@ -115,6 +116,8 @@ class BatchStream:
             are the same ones.
         pairs: source images of a ``paired`` batch that come with their own pseudo images, as many as have room.
         partners: pseudo images beside each of them.
+        source_share: share of source images among those that ``mixed`` draws, kept exactly over the steps. None: every
+            image is equally likely, so the more pseudo images there are, the less is seen of the source.
 
     Raises:
         DataError: no images, or pseudo images that belong to no domain or source image.
@@ -123,14 +126,15 @@ class BatchStream:
 
     def __init__(self, source: ManifestDataset, pseudo: ManifestDataset | None, domains: list[str],
                  batching: Batching, images_per_step: int, seed: int, flip: float,
-                 adapt: Callable[[int, int, int], Batch] | None = None, pairs: int = 1, partners: int = 1) -> None:
+                 adapt: Callable[[int, int, int], Batch] | None = None, pairs: int = 1, partners: int = 1,
+                 source_share: float | None = None) -> None:
         if batching not in get_args(Batching):
             raise ParameterError(f"unknown batching '{batching}'; use one of {', '.join(get_args(Batching))}")
         if not len(source):
             raise DataError("there is no source training image; check the training split and the data root")
         self.source, self.pseudo, self.domains = source, pseudo, list(domains)
         self.batching, self.images_per_step, self.seed, self.flip = batching, images_per_step, seed, flip
-        self.adapt = adapt
+        self.adapt, self.source_share = adapt, source_share
         self.in_pairs = batching in ("paired", "halves")
         self.pairs, self.partners = (images_per_step // 2, 1) if batching == "halves" else (pairs, partners)
         self._domain_ids, self._pair_ids = self._ids()
@@ -144,7 +148,7 @@ class BatchStream:
                     adapt: Callable[[int, int, int], Batch] | None = None) -> Self:
         """Return the batches that a training with these parameters sees."""
         return cls(source, pseudo, domains, batching, params.images_per_step, seed, params.flip, adapt,
-                   params.pairs_per_step, params.pseudo_per_source)
+                   params.pairs_per_step, params.pseudo_per_source, params.source_share)
 
     def batch(self, step: int) -> Batch:
         """Return the batch of one step, the same whenever and wherever it is asked for."""
@@ -242,7 +246,11 @@ class BatchStream:
         return domain_ids, pair_ids
 
     def _pools_by_batching(self) -> list[list[Item]]:
-        """What is drawn from: a pool per source domain, or everything; then the source images that pairs begin with."""
+        """What is drawn from.
+
+        A pool per source domain; or everything (of ``apart``: the pseudo images), then the source images that pairs
+        begin with, or those of each domain. With a ``source_share`` everything is two pools, both at the end.
+        """
         if self.batching == "source":
             return self._by_domain(range(len(self.source)), self.images_per_step, 1)
         everything = [*((0, i) for i in range(len(self.source))),
@@ -250,10 +258,12 @@ class BatchStream:
         anchors = [i for i, partners in enumerate(self._partners) if partners] or range(len(self.source))
         if self.batching == "halves":
             return [everything, *self._by_domain(anchors, self.pairs, 2)]
+        made = [item for item in everything if item[0] == 1]
         if self.batching == "apart":
-            made = [item for item in everything if item[0] == 1]
             return [made or everything, *self._by_domain(range(len(self.source)), self.images_per_step // 2, 2)]
-        return [everything, [(0, i) for i in anchors]][: 1 + self.in_pairs]
+        if self.source_share is None or not made:
+            return [everything, [(0, i) for i in anchors]]
+        return [everything, [(0, i) for i in anchors], everything[:len(self.source)], made]
 
     def _by_domain(self, rows: Sequence[int], drawn: int, factor: int) -> list[list[Item]]:
         """Return source rows by their domain, of which a step draws ``drawn``, with ``factor`` images for each."""
@@ -283,10 +293,24 @@ class BatchStream:
         return [item for pool in pools for item in self._draw(step, count // len(pools), pool)]
 
     def _draw(self, step: int, count: int, pool: int) -> list[Item]:
-        """The next ``count`` items of a pool's endless sequence of shuffled epochs."""
+        """The next ``count`` items of a pool, as in each step before."""
+        return self._stretch(step * count, (step + 1) * count, pool)
+
+    def _stretch(self, first: int, last: int, pool: int) -> list[Item]:
+        """Items ``first <= i < last`` of a pool's endless sequence of shuffled epochs."""
         items = self._pools[pool]
-        places = (divmod(step * count + i, len(items)) for i in range(count))
+        places = (divmod(i, len(items)) for i in range(first, last))
         return [items[self._epoch_order(epoch, pool)[offset]] for epoch, offset in places]
+
+    def _draw_mixed(self, step: int, count: int) -> list[Item]:
+        """The next ``count`` source and pseudo images."""
+        everything, _, *apart = range(len(self._pools))
+        if self.source_share is None or not apart:
+            return self._draw(step, count, everything)
+        source, made = apart
+        before, after = (math.floor(done * count * self.source_share) for done in (step, step + 1))
+        return self._stretch(before, after, source) + \
+            self._stretch(step * count - before, (step + 1) * count - after, made)
 
     def _items(self, step: int, rng: np.random.Generator) -> list[Item]:
         if self.in_pairs:
@@ -295,6 +319,8 @@ class BatchStream:
             sources = self.images_per_step // 2
             return self._draw_equally(step, sources, range(1, len(self._pools))) + \
                 self._draw(step, self.images_per_step - sources, 0)
+        if self.batching == "mixed":
+            return self._draw_mixed(step, self.images_per_step)
         return self._draw_equally(step, self.images_per_step, range(len(self._pools)))
 
     def _paired_items(self, step: int, rng: np.random.Generator) -> list[Item]:
@@ -302,16 +328,17 @@ class BatchStream:
 
         A pair of which the gate left too few pseudo images is smaller; random images take their place.
         """
-        everything, anchors = 0, range(1, len(self._pools))
+        anchors = range(1, len(self._pools) if self.batching == "halves" else 2)
         size = min(1 + min(len(self.domains) - 1, self.partners), self.images_per_step)
         pairs = min(self.pairs, self.images_per_step // size)
         items: list[Item] = []
         for _, anchor in self._draw_equally(step, pairs, anchors):
             partners = rng.permutation(self._partners[anchor])[: size - 1]
             items += [(0, anchor), *((1, int(index)) for index in partners)]
-        items += self._draw(step, self.images_per_step - pairs * size, everything)
-        missing = rng.integers(len(self._pools[everything]), size=self.images_per_step - len(items))
-        return items + [self._pools[everything][index] for index in missing]
+        rest = self.images_per_step - pairs * size
+        items += self._draw(step, rest, 0) if self.batching == "halves" else self._draw_mixed(step, rest)
+        missing = rng.integers(len(self._pools[0]), size=self.images_per_step - len(items))
+        return items + [self._pools[0][index] for index in missing]
 
 
 def _pixels(image: Tensor) -> Tensor:

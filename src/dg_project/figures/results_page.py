@@ -99,6 +99,8 @@ def _section(file: RecordFile, generator: str) -> dict[str, Any]:
         "equal_domains": _equal_domains(file), "uda": UDA_NOTE if (table["setting"] == "UDA").any() else "",
         "overrides": _overrides(rows), "heard": _heard_of_weather(file),
         "earlier": _painted(file) and file.facts.get("generator", "") != generator,
+        "painted": bool((table["images_generated"] > 0).any()),
+        "share": file.facts["parameters"].get("training", {}).get("source_share"),
     }
 
 

@@ -9,7 +9,7 @@ from dg_project.methods.erm import ERM
 
 
 class Naive(ERM):
-    """``L = L_task`` on images drawn from source and kept pseudo images alike, with the kept labels."""
+    """``L = L_task`` on images drawn from source and kept pseudo images, with the kept labels."""
 
     name: ClassVar[str] = "naive"
     batching: ClassVar[Batching] = "mixed"
