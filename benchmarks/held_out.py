@@ -105,13 +105,13 @@ def main() -> None:
 
     table = []
     for card in sorted(options.models.rglob(CARD)):
-        task = read_card(card.parent)[0].task
+        spec = read_card(card.parent)[0]
         line: dict[str, Any] = {"model": str(card.parent.relative_to(options.models))}
         for name, (rows, where) in sets.items():
             found = predict(card.parent, rows, where, settings.evaluation.batch_size, str(device))
             # Label images are those of the source, for every set.
-            scores = score_predictions(SCORERS[task], found, rows_of(card.parent, rows), settings.classes, root,
-                                       (main_metric(task),))
+            scores = score_predictions(SCORERS[spec.task], found, rows_of(card.parent, rows), spec.classes, root,
+                                       (main_metric(spec.task),))
             line[name] = round(100 * float(scores.loc[scores["class"] == ALL, "value"].mean()), 1)
         print(line)
         table.append(line)

@@ -261,9 +261,8 @@ class BatchStream:
         made = [item for item in everything if item[0] == 1]
         if self.batching == "apart":
             return [made or everything, *self._by_domain(range(len(self.source)), self.images_per_step // 2, 2)]
-        if self.source_share is None or not made:
-            return [everything, [(0, i) for i in anchors]]
-        return [everything, [(0, i) for i in anchors], everything[:len(self.source)], made]
+        pools = [everything, [(0, i) for i in anchors]][: 1 + self.in_pairs]
+        return pools if self.source_share is None or not made else [*pools, everything[:len(self.source)], made]
 
     def _by_domain(self, rows: Sequence[int], drawn: int, factor: int) -> list[list[Item]]:
         """Return source rows by their domain, of which a step draws ``drawn``, with ``factor`` images for each."""
@@ -304,9 +303,9 @@ class BatchStream:
 
     def _draw_mixed(self, step: int, count: int) -> list[Item]:
         """The next ``count`` source and pseudo images."""
-        everything, _, *apart = range(len(self._pools))
+        apart = range(1 + self.in_pairs, len(self._pools))
         if self.source_share is None or not apart:
-            return self._draw(step, count, everything)
+            return self._draw(step, count, 0)
         source, made = apart
         before, after = (math.floor(done * count * self.source_share) for done in (step, step + 1))
         return self._stretch(before, after, source) + \

@@ -26,7 +26,7 @@ class TrainingParams(Params):
     grad_clip: float | None = Field(10.0, gt=0)
     ema: Fraction | None = Field(None, description="decay of the weight average that predicts; None is off")
     flip: Fraction = 0.5
-    source_share: float | None = Field(0.667, gt=0, lt=1, description=(
+    source_share: float | None = Field(0.5, gt=0, lt=1, description=(
         "share of source images in batches of source and pseudo images (naive mixing, DRSF); None: every image is "
         "equally likely"))
     pairs_per_step: int = Field(0, ge=0, description="source images of a paired batch that come with their own pseudo "
