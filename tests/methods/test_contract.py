@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from streets_fixture import TARGETS
 
 from dg_project.domains.batches import Batch, BatchStream
 from dg_project.domains.dataset import ManifestDataset
@@ -55,6 +56,13 @@ def spec(name: str, classes: list[str], task: Task | None = None, backbone: str 
     return ModelSpec(method=name, method_params={**QUICK.get(name, {}), **options}, classes=classes,
                      domains=domains(name), task=task, head=TASK_PARAMS[task](**HEADS[task]).model_dump(mode="json"),
                      backbone=BackboneParams(name=backbone, weights=None, frozen_stages=1))
+
+
+def untrained(built: ModelSpec, seed: int) -> Method:
+    """As ``experiment.fit`` builds it."""
+    method = build_method(built, seed)
+    method.adapt_to(TARGETS if method.adapts else [])
+    return method
 
 
 @pytest.fixture
@@ -211,7 +219,7 @@ def test_predictions_have_the_shapes_of_the_contract(name: str, tiny_classes: li
 def test_a_saved_model_predicts_the_same(name: str, task: Task, classes: list[str], tmp_path: Path,
                                          datasets: Datasets) -> None:
     built = spec(name, classes, task)
-    method = build_method(built, seed=3)
+    method = untrained(built, seed=3)
     params = TrainingParams(max_steps=2, selection="last", device="cpu")
     train(method, stream(datasets, name), params, tmp_path / "work")
     save_model(method, built, tmp_path / "model", {"step": 2, "source": "daytime_clear"})
@@ -231,7 +239,7 @@ def test_the_same_seed_gives_the_same_numbers(name: str, classes: list[str], tmp
                                               datasets: Datasets) -> None:
     results = []
     for run in ("a", "b"):
-        method = build_method(spec(name, classes), seed=1)
+        method = untrained(spec(name, classes), seed=1)
         params = TrainingParams(max_steps=3, selection="last", device="cpu", warmup_steps=0)
         history = train(method, stream(datasets, name), params, tmp_path / run, seed=1).history
         results.append((history.drop(columns="seconds"), method.state_dict()))
@@ -247,7 +255,7 @@ def test_an_interrupted_training_is_continued_bit_by_bit(name: str, classes: lis
         if step == 3:
             raise KeyboardInterrupt
 
-    whole, cut, resumed = (build_method(spec(name, classes), seed=1) for _ in range(3))
+    whole, cut, resumed = (untrained(spec(name, classes), seed=1) for _ in range(3))
     train(whole, stream(datasets, name), params, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(cut, stream(datasets, name), params, tmp_path / "cut", on_log=kill)
