@@ -134,11 +134,12 @@ class BatchStream:
             raise DataError("there is no source training image; check the training split and the data root")
         self.source, self.pseudo, self.domains = source, pseudo, list(domains)
         self.batching, self.images_per_step, self.seed, self.flip = batching, images_per_step, seed, flip
-        self.adapt, self.source_share = adapt, source_share
+        self.adapt = adapt
         self.in_pairs = batching in ("paired", "halves")
         self.pairs, self.partners = (images_per_step // 2, 1) if batching == "halves" else (pairs, partners)
         self._domain_ids, self._pair_ids = self._ids()
         self._partners = self._kept_partners()
+        self.source_share = source_share if batching in ("mixed", "paired") and any(self._partners) else None
         self._pools = self._pools_by_batching()
         self._epoch_order = lru_cache(maxsize=4 * len(self._pools))(self._shuffle)
 
@@ -258,11 +259,11 @@ class BatchStream:
         anchors = [i for i, partners in enumerate(self._partners) if partners] or range(len(self.source))
         if self.batching == "halves":
             return [everything, *self._by_domain(anchors, self.pairs, 2)]
-        made = [item for item in everything if item[0] == 1]
+        sources, made = everything[:len(self.source)], everything[len(self.source):]
         if self.batching == "apart":
             return [made or everything, *self._by_domain(range(len(self.source)), self.images_per_step // 2, 2)]
         pools = [everything, [(0, i) for i in anchors]][: 1 + self.in_pairs]
-        return pools if self.source_share is None or not made else [*pools, everything[:len(self.source)], made]
+        return pools if self.source_share is None else [*pools, sources, made]
 
     def _by_domain(self, rows: Sequence[int], drawn: int, factor: int) -> list[list[Item]]:
         """Return source rows by their domain, of which a step draws ``drawn``, with ``factor`` images for each."""
@@ -303,12 +304,11 @@ class BatchStream:
 
     def _draw_mixed(self, step: int, count: int) -> list[Item]:
         """The next ``count`` source and pseudo images."""
-        apart = range(1 + self.in_pairs, len(self._pools))
-        if self.source_share is None or not apart:
+        if self.source_share is None:
             return self._draw(step, count, 0)
-        source, made = apart
+        sources, made = len(self._pools) - 2, len(self._pools) - 1
         before, after = (math.floor(done * count * self.source_share) for done in (step, step + 1))
-        return self._stretch(before, after, source) + \
+        return self._stretch(before, after, sources) + \
             self._stretch(step * count - before, (step + 1) * count - after, made)
 
     def _items(self, step: int, rng: np.random.Generator) -> list[Item]:
@@ -334,8 +334,7 @@ class BatchStream:
         for _, anchor in self._draw_equally(step, pairs, anchors):
             partners = rng.permutation(self._partners[anchor])[: size - 1]
             items += [(0, anchor), *((1, int(index)) for index in partners)]
-        rest = self.images_per_step - pairs * size
-        items += self._draw(step, rest, 0) if self.batching == "halves" else self._draw_mixed(step, rest)
+        items += self._draw_mixed(step, self.images_per_step - pairs * size)
         missing = rng.integers(len(self._pools[0]), size=self.images_per_step - len(items))
         return items + [self._pools[0][index] for index in missing]
 

@@ -99,8 +99,7 @@ def _section(file: RecordFile, generator: str) -> dict[str, Any]:
         "equal_domains": _equal_domains(file), "uda": UDA_NOTE if (table["setting"] == "UDA").any() else "",
         "overrides": _overrides(rows), "heard": _heard_of_weather(file),
         "earlier": _painted(file) and file.facts.get("generator", "") != generator,
-        "painted": bool((table["images_generated"] > 0).any()),
-        "share": file.facts["parameters"].get("training", {}).get("source_share"),
+        "mixing": _mixing(file),
     }
 
 
@@ -126,6 +125,15 @@ def _heard_of_weather(file: RecordFile) -> dict[str, list[str]]:
     rows = {"the diffusion model": [str(name) for name in table.index[table["images_generated"] > 0] if painted],
             "the teacher": [str(name) for name in table.index if taught and name == "scmd"]}
     return {model: helped for model, helped in rows.items() if helped}
+
+
+def _mixing(file: RecordFile) -> str:
+    """Return how mixed batches were drawn; nothing where no row sees pseudo images."""
+    if not (file.table["images_generated"] > 0).any():
+        return ""
+    share = file.facts["parameters"].get("training", {}).get("source_share")
+    return ("Mixed batches draw every source and every pseudo image equally often." if share is None else
+            f"Of the source and pseudo images of mixed batches {share:.0%} are source images.".replace("%", " %"))
 
 
 def _painted(file: RecordFile) -> bool:

@@ -14,7 +14,7 @@ from dg_project.tasks.base import Inputs, TaskModel
 from dg_project.tasks.segmentation import Segmenter, input_masks, pixel_loss
 from dg_project.training.class_mix import crossdomix_views, strong_views
 from dg_project.training.distillation import DistillationParams, SymmetricDistillation
-from dg_project.training.self_training import DiGAParams, SelfTraining
+from dg_project.training.self_training import DiGAParams, SelfTraining, SelfTrains
 
 
 class DiGAWarmUp(Method):
@@ -67,7 +67,7 @@ class DiGACrossDoMix(DiGAWarmUp):
         return crossdomix_views(self.model, batch, source, beta)
 
 
-class DiGA(DiGACrossDoMix):
+class DiGA(SelfTrains, DiGACrossDoMix):
     """First the warm-up with CrossDoMix, then ``L = CE(source) + lambda_mix CE(mix) + lambda_skd L_SKD``."""
 
     name: ClassVar[str] = "diga"
@@ -79,18 +79,6 @@ class DiGA(DiGACrossDoMix):
     def __init__(self, model: TaskModel, params: DiGAParams, domains: Sequence[str]) -> None:
         super().__init__(model, params, domains)
         self.self_training = SelfTraining(self.predictor(), params.self_training)
-
-    def selectable(self, progress: float) -> bool:
-        """Leave the warm-up out: a model that is called adapted has seen targets."""
-        return progress > self.params.self_training.start
-
-    def adapt_to(self, targets: Sequence[str]) -> None:
-        """Make room for centroids of each target domain."""
-        self.self_training.consensus.expect(targets)
-
-    def end_step(self) -> None:
-        """Let the centroids follow."""
-        self.self_training.consensus.centroids.commit()
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return the losses of the warm-up, and of self-training ``loss_mix`` too."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -26,6 +28,24 @@ class DiGAParams(DistillationParams):
     """Those of the warm-up, and those of what follows it."""
 
     self_training: SelfTrainingParams = SelfTrainingParams()
+
+
+class SelfTrains:
+    """What a method with ``self_training`` tells the loop; its base comes after this one."""
+
+    self_training: SelfTraining
+
+    def selectable(self, progress: float) -> bool:
+        """Leave the warm-up out: a model that is called adapted has seen targets."""
+        return progress > self.self_training.params.start
+
+    def adapt_to(self, targets: Sequence[str]) -> None:
+        """Make room for centroids of each target domain."""
+        self.self_training.consensus.expect(targets)
+
+    def end_step(self) -> None:
+        """Let the centroids follow."""
+        self.self_training.consensus.centroids.commit()
 
 
 class SelfTraining(nn.Module):

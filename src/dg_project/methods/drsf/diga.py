@@ -18,14 +18,14 @@ from dg_project.tasks.base import TaskModel
 from dg_project.tasks.segmentation import IGNORE, Segmenter, input_masks
 from dg_project.training.class_mix import crossdomix_views
 from dg_project.training.distillation import SymmetricDistillation
-from dg_project.training.self_training import DiGAParams, SelfTraining
+from dg_project.training.self_training import DiGAParams, SelfTraining, SelfTrains
 
 
 class DRSFDiGAParams(DRSFParams, DiGAParams):
     """Those of DRSF, and those of DiGA."""
 
 
-class DRSFDiGA(DRSFUDA):
+class DRSFDiGA(SelfTrains, DRSFUDA):
     """``L = L_DRSF(source, pseudo; MDSF over 1 + K + 1 domains) + lambda_skd L_SKD + lambda_mix CE(mix)``.
 
     The target rows join the batch under the last domain id and without labels: the image discriminator sees them, as in
@@ -48,18 +48,6 @@ class DRSFDiGA(DRSFUDA):
     def begin_step(self) -> None:
         """Let the teacher follow."""
         self.distillation.teacher.update(self.predictor())
-
-    def selectable(self, progress: float) -> bool:
-        """Leave the warm-up out, as ``DiGA`` does."""
-        return progress > self.adaptation.self_training.start
-
-    def adapt_to(self, targets: Sequence[str]) -> None:
-        """Make room for centroids of each target domain."""
-        self.self_training.consensus.expect(targets)
-
-    def end_step(self) -> None:
-        """Let the centroids follow."""
-        self.self_training.consensus.centroids.commit()
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return the losses of DRSF, ``loss_skd``, and after the warm-up ``loss_mix``."""
