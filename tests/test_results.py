@@ -12,7 +12,19 @@ from evaluation.helpers import records
 
 from dg_project.errors import DataError
 from dg_project.files import weights_hash
-from dg_project.results import BEGIN, END, PAGE, README, RECORDS, main, read_record_files, render, with_block
+from dg_project.results import (
+    BEGIN,
+    DIGA,
+    END,
+    LABELS,
+    PAGE,
+    README,
+    RECORDS,
+    main,
+    read_record_files,
+    render,
+    with_block,
+)
 
 PROJECT = Path(__file__).parents[1]
 FACTS = {"pipeline": "benchmark", "run": "v1", "commit": "0123456789abcdef", "dirty": False, "confidence": 0.95,
@@ -69,6 +81,25 @@ def test_records_become_pages(project: Path) -> None:
     assert "| uda" not in readme  # the README shows the headline rows only
     assert (project / "docs/images/results_streets.png").stat().st_size > 10_000
     assert render(project) == {PAGE: page, README: readme}
+
+
+def test_the_labels_of_all_seeds_become_a_table_of_their_page(project: Path) -> None:
+    sides = {"labels_of": "diga_warmup", "features_of": "diga", "coverage": 0.8, "n_images": 160}
+    rules = {"consensus": 0.8, "equal": 0.7, "teacher": 0.9, "threshold": 0.95}
+    rows = [{"seed": seed, "rule": rule, "precision": precision + (0.01 * seed if rule == "consensus" else 0), **sides}
+            for seed in range(3) for rule, precision in rules.items()]
+    (project / RECORDS).mkdir(parents=True)
+    pd.DataFrame(rows).to_csv(project / LABELS, index=False)
+    (project / DIGA).parent.mkdir()
+    (project / DIGA).write_text(f"# DiGA\n{BEGIN}\nold\n{END}\nrest\n")
+    page = render(project)[DIGA]
+    assert "| DiGA warmup | DiGA | 80.0 | 81.0 | 70.0 | +11.0 [+8.5, +13.5] | 90.0 |" in page  # 4.30 · 1 / √3
+    assert "Means of 3 seeds" in page
+    assert "160 test images" in page
+    assert "old" not in page
+    (project / DIGA).write_text("# DiGA\n")
+    with pytest.raises(DataError, match=r"diga\.md needs the lines"):
+        render(project)
 
 
 def test_the_readme_has_a_table_for_each_benchmark_of_drsf_by_task(project: Path) -> None:

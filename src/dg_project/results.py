@@ -1,4 +1,4 @@
-"""``make results``: records of grids -> docs/results.md, its charts and the table in the README.
+"""``make results``: records of grids -> docs/results.md, its charts and the tables in the README and docs/diga.md.
 
 ``python -m dg_project.results --record streets_detection`` first copies the newest records of the benchmark to
 ``benchmarks/results/streets_detection.csv``, with the facts of that run beside them.
@@ -16,13 +16,16 @@ import pandas as pd
 
 from dg_project.errors import DataError, exit_status
 from dg_project.evaluation.records import check_records
+from dg_project.figures.label_table import label_table
 from dg_project.figures.results_page import RecordFile, readme_block, results_page
 from dg_project.files import atomic_file, weights_hash
 
 logger = logging.getLogger(__name__)
 
 RECORDS = Path("benchmarks") / "results"
+LABELS = RECORDS / "label_precision.csv"
 PAGE, IMAGES, README = Path("docs") / "results.md", Path("docs") / "images", Path("README.md")
+DIGA = Path("docs") / "diga.md"
 OUTPUTS = Path("data") / "07_model_output"
 EMBEDDED = Path("data") / "06_models" / "tiny_ldm"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -79,14 +82,14 @@ def read_record_files(folder: Path) -> list[RecordFile]:
     return files
 
 
-def with_block(text: str, block: str) -> str:
-    """Return the README with the block between its markers.
+def with_block(text: str, block: str, name: str = README.name) -> str:
+    """Return a page with the block between its markers.
 
     Raises:
         DataError: the markers are not there.
     """
     if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise DataError(f"README.md needs the lines '{BEGIN}' and '{END}' once each, around the table of results")
+        raise DataError(f"{name} needs the lines '{BEGIN}' and '{END}' once each, around the table of results")
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n{block.strip()}\n{END}{rest.split(END)[1]}"
 
@@ -95,8 +98,12 @@ def render(root: Path) -> dict[Path, str]:
     """Return path -> text of every page that is generated from the record files."""
     files = read_record_files(root / RECORDS)
     shipped = weights_hash(root / EMBEDDED)
-    return {PAGE: results_page(files, shipped),
-            README: with_block((root / README).read_text(), readme_block(files, shipped))}
+    pages = {PAGE: results_page(files, shipped),
+             README: with_block((root / README).read_text(), readme_block(files, shipped))}
+    if (root / LABELS).is_file():
+        table = label_table(pd.read_csv(root / LABELS))
+        pages[DIGA] = with_block((root / DIGA).read_text(), table, DIGA.name)
+    return pages
 
 
 def write(root: Path) -> None:

@@ -99,11 +99,12 @@ def crops(run: dict) -> pd.DataFrame:
 
 
 def quality() -> pd.DataFrame:
-    rows = [("consensus", 0.6, 0.85), ("threshold", 0.4, 0.9), ("equal", 0.6, 0.8),
+    rows = [("consensus", 0.6, 0.85), ("threshold", 0.4, 0.9), ("equal", 0.6, 0.8), ("teacher", 0.6, 0.88),
             ("consensus_by_class", 0.5, 0.62), ("equal_by_class", 0.5, 0.6), ("curve", 0.1, 0.95), ("curve", 0.4, 0.9),
             ("curve", 0.6, 0.8), ("curve", 1.0, 0.7)]
-    return pd.concat([pd.DataFrame(rows, columns=["rule", "coverage", "precision"]).assign(model=name)
-                      for name in ("diga_warmup", "diga")])
+    return pd.concat([pd.DataFrame(rows, columns=["rule", "coverage", "precision"]).assign(labels_of=labels,
+                                                                                            features_of=features)
+                      for labels, features in (("diga_warmup", "diga_warmup"), ("diga_warmup", "diga"))])
 
 
 def make(name: str, run: dict) -> Figure:
@@ -259,8 +260,12 @@ def test_the_hard_samples_are_the_selected_share_and_the_easiest_come_last(run):
 
 def test_label_precision_shows_both_rules_and_the_gain_at_equal_coverage():
     figure = make("labels", {})
-    assert "+5.0 points (DiGA warmup), +5.0 points (DiGA)" in text_of(figure)
-    assert "each at its own coverage: +2.0 points (DiGA warmup), +2.0 points (DiGA)." in text_of(figure)
+    assert "at equal coverage: +5.0, +5.0 points" in text_of(figure)
+    assert "each at its own coverage: +2.0, +2.0." in text_of(figure)
+    own = [{line.get_label(): line.get_xydata() for line in axes.lines}.get("labels of the features' own model")
+           for axes in figure.axes]
+    assert own[0] is None  # the line is its own
+    np.testing.assert_allclose(own[1], [[60, 88]])
     for axes in figure.axes:
         lines = {line.get_label(): line.get_xydata() for line in axes.lines}
         np.testing.assert_allclose(lines["consensus"], [[60, 85]])
@@ -286,6 +291,7 @@ def test_rows_that_opened_target_images_are_marked_and_never_the_best(chart):
     table.loc["drsf", "setting"] = "UDA"
     figure = chart(table, records, metric="mAP@50")
     assert "Highest mean mAP@50 over unseen domains: mixstyle" in text_of(figure)
+    assert f"of those that adapt to them: DRSF, {100 * table.loc['drsf', 'unseen_mean']:.1f}" in text_of(figure)
     assert "† opened unlabelled target images" in text_of(figure)
     assert "DRSF †" in [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
 

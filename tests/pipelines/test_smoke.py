@@ -185,7 +185,8 @@ def test_diga_segments_whatever_the_task_says_and_stands_beside_its_warm_up(drsf
     assert history["loss_mix"].notna().tolist() == [False] * 3 + [True] * 3
     assert project.tracked(version).data.params["task"] == "segmentation"
     quality = project.load("label_quality", version)
-    assert list(dict.fromkeys(quality["model"])) == ["diga_warmup", "diga"]
+    assert list(dict.fromkeys(zip(quality["labels_of"], quality["features_of"], strict=True))) == [
+        ("diga_warmup", "diga_warmup"), ("diga_warmup", "diga"), ("diga", "diga")]
     assert quality["coverage"].between(0, 1).all()
     assert "<figcaption>Pseudo labels</figcaption>" in project.load("report", version)
 

@@ -172,8 +172,17 @@ def uda_marks(table: pd.DataFrame) -> dict[str, str]:
 
 def best_unseen(table: pd.DataFrame) -> str:
     """Return the row with the highest unseen mean, among those whose training opened no target image."""
-    means = table.loc[table["setting"] != "UDA", UNSEEN_MEAN].astype(float)
-    return str(means.idxmax())
+    return _best(table[table["setting"] != "UDA"])
+
+
+def best_adapted(table: pd.DataFrame) -> str | None:
+    """Return the row with the highest unseen mean, among those that opened target images; None of none."""
+    adapted = table[table["setting"] == "UDA"]
+    return None if adapted.empty else _best(adapted)
+
+
+def _best(table: pd.DataFrame) -> str:
+    return str(table[UNSEEN_MEAN].astype(float).idxmax())
 
 
 def uda_note(table: pd.DataFrame) -> str:

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dg_project.evaluation.records import UNSEEN_MEAN
-from dg_project.evaluation.table import best_unseen, uda_note
+from dg_project.evaluation.table import uda_note
+from dg_project.figures.benchmark_chart import finding
 from dg_project.figures.style import (
     INK,
     MUTED,
@@ -41,7 +42,6 @@ def forest_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "m
     values = {name: unseen[unseen["method"] == name].set_index("seed")["value"] for name in names}
     colours = method_colours(names)
     mean = {str(name): 100 * float(value) for name, value in table[UNSEEN_MEAN].items()}
-    best = best_unseen(table)
     with look():
         figure = new_figure(10.5, 0.3 * len(names) + 2.2)
         means, gains = figure.subplots(1, 2, sharey=True, width_ratios=[1.3, 1])
@@ -55,8 +55,7 @@ def forest_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "m
         means.set_ylim(len(names) - 0.4, -0.6)
         means.set_xlabel(f"{metric} (%), mean of the unseen domains")
         gains.set_xlabel(f"gain over {method_label(baseline)} (percentage points)")
-        headline(figure, f"Highest mean {metric} over unseen domains: {method_label(best)}, {mean[best]:.1f} "
-                         f"({method_label(baseline)} {mean[baseline]:.1f})",
+        headline(figure, finding(table, metric, baseline),
                  f"Dots: single seeds (n = {n_range(table['n_seeds'])}). Marks and lines: mean and {confidence:.0%} "
                  "t-interval over seeds; the gain is paired by seed. Checkpoints selected by: "
                  f"{', '.join(dict.fromkeys(table['selection'].astype(str)))}.{uda_note(table)}")

@@ -15,7 +15,11 @@ logger = logging.getLogger(__name__)
 
 def measure_labels(model: Path, baseline_model: Path, results: pd.DataFrame, adapt: pd.DataFrame, target: pd.DataFrame,
                    parameters: dict[str, Any], diga: dict[str, Any]) -> pd.DataFrame:
-    """Label the targets' test images by consensus and by confidence; return coverage and precision of both models."""
+    """Label test images of the targets by both rules: as a round begins, as it ends and as one more would begin.
+
+    Returns:
+        ``labels_of`` and ``features_of`` (methods), and the columns of ``label_quality.quality_table``.
+    """
     import pandas
 
     from dg_project.label_quality import label_quality
@@ -23,12 +27,13 @@ def measure_labels(model: Path, baseline_model: Path, results: pd.DataFrame, ada
 
     settings = read_parameters(parameters)
     params = DiGAParams.model_validate(diga).self_training
-    names = list(dict.fromkeys(results["method"]))
+    warm_up, adapted = zip(dict.fromkeys(results["method"]), (baseline_model, model), strict=True)
     unlabelled, labelled = (_some(images, settings.reporting) for images in (adapt, target))
-    tables = [label_quality(folder, unlabelled, labelled, locate(settings.data.root), params, settings.training.device,
-                            settings.evaluation.batch_size).assign(model=name)
-              for name, folder in zip(names, (baseline_model, model), strict=False)]
-    quality = pandas.concat(tables, ignore_index=True)[["model", "rule", "coverage", "precision"]]
+    tables = [label_quality(labels[1], features[1], unlabelled, labelled, locate(settings.data.root), params,
+                            settings.training.device, settings.evaluation.batch_size
+                            ).assign(labels_of=labels[0], features_of=features[0])
+              for labels, features in ((warm_up, warm_up), (warm_up, adapted), (adapted, adapted))]
+    quality = pandas.concat(tables, ignore_index=True)[["labels_of", "features_of", "rule", "coverage", "precision"]]
     logger.info("pseudo labels\n%s", quality[quality["rule"] != "curve"].round(3).to_string(index=False))
     return quality
 
