@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from kedro.config import OmegaConfigLoader
 from PIL import Image, ImageFilter
+from project import ROOT, read_parameters
 
 from dg_project.diffusion.generator import Generator
 from dg_project.diffusion.jobs import image_settings
@@ -32,11 +32,9 @@ from dg_project.methods.artifact import CARD, read_card
 from dg_project.parameters import Parameters, PseudoDomain
 from dg_project.pipelines.paths import ROOT_VARIABLE, locate_ldm
 from dg_project.scoring import predict, rows_of
-from dg_project.settings import CONFIG_LOADER_ARGS
 from dg_project.training.device import resolve_device
 from dg_project.workspace import place
 
-ROOT = Path(__file__).parents[1]
 SEED = 77
 HELD_OUT = {
     "snow_night": "a city street at night in falling snow, snowy road",
@@ -87,8 +85,7 @@ def main() -> None:
     parser.add_argument("models", type=Path, help="folder with trained models at any depth")
     parser.add_argument("--scenes", type=int, default=60, help="validation images of the source")
     options = parser.parse_args()
-    reading: dict[str, Any] = {"conf_source": str(ROOT / "conf"), **CONFIG_LOADER_ARGS}
-    settings = Parameters.model_validate(OmegaConfigLoader(**reading)["parameters"])
+    settings = Parameters.model_validate(read_parameters())
     root, device = ROOT / settings.data.root, resolve_device(settings.training.device)
     source, _ = read_domain(role="source", **configured(settings.data, root, settings.data.source))
     val = select(source, split="val").head(options.scenes)

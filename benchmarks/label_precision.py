@@ -11,20 +11,18 @@ from __future__ import annotations
 import argparse
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
-from kedro.config import OmegaConfigLoader
+from project import ROOT, read_parameters
 
 from dg_project.domains.manifest import ADAPT
 from dg_project.domains.readers import configured, read_domain
 from dg_project.label_quality import label_quality
 from dg_project.methods.artifact import CARD, read_card
 from dg_project.parameters import Parameters
-from dg_project.settings import CONFIG_LOADER_ARGS
 from dg_project.training.self_training import DiGAParams
 
-ROOT = Path(__file__).parents[1]
 PAIRS = (("diga_warmup", "diga_warmup"), ("diga_warmup", "diga"), ("diga", "diga"))
 """Whose labels, whose features: a round of self-training begins, it ends, and one more would begin."""
 
@@ -35,9 +33,16 @@ def main() -> None:
     parser.add_argument("models", type=Path, help="folder with trained models at any depth")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/label_precision.csv")
     options = parser.parse_args()
-    reading: dict[str, Any] = {"conf_source": str(ROOT / "conf"), **CONFIG_LOADER_ARGS}
-    raw = OmegaConfigLoader(**reading)["parameters"]
-    settings = Parameters.model_validate(raw | {"task": "segmentation"})
+    models = {}
+    for card in sorted(options.models.rglob(CARD)):
+        spec, facts = read_card(card.parent)
+        models[facts["seed"], spec.method] = card.parent
+    seeds = sorted({seed for seed, _ in models})
+    missing = [f"{name} of seed {seed}" for seed in seeds for name in PAIRS[1] if (seed, name) not in models]
+    if missing or not models:
+        parser.error(f"'{options.models}' lacks {', '.join(missing) or 'trained models'}")
+    raw = read_parameters(task="segmentation")
+    settings = Parameters.model_validate(raw)
     params = DiGAParams.model_validate(raw["diga"]).self_training
     root, few = ROOT / settings.data.root, settings.reporting.feature_images
 
@@ -47,12 +52,8 @@ def main() -> None:
         return pd.concat(found, ignore_index=True)
 
     adapt, test = first("adapt", {ADAPT: settings.data.adapt_split or ADAPT}), first("target")
-    models = {}
-    for card in sorted(options.models.rglob(CARD)):
-        spec, facts = read_card(card.parent)
-        models[facts["seed"], spec.method] = card.parent
     tables = []
-    for seed, (labels, features) in product(sorted({seed for seed, _ in models}), PAIRS):
+    for seed, (labels, features) in product(seeds, PAIRS):
         found = label_quality(models[seed, labels], models[seed, features], adapt, test, root, params,
                               settings.training.device, settings.evaluation.batch_size)
         tables.append(found[found["rule"] != "curve"].assign(seed=seed, labels_of=labels, features_of=features))

@@ -21,8 +21,8 @@ from typing import Any, get_args
 
 import pandas as pd
 import torch
-from kedro.config import OmegaConfigLoader
 from memory import append, facts
+from project import ROOT, read_parameters
 from torch import Tensor
 
 from dg_project.domains.batches import BatchStream
@@ -34,11 +34,9 @@ from dg_project.methods.artifact import build_method
 from dg_project.parameters import Parameters, Task
 from dg_project.pipelines.paths import ROOT_VARIABLE
 from dg_project.plan import TrainingData, plan_training
-from dg_project.settings import CONFIG_LOADER_ARGS
 from dg_project.training.device import resolve_device, use_threads
 from dg_project.training.optimisation import build_optimizer
 
-ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "overhead.csv"
 METHODS = ("erm", "naive", "drsf")
 PREDICTED = 8
@@ -48,9 +46,7 @@ PREDICTED = 8
 def read_settings(task: str, threads: int) -> Parameters:
     """Return the project's parameters for a task."""
     images = {"images_per_step": 32} if task == "classification" else {}
-    reading: dict[str, Any] = {"conf_source": str(ROOT / "conf"), **CONFIG_LOADER_ARGS,
-                               "runtime_params": {"task": task, "training": {"threads": threads, **images}}}
-    return Parameters.model_validate(OmegaConfigLoader(**reading)["parameters"])
+    return Parameters.model_validate(read_parameters(task=task, training={"threads": threads, **images}))
 
 
 def stand_ins(source: pd.DataFrame, domains: list[str]) -> pd.DataFrame:

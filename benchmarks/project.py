@@ -1,0 +1,18 @@
+"""The project's parameters for a script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kedro.config import OmegaConfigLoader
+
+from dg_project.settings import CONFIG_LOADER_ARGS
+
+ROOT = Path(__file__).parents[1]
+
+
+def read_parameters(**changes: Any) -> dict[str, Any]:
+    """Return what ``kedro run --params`` with these changes would have as parameters."""
+    reading: dict[str, Any] = {"conf_source": str(ROOT / "conf"), **CONFIG_LOADER_ARGS, "runtime_params": changes}
+    return dict(OmegaConfigLoader(**reading)["parameters"])
