@@ -61,9 +61,11 @@ _WRITTEN = {"erm": "ERM", "drsf": "DRSF", "diga": "DiGA", "mic": "MIC", "scmd": 
 
 
 def method_label(name: str) -> str:
-    """Return how a method is written in figures: as its paper writes it."""
+    """Return how a method is written in figures: as its paper writes it, and two of them with a plus."""
     first, _, rest = name.partition("_")
-    return f"{_WRITTEN[first]} {readable(rest)}".strip() if first in _WRITTEN else readable(name)
+    if first not in _WRITTEN:
+        return readable(name)
+    return f"{_WRITTEN[first]} {f'+ {_WRITTEN[rest]}' if rest in _WRITTEN else readable(rest)}".strip()
 
 
 def row_labels(table: pd.DataFrame) -> list[str]:
