@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageFilter
-from project import ROOT, read_parameters
+from project import ROOT, run_parameters
 
 from dg_project.diffusion.generator import Generator
 from dg_project.diffusion.jobs import image_settings
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("models", type=Path, help="folder with trained models at any depth")
     parser.add_argument("--scenes", type=int, default=60, help="validation images of the source")
     options = parser.parse_args()
-    settings = Parameters.model_validate(read_parameters())
+    settings = Parameters.model_validate(run_parameters())
     root, device = ROOT / settings.data.root, resolve_device(settings.training.device)
     source, _ = read_domain(role="source", **configured(settings.data, root, settings.data.source))
     val = select(source, split="val").head(options.scenes)

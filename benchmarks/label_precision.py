@@ -9,22 +9,18 @@ measured, and on which images, is as in that pipeline; the labels of targets tha
 from __future__ import annotations
 
 import argparse
-from itertools import product
+import os
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
-from project import ROOT, read_parameters
+from project import ROOT, run_parameters
 
-from dg_project.domains.manifest import ADAPT
-from dg_project.domains.readers import configured, read_domain
-from dg_project.label_quality import label_quality
 from dg_project.methods.artifact import CARD, read_card
-from dg_project.parameters import Parameters
-from dg_project.training.self_training import DiGAParams
+from dg_project.pipelines.diga.nodes import measure_labels
+from dg_project.pipelines.ingestion.nodes import ingest_adapt_always, ingest_targets
+from dg_project.pipelines.paths import ROOT_VARIABLE, read_parameters
 
-PAIRS = (("diga_warmup", "diga_warmup"), ("diga_warmup", "diga"), ("diga", "diga"))
-"""Whose labels, whose features: a round of self-training begins, it ends, and one more would begin."""
+METHODS = ("diga_warmup", "diga")
 
 
 def main() -> None:
@@ -38,28 +34,23 @@ def main() -> None:
         spec, facts = read_card(card.parent)
         models[facts["seed"], spec.method] = card.parent
     seeds = sorted({seed for seed, _ in models})
-    missing = [f"{name} of seed {seed}" for seed in seeds for name in PAIRS[1] if (seed, name) not in models]
+    missing = [f"{name} of seed {seed}" for seed in seeds for name in METHODS if (seed, name) not in models]
     if missing or not models:
         parser.error(f"'{options.models}' lacks {', '.join(missing) or 'trained models'}")
-    raw = read_parameters(task="segmentation")
-    settings = Parameters.model_validate(raw)
-    params = DiGAParams.model_validate(raw["diga"]).self_training
-    root, few = ROOT / settings.data.root, settings.reporting.feature_images
-
-    def first(role: Literal["target", "adapt"], splits: dict[str, str] | None = None) -> pd.DataFrame:
-        found = [read_domain(role=role, **configured(settings.data, root, name, splits))[0].head(few)
-                 for name in settings.data.targets]
-        return pd.concat(found, ignore_index=True)
-
-    adapt, test = first("adapt", {ADAPT: settings.data.adapt_split or ADAPT}), first("target")
+    os.environ[ROOT_VARIABLE] = str(ROOT)
+    parameters = run_parameters(task="segmentation")
+    settings = read_parameters(parameters)
+    (adapt, _), (target, _) = ingest_adapt_always(settings.data), ingest_targets(settings.data)
+    rows = pd.DataFrame({"method": METHODS})
     tables = []
-    for seed, (labels, features) in product(seeds, PAIRS):
-        found = label_quality(models[seed, labels], models[seed, features], adapt, test, root, params,
-                              settings.training.device, settings.evaluation.batch_size)
-        tables.append(found[found["rule"] != "curve"].assign(seed=seed, labels_of=labels, features_of=features))
+    for seed in seeds:
+        warm_up, adapted = (models[seed, name] for name in METHODS)
+        found = measure_labels(adapted, warm_up, rows, adapt, target, parameters, parameters["diga"])
+        tables.append(found[found["rule"] != "curve"].assign(seed=seed))
         print(tables[-1].to_string(index=False))
+    n_images = target["domain"].value_counts().clip(upper=settings.reporting.feature_images).sum()
     columns = ["seed", "labels_of", "features_of", "rule", "coverage", "precision"]
-    pd.concat(tables)[columns].assign(n_images=len(test)).to_csv(options.out, index=False, float_format="%.6g")
+    pd.concat(tables)[columns].assign(n_images=n_images).to_csv(options.out, index=False, float_format="%.6g")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from typing import Any, get_args
 import pandas as pd
 import torch
 from memory import append, facts
-from project import ROOT, read_parameters
+from project import ROOT, run_parameters
 from torch import Tensor
 
 from dg_project.domains.batches import BatchStream
@@ -46,7 +46,7 @@ PREDICTED = 8
 def read_settings(task: str, threads: int) -> Parameters:
     """Return the project's parameters for a task."""
     images = {"images_per_step": 32} if task == "classification" else {}
-    return Parameters.model_validate(read_parameters(task=task, training={"threads": threads, **images}))
+    return Parameters.model_validate(run_parameters(task=task, training={"threads": threads, **images}))
 
 
 def stand_ins(source: pd.DataFrame, domains: list[str]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from dg_project.settings import CONFIG_LOADER_ARGS
 ROOT = Path(__file__).parents[1]
 
 
-def read_parameters(**changes: Any) -> dict[str, Any]:
+def run_parameters(**changes: Any) -> dict[str, Any]:
     """Return what ``kedro run --params`` with these changes would have as parameters."""
     reading: dict[str, Any] = {"conf_source": str(ROOT / "conf"), **CONFIG_LOADER_ARGS, "runtime_params": changes}
     return dict(OmegaConfigLoader(**reading)["parameters"])

@@ -58,7 +58,7 @@ def finding(table: pd.DataFrame, metric: str, baseline: str) -> str:
         return f"{method_label(row)}, {means[row]:.1f}"
 
     title = (f"Highest mean {metric} over unseen domains: {named(best_unseen(table))} "
-             f"({named(baseline).replace(',', '')})")
+             f"({method_label(baseline)} {means[baseline]:.1f})")
     adapted = best_adapted(table)
     return title if adapted is None else f"{title}; of those that adapt to them: {named(adapted)}"
 

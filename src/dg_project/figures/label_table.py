@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from dg_project.evaluation.statistics import t_interval
+from dg_project.figures.label_precision import SIDES
 from dg_project.figures.style import method_label
 
 
@@ -17,7 +18,7 @@ def label_table(quality: pd.DataFrame) -> str:
     """
     lines = ["| labels of | features of | coverage | consensus | as many most confident | difference "
              "| features' own labels |", "|---|---|---|---|---|---|---|"]
-    for (labels, features), rows in quality.groupby(["labels_of", "features_of"], sort=False):
+    for (labels, features), rows in quality.groupby(SIDES, sort=False):
         value = 100 * rows.pivot(index="seed", columns="rule", values="precision")
         gain = t_interval((value["consensus"] - value["equal"]).tolist())
         coverage = 100 * rows.loc[rows["rule"] == "consensus", "coverage"].mean()
