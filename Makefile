@@ -36,7 +36,7 @@ bench: .venv/.stamp ## methods x seeds to one table; stop it any time, it resume
 	$(BIN)/kedro run --pipeline=benchmark $(ARGS)
 
 results: .venv/.stamp ## write docs/results.md and the tables in README.md and docs/diga.md from benchmarks/results (ARGS="--record NAME --of ablation")
-	$(BIN)/python -m dg_project.results $(ARGS)
+	$(BIN)/python -m dg_project.reports.results_page $(ARGS)
 
 notebook: .venv/.stamp ## open the tours in notebooks/
 	$(BIN)/jupyter lab notebooks $(ARGS)

@@ -21,19 +21,18 @@ import pandas as pd
 from PIL import Image, ImageFilter
 from project import ROOT, run_parameters
 
+from dg_project.config import Parameters, PseudoDomain
+from dg_project.core.cache import cache_folder
+from dg_project.core.device import resolve_device
+from dg_project.data.manifest import select
+from dg_project.data.readers import configured, read_domain
 from dg_project.diffusion.generator import Generator
-from dg_project.diffusion.jobs import image_settings
-from dg_project.diffusion.synthesis import synthesise
-from dg_project.domains.manifest import select
-from dg_project.domains.readers import configured, read_domain
 from dg_project.evaluation.scorer import ALL, score_predictions
 from dg_project.evaluation.scorers import SCORERS, main_metric
-from dg_project.methods.artifact import CARD, read_card
-from dg_project.parameters import Parameters, PseudoDomain
+from dg_project.experiments.scoring import predict, rows_of
+from dg_project.methods.model_folder import CARD, read_card
 from dg_project.pipelines.paths import ROOT_VARIABLE, locate_ldm
-from dg_project.scoring import predict, rows_of
-from dg_project.training.device import resolve_device
-from dg_project.workspace import place
+from dg_project.pseudo.synthesis import image_settings, synthesise
 
 SEED = 77
 HELD_OUT = {
@@ -94,7 +93,7 @@ def main() -> None:
     ldm = locate_ldm(settings.ldm)
     generator = Generator.from_params(ldm, device)
     ldm = generator.settled(ldm)
-    work = place(ROOT / settings.workspace, "held_out", generator.fingerprint, image_settings(ldm), options.scenes)
+    work = cache_folder(ROOT / settings.workspace, "held_out", generator.fingerprint, image_settings(ldm), options.scenes)
     wanted = {name: PseudoDomain(prompt=prompt, strength=1.0) for name, prompt in HELD_OUT.items()}
     painted = synthesise(val, root, wanted, ldm, 1, SEED, generator, work / "painted", classes=settings.classes)
     sets = {"source_val": (val, root), "held_out_pseudo": (painted, work / "painted"),

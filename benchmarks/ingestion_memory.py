@@ -48,8 +48,8 @@ def write_domain(root: Path, domain: str, images: int) -> None:
 
 def ingest(root: Path, domain: str) -> pd.DataFrame:
     """Read one domain as the pipeline does, and count what is in it."""
-    from dg_project.domains.card import data_card
-    from dg_project.domains.readers import read_domain
+    from dg_project.data.card import data_card
+    from dg_project.data.readers import read_domain
 
     manifest, skipped = read_domain("voc", root, domain, "source", {"train": "train"}, ["car"])
     data_card(manifest, ["car"], skipped)

@@ -25,17 +25,18 @@ from memory import append, facts
 from project import ROOT, run_parameters
 from torch import Tensor
 
-from dg_project.domains.batches import BatchStream
-from dg_project.domains.dataset import ManifestDataset
-from dg_project.domains.manifest import select
-from dg_project.domains.readers import configured, read_domain
+from dg_project.config import Parameters, Task
+from dg_project.core.device import resolve_device, use_threads
+from dg_project.data.batches import BatchStream
+from dg_project.data.dataset import ManifestDataset
+from dg_project.data.manifest import select
+from dg_project.data.readers import configured, read_domain
+from dg_project.experiments.training_data import TrainingData
+from dg_project.experiments.training_run import plan_training
 from dg_project.methods import Method
-from dg_project.methods.artifact import build_method
-from dg_project.parameters import Parameters, Task
+from dg_project.methods.model_folder import build_method
 from dg_project.pipelines.paths import ROOT_VARIABLE
-from dg_project.plan import TrainingData, plan_training
-from dg_project.training.device import resolve_device, use_threads
-from dg_project.training.optimisation import build_optimizer
+from dg_project.training.optimizer import build_optimizer
 
 RESULTS = Path(__file__).parent / "results" / "overhead.csv"
 METHODS = ("erm", "naive", "drsf")

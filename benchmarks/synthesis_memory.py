@@ -23,7 +23,7 @@ import pandas as pd
 from memory import BOXES, append, both_ways, measured
 from PIL import Image
 
-from dg_project.domains.manifest import NO_MASKS
+from dg_project.data.manifest import NO_MASKS
 
 RESULTS = Path(__file__).parent / "results" / "synthesis_memory.csv"
 
@@ -53,8 +53,8 @@ def source_manifest(root: Path, images: int) -> pd.DataFrame:
 
 def measure(images: int, traced: bool) -> dict[str, float]:
     """Run one synthesis in this process and return seconds and megabytes."""
-    from dg_project.diffusion.synthesis import synthesise
-    from dg_project.parameters import LDMParams, PseudoDomain
+    from dg_project.config import LDMParams, PseudoDomain
+    from dg_project.pseudo.synthesis import synthesise
 
     ldm, domains = LDMParams(checkpoint="none", batch_size=16), {"fog": PseudoDomain(prompt="a {foggy|misty} street")}
     generator: Any = Dummy()

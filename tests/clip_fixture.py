@@ -14,7 +14,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the model with its tokenizer and image processor; embeddings of 8 numbers."""
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
 
-    from dg_project.diffusion.tiny.architecture import build_tokenizer
+    from dg_project.pretraining.ldm.architecture import build_tokenizer
 
     tokenizer = build_tokenizer([f"this is a photo of a {name}" for name in CLASSES])
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}

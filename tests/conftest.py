@@ -7,7 +7,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from clip_fixture import clip  # noqa: F401
-from ldm_fixture import tiny_ldm, tiny_v_prediction  # noqa: F401
+from ldm_fixture import (  # noqa: F401
+    tiny_controlnet,
+    tiny_img2img,
+    tiny_inpaint,
+    tiny_ldm,
+    tiny_sdxl,
+    tiny_sdxl_controlnet,
+    tiny_sdxl_instruct,
+    tiny_v_prediction,
+)
 from streets_fixture import CLASSES, SOURCE, TARGETS, build_tiny_pseudo, build_tiny_streets
 
 
@@ -26,7 +35,7 @@ def tiny_classes() -> list[str]:
 @pytest.fixture
 def tiny_manifest(tiny_streets: Path) -> pd.DataFrame:
     """Manifest of ``tiny_streets`` (its root): train, val and test of the source, test of the four targets."""
-    from dg_project.domains.readers import read_domain
+    from dg_project.data.readers import read_domain
 
     splits = {"train": "train", "val": "val", "test": "test"}
     parts = [read_domain("voc", tiny_streets, SOURCE, "source", splits, CLASSES)[0]]
@@ -37,7 +46,7 @@ def tiny_manifest(tiny_streets: Path) -> pd.DataFrame:
 @pytest.fixture
 def tiny_adapt(tiny_streets: Path) -> pd.DataFrame:
     """Manifest of the unlabelled images of the four targets."""
-    from dg_project.domains.readers import read_domain
+    from dg_project.data.readers import read_domain
 
     return pd.concat([read_domain("voc", tiny_streets, name, "adapt", {"adapt": "adapt"}, CLASSES)[0]
                       for name in TARGETS], ignore_index=True)

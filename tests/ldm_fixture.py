@@ -28,8 +28,8 @@ SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_l
 def _pipeline() -> StableDiffusionInstructPix2PixPipeline:
     from diffusers.utils import logging
 
-    from dg_project.diffusion.tiny.architecture import build_pipeline
-    from dg_project.parameters import PretrainLDMParams
+    from dg_project.config import PretrainLDMParams
+    from dg_project.pretraining.ldm.architecture import build_pipeline
 
     logging.disable_progress_bar()
     sizes = PretrainLDMParams(vae_channels=(12, 48, 16), unet_channels=[8, 16], text_dim=TEXT_WIDTH, latent_channels=4)
@@ -130,3 +130,39 @@ def tiny_ldm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_v_prediction(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a random-weight Stable Diffusion of v-prediction, as 2.1 (768) is."""
     return build_v_prediction(tmp_path_factory.mktemp("tiny_v_prediction"))
+
+
+@pytest.fixture(scope="session")
+def tiny_img2img(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a random-weight Stable Diffusion img2img pipeline."""
+    return build_img2img(tmp_path_factory.mktemp("tiny_img2img"))
+
+
+@pytest.fixture(scope="session")
+def tiny_inpaint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a Stable Diffusion that was made to inpaint: nine channels."""
+    return build_sd(tmp_path_factory.mktemp("tiny_inpaint"), "StableDiffusionInpaintPipeline", 9)
+
+
+@pytest.fixture(scope="session")
+def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an SDXL img2img pipeline, two text encoders."""
+    return build_sdxl(tmp_path_factory.mktemp("tiny_sdxl"))
+
+
+@pytest.fixture(scope="session")
+def tiny_sdxl_instruct(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an SDXL InstructPix2Pix pipeline."""
+    return build_sdxl(tmp_path_factory.mktemp("tiny_sdxl_instruct"), "StableDiffusionXLInstructPix2PixPipeline", 8)
+
+
+@pytest.fixture(scope="session")
+def tiny_controlnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a ControlNet for ``tiny_img2img``."""
+    return build_controlnet(tmp_path_factory.mktemp("tiny_controlnet"))
+
+
+@pytest.fixture(scope="session")
+def tiny_sdxl_controlnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a ControlNet for ``tiny_sdxl``."""
+    return build_controlnet(tmp_path_factory.mktemp("tiny_sdxl_controlnet"), xl=True)

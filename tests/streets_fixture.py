@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dg_project.files import file_hash
+from dg_project.core.files import file_hash
 
 CLASSES = ["bus", "bike", "car", "motor", "person", "rider", "truck"]
 SOURCE = "daytime_clear"

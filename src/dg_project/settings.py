@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dg_project.hooks import (
-    ChosenModelHook,
-    ConsoleHook,
-    DryRunHook,
-    ParametersHook,
-    PinRunVersionsHook,
-    PipelineParametersHook,
-    PreflightHook,
-    RunIdHook,
-    TrackingHook,
+         ChosenModelHook,
+         ConsoleHook,
+         DryRunHook,
+         ParametersHook,
+         PinRunVersionsHook,
+         PipelineParametersHook,
+         PreflightHook,
+         RunIdHook,
+         TrackingHook,
 )
 
 # Kedro calls hooks last to first; those that must come before others say so themselves (tryfirst).

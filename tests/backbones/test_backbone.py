@@ -12,8 +12,8 @@ from torch import Tensor
 
 from dg_project.backbones import build_backbone
 from dg_project.backbones.weights import package_weights
-from dg_project.errors import CheckpointError, ParameterError
-from dg_project.parameters import BackboneParams
+from dg_project.config import BackboneParams
+from dg_project.core.errors import CheckpointError, ParameterError
 
 
 def tiny(**changes: object) -> BackboneParams:

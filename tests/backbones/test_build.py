@@ -8,8 +8,8 @@ import torch
 
 from dg_project.backbones import build_backbone
 from dg_project.backbones.timm_networks import SHORT_NAMES
-from dg_project.errors import ParameterError
-from dg_project.parameters import BackboneParams
+from dg_project.config import BackboneParams
+from dg_project.core.errors import ParameterError
 
 
 def params(name: str, **changes: object) -> BackboneParams:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dg_project.backbones import Backbone, build_backbone
-from dg_project.parameters import BackboneParams, DetectionParams
+from dg_project.config import BackboneParams, DetectionParams
 from dg_project.tasks import Detector
 
 PLAIN = ["test_vit", "vit_xsmall_patch16_clip_224", "eva02_tiny_patch14_224"]

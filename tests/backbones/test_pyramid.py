@@ -13,7 +13,7 @@ from torchvision.models import VisionTransformer
 
 from dg_project.backbones import build_backbone
 from dg_project.backbones.pyramid import evenly_spaced, resampling
-from dg_project.parameters import BackboneParams
+from dg_project.config import BackboneParams
 
 
 def params(name: str) -> BackboneParams:

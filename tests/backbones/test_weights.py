@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
 from dg_project.backbones import Backbone, build_backbone
-from dg_project.errors import CheckpointError
-from dg_project.parameters import BackboneParams
+from dg_project.config import BackboneParams
+from dg_project.core.errors import CheckpointError
 
 
 def built(name: str, weights: object) -> Backbone:

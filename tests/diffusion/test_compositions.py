@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dg_project.diffusion.compositions import compose, prompt_of
-from dg_project.parameters import PseudoDomain, VocabularyParams
+from dg_project.config import PseudoDomain, VocabularyParams
+from dg_project.diffusion.prompts import compose, prompt_of
 
 
 @pytest.mark.parametrize(("prompts", "captions"), [

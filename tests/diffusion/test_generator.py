@@ -10,9 +10,9 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
 from PIL import Image
 
+from dg_project.core.errors import CheckpointError, ParameterError
 from dg_project.diffusion.generator import Generator
-from dg_project.diffusion.modes.schedule import LastSteps
-from dg_project.errors import CheckpointError, ParameterError
+from dg_project.diffusion.latents import LastSteps
 
 
 @pytest.fixture(scope="module", params=["tiny_ldm", "tiny_img2img"])

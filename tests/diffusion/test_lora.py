@@ -10,9 +10,9 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionXLImg2ImgPipeline
 from safetensors.torch import save_file
 
+from dg_project.config import LDMParams
+from dg_project.core.errors import CheckpointError
 from dg_project.diffusion.generator import Generator
-from dg_project.errors import CheckpointError
-from dg_project.parameters import LDMParams
 
 ATTENTION = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
 CONV = "down_blocks.0.resnets.0.conv1"

@@ -13,10 +13,10 @@ import torch
 from huggingface_hub import constants
 from PIL import Image
 
+from dg_project.config import LDMParams, MemoryParams
+from dg_project.core.errors import CheckpointError, DGError, ParameterError
 from dg_project.diffusion.generator import Generator
 from dg_project.diffusion.opening import check, place
-from dg_project.errors import CheckpointError, DGError, ParameterError
-from dg_project.parameters import LDMParams, MemoryParams
 
 CPU = torch.device("cpu")
 GPU = torch.device("cuda")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dg_project.core.errors import ParameterError
 from dg_project.diffusion.prompts import choices, expand, paraphrase
-from dg_project.errors import ParameterError
 
 
 def test_every_word_is_drawn_and_a_seed_decides() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from dg_project.diffusion.vocabulary import describe
-from dg_project.parameters import VocabularyParams
+from dg_project.config import VocabularyParams
+from dg_project.diffusion.prompts import describe
 
 
 def test_every_word_is_drawn_and_a_seed_decides() -> None:

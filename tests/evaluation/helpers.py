@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dg_project.domains.manifest import NO_MASKS
-from dg_project.evaluation.bootstrap import Bootstrap, bootstrap
+from dg_project.data.manifest import NO_MASKS
 from dg_project.evaluation.detection import BoxScorer
+from dg_project.evaluation.intervals import Bootstrap, bootstrap
 from dg_project.evaluation.scorer import score_predictions
 
 CLASSES = ["bus", "bike", "car", "motor", "person", "rider", "truck"]

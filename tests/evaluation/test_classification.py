@@ -10,8 +10,8 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 
-from dg_project.domains.manifest import NO_MASKS
-from dg_project.errors import DataError
+from dg_project.core.errors import DataError
+from dg_project.data.manifest import NO_MASKS
 from dg_project.evaluation.classification import AccuracyScorer
 from dg_project.evaluation.scorer import score_predictions
 

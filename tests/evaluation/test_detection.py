@@ -12,7 +12,7 @@ from evaluation.helpers import WEATHERS, random_case, score_detections
 from pycocotools import mask as coco_mask
 from pycocotools.cocoeval import COCOeval
 
-from dg_project.errors import DataError
+from dg_project.core.errors import DataError
 from dg_project.evaluation import matching
 from dg_project.evaluation.detection import METRICS
 from dg_project.evaluation.scorer import per_class_table, present_mean

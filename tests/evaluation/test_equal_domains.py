@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from evaluation.helpers import records
 
-from dg_project.evaluation.equal_domains import gains_at_equal_domains
-from dg_project.evaluation.table import display_equal_domains
+from dg_project.evaluation.table import display_equal_domains, gains_at_equal_domains
 
 NIGHT = {"domains": ["night"]}
 CHANGES = {"erm": {}, "naive": {}, "drsf": {}, "k1": {"method": "drsf", **NIGHT},

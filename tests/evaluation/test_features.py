@@ -8,7 +8,7 @@ import torch
 from evaluation.helpers import random_case
 from PIL import Image
 
-from dg_project.errors import DataError
+from dg_project.core.errors import DataError
 from dg_project.evaluation.features import domain_shift, embed, mmd2, pooled_features, proxy_a_distance
 
 

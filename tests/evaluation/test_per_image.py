@@ -9,8 +9,7 @@ import pandas as pd
 from evaluation.helpers import CLASSES
 from figures.cases import street_manifest, street_predictions
 
-from dg_project.evaluation.per_image import class_gains, per_image_scores
-from dg_project.evaluation.scorer import ALL, score_predictions
+from dg_project.evaluation.scorer import ALL, class_gains, per_image_scores, score_predictions
 from dg_project.evaluation.scorers import SCORERS
 
 

@@ -10,9 +10,9 @@ import pytest
 from evaluation.helpers import WEATHERS, bootstrap_boxes, random_case, records, score_detections
 from scipy import stats
 
-from dg_project.errors import DataError
+from dg_project.core.errors import DataError
+from dg_project.evaluation.intervals import paired_test, t_interval
 from dg_project.evaluation.records import RECORD_COLUMNS, RunFacts, check_records, result_records, with_intervals
-from dg_project.evaluation.statistics import paired_test, t_interval
 from dg_project.evaluation.table import benchmark_table, table_domains, to_markdown
 
 FACTS = RunFacts("drsf", "daytime_clear", 3, "source_val", 0.57, "2026-01-01", images_generated=640, peak_memory_mb=900)

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from dg_project.domains.manifest import NO_MASKS
-from dg_project.errors import DataError
+from dg_project.core.errors import DataError
+from dg_project.data.manifest import NO_MASKS
 from dg_project.evaluation.scorer import score_predictions
 from dg_project.evaluation.segmentation import MIoUScorer
 

@@ -9,7 +9,7 @@ import pandas as pd
 from evaluation.helpers import CLASSES, WEATHERS, records
 from PIL import Image, ImageDraw, ImageFilter
 
-from dg_project.domains.manifest import NO_MASKS
+from dg_project.data.manifest import NO_MASKS
 
 SIZE = (240, 144)
 LIGHT = {"daytime_clear": (1.0, 0.0), "night_clear": (0.25, 0.0), "dusk_rainy": (0.55, 0.15),

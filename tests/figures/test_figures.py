@@ -19,25 +19,22 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from dg_project.evaluation.features import domain_shift, embed
-from dg_project.evaluation.per_image import per_image_scores
+from dg_project.evaluation.scorer import per_image_scores
 from dg_project.evaluation.scorers import SCORERS
 from dg_project.evaluation.table import benchmark_table
+from dg_project.experiments.training_data import task_rows
 from dg_project.figures.allocation_chart import allocation_chart
-from dg_project.figures.benchmark_chart import benchmark_chart
+from dg_project.figures.benchmark_chart import benchmark_chart, forest_chart, records_chart
 from dg_project.figures.class_gains import class_gains_chart
 from dg_project.figures.domain_chart import domain_chart
 from dg_project.figures.feature_shift import feature_shift
-from dg_project.figures.forest_chart import forest_chart
 from dg_project.figures.gate_maps import gate_maps
-from dg_project.figures.hard_samples import hard_samples
-from dg_project.figures.hardest_images import hardest_images
+from dg_project.figures.hard_samples import hard_samples, hardest_images
 from dg_project.figures.label_precision import label_precision
 from dg_project.figures.loss_curves import loss_curves
 from dg_project.figures.prediction_panels import prediction_panels
 from dg_project.figures.pseudo_sheet import pseudo_sheet
-from dg_project.figures.records_chart import records_chart
 from dg_project.figures.style import REJECTED, method_colours
-from dg_project.plan import task_rows
 
 
 @pytest.fixture(scope="module")

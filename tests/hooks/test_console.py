@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from dg_project.errors import DataError
+from dg_project.core.errors import DataError
 from dg_project.hooks.console import ConsoleHook, mendable
 
 

@@ -9,10 +9,7 @@ from typing import Any
 import pytest
 from kedro.config import OmegaConfigLoader
 
-from dg_project.domains.readers import READERS
-from dg_project.errors import ParameterError
-from dg_project.methods import method_classes
-from dg_project.parameters import (
+from dg_project.config import (
     DataParams,
     GridParams,
     Parameters,
@@ -21,8 +18,11 @@ from dg_project.parameters import (
     check_parameters,
     denoising_steps,
 )
-from dg_project.parameters.grid import check_domains
-from dg_project.parameters.models import TASK_PARAMS
+from dg_project.config.grids import check_domains
+from dg_project.config.models import TASK_PARAMS
+from dg_project.core.errors import ParameterError
+from dg_project.data.readers import READERS
+from dg_project.methods import method_classes
 from dg_project.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from pydantic import BaseModel
 
-from dg_project.hooks import artifacts
-from dg_project.hooks.runs import flatten
+from dg_project.hooks.mlflow import artifacts
+from dg_project.hooks.mlflow.runs import flatten
 
 
 class Client:
@@ -29,7 +29,7 @@ class Client:
 
 
 def send(monkeypatch: pytest.MonkeyPatch, wish: dict[str, Any], data: Any) -> Client:
-    from dg_project.hooks import runs
+    from dg_project.hooks.mlflow import runs
 
     client = Client()
     monkeypatch.setattr(runs, "client", lambda state: client)

@@ -7,11 +7,11 @@ from itertools import combinations
 import pytest
 import torch
 
-from dg_project.domains.batches import Batch
-from dg_project.errors import ParameterError
+from dg_project.config import BackboneParams, ClassificationParams
+from dg_project.core.errors import ParameterError
+from dg_project.data.batches import Batch
 from dg_project.methods.adaodm import AdaODM, disagreement
-from dg_project.methods.artifact import ModelSpec, build_method
-from dg_project.parameters import BackboneParams, ClassificationParams
+from dg_project.methods.model_folder import ModelSpec, build_method
 
 IMAGES = [torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(i)) for i in range(4)]
 

@@ -12,17 +12,16 @@ import pytest
 import torch
 from streets_fixture import TARGETS
 
-from dg_project.domains.batches import Batch, BatchStream
-from dg_project.domains.dataset import ManifestDataset
-from dg_project.domains.dealing import Deal
-from dg_project.domains.manifest import select
-from dg_project.domains.unlabelled import UnlabelledStream
-from dg_project.errors import CheckpointError, ParameterError
+from dg_project.config import TASK_PARAMS, BackboneParams, Params, SegmentationParams, Task, TrainingParams
+from dg_project.core.errors import CheckpointError, ParameterError
+from dg_project.data.batches import Batch, BatchStream, Deal
+from dg_project.data.dataset import ManifestDataset
+from dg_project.data.manifest import select
+from dg_project.data.unlabelled import UnlabelledStream
+from dg_project.experiments.training_data import task_rows
 from dg_project.methods import method_classes
-from dg_project.methods.artifact import CARD, WEIGHTS, ModelSpec, build_method, load_model, read_card, save_model
 from dg_project.methods.base import Method
-from dg_project.parameters import TASK_PARAMS, BackboneParams, Params, SegmentationParams, Task, TrainingParams
-from dg_project.plan import task_rows
+from dg_project.methods.model_folder import CARD, WEIGHTS, ModelSpec, build_method, load_model, read_card, save_model
 from dg_project.tasks import TASK_MODELS
 from dg_project.training.loop import train
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dg_project.domains.batches import Batch
-from dg_project.errors import ParameterError
-from dg_project.methods.artifact import ModelSpec, build_method
+from dg_project.config import BackboneParams, ClassificationParams
+from dg_project.core.errors import ParameterError
+from dg_project.data.batches import Batch
 from dg_project.methods.dadg import DADG, hold_out, inner_step
-from dg_project.parameters import BackboneParams, ClassificationParams
+from dg_project.methods.model_folder import ModelSpec, build_method
 
 IMAGES = [torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(i)) for i in range(4)]
 LABELS, DOMAIN, WEIGHT = torch.tensor([0, 1, 2, 0]), torch.tensor([0, 2, 1, 2]), torch.tensor([1.0, 0.5, 0.8, 1.0])

@@ -10,11 +10,11 @@ from diffusion.modes.helpers import sdedit
 from pydantic import ValidationError
 from torchvision.transforms.functional import to_pil_image
 
+from dg_project.config import TASK_PARAMS, BackboneParams, Task
+from dg_project.core.errors import ParameterError
 from dg_project.diffusion.generator import Generator
-from dg_project.errors import ParameterError
-from dg_project.methods.artifact import ModelSpec, build_method
 from dg_project.methods.dsi import DSI, _seed, mix_predictions
-from dg_project.parameters import TASK_PARAMS, BackboneParams, Task
+from dg_project.methods.model_folder import ModelSpec, build_method
 
 
 def build(task: Task = "classification", **options: float) -> DSI:

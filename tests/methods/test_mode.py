@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dg_project.domains.batches import Batch
-from dg_project.methods.artifact import ModelSpec, build_method
+from dg_project.config import BackboneParams, ClassificationParams
+from dg_project.data.batches import Batch
 from dg_project.methods.mode import MODE, convex, explore, mix_amplitudes, mix_statistics
-from dg_project.parameters import BackboneParams, ClassificationParams
+from dg_project.methods.model_folder import ModelSpec, build_method
 from dg_project.tasks.classification import Classifier
 
 IMAGES = torch.rand(3, 3, 8, 10, generator=torch.Generator().manual_seed(0))

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from dg_project.errors import ParameterError
-from dg_project.methods.artifact import ModelSpec, build_method
+from dg_project.config import BackboneParams, ClassificationParams
+from dg_project.core.errors import ParameterError
 from dg_project.methods.lfme import LFME, guidance_loss
 from dg_project.methods.mixnorm import mix_statistics
-from dg_project.parameters import BackboneParams, ClassificationParams
+from dg_project.methods.model_folder import ModelSpec, build_method
 
 
 def spec(method: str, domains: list[str], backbone: str = "test_resnet", **options: float) -> ModelSpec:

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from streets_fixture import CLASSES, SOURCE
 
-from dg_project.domains.batches import Batch
-from dg_project.errors import ParameterError
-from dg_project.methods.artifact import ModelSpec, build_method
+from dg_project.config import BackboneParams, ClassificationParams
+from dg_project.core.errors import ParameterError
+from dg_project.data.batches import Batch
+from dg_project.methods.model_folder import ModelSpec, build_method
 from dg_project.methods.scmd import SCMD, cross_modality_logits, distillation_loss, hardest
-from dg_project.parameters import BackboneParams, ClassificationParams
 
 
 def student(clip: Path, classes: list[str] = CLASSES, **options: Any) -> SCMD:

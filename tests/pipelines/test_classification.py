@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from corpus_fixture import build_corpus
-from test_leave_one_out import build_folders
+from folders_fixture import build_folders
 
-from dg_project.errors import CheckpointError, ParameterError
-from dg_project.teachers.card import weather_of
+from dg_project.core.errors import CheckpointError, ParameterError
+from dg_project.pretraining.clip.card import weather_of
 
 TARGETS = {"night_clear", "dusk_rainy", "night_rainy", "daytime_foggy"}
 
@@ -84,7 +84,7 @@ def test_the_teacher_is_trained_on_crops_of_the_corpus(project: Any) -> None:
     card = (folder / "README.md").read_text()
     assert "is not CLIP" in card
     assert "| all |" in card
-    from dg_project.teachers import open_teacher
+    from dg_project.vlm import open_teacher
 
     assert open_teacher(str(folder)).size == 8
 

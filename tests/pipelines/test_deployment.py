@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from deploy.conftest import save_tiny
+from models_fixture import save_tiny
 
-from dg_project.errors import CheckpointError, DataError, ParameterError
+from dg_project.core.errors import CheckpointError, DataError, ParameterError
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,8 @@ def test_export_writes_a_checked_folder_that_mlflow_opens(project: Any, model: P
     import mlflow
     import torch
 
-    from dg_project.domains.loading import load_image
-    from dg_project.methods.artifact import load_model
+    from dg_project.data.images import load_image
+    from dg_project.methods.model_folder import load_model
 
     project.run("ingestion")
     version = project.run("export", export={"model": str(model), "format": "mlflow+torch_export", "parity_images": 3})

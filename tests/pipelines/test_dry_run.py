@@ -8,20 +8,24 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from test_experiment import settings
-from test_leave_one_out import build_folders
+from folders_fixture import build_folders
+from run_settings import settings
 
-from dg_project.domains.manifest import select
-from dg_project.errors import DGError, ParameterError
+from dg_project.config import BackboneParams, LDMParams
+from dg_project.core.errors import DGError, ParameterError
+from dg_project.data.manifest import select
+from dg_project.dry_run import plan as plan_module
+from dg_project.dry_run.plan import (
+    Plan,
+    backbone_weights,
+    describe_training,
+    diffusion_weights,
+    method_weights,
+    rehearse_folds,
+)
+from dg_project.dry_run.timing import passes, time_training
 from dg_project.hooks.dry_run import _trainings
-from dg_project.parameters import BackboneParams, LDMParams
 from dg_project.pipelines import closed_loop, drsf, scmd, uda
-from dg_project.rehearsal import Plan, rehearse_folds
-from dg_project.rehearsal import plan as plan_module
-from dg_project.rehearsal.plan import describe_training
-from dg_project.rehearsal.synthesis import passes
-from dg_project.rehearsal.training import time_training
-from dg_project.rehearsal.weights import backbone_weights, diffusion_weights, method_weights
 
 
 def files(root: Path) -> set[Path]:

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from dg_project import experiment, grid
-from dg_project.errors import DataError, ParameterError
+from dg_project.config import GateParams, GridParams, Parameters
+from dg_project.core.cache import BusyError
+from dg_project.core.errors import DataError, ParameterError
 from dg_project.evaluation.records import COLUMNS
-from dg_project.parameters import GateParams, GridParams, Parameters
-from dg_project.plan import TrainingData
-from dg_project.results import main
-from dg_project.styles.regate import view
-from dg_project.workspace import BusyError
+from dg_project.experiments import grid, training_run
+from dg_project.experiments.training_data import TrainingData
+from dg_project.pseudo.gate import view
+from dg_project.reports.results_page import main
 
 Run = tuple[Any, str]
 
@@ -36,7 +36,7 @@ def test_a_benchmark_in_parts_is_collected_into_one_table(drsf_run: Run, monkeyp
     project.run("benchmark", benchmark={"seeds": [6]})
     cells = files(project.root / "data" / ".workspace")
     with monkeypatch.context() as patch:
-        patch.setattr(experiment, "_train", refuse)
+        patch.setattr(training_run, "_train", refuse)
         version = project.run("benchmark", benchmark={"collect": True, "seeds": [5, 6]})
     assert files(project.root / "data" / ".workspace") == cells
     records, table = project.load("benchmark_records", version), project.load("benchmark_table", version)
@@ -83,7 +83,7 @@ def test_a_row_in_the_closed_loop_paints_as_many_images_and_is_collected(drsf_ru
         project.run("benchmark", benchmark={**chosen, "collect": True})
     project.run("benchmark", benchmark=chosen)
     cells = files(project.root / "data" / ".workspace")
-    monkeypatch.setattr(experiment, "fit", refuse)
+    monkeypatch.setattr(training_run, "fit", refuse)
     version = project.run("benchmark", benchmark={**chosen, "collect": True})
     assert files(project.root / "data" / ".workspace") == cells
     first = project.load("benchmark_records", version).drop_duplicates("method").set_index("method")
@@ -112,13 +112,13 @@ def test_cells_of_another_process_are_left_for_last(monkeypatch: pytest.MonkeyPa
                                                     settings: Parameters) -> None:
     asked: list[tuple[str, int, bool]] = []
 
-    def train(name: str, cell: Parameters, data: TrainingData, workspace: Path, wait: bool) -> experiment.Trained:
+    def train(name: str, cell: Parameters, data: TrainingData, workspace: Path, wait: bool) -> training_run.Trained:
         asked.append((name, cell.seed, wait))
         if (name, cell.seed) == ("erm", 0) and not wait:
             raise BusyError
-        return experiment.Trained(tmp_path / name, None)  # type: ignore[arg-type]
+        return training_run.Trained(tmp_path / name, None)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(experiment, "train_method", train)
+    monkeypatch.setattr(training_run, "train_method", train)
     done = grid.train_cells(settings, GridParams(methods=["erm", "naive"], seeds=[0, 1]),
                             TrainingData(None, tmp_path), tmp_path)  # type: ignore[arg-type]
     assert asked == [("erm", 0, False), ("naive", 0, False), ("erm", 1, False), ("naive", 1, False), ("erm", 0, True)]

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from domains.layouts import acdc, bdd100k, cityscapes, gta5, image_folder, mapillary
 from kedro.config import OmegaConfigLoader
+from layouts import acdc, bdd100k, cityscapes, gta5, image_folder, mapillary
 
-from dg_project.domains.manifest import validate_manifest
-from dg_project.errors import DataError
-from dg_project.parameters import DataParams
+from dg_project.config import DataParams
+from dg_project.core.errors import DataError
+from dg_project.data.manifest import validate_manifest
 from dg_project.pipelines.ingestion import nodes
 from dg_project.settings import CONFIG_LOADER_ARGS
 
@@ -87,7 +87,7 @@ def test_image_folders_train_on_a_share_and_are_scored_whole(tmp_path: Path) -> 
 
 def test_broken_samples_are_left_out_counted_and_named(project: Any) -> None:
     """A truncated image of the source, a label of it that breaks off, and an image of a target that is no image."""
-    from dg_project.domains.readers.collection import decode_fully
+    from dg_project.data.readers.collection import decode_fully
 
     streets = project.root / "data/01_raw/streets"
     cut = streets / "daytime_clear/VOC2007/JPEGImages/train_002.jpg"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dg_project.parameters import GridParams, LDMParams
+from dg_project.config import GridParams, LDMParams
 from dg_project.pipelines.paths import ROOT_VARIABLE, locate_ldm, locate_rows, read_parameters
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dg_project.files import file_hash
+from dg_project.core.files import file_hash
 
 Run = tuple[Any, str]
 

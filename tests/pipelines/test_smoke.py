@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dg_project.errors import CheckpointError, DataError, ParameterError
+from dg_project.core.errors import CheckpointError, DataError, ParameterError
 
 Run = tuple[Any, str]
 TARGETS = ["night_clear", "dusk_rainy", "night_rainy", "daytime_foggy"]
@@ -52,7 +52,7 @@ def test_pseudo_images_and_manifest_belong_together(drsf_run: Run) -> None:
 def test_the_model_opens_and_predicts(drsf_run: Run) -> None:
     import torch
 
-    from dg_project.methods.artifact import load_model
+    from dg_project.methods.model_folder import load_model
 
     project, version = drsf_run
     method = load_model(project.load("model", version), "cpu")
@@ -119,7 +119,7 @@ def test_a_stage_runs_alone_on_any_version_that_was_made_before(drsf_run: Run) -
 
 
 def test_a_second_run_reuses_the_workspace_and_gives_the_same(drsf_run: Run) -> None:
-    from dg_project.files import folder_hash
+    from dg_project.core.files import folder_hash
 
     project, version = drsf_run
     inputs = dict.fromkeys(("source_manifest", "pseudo_manifest", "pseudo_images"), version)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dg_project.errors import DataError
+from dg_project.core.errors import DataError
 
 
 def test_the_look_back_says_what_the_targets_would_have_chosen_and_changes_no_model(project: Any) -> None:

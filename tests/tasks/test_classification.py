@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dg_project.parameters import BackboneParams, ClassificationParams
+from dg_project.config import BackboneParams, ClassificationParams
 from dg_project.tasks import build_task
 from dg_project.tasks.classification import Classifier, PooledHead, true_labels
 

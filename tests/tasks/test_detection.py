@@ -11,8 +11,8 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
-from dg_project.errors import ParameterError
-from dg_project.parameters import BackboneParams, DetectionParams
+from dg_project.config import BackboneParams, DetectionParams
+from dg_project.core.errors import ParameterError
 from dg_project.tasks import build_task
 from dg_project.tasks.detection import Detector, PresenceHead, image_labels
 from dg_project.tasks.faster_rcnn import build_rpn, stride, weighted_mean

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.models.detection.roi_heads import maskrcnn_loss
 
-from dg_project.parameters import BackboneParams, InstanceSegmentationParams
+from dg_project.config import BackboneParams, InstanceSegmentationParams
 from dg_project.tasks import build_task
 from dg_project.tasks.instance_segmentation import InstanceSegmenter
 

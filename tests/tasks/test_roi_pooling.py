@@ -8,8 +8,8 @@ import pytest
 import torch
 from torchvision.ops import MultiScaleRoIAlign
 
+from dg_project.core.device import deterministic
 from dg_project.tasks.roi_pooling import RoIPooling
-from dg_project.training.determinism import deterministic
 
 SHAPES = [(96, 160)] * 3
 STRIDES = {"stage3": 8, "stage4": 16, "stage5": 32}

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dg_project.errors import DataError, ParameterError
-from dg_project.parameters import BackboneParams, SegmentationParams
+from dg_project.config import BackboneParams, SegmentationParams
+from dg_project.core.errors import DataError, ParameterError
 from dg_project.tasks import build_task
 from dg_project.tasks.segmentation import PixelHead, Segmenter, pixel_loss
 

@@ -13,12 +13,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dg_project.domains.batches import Batch, Part
-from dg_project.domains.dealing import Deal
-from dg_project.errors import CheckpointError, ParameterError, TrainingError
-from dg_project.parameters import TrainingParams
-from dg_project.training.device import peak_memory_mb, resolve_device
-from dg_project.training.learner import Learner
+from dg_project.config import TrainingParams
+from dg_project.core.device import peak_memory_mb, resolve_device
+from dg_project.core.errors import CheckpointError, ParameterError, TrainingError
+from dg_project.data.batches import Batch, Deal, Part
+from dg_project.methods.base import Learner
 from dg_project.training.loop import CHECKPOINT, TrainResult, train
 
 KILLED_AT = 7

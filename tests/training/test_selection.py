@@ -8,17 +8,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from run_settings import settings
 from streets_fixture import SOURCE, TARGETS
-from test_experiment import settings
 
-from dg_project import experiment
-from dg_project.domains.dataset import ManifestDataset
-from dg_project.errors import DataError
-from dg_project.experiment import train_method
+from dg_project.core.errors import DataError
+from dg_project.data.dataset import ManifestDataset
+from dg_project.experiments import training_run
+from dg_project.experiments.held_out import leave_one_pseudo_out
+from dg_project.experiments.training_data import TrainingData
+from dg_project.experiments.training_run import train_method
 from dg_project.methods import method_classes
-from dg_project.methods.artifact import read_card
-from dg_project.plan import TrainingData
-from dg_project.training.selection import leave_one_pseudo_out
+from dg_project.methods.model_folder import read_card
 
 Pseudo = tuple[Path, pd.DataFrame]
 
@@ -116,7 +116,7 @@ def test_held_out_images_count_half_of_the_score(tiny_manifest: pd.DataFrame, ti
         seen.append((sorted(set(images["domain"])), root))
         return pd.DataFrame({"class": ["all"], "value": [0.2 if images["domain"].iloc[0] == SOURCE else 0.6]})
 
-    monkeypatch.setattr(experiment, "score_predictions", score)
+    monkeypatch.setattr(training_run, "score_predictions", score)
     options = settings(training__selection="leave_one_pseudo_out", training__max_steps=1)
     data = TrainingData(tiny_manifest, tiny_streets, tiny_pseudo[1].assign(candidates=1), tiny_pseudo[0])
     trained = train_method("naive", options, data, tmp_path / "workspace")

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dg_project.backbones.layouts import Layout
 from dg_project.backbones.pyramid import Pyramid
-from dg_project.errors import ParameterError, nearest
+from dg_project.core.errors import ParameterError, nearest
 
 StageMap = Callable[[Tensor], Tensor]
 PROBE = (64, 96)

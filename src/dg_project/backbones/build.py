@@ -5,8 +5,8 @@ from __future__ import annotations
 from dg_project.backbones.backbone import PROBE, Backbone
 from dg_project.backbones.timm_networks import timm_body
 from dg_project.backbones.torchvision_networks import torchvision_body
-from dg_project.errors import ParameterError
-from dg_project.parameters import BackboneParams
+from dg_project.config import BackboneParams
+from dg_project.core.errors import ParameterError
 
 TORCHVISION = "torchvision/"
 

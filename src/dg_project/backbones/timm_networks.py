@@ -15,7 +15,7 @@ from dg_project.backbones.backbone import Body, End
 from dg_project.backbones.layouts import ChannelsFirst, ChannelsLast, Layout, Tokens
 from dg_project.backbones.pyramid import Pyramid, evenly_spaced
 from dg_project.backbones.weights import load_timm
-from dg_project.errors import CheckpointError, ParameterError, nearest
+from dg_project.core.errors import CheckpointError, ParameterError, nearest
 
 SHORT_NAMES = {
     "vit_tiny": "vit_tiny_patch16_224",

@@ -16,7 +16,7 @@ from dg_project.backbones.backbone import PROBE, Body, End
 from dg_project.backbones.layouts import ChannelsFirst, ChannelsLast, Tokens
 from dg_project.backbones.pyramid import Pyramid, evenly_spaced
 from dg_project.backbones.weights import does_not_fit, given_weights, no_download
-from dg_project.errors import ParameterError, nearest
+from dg_project.core.errors import ParameterError, nearest
 
 
 def torchvision_body(name: str, weights: str | None) -> Body:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dg_project.errors import CheckpointError
+from dg_project.core.errors import CheckpointError
 
 PACKAGED = ("tf_efficientnet_lite0",)
 

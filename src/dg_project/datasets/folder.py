@@ -9,8 +9,8 @@ from typing import Any
 
 from kedro.io.core import AbstractVersionedDataset, DatasetError, Version
 
+from dg_project.core.files import FolderWriter, atomic_folder, link_or_copy
 from dg_project.datasets.whole import whole
-from dg_project.files import FolderWriter, atomic_folder, link_or_copy
 
 
 class FolderDataset(AbstractVersionedDataset[FolderWriter | Path, Path]):

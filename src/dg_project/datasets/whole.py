@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dg_project.files import atomic_file
+from dg_project.core.files import atomic_file
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from dg_project.errors import CheckpointError
+from dg_project.core.errors import CheckpointError
 
 REMEDY = (
     "'ldm.checkpoint' must be a folder written by diffusers' save_pretrained (it holds a model_index.json) or the "

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from dg_project.domains.label_ids import COLOURS
+from dg_project.data.masks import COLOURS
 
 FAINT, STRONG = 100, 200
 """Canny's thresholds on the sum of both Sobel responses, grey levels: the usual pair of ControlNet's annotators."""

@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dg_project.config import LDMParams
+from dg_project.core.errors import ParameterError
 from dg_project.diffusion.checkpoint import quiet
 from dg_project.diffusion.modes import MODES, Batch, Mode, Sampling
 from dg_project.diffusion.opening import open_pipeline, place
-from dg_project.errors import ParameterError
-from dg_project.parameters import LDMParams
 
 __all__ = ["Generator", "quiet"]
 

@@ -12,9 +12,9 @@ from diffusers.utils.state_dict_utils import StateDictType, convert_state_dict_t
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from dg_project.config import LoRAParams
+from dg_project.core.errors import CheckpointError
 from dg_project.diffusion.checkpoint import is_hub_name
-from dg_project.errors import CheckpointError
-from dg_project.parameters import LoRAParams
 
 REMEDY = "'ldm.loras' must name LoRA weights that were trained for the very architecture of 'ldm.checkpoint'"
 DOWN, UP = ".lora_A.weight", ".lora_B.weight"

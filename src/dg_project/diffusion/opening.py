@@ -12,21 +12,12 @@ import torch
 from diffusers import ControlNetModel
 from torch import Tensor
 
-from dg_project.diffusion.checkpoint import (
-    REMEDY,
-    Checkpoint,
-    is_hub_name,
-    quiet,
-    read,
-    read_json,
-    resolve,
-    text_width,
-)
+from dg_project.config import LDMParams, MemoryParams, PseudoDomain
+from dg_project.core.errors import CheckpointError, ParameterError, nearest
+from dg_project.core.files import fingerprint, folder_hash
+from dg_project.diffusion.checkpoint import REMEDY, Checkpoint, is_hub_name, quiet, read, read_json, resolve, text_width
 from dg_project.diffusion.lora import check_header, merge
 from dg_project.diffusion.modes import MODES, Mode
-from dg_project.errors import CheckpointError, ParameterError, nearest
-from dg_project.files import fingerprint, folder_hash
-from dg_project.parameters import LDMParams, MemoryParams, PseudoDomain
 
 EXTRAS: dict[str, dict[str, Any]] = {
     "sd": {"safety_checker": None, "requires_safety_checker": False},

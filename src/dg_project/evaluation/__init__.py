@@ -1,1 +1,1 @@
-"""How well a model does on every domain: predictions, scores, intervals, records, feature shift."""
+"""How well a model does on every domain: predictions, scores, intervals, records, features."""

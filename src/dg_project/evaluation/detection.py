@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from dg_project.domains.dataset import load_part
+from dg_project.data.dataset import load_part
 from dg_project.evaluation.matching import ClassMatches, Matchable, match_images
 from dg_project.evaluation.predictions import as_boxes, as_vector, rows_by_image
 from dg_project.evaluation.scorer import Comparison, Scorer, Values, present_mean

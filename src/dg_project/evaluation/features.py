@@ -19,8 +19,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from dg_project.domains.dataset import ManifestDataset, chunks
-from dg_project.errors import DataError
+from dg_project.core.errors import DataError
+from dg_project.data.dataset import ManifestDataset, chunks
 
 Extract = Callable[[list[Tensor]], Tensor]
 """Images (3, H, W) in [0, 1] -> one feature map (N, C, h, w) or vector (N, C) per image."""

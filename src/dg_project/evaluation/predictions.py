@@ -1,13 +1,62 @@
-"""The predictions table: one row per image, as it is written and as it comes back from parquet."""
+"""Run a model over the images of a manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+from dg_project.core.errors import DataError
+from dg_project.data.dataset import ManifestDataset, chunks
+from dg_project.data.manifest import select
+from dg_project.evaluation.scorer import Scorer
+
+Predict = Callable[[list[Tensor]], list[dict[str, Tensor]]]
+"""Images (3, H, W) in [0, 1] -> what was found in each of them, in its own pixels."""
+
+
+def scored_rows(source: pd.DataFrame, target: pd.DataFrame, max_images: int | None = None) -> pd.DataFrame:
+    """Return the test rows of the source, then of every target domain; at most the first ``max_images`` of each.
+
+    Raises:
+        DataError: a domain has no test image.
+    """
+    rows = pd.concat([select(source, split="test"), select(target, split="test")], ignore_index=True)
+    for domain in [*source["domain"].unique(), *target["domain"].unique()]:
+        if domain not in set(rows["domain"]):
+            raise DataError(f"domain '{domain}' has no test image; name its test split under data.splits.test")
+    return rows if max_images is None else rows.groupby("domain", sort=False).head(max_images).reset_index(drop=True)
+
+
+def predict_manifest(predict: Predict, scorer: Scorer, manifest: pd.DataFrame, root: Path, *, batch_size: int = 4,
+                     device: str | torch.device = "cpu", name: str = "model") -> pd.DataFrame:
+    """Return one row of predictions per image of the manifest, in its order.
+
+    Args:
+        predict: the model; it gets images in [0, 1] on ``device``.
+        scorer: of the task; says how predictions are stored.
+        manifest: images (or the crops of them) to open.
+        root: folder that the manifest's paths start from.
+        batch_size: images given to ``predict`` at a time.
+        device: where the model is.
+        name: shown at the progress bar.
+
+    Returns:
+        Columns ``domain, image_id`` and ``scorer.columns``; plain values, so parquet keeps them.
+    """
+    dataset = ManifestDataset(manifest, root, cache=False)
+    rows: list[dict[str, Any]] = []
+    with torch.inference_mode():
+        for chunk in chunks(dataset, batch_size, device, f"predict ({name})"):
+            for i, found in zip(chunk.rows, predict(chunk.images), strict=True):
+                rows.append({"domain": dataset.domains[i], "image_id": dataset.image_ids[i]} | scorer.pack(found))
+    return pd.DataFrame(rows, columns=["domain", "image_id", *scorer.columns])
 
 
 def as_boxes(value: Any) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from dg_project.errors import DataError
+from dg_project.core.errors import DataError
 from dg_project.evaluation.scorer import ALL
 
 UNSEEN_MEAN = "unseen_mean"

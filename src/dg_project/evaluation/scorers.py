@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dg_project.config import Task
 from dg_project.evaluation.classification import AccuracyScorer
 from dg_project.evaluation.detection import BoxScorer, MaskScorer
 from dg_project.evaluation.scorer import Scorer
 from dg_project.evaluation.segmentation import MIoUScorer
-from dg_project.parameters import Task
 
 SCORERS: dict[Task, Scorer] = {
     "detection": BoxScorer(), "instance_segmentation": MaskScorer(), "segmentation": MIoUScorer(),

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from dg_project.domains.dataset import load_part
-from dg_project.domains.masks import IGNORE, check_train_ids
+from dg_project.data.dataset import load_part
+from dg_project.data.masks import IGNORE, check_train_ids
 from dg_project.evaluation.predictions import rows_by_image
 from dg_project.evaluation.scorer import Comparison, Scorer, Values, present_mean
 

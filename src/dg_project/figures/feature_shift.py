@@ -11,16 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from dg_project.figures.style import (
-    INK,
-    domain_colours,
-    headline,
-    look,
-    method_label,
-    n_range,
-    new_figure,
-    readable,
-)
+from dg_project.figures.style import INK, domain_colours, headline, look, method_label, n_range, new_figure, readable
 
 MARKERS = {"source": "o", "pseudo": "^", "target": "s"}
 

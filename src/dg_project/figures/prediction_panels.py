@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dg_project.figures.panels import row_dicts
-from dg_project.figures.predictions import Drawing, drawing_of
+from dg_project.figures.predictions import Drawing, drawing_of, row_dicts
 from dg_project.figures.style import bare, headline, look, method_label, new_figure, readable, tight
 
 

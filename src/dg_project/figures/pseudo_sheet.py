@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dg_project.figures.panels import draw_box, open_image, row_dicts
+from dg_project.figures.predictions import draw_box, open_image, row_dicts
 from dg_project.figures.style import MUTED, REJECTED, bare, headline, look, new_figure, readable, tight
 
 

@@ -17,7 +17,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dg_project.domains.label_ids import COLOURS
+from dg_project.data.masks import COLOURS
 from dg_project.evaluation.table import uda_marks
 
 INK, MUTED, GRID, PAPER = "#1f2933", "#5f6c7b", "#e4e8ed", "#ffffff"

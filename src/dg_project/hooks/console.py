@@ -10,7 +10,7 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
-from dg_project.errors import DGError
+from dg_project.core.errors import DGError
 
 _WIDTH = 160
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
-from dg_project.errors import DGError
+from dg_project.core.errors import DGError
 
 if TYPE_CHECKING:
-    from dg_project.rehearsal import Plan
+    from dg_project.dry_run.plan import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ class DryRunHook:
 
 
 def _plan(pipeline: Any, parameters: dict[str, Any]) -> Plan:
+    from dg_project.dry_run.plan import rehearse, rehearse_folds
     from dg_project.pipelines.paths import locate, locate_ldm, read_parameters
-    from dg_project.rehearsal import rehearse, rehearse_folds
 
     settings = read_parameters(parameters)
     root, workspace = locate(settings.data.root), locate(settings.workspace)

@@ -2,20 +2,63 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from dg_project import parameters
-from dg_project.domains.batches import Batch, Batching
-from dg_project.domains.dataset import ManifestDataset
-from dg_project.errors import CheckpointError, DataError
+from dg_project import config
+from dg_project.core.errors import CheckpointError, DataError
+from dg_project.data.batches import Batch, Batching
+from dg_project.data.dataset import ManifestDataset
 from dg_project.tasks.base import Prediction, TaskModel
-from dg_project.training.learner import Learner
+
+if TYPE_CHECKING:
+    from dg_project.diffusion.generator import Generator
+
+
+class Learner(nn.Module, ABC):
+    """A module that turns a batch into losses.
+
+    Attributes:
+        average_from: step (0-based) from which on the plain average of the weights predicts, whatever ``training.ema``
+            says; None leaves it to that.
+    """
+
+    average_from: int | None = None
+
+    def begin_step(self) -> None:
+        """Get ready for a step: called once before its losses, in every process, with the weights of the last step."""
+
+    def end_step(self) -> None:
+        """Take in what a step gathered: called once after it, in every process, before any checkpoint is written."""
+
+    def selectable(self, progress: float) -> bool:
+        """Say whether weights may be chosen for what they score, after this share (0 to 1) of the training is done."""
+        return True
+
+    def inference_state(self) -> dict[str, Tensor]:
+        """Return the state that predictions depend on."""
+        return dict(self.state_dict())
+
+    @abstractmethod
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Return scalars: ``loss_*`` are summed and minimised, ``log_*`` are only recorded.
+
+        ``loss_adv_*`` belong to a game between two players and need not fall. A step that is computed in micro-batches
+        calls this once for each, and weighs the losses by their shares of the images.
+
+        Args:
+            batch: images of one step or micro-batch, on the learner's device.
+            progress: share of the training that is done, 0 to 1.
+        """
+
+    @abstractmethod
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return the parameters to train as ``backbone`` and ``head``."""
 
 
 class Method(Learner):
@@ -39,14 +82,14 @@ class Method(Learner):
 
     name: ClassVar[str]
     batching: ClassVar[Batching]
-    Params: ClassVar[type[parameters.Params]]
-    tasks: ClassVar[tuple[parameters.Task, ...]] = get_args(parameters.Task)
+    Params: ClassVar[type[config.Params]]
+    tasks: ClassVar[tuple[config.Task, ...]] = get_args(config.Task)
     inner_gradients: ClassVar[bool] = False
     adapts: ClassVar[bool] = False
     training_only: ClassVar[tuple[str, ...]] = ()
     """Names of the submodules that only training needs."""
 
-    def __init__(self, model: TaskModel, params: parameters.Params, domains: Sequence[str]) -> None:
+    def __init__(self, model: TaskModel, params: config.Params, domains: Sequence[str]) -> None:
         super().__init__()
         self.model = model
         self.params = params
@@ -55,6 +98,11 @@ class Method(Learner):
     @abstractmethod
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """See ``Learner.losses``."""
+
+    @classmethod
+    def modules(cls) -> list[str]:
+        """Return the names of the modules that define the method: its own and those of its bases."""
+        return sorted({kind.__module__ for kind in cls.__mro__ if issubclass(kind, Method)})
 
     @classmethod
     def determined_by(cls, params: Any) -> list[str]:
@@ -119,3 +167,22 @@ class Method(Learner):
                                   f"({len(wrong)} entries differ, such as '{min(wrong)}'); the model folder is mixed "
                                   "up or of another version, train the model again")
         self.load_state_dict(dict(state), strict=False)
+
+
+class LDMUser(ABC):
+    """A method that asks the diffusion model that ``ldm`` names. It is frozen, and never stored with the method.
+
+    Attributes:
+        asks: while it is trained, or when it predicts unseen images. Without the model a method trains, and predicts,
+            without the part that asks it.
+    """
+
+    asks: ClassVar[Literal["training", "prediction"]]
+
+    @abstractmethod
+    def use_ldm(self, ldm: Generator) -> None:
+        """Take the opened model.
+
+        Raises:
+            ParameterError: the method or this checkpoint cannot do what the parameters ask for.
+        """

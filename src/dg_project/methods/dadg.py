@@ -11,13 +11,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from dg_project.domains.batches import Batch, Batching
-from dg_project.errors import ParameterError
+from dg_project.config import Params, Task
+from dg_project.core.errors import ParameterError
+from dg_project.data.batches import Batch, Batching
 from dg_project.methods.erm import ERM
-from dg_project.parameters import Params, Task
+from dg_project.ops.gradient_reversal import reverse_gradient
 from dg_project.tasks.base import TaskModel
 from dg_project.tasks.classification import Classifier, true_labels
-from dg_project.training.reversal import reverse_gradient
 
 Weights = dict[str, Tensor]
 

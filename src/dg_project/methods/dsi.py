@@ -11,9 +11,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from dg_project.diffusion.user import LDMUser
+from dg_project.config import Fraction, Params, Task, denoising_steps
+from dg_project.methods.base import LDMUser
 from dg_project.methods.erm import ERM
-from dg_project.parameters import Fraction, Params, Task, denoising_steps
 from dg_project.tasks.base import Prediction
 
 if TYPE_CHECKING:

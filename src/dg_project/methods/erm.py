@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from dg_project.domains.batches import Batch, Batching
+from dg_project.config import Params
+from dg_project.data.batches import Batch, Batching
 from dg_project.methods.base import Method
-from dg_project.parameters import Params
 
 
 class ERMParams(Params):
@@ -26,3 +26,10 @@ class ERM(Method):
         """Return the task's losses on all rows."""
         inputs = self.model.prepare(batch.images, batch.targets)
         return self.model.losses(self.model.neck(self.model.features(inputs.images)), inputs, batch.weight)
+
+
+class Naive(ERM):
+    """``L = L_task`` on images drawn from source and kept pseudo images, with the kept labels."""
+
+    name: ClassVar[str] = "naive"
+    batching: ClassVar[Batching] = "mixed"

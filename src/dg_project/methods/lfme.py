@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from dg_project.domains.batches import Batch, Batching
-from dg_project.errors import ParameterError
+from dg_project.config import Params, Task
+from dg_project.core.errors import ParameterError
+from dg_project.data.batches import Batch, Batching
 from dg_project.methods.erm import ERM
-from dg_project.parameters import Params, Task
 from dg_project.tasks.base import Inputs, TaskModel
 from dg_project.tasks.classification import Classifier, true_labels
 

@@ -12,9 +12,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dg_project.errors import ParameterError
+from dg_project.config import Fraction, Params
+from dg_project.core.errors import ParameterError
 from dg_project.methods.erm import ERM
-from dg_project.parameters import Fraction, Params
 from dg_project.tasks.base import Prediction, TaskModel
 
 

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from dg_project.domains.batches import Batching
+from dg_project.config import Fraction, Params
+from dg_project.data.batches import Batching
 from dg_project.methods.erm import ERM
-from dg_project.parameters import Fraction, Params
-from dg_project.styles.mixstyle import StyleMixer
+from dg_project.ops.mixstyle import StyleMixer
 from dg_project.tasks.base import TaskModel
 
 

@@ -11,9 +11,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dg_project.domains.batches import Batch, Batching
+from dg_project.config import Fraction, Params
+from dg_project.data.batches import Batch, Batching
 from dg_project.methods.base import Method
-from dg_project.parameters import Fraction, Params
 from dg_project.tasks.base import Inputs
 
 

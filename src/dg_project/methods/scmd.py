@@ -12,20 +12,19 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from dg_project.domains.batches import Batch
-from dg_project.domains.dataset import ManifestDataset
-from dg_project.domains.manifest import manifest_fingerprint
-from dg_project.errors import ParameterError
+from dg_project.config import Checkpoint, Fraction, Params, Task
+from dg_project.core.cache import cache_folder, lock_folder
+from dg_project.core.errors import ParameterError
+from dg_project.data.batches import Batch
+from dg_project.data.dataset import ManifestDataset
+from dg_project.data.manifest import manifest_fingerprint
 from dg_project.methods.erm import ERM
-from dg_project.parameters import Checkpoint, Fraction, Params, Task
 from dg_project.tasks.base import TaskModel
 from dg_project.tasks.classification import Classifier, true_labels
-from dg_project.teachers import Teacher, open_teacher, teacher_fingerprint
-from dg_project.teachers.memory import Memory
-from dg_project.teachers.prompts import class_prompts
-from dg_project.workspace import claim, code_hash, place
+from dg_project.vlm import Teacher, open_teacher, teacher_fingerprint
+from dg_project.vlm.base import class_prompts
+from dg_project.vlm.embedding_cache import Memory
 
-TEACHER_CODE = tuple(f"teachers/{name}.py" for name in ("clip", "clip_like", "encoders", "memory", "prompts"))
 LOG_SCALE_START, LOG_SCALE_MAX = math.log(1 / 0.07), math.log(100)
 
 
@@ -98,8 +97,8 @@ class SCMD(ERM):
 
     @classmethod
     def determined_by(cls, params: Any) -> list[str]:
-        """Return the identity of the teacher, and of the code that asks it."""
-        return [teacher_fingerprint(params.teacher), code_hash(*TEACHER_CODE)]
+        """Return the identity of the teacher."""
+        return [teacher_fingerprint(params.teacher)]
 
     @property
     def guide(self) -> Guide:
@@ -111,9 +110,10 @@ class SCMD(ERM):
     def prepare(self, images: ManifestDataset, flip: bool, workspace: Path, device: torch.device) -> None:
         """Ask the teacher about every training image and its mirror image, once for all trainings."""
         crops = [[int(side) for side in crop] for crop in images.manifest.get("crop", [])]
-        folder = place(workspace, "teacher", *self.determined_by(self.params), manifest_fingerprint(images.manifest),
-                       crops, flip)
-        with claim(folder):  # other processes wait, and read what this one wrote
+        folder = cache_folder(workspace, "teacher", *self.determined_by(self.params),
+                              manifest_fingerprint(images.manifest),
+                       crops, flip, code=["dg_project.vlm.embedding_cache", "dg_project.vlm.opening"])
+        with lock_folder(folder):  # other processes wait, and read what this one wrote
             self.guide.memory.learn(images, flip, folder, device)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dg_project.parameters import Parameters
+from dg_project.config import Parameters
 from dg_project.pipelines.paths import locate_checkpoint
 
 if TYPE_CHECKING:
-    from dg_project.closed_loop.loop import Painter
+    from dg_project.experiments.closed_loop.loop import Painter
 
 
 def open_painter(settings: Parameters) -> Painter:
     """Return the opened diffusion model of ``read_parameters``, with the CLIP filter that the gate asks for."""
-    from dg_project.closed_loop.loop import Painter
+    from dg_project.core.device import resolve_device
     from dg_project.diffusion.generator import Generator
-    from dg_project.styles.recognition import Recogniser
-    from dg_project.training.device import resolve_device
+    from dg_project.experiments.closed_loop.loop import Painter
+    from dg_project.vlm.clip import Recogniser
 
     device, clip = resolve_device(settings.training.device), settings.sampling.gate.clip
     recognise = Recogniser(locate_checkpoint(clip), settings.data.classes, device) if clip else None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dg_project.parameters import GridParams, LDMParams, Parameters, checkpoint_fields
+from dg_project.config import GridParams, LDMParams, Parameters, checkpoint_fields
 
 ROOT_VARIABLE = "DG_PROJECT_ROOT"
 """Set by the parameters hook; the environment carries it to worker processes."""

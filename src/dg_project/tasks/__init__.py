@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dg_project.backbones import build_backbone
-from dg_project.errors import ParameterError, nearest
-from dg_project.parameters import BackboneParams, Task, TaskParams
+from dg_project.config import BackboneParams, Task, TaskParams
+from dg_project.core.errors import ParameterError, nearest
 from dg_project.tasks.base import AuxHead, Features, Inputs, Instances, TaskModel, take
 from dg_project.tasks.classification import Classifier
 from dg_project.tasks.detection import Detector

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dg_project.backbones import Backbone
-from dg_project.parameters import TaskParams
+from dg_project.config import TaskParams
 
 Features = dict[str, Tensor]
 """Named maps ``(N, C, H, W)``, finest first."""

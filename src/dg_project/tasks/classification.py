@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dg_project.backbones import Backbone
-from dg_project.parameters import ClassificationParams
+from dg_project.config import ClassificationParams
 from dg_project.tasks.base import AuxHead, Features, Inputs, Prediction, Target, TaskModel
 
 

@@ -15,8 +15,8 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from dg_project.backbones import Backbone
-from dg_project.errors import ParameterError
-from dg_project.parameters import DetectionParams
+from dg_project.config import DetectionParams
+from dg_project.core.errors import ParameterError
 from dg_project.tasks.base import AuxHead, Features, Inputs, Instances, Prediction, Target, TaskModel
 from dg_project.tasks.faster_rcnn import Sampled, Targets, build_box_heads, build_rpn
 

@@ -20,7 +20,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
 from torchvision.ops import box_iou
 
-from dg_project.parameters import DetectionParams
+from dg_project.config import DetectionParams
 from dg_project.tasks.roi_pooling import RoIPooling
 
 Targets = list[dict[str, Tensor]]

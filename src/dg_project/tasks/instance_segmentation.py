@@ -12,7 +12,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.detection.roi_heads import maskrcnn_inference, paste_masks_in_image, project_masks_on_boxes
 
 from dg_project.backbones import Backbone
-from dg_project.parameters import InstanceSegmentationParams
+from dg_project.config import InstanceSegmentationParams
 from dg_project.tasks.base import Features, Prediction, Target
 from dg_project.tasks.detection import Detector
 from dg_project.tasks.faster_rcnn import Sampled, Targets, weighted_mean

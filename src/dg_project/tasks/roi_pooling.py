@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import _setup_scales
 
-from dg_project.training.determinism import deterministic
+from dg_project.core.device import deterministic
 
 
 class RoIPooling(MultiScaleRoIAlign):

@@ -13,9 +13,9 @@ from torchvision.models.segmentation.deeplabv3 import ASPP
 from torchvision.ops import Conv2dNormActivation
 
 from dg_project.backbones import Backbone
-from dg_project.domains.masks import IGNORE, check_train_ids
-from dg_project.errors import ParameterError, nearest
-from dg_project.parameters import SegmentationParams
+from dg_project.config import SegmentationParams
+from dg_project.core.errors import ParameterError, nearest
+from dg_project.data.masks import IGNORE, check_train_ids
 from dg_project.tasks.base import AuxHead, Features, Inputs, Prediction, Target, TaskModel
 
 _GROUPS = 8

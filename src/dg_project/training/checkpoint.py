@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors.torch import save_file
-from torch import Tensor
 
-from dg_project.errors import CheckpointError
-from dg_project.files import atomic_file
-from dg_project.training.ema import State
-
-
-def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write a state as safetensors; a kill at any moment leaves no half of it."""
-    with atomic_file(path) as aside:
-        save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, aside)
+from dg_project.core.errors import CheckpointError
+from dg_project.core.files import atomic_file
+from dg_project.ops.ema import State
 
 
 @dataclass

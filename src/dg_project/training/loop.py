@@ -14,17 +14,16 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from dg_project.domains.batches import BatchStream, Part
-from dg_project.errors import TrainingError
-from dg_project.parameters import TrainingParams
-from dg_project.training.checkpoint import Progress, save_weights
-from dg_project.training.crew import Crew
-from dg_project.training.determinism import deterministic, seed_step
-from dg_project.training.device import peak_memory_mb, resolve_device, use_threads
-from dg_project.training.ema import Average, snapshot
-from dg_project.training.learner import Learner
-from dg_project.training.optimisation import build_optimizer, set_lr
-from dg_project.training.precision import Precision
+from dg_project.config import TrainingParams
+from dg_project.core.device import deterministic, peak_memory_mb, resolve_device, seed_step, use_threads
+from dg_project.core.errors import TrainingError
+from dg_project.data.batches import BatchStream, Part
+from dg_project.methods.base import Learner
+from dg_project.methods.model_folder import save_weights
+from dg_project.ops.ema import Average, snapshot
+from dg_project.training.checkpoint import Progress
+from dg_project.training.distributed import Crew
+from dg_project.training.optimizer import Precision, build_optimizer, set_lr
 from dg_project.training.selection import Selection
 
 CHECKPOINT = "last.pt"

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from dg_project.config import LDMParams
 from dg_project.diffusion.generator import Generator
-from dg_project.parameters import LDMParams
 
 BOX = np.array([[9.0, 6, 21, 15]])
 

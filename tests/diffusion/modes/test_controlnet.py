@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from diffusion.modes.helpers import make, opened, same, scene
 
+from dg_project.core.errors import DataError
 from dg_project.diffusion.conditions import edge_image
 from dg_project.diffusion.generator import Generator
-from dg_project.errors import DataError
 
 
 def controlled(checkpoint: Path, beside: Path | None, **options: Any) -> Generator:

@@ -17,7 +17,7 @@ from dg_project.methods.drsf.mdsf import (
     fuse,
     mixing_weights,
 )
-from dg_project.training.reversal import reverse_gradient
+from dg_project.ops.gradient_reversal import reverse_gradient
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

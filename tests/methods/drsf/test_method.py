@@ -9,11 +9,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from dg_project.domains.batches import Batch
-from dg_project.errors import ParameterError
-from dg_project.methods.artifact import ModelSpec, build_method
+from dg_project.config import BackboneParams, DetectionParams
+from dg_project.core.errors import ParameterError
+from dg_project.data.batches import Batch
 from dg_project.methods.drsf.method import DRSF, DRSFParams, donors, instance_mix
-from dg_project.parameters import BackboneParams, DetectionParams
+from dg_project.methods.model_folder import ModelSpec, build_method
 from dg_project.tasks import Instances
 
 BOXES = torch.tensor([[8.0, 10.0, 40.0, 34.0], [50.0, 20.0, 80.0, 60.0]])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dg_project.domains.batches import Batch
+from dg_project.data.batches import Batch
 from dg_project.methods.drsf.soft_fusion import restore_detail, soft_fusion
 
 

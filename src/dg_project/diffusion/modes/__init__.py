@@ -1,8 +1,7 @@
 """The ways from a source image to a new one; ``ldm.mode`` chooses."""
 
-from dg_project.diffusion.modes.base import Batch, Mode, Sampling
+from dg_project.diffusion.modes.base import Batch, Img2Img, Mode, Sampling
 from dg_project.diffusion.modes.controlnet import ControlNet
-from dg_project.diffusion.modes.img2img import Img2Img
 from dg_project.diffusion.modes.inpaint import Inpaint
 from dg_project.diffusion.modes.instruct import Instruct
 from dg_project.diffusion.modes.inversion import Inversion

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dg_project.parameters import denoising_steps
+from dg_project.config import denoising_steps
 
 
 @dataclass(frozen=True)
@@ -105,3 +105,18 @@ class Mode(ABC):
             "guidance_scale": sampling.guidance_scale,
             "generator": list(batch.generators),
         }
+
+
+class Img2Img(Mode):
+    """Stable Diffusion, SDXL and latent consistency models. What is left of the source is what the noise left."""
+
+    name = "img2img"
+    pipelines: ClassVar[dict[str, str]] = {
+        "sd": "StableDiffusionImg2ImgPipeline",
+        "sdxl": "StableDiffusionXLImg2ImgPipeline",
+    }
+
+    def __call__(self, batch: Batch, sampling: Sampling) -> list[Image.Image]:
+        """Return one image per image of the batch."""
+        call = self.text(batch, sampling)
+        return self.pipeline(image=list(batch.images), strength=sampling.share, **call).images

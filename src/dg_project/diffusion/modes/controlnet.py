@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 from PIL import Image
 
+from dg_project.core.errors import DataError
 from dg_project.diffusion.conditions import edge_image, segmentation_image
 from dg_project.diffusion.modes.base import Batch, Mode, Sampling
-from dg_project.errors import DataError
 
 
 class ControlNet(Mode):

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dg_project.config import denoising_steps
+from dg_project.diffusion.latents import encode
 from dg_project.diffusion.modes.base import Batch, Mode, Sampling
-from dg_project.diffusion.modes.schedule import encode
-from dg_project.parameters import denoising_steps
 
 PAINT, KEEP = 255, 0
 

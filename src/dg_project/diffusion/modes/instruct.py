@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dg_project.diffusion.latents import LastSteps, encode, scheduled
 from dg_project.diffusion.modes.base import Batch, Mode, Sampling
-from dg_project.diffusion.modes.schedule import LastSteps, encode, scheduled
 
 
 class Instruct(Mode):

@@ -9,8 +9,8 @@ from diffusers import DDIMInverseScheduler, DDIMScheduler
 from PIL import Image
 from torch import Tensor
 
+from dg_project.diffusion.latents import FirstSteps, LastSteps, encode, scheduled
 from dg_project.diffusion.modes.base import Batch, Mode, Sampling
-from dg_project.diffusion.modes.schedule import FirstSteps, LastSteps, encode, scheduled
 
 SPACINGS = ("leading", "trailing")
 """What the inverse scheduler of diffusers knows."""

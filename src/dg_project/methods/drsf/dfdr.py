@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dg_project.styles import adain
+from dg_project.ops import adain
 
 
 def channel_entropy(features: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dg_project.training.reversal import reverse_gradient
+from dg_project.ops.gradient_reversal import reverse_gradient
 
 
 def mixing_weights(pair_id: Tensor, domain_id: Tensor, alpha: float) -> Tensor:

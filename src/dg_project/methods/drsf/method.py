@@ -9,13 +9,13 @@ import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from dg_project.domains.batches import Batch, Batching
+from dg_project.config import Fraction, Params, listed
+from dg_project.data.batches import Batch, Batching
 from dg_project.methods.base import Method
 from dg_project.methods.drsf.dfdr import DFDR, Parts, align_loss, ranking_loss
 from dg_project.methods.drsf.mdsf import Adversary, ImageDiscriminator, InstanceDiscriminator, fuse, mixing_weights
 from dg_project.methods.drsf.soft_fusion import Look, soft_fusion
-from dg_project.parameters import Fraction, Params, listed
-from dg_project.styles.mixstyle import StyleMixer
+from dg_project.ops.mixstyle import StyleMixer
 from dg_project.tasks.base import AuxHead, Features, Inputs, Instances, TaskModel, take
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dg_project.domains.batches import Batch
+from dg_project.data.batches import Batch
 
 Look = Literal["pseudo", "blend", "detail"]
 FAINTEST, LEVEL = 0.3, 1 / 255

@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from dg_project.files import FolderWriter
-from dg_project.parameters import GridParams, Task
+from dg_project.config import GridParams, Task
+from dg_project.core.files import FolderWriter
 from dg_project.pipelines.lazy import figure, pd
 
 logger = logging.getLogger(__name__)
@@ -23,11 +23,11 @@ def train_cells(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame,
     Returns:
         A writer of ``<row>/seed<n>/`` folders.
     """
-    from dg_project.grid import train_cells
+    from dg_project.core.cache import publish_folders
+    from dg_project.experiments.grid import train_cells
+    from dg_project.experiments.training_data import TrainingData
     from dg_project.pipelines.painting import open_painter
     from dg_project.pipelines.paths import locate, locate_rows, read_parameters
-    from dg_project.plan import TrainingData
-    from dg_project.workspace import publish_folders
 
     settings = read_parameters(parameters)
     data = TrainingData(source, locate(settings.data.root), pseudo, pseudo_images, adapt=adapt)
@@ -39,9 +39,9 @@ def train_cells(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame,
 def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, grid: GridParams,
                 parameters: dict[str, Any], run_id: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Score every cell in every domain; return the records and the same numbers for MLflow."""
-    from dg_project import scoring
-    from dg_project.evaluation.predict import scored_rows
-    from dg_project.grid import score_cells
+    from dg_project.evaluation.predictions import scored_rows
+    from dg_project.experiments import scoring
+    from dg_project.experiments.grid import score_cells
     from dg_project.pipelines.paths import locate, read_parameters
 
     settings = read_parameters(parameters)
@@ -57,11 +57,11 @@ def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, grid: 
 def state_facts(records: pd.DataFrame, grid: GridParams, parameters: dict[str, Any], run_id: str,
                 pipeline: str) -> dict[str, Any]:
     """Return how the records were made: run, commit, hardware, versions, parameters."""
-    from dg_project.files import weights_hash
-    from dg_project.parameters import Parameters
+    from dg_project.config import Parameters
+    from dg_project.core.device import resolve_device
+    from dg_project.core.files import weights_hash
+    from dg_project.core.provenance import commit, hardware, is_dirty, versions
     from dg_project.pipelines.paths import locate
-    from dg_project.provenance import commit, hardware, is_dirty, versions
-    from dg_project.training.device import resolve_device
 
     settings = Parameters.model_validate(parameters)  # paths as they were given, not as they lie on this machine
     return {"pipeline": pipeline, "run": run_id, "commit": commit(locate(".")), "dirty": is_dirty(locate(".")),
@@ -84,7 +84,7 @@ def make_table(records: pd.DataFrame, task: Task, grid: GridParams) -> pd.DataFr
 def draw_chart(records: pd.DataFrame, task: Task, grid: GridParams) -> figure.Figure:
     """Draw the mean of each row with its interval, and the gains over the baseline."""
     from dg_project.evaluation.scorers import main_metric
-    from dg_project.figures.records_chart import records_chart
+    from dg_project.figures.benchmark_chart import records_chart
 
     return records_chart(_table(records, task, grid), records, metric=main_metric(task), confidence=grid.confidence)
 

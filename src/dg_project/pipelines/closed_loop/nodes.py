@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dg_project.files import FolderWriter
+from dg_project.core.files import FolderWriter
 from dg_project.pipelines.lazy import figure, pd
 
 
@@ -16,11 +16,11 @@ def train_in_rounds(source: pd.DataFrame, parameters: dict[str, Any]) -> tuple[
         A writer of the model's folder and its history; a writer of the folder of all rounds; the manifest of the last
         round's training set, relative to that folder; the allocation table.
     """
-    from dg_project.closed_loop.loop import run_closed_loop
+    from dg_project.core.cache import publish_folder
+    from dg_project.experiments.closed_loop.loop import run_closed_loop
+    from dg_project.experiments.training_data import TrainingData
     from dg_project.pipelines.painting import open_painter
     from dg_project.pipelines.paths import locate, read_parameters
-    from dg_project.plan import TrainingData
-    from dg_project.workspace import publish_folder
 
     settings = read_parameters(parameters)
     outcome = run_closed_loop(settings.method, settings, TrainingData(source, locate(settings.data.root)),

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from dg_project.parameters import ReportingParams
+from dg_project.config import ReportingParams
 from dg_project.pipelines.lazy import figure, pd
 from dg_project.pipelines.paths import locate, read_parameters
 
@@ -22,8 +22,8 @@ def measure_labels(model: Path, baseline_model: Path, results: pd.DataFrame, ada
     """
     import pandas
 
-    from dg_project.label_quality import label_quality
-    from dg_project.training.self_training import DiGAParams
+    from dg_project.methods.diga.label_quality import label_quality
+    from dg_project.methods.diga.self_training import DiGAParams
 
     settings = read_parameters(parameters)
     params = DiGAParams.model_validate(diga).self_training
@@ -41,7 +41,7 @@ def measure_labels(model: Path, baseline_model: Path, results: pd.DataFrame, ada
 def draw_label_precision(quality: pd.DataFrame, target: pd.DataFrame, reporting: ReportingParams) -> figure.Figure:
     """Draw precision over coverage of both rules."""
     from dg_project.figures.label_precision import label_precision
-    from dg_project.label_quality import THRESHOLD
+    from dg_project.methods.diga.label_quality import THRESHOLD
 
     images = _some(target, reporting)
     shown = f"{len(images)} test images of {images['domain'].nunique()} target domains"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dg_project.files import FolderWriter
-from dg_project.parameters import LDMParams, SynthesisParams
+from dg_project.config import LDMParams, SynthesisParams
+from dg_project.core.files import FolderWriter
 from dg_project.pipelines.lazy import pd
 
 
@@ -24,10 +24,10 @@ def train_domainfusion(
         Writers of the model's folder, its history, a writer of every renewed set (images, manifest, card), and the last
         set as pseudo images and their manifest.
     """
-    from dg_project.experiment import train_method
+    from dg_project.core.cache import publish_folder, publish_folders, publish_images
+    from dg_project.experiments.training_data import TrainingData
+    from dg_project.experiments.training_run import train_method
     from dg_project.pipelines.paths import locate, read_parameters
-    from dg_project.plan import TrainingData
-    from dg_project.workspace import publish_folder, publish_folders, publish_images
 
     settings = read_parameters(parameters)
     data = TrainingData(source, locate(settings.data.root))

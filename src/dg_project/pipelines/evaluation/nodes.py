@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dg_project.parameters import DataParams, EvaluationParams, LDMParams
+from dg_project.config import DataParams, EvaluationParams, LDMParams
 from dg_project.pipelines.lazy import pd
 from dg_project.pipelines.paths import locate, locate_ldm
 
@@ -13,8 +13,8 @@ from dg_project.pipelines.paths import locate, locate_ldm
 def predict(model: Path, source: pd.DataFrame, target: pd.DataFrame, data: DataParams, evaluation: EvaluationParams,
             device: str, ldm: LDMParams) -> pd.DataFrame:
     """Return what the model finds in the test images of every domain."""
-    from dg_project import scoring
-    from dg_project.evaluation.predict import scored_rows
+    from dg_project.evaluation.predictions import scored_rows
+    from dg_project.experiments import scoring
 
     images = scored_rows(source, target, evaluation.max_images)
     return scoring.predict(model, images, locate(data.root), evaluation.batch_size, device, locate_ldm(ldm))
@@ -48,9 +48,9 @@ def _score(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     import pandas
 
-    from dg_project import scoring
-    from dg_project.evaluation.predict import scored_rows
+    from dg_project.evaluation.predictions import scored_rows
     from dg_project.evaluation.records import check_records
+    from dg_project.experiments import scoring
 
     images = scored_rows(source, target, evaluation.max_images)
     tables: dict[str, tuple[pd.DataFrame, ...]] = {}

@@ -13,7 +13,7 @@ import dg_project
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dg_project.deploy.parity import Parity
+    from dg_project.export.parity import Parity
     from dg_project.tasks.base import Prediction
 
 _FRAME = ("kedro", "mlflow")
@@ -34,13 +34,13 @@ def save_pyfunc(model: Path, target: Path, example: Tensor) -> None:
     import mlflow
     import pandas
 
-    from dg_project.deploy.served import COLUMN, check_servable
-    from dg_project.methods.artifact import read_card
+    from dg_project.export.served import COLUMN, check_servable
+    from dg_project.methods.model_folder import read_card
 
     check_servable(model)
     shutil.rmtree(target, ignore_errors=True)
     mlflow.pyfunc.save_model(
-        target, loader_module="dg_project.deploy.served", data_path=str(model),
+        target, loader_module="dg_project.export.served", data_path=str(model),
         code_paths=[str(Path(dg_project.__file__).parent)], signature=_signature(read_card(model)[0].task),
         input_example=pandas.DataFrame({COLUMN: [_png(example)]}), pip_requirements=_requirements())
 
@@ -50,7 +50,7 @@ def open_pyfunc(folder: Path) -> Any:
     import mlflow
     import pandas
 
-    from dg_project.deploy.served import COLUMN
+    from dg_project.export.served import COLUMN
 
     opened = mlflow.pyfunc.load_model(str(folder))
 
@@ -63,8 +63,8 @@ def open_pyfunc(folder: Path) -> Any:
 
 def pyfunc_parity(model: Path, folder: Path, images: Sequence[Tensor]) -> Parity:
     """Compare the MLflow model, opened again from its folder, with the trained one."""
-    from dg_project.deploy.parity import parity
-    from dg_project.methods.artifact import load_model
+    from dg_project.export.parity import parity
+    from dg_project.methods.model_folder import load_model
 
     return parity(load_model(model).predict, open_pyfunc(folder), images)
 
@@ -72,7 +72,7 @@ def pyfunc_parity(model: Path, folder: Path, images: Sequence[Tensor]) -> Parity
 def _png(image: Tensor) -> bytes:
     import torch
 
-    from dg_project.deploy.served import encode
+    from dg_project.export.served import encode
 
     return encode((image * 255).round().to(torch.uint8))
 

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dg_project.files import FolderWriter
-from dg_project.parameters import DataParams, ExportFormat, ExportParams
+from dg_project.config import DataParams, ExportFormat, ExportParams
+from dg_project.core.files import FolderWriter
 from dg_project.pipelines.lazy import pd
 from dg_project.pipelines.paths import locate
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dg_project.deploy.parity import Parity
+    from dg_project.export.parity import Parity
 
 logger = logging.getLogger(__name__)
 
@@ -24,14 +24,15 @@ logger = logging.getLogger(__name__)
 def export_model(model: Path, source: pd.DataFrame, data: DataParams, params: ExportParams,
                  workspace: str) -> tuple[FolderWriter, dict[str, Any]]:
     """Export the model in every format of ``export.format``; return a writer of the folder, and its card."""
-    from dg_project.deploy import export
-    from dg_project.deploy.decoding import CARD, FILES
-    from dg_project.files import atomic_folder, folder_hash
-    from dg_project.workspace import place, publish_folder
+    from dg_project.core.cache import cache_folder, publish_folder
+    from dg_project.core.files import atomic_folder, folder_hash
+    from dg_project.export import export
+    from dg_project.export.decoding import CARD, FILES
 
     images = _parity_images(model, source, locate(data.root), params.parity_images)
     identity = folder_hash(model)
-    finished = place(locate(workspace), "export", identity, params) / "export"
+    finished = cache_folder(locate(workspace), "export", identity, params,
+                            code=["dg_project.export.export", "dg_project.export.parity"]) / "export"
     with atomic_folder(finished) as folder:
         parities = _export(model, {kind: folder / FILES[kind] for kind in params.format}, images)
         card = export.card(model, parities, f"{len(images)} test images of `{data.source}`", identity)
@@ -42,7 +43,7 @@ def export_model(model: Path, source: pd.DataFrame, data: DataParams, params: Ex
 
 def _export(model: Path, files: dict[ExportFormat, Path], images: Sequence[Tensor]) -> dict[ExportFormat, Parity]:
     """Write every format and measure it; what disagrees raises."""
-    from dg_project.deploy.export import check_parity, export_graphs
+    from dg_project.export.export import check_parity, export_graphs
 
     graphs: dict[ExportFormat, Path] = {kind: file for kind, file in files.items() if kind != "mlflow"}
     logger.info("exporting to %s", ", ".join(files))
@@ -62,11 +63,11 @@ def _parity_images(model: Path, source: pd.DataFrame, root: Path, count: int) ->
     """Return test images of the source (or the objects in them), spread evenly, as (3, h, w) in [0, 1]."""
     import numpy as np
 
-    from dg_project.domains.dataset import ManifestDataset
-    from dg_project.domains.manifest import select
-    from dg_project.errors import DataError
-    from dg_project.methods.artifact import read_card
-    from dg_project.plan import task_rows
+    from dg_project.core.errors import DataError
+    from dg_project.data.dataset import ManifestDataset
+    from dg_project.data.manifest import select
+    from dg_project.experiments.training_data import task_rows
+    from dg_project.methods.model_folder import read_card
 
     spec = read_card(model)[0]
     rows = select(source, split="test")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from dg_project.parameters import DataParams
+from dg_project.config import DataParams
 from dg_project.pipelines.lazy import pd
 from dg_project.pipelines.paths import locate
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 def ingest_source(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
     """Read every split of the source domain; return its manifest and a message per skipped sample."""
-    from dg_project.domains.readers import configured, read_domain
+    from dg_project.data.readers import configured, read_domain
 
     limits = {"train": data.max_train} if data.max_train else None
     return read_domain(role="source", limits=limits, **configured(data, locate(data.root), data.source))
@@ -24,7 +24,7 @@ def ingest_targets(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
     """Read the test split of every target domain; the other splits of a target are never opened."""
     import pandas
 
-    from dg_project.domains.readers import configured, read_domain
+    from dg_project.data.readers import configured, read_domain
 
     parts = [read_domain(role="target", **configured(data, locate(data.root), name)) for name in data.targets]
     manifest = pandas.concat([manifest for manifest, _ in parts], ignore_index=True)
@@ -44,8 +44,8 @@ def ingest_adapt_always(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
 def _unlabelled(data: DataParams, split: str | None) -> tuple[pd.DataFrame, list[str]]:
     import pandas
 
-    from dg_project.domains.manifest import ADAPT, COLUMNS
-    from dg_project.domains.readers import configured, read_domain
+    from dg_project.data.manifest import ADAPT, COLUMNS
+    from dg_project.data.readers import configured, read_domain
 
     if split is None:
         return pandas.DataFrame(columns=list(COLUMNS)), []
@@ -61,7 +61,7 @@ def make_adapt_card(adapt: pd.DataFrame, target: pd.DataFrame, skipped: list[str
     Raises:
         DataError: one of them is also a test image of its domain.
     """
-    from dg_project.domains.card import unlabelled_card
+    from dg_project.data.card import unlabelled_card
 
     card = unlabelled_card(adapt, target, skipped)
     logger.info("unlabelled target images, opened by methods that adapt: %s", card["images"] or "none")
@@ -73,7 +73,7 @@ def make_card(source: pd.DataFrame, target: pd.DataFrame, skipped_source: list[s
     """Count what was read, print it and return it."""
     import pandas
 
-    from dg_project.domains.card import data_card, format_card
+    from dg_project.data.card import data_card, format_card
 
     everything = pandas.concat([source, target], ignore_index=True)
     card = data_card(everything, data.classes, [*skipped_source, *skipped_target])

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dg_project.files import FolderWriter
-from dg_project.parameters import LeaveOneOutParams, Parameters
+from dg_project.config import LeaveOneOutParams, Parameters
+from dg_project.core.files import FolderWriter
 from dg_project.pipelines.lazy import figure, pd
 from dg_project.pipelines.paths import locate, read_parameters
 
 if TYPE_CHECKING:
-    from dg_project.leave_one_out import Fold
+    from dg_project.experiments.leave_one_out import Fold
 
 logger = logging.getLogger(__name__)
 METRIC = "accuracy"
@@ -21,8 +21,8 @@ METRIC = "accuracy"
 
 def read_domains(parameters: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read every domain below ``data.root``; print and return what was found."""
-    from dg_project.domains.card import data_card, format_card
-    from dg_project.leave_one_out import chosen_methods, read_folders
+    from dg_project.data.card import data_card, format_card
+    from dg_project.experiments.leave_one_out import chosen_methods, read_folders
 
     settings = read_parameters(parameters)
     chosen_methods(settings.leave_one_out, settings.method)  # a wrong name is told before images are read
@@ -34,8 +34,8 @@ def read_domains(parameters: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, An
 
 def train_folds(images: pd.DataFrame, card: dict[str, Any], parameters: dict[str, Any]) -> FolderWriter:
     """Train every cell; return a writer of ``<method>/seed<n>/<held-out domain>/`` folders."""
-    from dg_project.leave_one_out import train_fold
-    from dg_project.workspace import publish_folders
+    from dg_project.core.cache import publish_folders
+    from dg_project.experiments.leave_one_out import train_fold
 
     settings = read_parameters(parameters)
     folders: dict[str, Path] = {}
@@ -54,8 +54,8 @@ def score_folds(models: Path, images: pd.DataFrame, card: dict[str, Any], parame
     """
     import pandas
 
-    from dg_project.leave_one_out import score_fold, with_means
-    from dg_project.scoring import nested
+    from dg_project.experiments.leave_one_out import score_fold, with_means
+    from dg_project.experiments.scoring import nested
 
     settings = read_parameters(parameters)
     cells = [score_fold(models / name, one, fold, locate(settings.data.root), locate(settings.workspace), run_id)
@@ -89,7 +89,7 @@ def draw_chart(records: pd.DataFrame, params: LeaveOneOutParams) -> figure.Figur
 def _cells(images: pd.DataFrame, card: dict[str, Any],
            settings: Parameters) -> Iterator[tuple[str, str, Parameters, Fold]]:
     """Yield name, method, parameters and fold of every cell, seed by seed: a stopped run has whole seeds."""
-    from dg_project.leave_one_out import chosen_methods, fold_settings, folds
+    from dg_project.experiments.leave_one_out import chosen_methods, fold_settings, folds
 
     params = settings.leave_one_out
     for seed in params.seeds:

@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from dg_project.files import FolderWriter
-from dg_project.parameters import LDMParams, PredictParams
+from dg_project.config import LDMParams, PredictParams
+from dg_project.core.files import FolderWriter
 from dg_project.pipelines.paths import locate, locate_ldm
 
 logger = logging.getLogger(__name__)
@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 def predict_input(model: Path, params: PredictParams, workspace: str, device: str,
                   ldm: LDMParams) -> tuple[FolderWriter, dict[str, Any]]:
     """Predict what ``predict.input`` names; return a writer of the outputs' folder, and counts."""
-    from dg_project.deploy.inputs import open_source
-    from dg_project.deploy.prediction import predict_source
-    from dg_project.deploy.writing import summary, write_predictions
-    from dg_project.errors import ParameterError
+    from dg_project.core.errors import ParameterError
+    from dg_project.predict.inputs import open_source
+    from dg_project.predict.prediction import predict_source
+    from dg_project.predict.writing import summary, write_predictions
 
     if params.input is None:
         raise ParameterError("predict.input: say what to look at, a folder of images, a .txt that lists images, or a "

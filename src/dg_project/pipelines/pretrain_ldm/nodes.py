@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dg_project.files import FolderWriter, file_hash
-from dg_project.parameters import PretrainLDMParams
+from dg_project.config import PretrainLDMParams
+from dg_project.core.files import FolderWriter, file_hash
 from dg_project.pipelines.lazy import pd
 from dg_project.pipelines.paths import locate, read_parameters
 
@@ -15,11 +15,11 @@ ORACLE_THRESHOLD = 0.5
 
 def train_oracle(parameters: dict[str, Any]) -> FolderWriter:
     """Train the detector that finds out which objects the diffusion model loses."""
-    from dg_project import oracle
-    from dg_project.workspace import publish_folder
+    from dg_project.core.cache import publish_folder
+    from dg_project.pretraining.ldm import object_detector
 
     settings = read_parameters(parameters)
-    trained = oracle.train_oracle(settings, locate(settings.pretrain_ldm.corpus), locate(settings.workspace))
+    trained = object_detector.train_oracle(settings, locate(settings.pretrain_ldm.corpus), locate(settings.workspace))
     return publish_folder(trained.folder)
 
 
@@ -31,14 +31,14 @@ def train_ldm(params: PretrainLDMParams, oracle_model: Path, workspace: str) -> 
     """
     import pandas
 
-    from dg_project.diffusion.tiny import pretrain
-    from dg_project.oracle import open_oracle
-    from dg_project.workspace import code_hash, place
+    from dg_project.core.cache import cache_folder
+    from dg_project.pretraining.ldm.object_detector import open_oracle
+    from dg_project.pretraining.ldm.recipe import pretrain
 
     speed = {"device", "threads", "checkpoint_every"}
     captions = file_hash(locate(params.corpus) / "captions.csv")
-    folder = place(locate(workspace), "pretrain_ldm", params.model_dump(mode="json", exclude=speed), captions,
-                   code_hash("diffusion/tiny"))
+    folder = cache_folder(locate(workspace), "pretrain_ldm", params.model_dump(mode="json", exclude=speed), captions,
+                   code=["dg_project.pretraining.ldm.recipe"])
     located = params.model_copy(update={"corpus": str(locate(params.corpus)),
                                         "start": params.start and str(locate(params.start))})
     write = pretrain(located, folder, open_oracle(oracle_model, params.device, ORACLE_THRESHOLD))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dg_project.files import FolderWriter
-from dg_project.parameters import PretrainTeacherParams
+from dg_project.config import PretrainTeacherParams
+from dg_project.core.files import FolderWriter
 from dg_project.pipelines.lazy import pd
 from dg_project.pipelines.paths import locate
 
@@ -15,10 +15,10 @@ def cut_crops(params: PretrainTeacherParams) -> tuple[pd.DataFrame, pd.DataFrame
     """Return the object crops of the training scenes and of the held-out scenes, with the caption of their frame."""
     import pandas
 
-    from dg_project.diffusion.tiny.corpus import hold_out, read_corpus
-    from dg_project.domains.views import objects
-    from dg_project.oracle import corpus_manifest
-    from dg_project.teachers.card import weather_of
+    from dg_project.data.objects import objects
+    from dg_project.pretraining.clip.card import weather_of
+    from dg_project.pretraining.ldm.corpus import hold_out, read_corpus
+    from dg_project.pretraining.ldm.object_detector import corpus_manifest
 
     corpus = locate(params.corpus)
     groups = read_corpus(corpus)
@@ -43,16 +43,17 @@ def train_teacher(crops: pd.DataFrame, held_out: pd.DataFrame, params: PretrainT
     Returns:
         A writer of the teacher's folder, and the loss by step.
     """
-    from dg_project.domains.manifest import manifest_fingerprint
-    from dg_project.teachers.pretraining import read_crops, train_projector
-    from dg_project.training.device import resolve_device
-    from dg_project.workspace import code_hash, place
+    from dg_project.core.cache import cache_folder
+    from dg_project.core.device import resolve_device
+    from dg_project.data.manifest import manifest_fingerprint
+    from dg_project.pretraining.clip.pretraining import read_crops, train_projector
 
     root = locate(params.corpus)
     names = dict(zip((int(label[0]) for label in crops["labels"]), crops["class_name"], strict=True))
     classes = [names[label] for label in sorted(names)]
-    folder = place(locate(workspace), "pretrain_teacher", manifest_fingerprint(crops),
-                   [[int(side) for side in crop] for crop in crops["crop"]], code_hash("teachers/encoders.py"))
+    folder = cache_folder(locate(workspace), "pretrain_teacher", manifest_fingerprint(crops),
+                   [[int(side) for side in crop] for crop in crops["crop"]],
+                          code=["dg_project.pretraining.clip.pretraining"])
     seen = read_crops(crops, root, classes, folder, resolve_device(params.device))
     projector, history = train_projector(seen, params)
 
@@ -65,9 +66,9 @@ def train_teacher(crops: pd.DataFrame, held_out: pd.DataFrame, params: PretrainT
 def _write(target: Path, projector: Any, crops: pd.DataFrame, held_out: pd.DataFrame, classes: list[str],
            params: PretrainTeacherParams) -> None:
     """Write the teacher, open what was written, and let the card say what that can do."""
-    from dg_project.domains.dataset import ManifestDataset
-    from dg_project.teachers import card
-    from dg_project.teachers.clip_like import ClipLike, save_clip_like
+    from dg_project.data.dataset import ManifestDataset
+    from dg_project.pretraining.clip import card
+    from dg_project.vlm.clip_like import ClipLike, save_clip_like
 
     facts: dict[str, Any] = {
         "size": params.size, "hidden": params.hidden, "classes": classes,

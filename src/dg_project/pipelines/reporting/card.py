@@ -19,10 +19,10 @@ EMBEDDED = "data/01_raw/streets"
 def write_card(model: Path, results: pd.DataFrame, intervals: pd.DataFrame, data_card: dict[str, Any],
                parameters: dict[str, Any], run_id: str) -> str:
     """Return the domain-robustness card of the model as Markdown."""
+    from dg_project.core.files import folder_hash
     from dg_project.evaluation.records import with_intervals
-    from dg_project.figures.model_card import ModelFacts, model_card
-    from dg_project.files import folder_hash
-    from dg_project.methods.artifact import read_card
+    from dg_project.methods.model_folder import read_card
+    from dg_project.reports.model_card import ModelFacts, model_card
 
     spec, trained = read_card(model)
     names = first_is_baseline(results)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dg_project.parameters import ReportingParams
+from dg_project.config import ReportingParams
 from dg_project.pipelines.lazy import figure, pd
 from dg_project.pipelines.paths import locate, read_parameters
 from dg_project.pipelines.reporting.nodes import first_is_baseline, scored
@@ -21,10 +21,10 @@ def draw_feature_shift(model: Path, baseline: Path, results: pd.DataFrame, sourc
     import numpy as np
     import pandas
 
-    from dg_project.domains.manifest import select
+    from dg_project.data.manifest import select
     from dg_project.evaluation.features import domain_shift, embed
+    from dg_project.experiments.scoring import features, rows_of
     from dg_project.figures.feature_shift import feature_shift
-    from dg_project.scoring import features, rows_of
 
     def first(rows: pd.DataFrame) -> pd.DataFrame:
         return rows_of(model, rows).groupby("domain", sort=False).head(reporting.feature_images)
@@ -44,10 +44,10 @@ def draw_feature_shift(model: Path, baseline: Path, results: pd.DataFrame, sourc
 def draw_gates(model: Path, source: pd.DataFrame, target: pd.DataFrame, root: str, pseudo: pd.DataFrame,
                pseudo_images: Path, device: str) -> figure.Figure:
     """Draw the channels of one stage in the versions of a training scene and of a test scene."""
-    from dg_project.domains.manifest import select
+    from dg_project.data.manifest import select
     from dg_project.figures.gate_maps import gate_maps
-    from dg_project.figures.panels import open_image, row_dicts
-    from dg_project.inspection import stage_maps
+    from dg_project.figures.predictions import open_image, row_dicts
+    from dg_project.methods.drsf.inspection import stage_maps
 
     made = pseudo[pseudo["kept"]]
     scene = made.groupby("source_image_id", sort=False)["domain"].nunique().idxmax()
@@ -68,7 +68,7 @@ def draw_gates(model: Path, source: pd.DataFrame, target: pd.DataFrame, root: st
 
 def draw_class_gains(class_scores: pd.DataFrame) -> figure.Figure:
     """Draw what the method gains over the baseline in each class and domain."""
-    from dg_project.evaluation.per_image import class_gains
+    from dg_project.evaluation.scorer import class_gains
     from dg_project.figures.class_gains import class_gains_chart
 
     names, metric = first_is_baseline(class_scores), str(class_scores["metric"].iloc[0])
@@ -79,10 +79,10 @@ def draw_class_gains(class_scores: pd.DataFrame) -> figure.Figure:
 def draw_hardest(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
                  parameters: dict[str, Any]) -> figure.Figure:
     """Draw the images that the method sees worst in each domain."""
-    from dg_project.evaluation.per_image import per_image_scores
     from dg_project.evaluation.predictions import by_method
+    from dg_project.evaluation.scorer import per_image_scores
     from dg_project.evaluation.scorers import SCORERS, main_metric
-    from dg_project.figures.hardest_images import hardest_images
+    from dg_project.figures.hard_samples import hardest_images
 
     settings = read_parameters(parameters)
     models, images, root = by_method(predictions), scored(source, target, settings), locate(settings.data.root)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dg_project.parameters import DataParams, Parameters
+from dg_project.config import DataParams, Parameters
 from dg_project.pipelines.lazy import figure, pd
 from dg_project.pipelines.paths import locate, read_parameters
 
@@ -22,7 +22,7 @@ def make_table(results: pd.DataFrame) -> pd.DataFrame:
 def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
                        parameters: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Draw the test scenes again and again; return the scores with intervals, and the gains over the baseline."""
-    from dg_project.evaluation.bootstrap import bootstrap
+    from dg_project.evaluation.intervals import bootstrap
     from dg_project.evaluation.predictions import by_method
     from dg_project.evaluation.scorers import SCORERS
 
@@ -36,8 +36,8 @@ def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: 
 
 def scored(source: pd.DataFrame, target: pd.DataFrame, settings: Parameters) -> pd.DataFrame:
     """Return what was scored: the test images, or the objects in them."""
-    from dg_project.evaluation.predict import scored_rows
-    from dg_project.plan import task_rows
+    from dg_project.evaluation.predictions import scored_rows
+    from dg_project.experiments.training_data import task_rows
 
     images = scored_rows(source, target, settings.evaluation.max_images)
     return task_rows(images, settings.task, settings.head.model_dump())
@@ -84,7 +84,7 @@ def draw_panels(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.Data
 
 def draw_pseudo_domains(source: pd.DataFrame, root: str, pseudo: pd.DataFrame, pseudo_images: Path) -> figure.Figure:
     """Draw source images beside what the diffusion model made of them; dropped ones are framed."""
-    from dg_project.domains.manifest import select
+    from dg_project.data.manifest import select
     from dg_project.figures.pseudo_sheet import pseudo_sheet
 
     return pseudo_sheet(select(source, split="train"), locate(root), pseudo, pseudo_images)

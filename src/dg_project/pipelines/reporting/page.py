@@ -41,12 +41,12 @@ def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: p
         model_card: Markdown of the model's domain-robustness card.
         figures: name -> path of the image.
     """
-    from dg_project.domains.card import format_card
+    from dg_project.core.provenance import versions
+    from dg_project.data.card import format_card
     from dg_project.evaluation.records import with_intervals
-    from dg_project.figures.model_card import card_as_html
-    from dg_project.figures.report import Picture, Report, render_report
     from dg_project.figures.style import method_label
-    from dg_project.provenance import versions
+    from dg_project.reports.model_card import card_as_html
+    from dg_project.reports.run_page import Picture, Report, render_report
 
     plain = {key: value.model_dump(mode="json") if hasattr(value, "model_dump") else value
              for key, value in parameters.items()}

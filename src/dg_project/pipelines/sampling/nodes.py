@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dg_project.files import FolderWriter
-from dg_project.parameters import SamplingParams
+from dg_project.config import SamplingParams
+from dg_project.core.files import FolderWriter
 from dg_project.pipelines.lazy import pd
 from dg_project.pipelines.paths import locate, locate_checkpoint
 
@@ -20,18 +20,19 @@ def sample_pseudo_domains(source: pd.DataFrame, root: str, classes: list[str], c
     """
     import pandas
 
-    from dg_project.domains.manifest import manifest_fingerprint
-    from dg_project.files import atomic_folder, folder_hash
-    from dg_project.styles.recognition import Recogniser
-    from dg_project.styles.sampling import sample
-    from dg_project.training.device import resolve_device
-    from dg_project.workspace import claim, code_hash, place, publish_images
+    from dg_project.core.cache import cache_folder, lock_folder, publish_images
+    from dg_project.core.device import resolve_device
+    from dg_project.core.files import atomic_folder, folder_hash
+    from dg_project.data.manifest import manifest_fingerprint
+    from dg_project.pseudo.sampling import sample
+    from dg_project.vlm.clip import Recogniser
 
     clip = sampling.gate.clip and locate_checkpoint(sampling.gate.clip)
     weights = [folder_hash(Path(clip))] if clip and Path(clip).is_dir() else []
-    folder = place(locate(workspace), "sampling", manifest_fingerprint(source), manifest_fingerprint(candidates),
-                   candidates["candidate"].tolist(), sampling, code_hash("styles"), *weights) / "sampled"
-    with claim(folder.parent):
+    folder = cache_folder(locate(workspace), "sampling", manifest_fingerprint(source), manifest_fingerprint(candidates),
+                   candidates["candidate"].tolist(), sampling, *weights,
+                          code=["dg_project.pseudo.sampling"]) / "sampled"
+    with lock_folder(folder.parent):
         if not folder.exists():
             recognise = Recogniser(clip, classes, resolve_device(device)) if clip else None
             with atomic_folder(folder) as new:

@@ -15,9 +15,9 @@ logger = logging.getLogger(__name__)
 def score_teacher(source: pd.DataFrame, target: pd.DataFrame, parameters: dict[str, Any], scmd: dict[str, Any],
                   run_id: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Score the frozen teacher on the test images of every domain; return its records, and the same for MLflow."""
-    from dg_project.evaluation.predict import scored_rows
-    from dg_project.scoring import nested
-    from dg_project.zero_shot import NAME, teacher_records
+    from dg_project.evaluation.predictions import scored_rows
+    from dg_project.experiments.scoring import nested
+    from dg_project.experiments.zero_shot import NAME, teacher_records
 
     settings = read_parameters(parameters)
     images = scored_rows(source, target, settings.evaluation.max_images)
@@ -33,11 +33,11 @@ def draw_hard_samples(model: Path, source: pd.DataFrame, parameters: dict[str, A
     """Draw the training crops that the trained student finds hardest, by the rule that selected them in training."""
     import numpy as np
 
-    from dg_project.domains.manifest import select
+    from dg_project.data.manifest import select
+    from dg_project.experiments.scoring import predict_once
+    from dg_project.experiments.training_data import task_rows
+    from dg_project.experiments.zero_shot import classify
     from dg_project.figures.hard_samples import hard_samples
-    from dg_project.plan import task_rows
-    from dg_project.scoring import predict_once
-    from dg_project.zero_shot import classify
 
     settings = read_parameters(parameters)
     root, workspace = locate(settings.data.root), locate(settings.workspace)

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from dg_project.parameters import DataParams, EvaluationParams, LDMParams
+from dg_project.config import DataParams, EvaluationParams, LDMParams
 from dg_project.pipelines.lazy import pd
 from dg_project.pipelines.paths import locate, locate_ldm
 
@@ -21,8 +21,8 @@ def score_validated(model: Path, source: pd.DataFrame, target: pd.DataFrame, dat
     Returns:
         The unseen mean by step, the records of the best step, and the latter as numbers for MLflow.
     """
-    from dg_project import scoring
-    from dg_project.evaluation.predict import scored_rows
+    from dg_project.evaluation.predictions import scored_rows
+    from dg_project.experiments import scoring
 
     images = scored_rows(source, target, evaluation.max_images)
     steps, records = scoring.target_oracle(model, images, locate(data.root), evaluation.batch_size, device, run_id,

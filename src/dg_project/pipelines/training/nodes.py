@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dg_project.files import FolderWriter
+from dg_project.core.files import FolderWriter
 from dg_project.pipelines.lazy import pd
 from dg_project.pipelines.paths import locate, read_parameters
 
@@ -43,9 +43,9 @@ def train_adapting_baseline(source: pd.DataFrame, pseudo_images: Path, pseudo: p
 
 def _train(method: str, source: pd.DataFrame, parameters: dict[str, Any], pseudo: pd.DataFrame | None = None,
            pseudo_images: Path | None = None, adapt: pd.DataFrame | None = None) -> tuple[FolderWriter, pd.DataFrame]:
-    from dg_project.experiment import train_method
-    from dg_project.plan import TrainingData
-    from dg_project.workspace import publish_folder
+    from dg_project.core.cache import publish_folder
+    from dg_project.experiments.training_data import TrainingData
+    from dg_project.experiments.training_run import train_method
 
     settings = read_parameters(parameters)
     data = TrainingData(source, locate(settings.data.root), pseudo, pseudo_images, adapt=adapt)

@@ -1,0 +1,95 @@
+"""Every parameter of the project, typed and checked before anything runs.
+
+A method's own parameters live beside the method (``Method.Params``) under the top-level key of its name.
+"""
+
+from __future__ import annotations
+
+from dg_project.config.applications import (
+    ExportFormat,
+    ExportParams,
+    PredictionFormat,
+    PredictParams,
+    PretrainLDMParams,
+    PretrainTeacherParams,
+)
+from dg_project.config.base import Checkpoint, Fraction, Params, checkpoint_fields, listed
+from dg_project.config.data import DataParams, DomainParams
+from dg_project.config.generation import (
+    ClosedLoopParams,
+    ControlNetParams,
+    GateParams,
+    InpaintParams,
+    InversionParams,
+    LDMParams,
+    LoRAParams,
+    MemoryParams,
+    OnlineParams,
+    PseudoDomain,
+    SamplingParams,
+    SynthesisParams,
+    VocabularyParams,
+    denoising_steps,
+)
+from dg_project.config.grids import GridParams, RowParams
+from dg_project.config.models import (
+    SEMANTIC_CLASSES,
+    TASK_PARAMS,
+    BackboneParams,
+    ClassificationParams,
+    DetectionParams,
+    InstanceSegmentationParams,
+    SegmentationParams,
+    Task,
+    TaskParams,
+)
+from dg_project.config.settings import Parameters, check_parameters
+from dg_project.config.training import EvaluationParams, LeaveOneOutParams, ReportingParams, TrainingParams, UDAParams
+
+__all__ = [
+    "SEMANTIC_CLASSES",
+    "TASK_PARAMS",
+    "BackboneParams",
+    "Checkpoint",
+    "ClassificationParams",
+    "ClosedLoopParams",
+    "ControlNetParams",
+    "DataParams",
+    "DetectionParams",
+    "DomainParams",
+    "EvaluationParams",
+    "ExportFormat",
+    "ExportParams",
+    "Fraction",
+    "GateParams",
+    "GridParams",
+    "InpaintParams",
+    "InstanceSegmentationParams",
+    "InversionParams",
+    "LDMParams",
+    "LeaveOneOutParams",
+    "LoRAParams",
+    "MemoryParams",
+    "OnlineParams",
+    "Parameters",
+    "Params",
+    "PredictParams",
+    "PredictionFormat",
+    "PretrainLDMParams",
+    "PretrainTeacherParams",
+    "PseudoDomain",
+    "ReportingParams",
+    "RowParams",
+    "SamplingParams",
+    "SegmentationParams",
+    "SynthesisParams",
+    "Task",
+    "TaskParams",
+    "TrainingParams",
+    "UDAParams",
+    "VocabularyParams",
+    "check_parameters",
+    "checkpoint_fields",
+    "denoising_steps",
+    "listed",
+]

@@ -1,0 +1,44 @@
+"""What all groups of parameters share: immutable, and an unknown key names the nearest known one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from dg_project.core.errors import nearest
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+_CHECKPOINT = "checkpoint"
+Checkpoint = Annotated[str, _CHECKPOINT]
+"""A folder or hub name; a relative folder starts at the project (``pipelines.paths``)."""
+
+
+def checkpoint_fields(params: type[Params]) -> list[str]:
+    """Return the names of the parameters that are a ``Checkpoint``."""
+    return [name for name, field in params.model_fields.items() if _CHECKPOINT in field.metadata]
+
+
+def listed(value: Any) -> Any:
+    """Split a list that came without commas, because ``--params`` splits there: ``erm+drsf``."""
+    return value.split("+") if isinstance(value, str) else value
+
+
+def counted(value: Any) -> Any:
+    """Return the seeds 0, 1 ... where a number of them was given; else what ``listed`` makes of it."""
+    return list(range(value)) if isinstance(value, int) else listed(value)
+
+
+class Params(BaseModel):
+    """Base of all parameter groups: immutable, and an unknown key names the nearest known one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unknown_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    raise ValueError(f"unknown parameter '{key}'.{nearest(str(key), cls.model_fields)}")
+        return data

@@ -1,0 +1,116 @@
+"""The workspace: unfinished and reusable work on disk, in folders named after everything that determines it.
+
+A run that was killed finds its folder again and goes on; a run with other inputs gets another folder. Nothing in it is
+an artifact: finished work is published through the catalog, and the workspace may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dg_project.core.code_key import module_hashes
+from dg_project.core.files import FolderWriter, atomic_file, fingerprint, inside, link_or_copy
+
+logger = logging.getLogger(__name__)
+
+CODE = "code.json"
+"""File in a cache folder: the hash of every module that its content depends on."""
+MOST_NAMES = 4
+
+
+def cache_folder(workspace: Path, kind: str, *inputs: Any, code: Iterable[str]) -> Path:
+    """Return the folder ``<workspace>/<kind>/<key of the inputs>-<key of the code>``, made if need be.
+
+    Args:
+        workspace: folder of all cached work.
+        kind: what is kept in it, such as ``training``.
+        inputs: parameters, manifests, hashes of files: everything that decides the content but the code.
+        code: dotted names of the modules that make the content; what they import counts too (see ``code_key``).
+    """
+    hashes = module_hashes(*code)
+    folder = workspace / kind / f"{fingerprint(*inputs)}-{fingerprint(hashes)}"
+    if not (folder / CODE).is_file():
+        _tell_outdated(folder, hashes)
+        with atomic_file(folder / CODE) as aside:
+            aside.write_text(json.dumps(hashes, indent=1))
+    return folder
+
+
+def _tell_outdated(folder: Path, hashes: dict[str, str]) -> None:
+    """Log once why work on the same inputs is not used again: which modules changed since."""
+    for older in sorted(folder.parent.glob(f"{folder.name.split('-')[0]}-*")):
+        try:
+            before = json.loads((older / CODE).read_text())
+        except (OSError, ValueError):
+            continue
+        changed = sorted(name for name in {*before, *hashes} if before.get(name) != hashes.get(name))
+        logger.info("%s %s has the same inputs but is not used again: the code changed in %s", folder.parent.name,
+                    older.name, ", ".join(changed[:MOST_NAMES]) + (" ..." if len(changed) > MOST_NAMES else ""))
+
+
+class BusyError(Exception):
+    """Another process works in the folder."""
+
+
+@contextmanager
+def lock_folder(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Hold a folder of the workspace against other processes; the system lets go of it when a process dies.
+
+    Args:
+        folder: that exists.
+        wait: until it is free.
+
+    Raises:
+        BusyError: another process holds it, and ``wait`` is False.
+    """
+    with lock_file(folder / ".lock", wait):
+        yield
+
+
+@contextmanager
+def lock_file(lock: Path, wait: bool = True) -> Iterator[None]:
+    """Hold a lock file, made if need be; see ``lock_folder``."""
+    with lock.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise BusyError(str(lock)) from error
+        yield
+
+
+def publish_images(folder: Path, manifest: pd.DataFrame) -> FolderWriter:
+    """Return a writer that links the images of a manifest (and the JSON card beside each) into a new folder."""
+    names = [str(name) for name in manifest["image"]]
+
+    def write(target: Path) -> None:
+        for name in names:
+            image = inside(folder, name)
+            for path in (image, image.with_suffix(".json")):
+                if path.is_file():
+                    link_or_copy(path, target / path.relative_to(folder))
+
+    return write
+
+
+def publish_folder(folder: Path) -> FolderWriter:
+    """Return a writer that links every file of ``folder`` into a new folder."""
+    return publish_folders({".": folder})
+
+
+def publish_folders(folders: dict[str, Path]) -> FolderWriter:
+    """Return a writer that links every file of each folder into the sub-folder that it is named by."""
+    def write(target: Path) -> None:
+        for name, folder in folders.items():
+            for path in folder.rglob("*"):
+                if path.is_file():
+                    link_or_copy(path, target / name / path.relative_to(folder))
+
+    return write

@@ -1,0 +1,85 @@
+"""Where tensors live, chosen once."""
+
+from __future__ import annotations
+
+import platform
+import random
+import resource
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils import deterministic as debugging
+
+from dg_project.core.errors import ParameterError
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device that ``auto | cpu | cuda | cuda:<n> | mps`` means on this machine.
+
+    Raises:
+        ParameterError: there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ParameterError(f"training.device: '{name}' is no device; use auto, cpu, cuda, cuda:<n> or mps") from error
+    here = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= here.get(device.type, 0):
+        raise ParameterError(f"training.device: '{name}' is not on this machine; use auto or cpu")
+    return device
+
+
+def use_threads(threads: int | None) -> None:
+    """Let torch compute with this many CPU threads; None keeps its own choice."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def forget_peak_memory(device: torch.device) -> None:
+    """Let ``peak_memory_mb`` count from now on, where the system can (Linux, CUDA)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Return the largest memory in MB since ``forget_peak_memory``: of the device's tensors, or of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 2**20 if platform.system() == "Darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def seed_step(seed: int, step: int, part: int = 0) -> None:
+    """Seed Python, NumPy and torch (all devices) for one micro-batch of a step.
+
+    No generator state has to be stored: what it draws is a function of ``(seed, step, part)``.
+    """
+    state = np.random.SeedSequence([seed, step, part]).generate_state(3)
+    random.seed(int(state[0]))
+    np.random.seed(int(state[1]))
+    torch.manual_seed(int(state[2]))
+
+
+@contextmanager
+def deterministic(wanted: bool = True) -> Iterator[None]:
+    """Let torch choose deterministic algorithms where it has them, or not; restore the old choice afterwards."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = debugging.fill_uninitialized_memory  # type: ignore[attr-defined]  # the module is replaced at import
+    torch.use_deterministic_algorithms(wanted, warn_only=True)
+    # Filling every new tensor with NaN finds bugs in kernels, at the price of a pass through memory.
+    debugging.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        debugging.fill_uninitialized_memory = fill  # type: ignore[attr-defined]

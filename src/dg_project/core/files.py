@@ -1,0 +1,124 @@
+"""Files that are whole or absent: atomic writes, content fingerprints, paths that stay inside their root."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dg_project.core.errors import DataError
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Yield a hidden sibling of ``target`` to write to; it takes the target's name when the block ends well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.parent / f".{target.stem}-{uuid.uuid4().hex}{target.suffix}"
+    try:
+        yield aside
+        aside.replace(target)
+    except OSError as error:
+        raise _explain(error, target) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty hidden sibling folder; it replaces ``target`` when the block ends well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.parent / f".tmp-{uuid.uuid4().hex}"
+    try:
+        aside.mkdir()
+        yield aside
+        if target.exists():
+            shutil.rmtree(target)
+        aside.rename(target)
+    except OSError as error:
+        raise _explain(error, target) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _explain(error: OSError, target: Path) -> OSError:
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OSError(error.errno, f"the disk is full: '{target}' was not written, nothing half-written is left. "
+                                    "Free some space and run the same command again; it resumes")
+    return error
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Hard-link ``source`` to ``target`` where the file system can, copy it elsewhere."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return 16 hex digits that change when any part (JSON-able, path-like or pydantic model) changes."""
+    return hashlib.sha256(_JSON.encode(parts).encode()).hexdigest()[:16]
+
+
+def fingerprint_rows(rows: Iterable[Any]) -> str:
+    """Return ``fingerprint(list(rows))``, holding one row at a time."""
+    digest = hashlib.sha256(b"[[")
+    for number, row in enumerate(rows):
+        digest.update(f"{', ' if number else ''}{_JSON.encode(row)}".encode())
+    digest.update(b"]]")
+    return digest.hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else str(value)
+
+
+_JSON = json.JSONEncoder(sort_keys=True, default=_plain)
+
+
+def file_hash(path: Path) -> str:
+    """Return the sha256 of a file's bytes as hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def weights_hash(folder: Path) -> str:
+    """Return a fingerprint of the safetensors files of a folder; ``""`` where there are none, as of a hub name."""
+    weights = sorted(folder.rglob("*.safetensors")) if folder.is_dir() else []
+    return fingerprint([file_hash(path) for path in weights]) if weights else ""
+
+
+def folder_hash(folder: Path) -> str:
+    """Return 16 hex digits of the names and bytes of every file below ``folder``."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return fingerprint([(path.relative_to(folder).as_posix(), file_hash(path)) for path in files])
+
+
+def inside(root: Path, relative: str) -> Path:
+    """Return ``root / relative``, refusing absolute paths and any that leave the root.
+
+    Raises:
+        DataError: the path leaves ``root``, or its symbolic links lead in a circle.
+    """
+    path = root / relative
+    try:
+        resolved = path.resolve()
+    except (RuntimeError, OSError, ValueError) as error:  # links that lead in a circle, a name with a zero byte
+        raise DataError(f"the path {str(path)!r} leads nowhere ({error}); remove or correct its symbolic links, "
+                        "or the name") from error
+    if Path(relative).is_absolute() or not resolved.is_relative_to(root.resolve()):
+        raise DataError(f"the path '{relative}' leaves its root '{root}': manifests may only name files below the root")
+    return path
+
+
+FolderWriter = Callable[[Path], None]
+"""What a node returns for a folder artifact: a function that writes into the empty folder it is given."""

@@ -1,0 +1,117 @@
+"""The data card: what was ingested, counted, so that a wrong path or class map is seen before it is trained on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from dg_project.data.manifest import manifest_fingerprint
+from dg_project.core.errors import DataError
+
+MOST_COLUMNS = 12
+"""More classes than that do not fit beside one another."""
+
+
+def data_card(manifest: pd.DataFrame, classes: list[str], skipped: list[str]) -> dict[str, Any]:
+    """Count images and boxes per domain and split.
+
+    Args:
+        manifest: rows of any number of domains.
+        classes: class names; label i is ``classes[i - 1]``.
+        skipped: messages of the samples that were left out.
+
+    Returns:
+        A JSON-able dict: ``classes``, ``skipped``, ``fingerprint`` and ``splits``, a list with one entry per domain and
+        split: domain, role, split, images, images_without_boxes, boxes, difficult, boxes_per_class (difficult ones
+        counted), sizes ("WxH" -> images), box_side (5th, 50th and 95th percentile of the square root of the area,
+        pixels), masks (images with a semantic mask), instances (images with instance masks), fingerprint (of images,
+        boxes, masks and classes).
+    """
+    splits = [_entry(rows, classes, domain, split)
+              for (domain, split), rows in manifest.groupby(["domain", "split"], sort=False)]
+    return {"classes": list(classes), "skipped": list(skipped), "fingerprint": manifest_fingerprint(manifest),
+            "splits": splits}
+
+
+def unlabelled_card(adapt: pd.DataFrame, target: pd.DataFrame, skipped: list[str]) -> dict[str, Any]:
+    """Count the unlabelled images of every target domain.
+
+    Args:
+        adapt: their rows.
+        target: rows of the images that the targets are scored on.
+        skipped: messages of the samples that were left out.
+
+    Returns:
+        A JSON-able dict: ``images`` (domain -> number), ``skipped`` and ``fingerprint``.
+
+    Raises:
+        DataError: an image is in both.
+    """
+    scored = set(zip(target["domain"], target["image_id"], strict=True))
+    if both := [pair for pair in zip(adapt["domain"], adapt["image_id"], strict=True) if pair in scored]:
+        raise DataError(f"the image '{both[0][1]}' of '{both[0][0]}' is to be adapted to and to be scored "
+                        f"({len(both)} such images); choose a data.adapt_split that shares no image with the test "
+                        "split of the targets")
+    counts = {str(domain): int(count) for domain, count in adapt.groupby("domain", sort=False).size().items()}
+    return {"images": counts, "skipped": list(skipped), "fingerprint": manifest_fingerprint(adapt)}
+
+
+def _entry(rows: pd.DataFrame, classes: list[str], domain: Any, split: Any) -> dict[str, Any]:
+    labels = Counter(int(label) for row in rows["labels"] for label in row)
+    sides = pd.Series([((x1 - x0) * (y1 - y0)) ** 0.5 for row in rows["boxes"] for x0, y0, x1, y1 in row], dtype=float)
+    sizes = Counter(f"{width}x{height}" for width, height in zip(rows["width"], rows["height"], strict=True))
+    return {
+        "domain": str(domain), "role": str(rows["role"].iloc[0]), "split": str(split), "images": len(rows),
+        "images_without_boxes": sum(len(row) == 0 for row in rows["boxes"]), "boxes": sum(labels.values()),
+        "difficult": sum(bool(flag) for row in rows["difficult"] for flag in row),
+        "boxes_per_class": {name: labels[index] for index, name in enumerate(classes, start=1)},
+        "sizes": dict(sizes.most_common()),
+        "box_side": [round(float(q), 1) for q in sides.quantile([0.05, 0.5, 0.95])] if len(sides) else [],
+        "masks": sum(bool(path) for path in rows["mask"]),
+        "instances": sum(bool(path) for path in rows["instances"]), "fingerprint": manifest_fingerprint(rows),
+    }
+
+
+def format_card(card: dict[str, Any]) -> str:
+    """Return the card as a table of plain text, then the classes that a split lacks and the skipped samples.
+
+    Many classes have no column each, but a line per split with the rarest and the most frequent one.
+    """
+    wide = len(card["classes"]) <= MOST_COLUMNS
+    head = ["domain", "split", "images", "boxes", "difficult", "masks", "instances", *(card["classes"] if wide else []),
+            "size", "box side 5/50/95 %"]
+    rows = [[*(entry[key] for key in head[:7]), *(entry["boxes_per_class"].values() if wide else []),
+             _sizes(entry["sizes"]), "/".join(f"{q:.0f}" for q in entry["box_side"])]
+            for entry in card["splits"]]
+    table = [[str(cell) for cell in row] for row in [head, *rows]]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(f"{cell:<{w}}" if i < 2 else f"{cell:>{w}}" for i, (cell, w) in
+                       enumerate(zip(row, widths, strict=True))) for row in table]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    for entry in card["splits"]:
+        lines += _about_classes(entry, wide)
+    if card["skipped"]:
+        lines += [f"{len(card['skipped'])} sample(s) skipped:", *(f"  {reason}" for reason in card["skipped"][:10])]
+        lines += ["  …"] if len(card["skipped"]) > 10 else []
+    return "\n".join(lines)
+
+
+def _about_classes(entry: dict[str, Any], wide: bool) -> list[str]:
+    """Name the classes without a box, and among many classes the extremes of the others."""
+    where, counts = f"{entry['domain']}/{entry['split']}", entry["boxes_per_class"]
+    held = sorted((count, name) for name, count in counts.items() if count)
+    lines = []
+    if absent := [name for name, count in counts.items() if not count]:
+        lines.append(f"no box of {', '.join(absent)} in {where}")
+    if held and not wide:
+        lines.append(f"{where}: {len(held)} classes, from {held[0][0]} boxes ({held[0][1]}) to {held[-1][0]} "
+                     f"({held[-1][1]})")
+    return lines
+
+
+def _sizes(sizes: dict[str, int]) -> str:
+    """The most common size, and how many others there are."""
+    first, *others = sizes
+    return f"{first} (+{len(others)})" if others else first

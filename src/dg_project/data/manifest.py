@@ -1,0 +1,122 @@
+"""The manifest: one row per image of one or more domains. It travels between pipelines instead of the images.
+
+Paths are relative to a root that the consumer is given beside the manifest, so a manifest can be moved with its folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dg_project.core.errors import DataError
+from dg_project.core.files import fingerprint_rows, inside
+
+
+
+COLUMNS: dict[str, str] = {
+    "image_id": "unique within its domain",
+    "domain": "name of the domain",
+    "role": "source | pseudo | target | adapt",
+    "split": "train | val | test | adapt",
+    "image": "path of the image, relative to the root",
+    "width": "pixels",
+    "height": "pixels",
+    "boxes": "list of [x0, y0, x1, y1], absolute pixels, 0-based, x1/y1 exclusive",
+    "labels": "list of int, 1-based index into the class list (0 is background)",
+    "difficult": "list of bool: kept out of the losses and of the score",
+    "mask": "path of the semantic mask as its data set stores it, or ''; a pseudo image has the mask of its source "
+            "image, so the path is always relative to the source data root",
+    "mask_ids": "how its ids become train ids: a name in domains.masks.ENCODINGS, or ''",
+    "instances": "path of the index map or COCO file with the instance masks, or ''; relative to the same root as mask",
+    "instance_ids": "list of int: value of each box in the index map, or id of its COCO annotation; [] without masks",
+    "labels_sha256": "hash of the mask and the index map, or ''",
+    "sha256": "hash of the image file",
+}
+NO_MASKS: dict[str, Any] = {"mask": "", "mask_ids": "", "instances": "", "instance_ids": (), "labels_sha256": ""}
+"""What a row says that has boxes alone."""
+ADAPT = "adapt"
+"""Role and split of unlabelled target images; all of them together are one domain of that name to a method."""
+PSEUDO_COLUMNS: dict[str, str] = {
+    "source_image_id": "the source image that this one was made from; its boxes are kept",
+    "candidate": "index of the candidate, 0-based",
+    "prompt": "the text given to the diffusion model",
+    "strength": "how far from the source, 0 to 1",
+    "guidance_scale": "classifier-free guidance; 1 is off",
+    "steps": "denoising steps",
+    "seed": "seed of this very image",
+    "model": "fingerprint of the diffusion checkpoint",
+    "ldm_seconds": "time that the diffusion model took for it",
+}
+SAMPLED_COLUMNS: dict[str, str] = {
+    "weight": "weight of the image in the losses, 0 to 1",
+    "kept": "False: the gate dropped it, and training never opens it",
+    "reason": "why it was dropped or down-weighted, or ''",
+}
+
+
+def validate_manifest(manifest: pd.DataFrame, classes: list[str], name: str = "manifest") -> pd.DataFrame:
+    """Check columns, ids, labels and boxes; return the manifest unchanged.
+
+    Raises:
+        DataError: a column is missing, the manifest is empty, an id comes twice, a label or box is impossible.
+    """
+    if missing := [c for c in COLUMNS if c not in manifest.columns]:
+        raise DataError(f"{name}: column(s) {missing} are missing; write it with `kedro run --pipeline=ingestion`")
+    if manifest.empty:
+        raise DataError(f"{name}: it has no image; check the data root, the domain names and the splits")
+    key = ["domain", "image_id"] + (["candidate"] if "candidate" in manifest else [])
+    if (twice := manifest.duplicated(key)).any():
+        raise DataError(f"{name}: image id '{manifest.loc[twice, 'image_id'].iloc[0]}' comes twice in one domain")
+    row: Any
+    for row in manifest.itertuples():
+        check_boxes(np.asarray(list(row.boxes), float).reshape(-1, 4), row.width, row.height, f"{name}: {row.image}")
+        if any(not 1 <= label <= len(classes) for label in row.labels) or len(row.labels) != len(row.boxes):
+            raise DataError(f"{name}: {row.image} has labels {list(row.labels)} for {len(row.boxes)} boxes and "
+                            f"{len(classes)} classes")
+        if bool(row.mask) != bool(row.mask_ids) or len(row.instance_ids) != len(row.boxes) * bool(row.instances):
+            raise DataError(f"{name}: {row.image} has a mask without mask_ids, or not one instance id a box; ingest "
+                            "again")
+    return manifest
+
+
+def check_boxes(boxes: np.ndarray, width: int, height: int, where: str) -> None:
+    """Raise ``DataError`` for a box (xyxy) that is NaN, inverted, empty or outside the image."""
+    for box in boxes:
+        x0, y0, x1, y1 = box
+        if not np.isfinite(box).all():
+            problem = "is not finite"
+        elif x1 <= x0 or y1 <= y0:
+            problem = "is inverted or empty"
+        elif x0 < 0 or y0 < 0 or x1 > width or y1 > height:
+            problem = f"lies outside the {width}x{height} image"
+        else:
+            continue
+        raise DataError(f"{where}: the box {box.tolist()} {problem}; mend the annotation")
+
+
+def image_path(root: Path, row: Any) -> Path:
+    """Return the checked path of a manifest row's image."""
+    return inside(root, row.image)
+
+
+def select(manifest: pd.DataFrame, *, split: str | None = None, domain: str | None = None,
+           role: str | None = None) -> pd.DataFrame:
+    """Return the rows of one split, domain and/or role, re-indexed from 0."""
+    rows = manifest
+    for column, value in (("split", split), ("domain", domain), ("role", role)):
+        rows = rows if value is None else rows[rows[column] == value]
+    return rows.reset_index(drop=True)
+
+
+def manifest_fingerprint(manifest: pd.DataFrame) -> str:
+    """Return 16 hex digits of the images, boxes, masks and weights that the manifest names."""
+    def identity(row: Any) -> tuple[Any, ...]:
+        boxes = [[float(x) for x in box] for box in row.boxes]
+        weight, kept = float(getattr(row, "weight", 1.0)), bool(getattr(row, "kept", True))
+        masks = row.mask_ids, row.labels_sha256, [int(k) for k in row.instance_ids]
+        return row.domain, row.image_id, row.sha256, boxes, [int(label) for label in row.labels], masks, weight, kept
+
+    return fingerprint_rows(identity(row) for row in manifest.itertuples())

@@ -1,0 +1,89 @@
+"""COCO: one JSON per split, boxes with polygons or run lengths."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import Field
+
+from dg_project.data.instances import usable
+from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
+from dg_project.data.readers.folders import form, image_size, need_folder, read_json, unpack_hint, within
+from dg_project.core.errors import DataError
+from dg_project.core.files import inside
+from dg_project.config import Params
+
+Item = dict[str, Any]
+
+
+class COCOReader(Reader):
+    """Reads ``annotations/instances_<split>.json`` beside ``<split>/``; a crowd is difficult."""
+
+    class Options(Params):
+        """Where annotations and images lie below the domain's folder; ``{split}`` is the split's name."""
+
+        annotations: str = Field("annotations/instances_{split}.json", description="the JSON file of a split")
+        images: str = Field("{split}", description="what the JSON's file names are relative to")
+
+    options: Options
+
+    def read(self, split: str) -> Listing:
+        """List the images of the split's JSON file, in its order."""
+        path = inside(self.place.folder, self.options.annotations.replace("{split}", split))
+        images = self.options.images.replace("{split}", split)
+        need_folder(path.parent, "The coco reader looks there for its JSON; correct data.options.annotations")
+        need_folder(self.place.folder / images, "The coco reader looks there for images; correct data.options.images")
+        content = _Content(path, split)
+        samples = []
+        for item in content.images:
+            name = PurePosixPath(images) / item["file_name"]
+            read = partial(content.sample, self.place.folder, str(name), item)
+            samples.append((name.with_suffix("").as_posix(), read))
+        return Listing(samples, content.used_classes)
+
+
+class _Content:
+    """The parsed JSON file, its annotations by image."""
+
+    def __init__(self, path: Path, split: str) -> None:
+        self.path = path
+        files = ", ".join(sorted(f"'{entry.name}'" for entry in path.parent.glob("*.json"))) or "no JSON files there"
+        content = read_json(path, f"there are {files}.{unpack_hint(path.parent)} Correct the split '{split}' in "
+                                  "data.splits, or data.options.annotations")
+        with form(path, "a COCO annotation with images, annotations and categories"):
+            self.images: list[Item] = [{**item, "id": int(item["id"]), "file_name": str(item["file_name"])}
+                                       for item in content["images"]]
+            self.names = {int(item["id"]): str(item["name"]) for item in content["categories"]}
+            self.annotations: dict[int, list[Item]] = defaultdict(list)
+            for item in content["annotations"]:
+                self.annotations[int(item["image_id"])].append(item)
+            self.image_ids = Counter(item["id"] for item in self.images)
+            used = {item.get("category_id") for item in content["annotations"]}
+            # Instance masks are found again by the id of their annotation, so it must be one's own.
+            self.has_masks = len({item.get("id") for item in content["annotations"]}) == len(content["annotations"])
+        self.used_classes = [name for key, name in self.names.items() if key in used]
+
+    def sample(self, folder: Path, name: str, item: Item) -> RawSample:
+        if self.image_ids[item["id"]] > 1:
+            raise DataError(f"{self.path}: the image '{name}' shares its id {item['id']} with another one, so whose "
+                            "annotations they are is unknown; number the images anew")
+        image = inside(folder, name)
+        size, annotations = image_size(image), self.annotations.get(item["id"], [])
+        with form(self.path, f"a COCO annotation at the image '{name}'"):
+            objects = [self._object(annotation, size) for annotation in annotations]
+            stated = (int(item["width"]), int(item["height"])) if item.get("width") and item.get("height") else None
+            drawn = [usable(annotation.get("segmentation"), size) for annotation in annotations]
+        masks = self.path if self.has_masks and drawn and all(drawn) else None
+        return RawSample(image, self.path, objects, stated, instances=masks)
+
+    def _object(self, annotation: Item, size: tuple[int, int]) -> RawObject:
+        number, category = annotation.get("id"), int(annotation["category_id"])
+        if category not in self.names:
+            raise DataError(f"{self.path}: the annotation {number} has the category {category}, but the categories are "
+                            f"{sorted(self.names)}; mend the annotation or add the category")
+        x, y, width, height = (float(value) for value in annotation["bbox"])
+        return RawObject(self.names[category], within((x, y, x + width, y + height), size),
+                         bool(annotation.get("iscrowd")), int(number or 0))

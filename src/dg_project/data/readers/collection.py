@@ -1,0 +1,263 @@
+"""From a reader to a manifest: an image and its annotation are checked before anything is trained on them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from dg_project.data.instances import check_indices, read_index_map
+from dg_project.data.images import BROKEN, broken
+from dg_project.data.manifest import COLUMNS, check_boxes, validate_manifest
+from dg_project.data.masks import load_mask
+from dg_project.data.images import AS_STORED, orientation
+from dg_project.data.readers.base import Listing, Place, RawObject, RawSample, Reader, Sample
+from dg_project.data.readers.folders import in_share, split_share, unpack_hint
+from dg_project.core.errors import DataError, nearest
+from dg_project.core.files import inside
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 512
+"""Rows that become columns together; as dicts they take many times the memory."""
+IN_FLIGHT = 256
+"""Samples that are handed to the threads at a time."""
+
+
+class Read(NamedTuple):
+    """A checked sample: its manifest row, the classes of the boxes left out, and whether viewers turn its image."""
+
+    row: dict[str, Any]
+    left_out: list[str]
+    turned: bool
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is made of a data set's samples.
+
+    Attributes:
+        classes: class names; their order gives the labels 1..C.
+        rename: class name of the data set -> ours.
+        other_classes: boxes of other classes ``stop`` the reading, or are left out (``ignore``).
+        on_bad_sample: a broken sample stops, or is skipped and counted.
+        limits: our split name -> read only the first n images.
+        split_seed: draws the shares of splits (``train[:90%]``).
+        expected_counts: our split name -> number of images that the split must list.
+    """
+
+    classes: list[str]
+    rename: dict[str, str] = field(default_factory=dict)
+    other_classes: Literal["stop", "ignore"] = "stop"
+    on_bad_sample: Literal["stop", "skip"] = "stop"
+    limits: dict[str, int] = field(default_factory=dict)
+    split_seed: int = 0
+    expected_counts: dict[str, int] = field(default_factory=dict)
+
+
+def collect(reader: Reader, role: str, splits: dict[str, str], rules: Rules) -> tuple[pd.DataFrame, list[str]]:
+    """Read the splits of one domain into a checked manifest; see ``readers.read_domain``."""
+    place = reader.place
+    chunks: list[pd.DataFrame] = []
+    skipped: list[str] = []
+    for split, stored_as in splits.items():
+        samples = _listed(reader, split, stored_as, rules, skipped)
+        read = partial(_row, place, rules)
+        good = _attempt(read, samples[: rules.limits.get(split)], rules, skipped, f"{place.domain}/{split}")
+        known = len(chunks)
+        while rows := [{**row, "role": role, "split": split} for row in islice(good, CHUNK)]:
+            chunks.append(pd.DataFrame(rows, columns=list(COLUMNS)))
+        if len(chunks) == known:
+            raise DataError(f"every image of the split '{stored_as}' of '{place.domain}' was skipped; the first "
+                            f"reason: {skipped[0]}")
+    manifest = pd.concat(chunks, ignore_index=True)
+    return validate_manifest(manifest, rules.classes, f"the domain '{place.domain}'"), skipped
+
+
+def count(reader: Reader, splits: dict[str, str], rules: Rules) -> dict[str, int]:
+    """Return how many images each split lists; see ``readers.count_domain``."""
+    return {split: len(_listed(reader, split, stored_as, rules, [])) for split, stored_as in splits.items()}
+
+
+def _listed(reader: Reader, split: str, stored_as: str, rules: Rules, skipped: list[str]) -> list[Sample]:
+    """Return the samples of a split (a share of one the data set stores), each image id once."""
+    place = reader.place
+    name, first, last = split_share(stored_as)
+    listing = reader.read(name)
+    _check_classes(listing, place, rules)
+    chosen = in_share([image_id for image_id, _ in listing.samples], first, last, rules.split_seed)
+    samples = [sample for sample, keep in zip(listing.samples, chosen, strict=True) if keep]
+    if not samples:
+        raise DataError(f"the split '{stored_as}' of the domain '{place.domain}' is empty below '{place.folder}'."
+                        f"{unpack_hint(place.folder)} Fill its list of images or change data.splits")
+    expected = rules.expected_counts.get(split)
+    if expected not in (None, len(samples)):
+        raise DataError(f"{place.domain}/{split}: '{stored_as}' below '{place.folder}' lists {len(samples)} images, "
+                        f"but data.expected_counts says {expected}: it is another split or version of the data set, or "
+                        "files are missing; correct data.splits, the files or the number")
+    return _each_once(samples, place, rules, skipped)
+
+
+def _check_classes(listing: Listing, place: Place, rules: Rules) -> None:
+    """Compare all class names with ours at once: one message instead of one per unknown class."""
+    unknown = [name for name in listing.classes if rules.rename.get(name, name) not in rules.classes]
+    if unknown and rules.other_classes == "stop":
+        raise DataError(f"{place.folder}: the classes {', '.join(map(repr, unknown))} are not in data.classes; "
+                        f"{_class_remedy(unknown[0], rules)}. All that the data set has: "
+                        f"[{', '.join(listing.classes)}]")
+
+
+def _class_remedy(name: str, rules: Rules) -> str:
+    return (f"add them there, map them with data.rename ({{'{name}': '{rules.classes[0]}'}}), or leave their boxes out "
+            "with data.other_classes: ignore")
+
+
+def _each_once(samples: list[Sample], place: Place, rules: Rules, skipped: list[str]) -> list[Sample]:
+    seen: dict[str, Callable[[], RawSample]] = {}
+    for image_id, read in samples:
+        if image_id in seen:
+            problem = (f"{place.folder}: the image id '{image_id}' comes twice in the domain '{place.domain}'; rename "
+                       "or remove one of the images, or its second line in the list")
+            if rules.on_bad_sample == "stop":
+                raise DataError(problem)
+            skipped.append(problem)
+        seen.setdefault(image_id, read)
+    return list(seen.items())
+
+
+def _attempt(read: Callable[[Sample], Read], samples: list[Sample], rules: Rules,
+             skipped: list[str], title: str) -> Iterator[dict[str, Any]]:
+    """Read all samples side by side and yield their rows in order; a bad one stops, or is appended to ``skipped``."""
+    def outcome(sample: Sample) -> Read | DataError:
+        try:
+            return read(sample)
+        except DataError as error:
+            return error
+
+    left_out: Counter[str] = Counter()
+    turned: list[str] = []
+    pool = ThreadPoolExecutor()
+    try:
+        results = _in_order(pool, outcome, samples)
+        for result in tqdm(results, title, len(samples), unit="image", leave=False, mininterval=1):
+            if not isinstance(result, DataError):
+                left_out.update(result.left_out)
+                turned += [result.row["image"]] * result.turned
+                yield result.row
+            elif rules.on_bad_sample == "skip":
+                skipped.append(str(result))
+            else:
+                raise DataError(f"{result}\n  (data.on_bad_sample: skip leaves such samples out and counts them)")
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if left_out:
+        logger.info("%s: boxes left out (data.other_classes: ignore): %s", title,
+                    ", ".join(f"{count} {name}" for name, count in left_out.most_common()))
+    if turned:
+        logger.warning("%s: viewers turn %d images, such as '%s', by their EXIF orientation. They are read as stored, "
+                       "so labels that were drawn on turned ones do not fit: turn the pixels first (EXIF in "
+                       "docs/add_a_dataset.md)", title, len(turned), turned[0])
+
+
+def _in_order(pool: ThreadPoolExecutor, function: Callable[[Sample], Any], samples: Iterable[Sample]) -> Iterator[Any]:
+    """Yield what ``pool.map`` yields, which would keep a future of every sample."""
+    waiting: deque[Future[Any]] = deque()
+    for sample in samples:
+        waiting.append(pool.submit(function, sample))
+        if len(waiting) == IN_FLIGHT:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _row(place: Place, rules: Rules, sample: Sample) -> Read:
+    """Check one sample and return its manifest row."""
+    image_id, read = sample
+    raw = read()
+    image = _relative(place.root, raw.image)
+    (width, height), digest, turned = decode_fully(raw.image)
+    if raw.size not in (None, (width, height)):
+        other = "the image as viewers turn it by its EXIF orientation; turn the pixels" \
+            if turned and raw.size == (height, width) else "another image or to one before resizing"
+        raise DataError(f"{raw.annotation}: it states the size {raw.size}, but '{raw.image}' is {width}x{height}; the "
+                        f"annotation belongs to {other}")
+    objects, left_out = _ours(raw, rules)
+    boxes = np.asarray([item.box for item in objects], float).reshape(-1, 4)
+    check_boxes(boxes, width, height, str(raw.annotation))
+    return Read({
+        "image_id": image_id, "domain": place.domain, "image": image, "width": width, "height": height,
+        "boxes": boxes.tolist(), "labels": [rules.classes.index(item.name) + 1 for item in objects],
+        "difficult": [item.difficult for item in objects], "sha256": digest,
+        **_masks(place.root, raw, objects, (width, height)),
+    }, left_out, turned)
+
+
+def _ours(raw: RawSample, rules: Rules) -> tuple[list[RawObject], list[str]]:
+    """Return the objects of our classes under our names, and the class names of the others."""
+    objects, others = [], []
+    for item in raw.objects:
+        name = rules.rename.get(item.name, item.name)
+        if name in rules.classes:
+            objects.append(RawObject(name, item.box, item.difficult, item.instance))
+        elif rules.other_classes == "ignore":
+            others.append(item.name)
+        else:
+            raise DataError(f"{raw.annotation}: unknown class '{item.name}'.{nearest(item.name, rules.classes)} Mend "
+                            f"the annotation, or if data.classes lacks such classes, {_class_remedy(item.name, rules)}")
+    return objects, others
+
+
+def _masks(root: Path, raw: RawSample, objects: list[RawObject], size: tuple[int, int]) -> dict[str, Any]:
+    """Check the semantic mask and the index map, which must be as large as the image, and return their columns."""
+    ids = [item.instance for item in objects if item.instance is not None]
+    files = [path for path in (raw.mask, raw.instances) if path and path.suffix.lower() != ".json"]
+    if raw.mask:
+        load_mask(raw.mask, raw.mask_ids, size)
+    if raw.instances in files:
+        needed = [item.instance for item in objects if item.instance is not None and not item.difficult]
+        check_indices(raw.instances, read_index_map(raw.instances, size), needed)
+    return {"mask": _relative(root, raw.mask) if raw.mask else "", "mask_ids": raw.mask_ids if raw.mask else "",
+            "instances": _relative(root, raw.instances) if raw.instances else "",
+            "instance_ids": ids if raw.instances else [],
+            "labels_sha256": hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest() if files else ""}
+
+
+def _relative(root: Path, path: Path) -> str:
+    """Return a path relative to the root, sure to lie below it."""
+    relative = path.relative_to(root).as_posix()
+    inside(root, relative)
+    return relative
+
+
+def decode_fully(path: Path) -> tuple[tuple[int, int], str, bool]:
+    """Decode every pixel of an image once.
+
+    Returns:
+        (width, height) as stored, sha256 of the file, and whether viewers turn the image.
+
+    Raises:
+        DataError: the file is missing, truncated or no image.
+    """
+    try:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as image:
+            image.verify()
+        with Image.open(io.BytesIO(content)) as image:
+            turned = orientation(image) != AS_STORED
+            size = image.size
+    except BROKEN as error:
+        raise broken(path, error) from error
+    return size, hashlib.sha256(content).hexdigest(), turned

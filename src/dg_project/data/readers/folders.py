@@ -1,0 +1,163 @@
+"""Finding files: what is missing is named with its nearest neighbour, or with the archive that was never unpacked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from dg_project.data.images import BROKEN, broken
+from dg_project.core.errors import DataError, nearest
+
+IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
+ALL = "all"
+"""The split of a data set that has no others: every image."""
+
+_SHARE = re.compile(r"(?P<name>[^\[\]]+)(\[((?P<first>\d+)%)?:((?P<last>\d+)%)?\])?")
+
+
+def need_folder(path: Path, remedy: str) -> Path:
+    """Return the folder ``path``, or raise ``DataError`` with what lies there instead and the remedy."""
+    if path.is_dir():
+        return path
+    here = next(parent for parent in path.parents if parent.is_dir())
+    missing = here / path.relative_to(here).parts[0]
+    known = [entry.name for entry in here.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    hint = unpack_hint(here) or (nearest(missing.name, known) if known else "")
+    raise DataError(f"the folder '{path}' is missing.{hint} {remedy}")
+
+
+def need_images(folder: Path, remedy: str) -> list[Path]:
+    """Return the images of a folder that must have some; see ``images_in``."""
+    if found := images_in(need_folder(folder, remedy)):
+        return found
+    raise DataError(f"there is no image in '{folder}'.{unpack_hint(folder)} {remedy}")
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return the images directly in ``folder``, sorted by name; hidden files are none."""
+    return sorted(path for path in folder.iterdir()
+                  if path.suffix.lower() in IMAGES and not path.name.startswith("."))
+
+
+def listed(images: list[Path], split: str, folder: Path, otherwise: str = "") -> list[Path]:
+    """Return all images (``all``), or those that ``<folder>/<split>.txt`` names, one a line; its order counts."""
+    if split == ALL:
+        return images
+    path = folder / f"{split}.txt"
+    lists = ", ".join(sorted(entry.name for entry in folder.glob("*.txt")))
+    remedy = (f"{otherwise + ', or ' if otherwise else ''}take shares of the split 'all' in data.splits, as in "
+              f"{{train: 'all[:90%]', val: 'all[90%:95%]', test: 'all[95%:]'}}{f' (lists: {lists})' if lists else ''}")
+    known = by_stem(images)
+    stems = [Path(line.split("#")[0].strip()).stem for line in read_text(path, remedy).splitlines() if line.strip()]
+    if missing := [stem for stem in stems if stem not in known]:
+        raise DataError(f"{path}: it lists '{missing[0]}', which is not in '{images[0].parent}'; restore the image or "
+                        "the list")
+    return [known[stem] for stem in stems]
+
+
+def by_stem(images: list[Path]) -> dict[str, Path]:
+    """Return the images of a folder by their names without endings, which lists give.
+
+    Raises:
+        DataError: two images differ in their endings alone.
+    """
+    known: dict[str, Path] = {}
+    for image in images:
+        if (other := known.setdefault(image.stem, image)) is not image:
+            raise DataError(f"'{image.parent}' has '{other.name}' and '{image.name}', so the image id '{image.stem}' "
+                            "comes twice; rename or remove one of them")
+    return known
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Return the folders directly in ``folder``, sorted by name; hidden ones are left out."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def unpack_hint(folder: Path) -> str:
+    """Return a sentence that names an archive in ``folder``, or ''."""
+    archives = sorted(path.name for path in folder.iterdir() if path.name.lower().endswith(ARCHIVES))
+    return f" An archive lies in '{folder}': unpack '{archives[0]}'." if archives else ""
+
+
+def first_file(*candidates: Path) -> Path | None:
+    """Return the first path that is a file."""
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) from the head of an image file; ``DataError`` when there is none."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except BROKEN as error:
+        raise broken(path, error) from error
+
+
+def read_text(path: Path, remedy: str) -> str:
+    """Return the text of a UTF-8 file; ``DataError`` when it is missing or no text."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise DataError(f"the file '{path}' is missing; {remedy}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: it cannot be read as text ({error}); restore the file") from error
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """Return the content of a JSON file; ``DataError`` when it is missing or malformed."""
+    text = read_text(path, remedy)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: it is no well-formed JSON ({error}); restore the file") from error
+
+
+@contextmanager
+def form(path: Path, what: str) -> Iterator[None]:
+    """Turn the errors of a block that takes a parsed file apart into a ``DataError`` that names the file."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise DataError(f"{path}: it is not {what} ({type(error).__name__}: {error}); restore or mend it") from error
+
+
+def within(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the box; edges that overshoot the image by less than a pixel, as rounding does, come onto its border."""
+    def clip(value: float, limit: int) -> float:
+        return min(max(value, 0.0), float(limit)) if -1 < value < limit + 1 else value
+
+    width, height = size
+    return clip(box[0], width), clip(box[1], height), clip(box[2], width), clip(box[3], height)
+
+
+def split_share(stored_as: str) -> tuple[str, int, int]:
+    """Take ``name[first%:last%]`` apart; the percentages are optional.
+
+    >>> split_share("train[:90%]")
+    ('train', 0, 90)
+
+    Raises:
+        DataError: it has another form, or the share is empty.
+    """
+    found = _SHARE.fullmatch(stored_as)
+    first, last = (int(found["first"] or 0), int(found["last"] or 100)) if found else (0, 0)
+    if not found or not first < last <= 100:
+        raise DataError(f"data.splits: '{stored_as}' is no split; write its name, or a share of it as in "
+                        "'train[:90%]' and 'train[90%:]'")
+    return found["name"], first, last
+
+
+def in_share(ids: list[str], first: int, last: int, seed: int) -> list[bool]:
+    """Tell which ids are in the share ``first`` to ``last`` percent of a random order, a function of seed and ids."""
+    order = sorted(ids, key=lambda image_id: hashlib.sha256(f"{seed}/{image_id}".encode()).digest())
+    chosen = set(order[round(len(ids) * first / 100):round(len(ids) * last / 100)])
+    return [image_id in chosen for image_id in ids]

@@ -1,0 +1,54 @@
+"""Image folders ``<domain>/<class>/<image>``: PACS, VLCS, OfficeHome, TerraIncognita, DomainNet."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
+from dg_project.data.readers.folders import ALL, folders_in, image_size, images_in, read_text, unpack_hint
+from dg_project.core.errors import DataError
+
+
+class ImageFolderReader(Reader):
+    """Every image is one object as large as the image, of the class that its folder is called like.
+
+    The one split is ``all``, of which ``data.splits`` takes shares; a list ``<domain>_<split>.txt`` beside the domain's
+    folder makes another one (DomainNet publishes such lists: path and class number per line).
+    """
+
+    def read(self, split: str) -> Listing:
+        """List the images class by class."""
+        return Listing([(name, partial(_sample, path)) for name, path in self.images(split)],
+                       [folder.name for folder in folders_in(self.place.folder)])
+
+    def images(self, split: str) -> list[tuple[str, Path]]:
+        """List the images class by class; who asks for images alone does not read their folders' names."""
+        folders = folders_in(self.place.folder)
+        if not folders:
+            raise DataError(f"there is no class folder in '{self.place.folder}'.{unpack_hint(self.place.folder)} The "
+                            "image_folder reader expects <root>/<domain>/<class>/<image>; correct data.root")
+        images = [path for folder in folders for path in images_in(folder)]
+        if split != ALL:
+            images = self._in_list(images, split)
+        return [(path.relative_to(self.place.folder).with_suffix("").as_posix(), path) for path in images]
+
+    def _in_list(self, images: list[Path], split: str) -> list[Path]:
+        above = self.place.folder.parent
+        path = above / f"{self.place.folder.name}_{split}.txt"
+        if not path.is_file():
+            raise DataError(f"there is no list '{path}', so the only split of '{self.place.domain}' is '{ALL}'; take "
+                            "shares of it: data.splits {train: 'all[:80%]', val: 'all[80%:90%]', test: 'all[90%:]'} "
+                            "and data.target_split: all")
+        by_path = {image.relative_to(above).as_posix(): image for image in images}
+        lines = read_text(path, "restore it").splitlines()
+        names = [line.strip().rsplit(maxsplit=1)[0] for line in lines if line.strip()]
+        if missing := [name for name in names if name not in by_path]:
+            raise DataError(f"{path}: it lists '{missing[0]}', which is not in '{above}'; unpack the images "
+                            "there, or take the line out")
+        return [by_path[name] for name in names]
+
+
+def _sample(path: Path) -> RawSample:
+    width, height = image_size(path)
+    return RawSample(path, path, [RawObject(path.parent.name, (0.0, 0.0, float(width), float(height)))])

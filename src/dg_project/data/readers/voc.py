@@ -1,0 +1,113 @@
+"""Pascal VOC: ``<domain>/VOC2007/{JPEGImages,Annotations,ImageSets/Main}``, the layout of Diverse Weather."""
+
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
+from dg_project.data.readers.folders import by_stem, first_file, images_in, need_folder, read_text, unpack_hint
+from dg_project.core.errors import DataError, nearest
+from dg_project.core.files import inside
+from dg_project.config import Params
+
+_MEMBERSHIP = re.compile(r"\s+(-1|0|1)$")
+"""The lists of a class say beside every image whether the class is in it; a name of its own may end in a number."""
+
+
+class VOCReader(Reader):
+    """Reads XML annotations, whose boxes count pixels from 1 and include the last one."""
+
+    class Options(Params):
+        """Where the domain's folder keeps the data set, and what its masks hold."""
+
+        year: str = Field("VOC2007", description="folder inside the domain's folder; '.' is the domain's folder itself")
+        mask_ids: Literal["train_ids", "voc"] = Field("train_ids", description="voc: the 20 classes of Pascal VOC")
+
+    options: Options
+
+    def read(self, split: str) -> Listing:
+        """List ``ImageSets/Main/<split>.txt``."""
+        folder, named = self._named(split, "JPEGImages", "Annotations", "ImageSets/Main")
+        return Listing([(image_id, partial(self._sample, folder, image_id, image)) for image_id, image in named])
+
+    def images(self, split: str) -> list[tuple[str, Path]]:
+        """List the images that ``ImageSets/Main/<split>.txt`` names."""
+        folder, named = self._named(split, "JPEGImages", "ImageSets/Main")
+        if missing := [image_id for image_id, image in named if image is None]:
+            raise DataError(f"the split list '{folder / 'ImageSets' / 'Main' / split}.txt' names '{missing[0]}', which "
+                            f"is not in '{folder / 'JPEGImages'}'; add the image or take the line out")
+        return [(image_id, image) for image_id, image in named if image is not None]
+
+    def _named(self, split: str, *needed: str) -> tuple[Path, list[tuple[str, Path | None]]]:
+        """Return the folder of the data set, and the ids of a split's list with the image of each, if there is one."""
+        folder = inside(self.place.folder, self.options.year)
+        for part in needed:
+            need_folder(folder / part, "The voc reader expects <root>/<domain>/<year>/{JPEGImages,Annotations,"
+                                       "ImageSets/Main}; data.options.year names the middle folder")
+        listed = folder / "ImageSets" / "Main" / f"{split}.txt"
+        if not listed.is_file():
+            known = [path.stem for path in listed.parent.glob("*.txt")]
+            raise DataError(f"the split list '{listed}' is missing.{nearest(split, known)} Add the list or change "
+                            "data.splits")
+        lines = read_text(listed, "add the list or change data.splits").splitlines()
+        images = by_stem(images_in(folder / "JPEGImages"))
+        if not images:
+            raise DataError(f"there is no image in '{folder / 'JPEGImages'}'.{unpack_hint(folder / 'JPEGImages')} Put "
+                            "the images there")
+        names = [line.strip() for line in lines if line.strip()]
+        ids = [name if name in images else _MEMBERSHIP.sub("", name) for name in names]
+        return folder, [(image_id, images.get(image_id)) for image_id in ids]
+
+    def _sample(self, folder: Path, image_id: str, image: Path | None) -> RawSample:
+        annotation = inside(folder, f"Annotations/{image_id}.xml")
+        tree = _parse(annotation)
+        named = (tree.findtext("filename") or "").strip().replace("\\", "/").rsplit("/", 1)[-1]
+        if image is None:
+            raise DataError(f"{annotation}: it names the image '{named or image_id}', which is not in "
+                            f"'{folder / 'JPEGImages'}'; add the image or take '{image_id}' out of the split list")
+        if named and image_id not in (named, named.rsplit(".", 1)[0]):
+            raise DataError(f"{annotation}: it names the image '{named}', but is stored as '{image_id}'; correct or "
+                            "delete its <filename>")
+        objects = [_object(item, k) for k, item in enumerate(tree.iterfind("object"), start=1)]
+        return RawSample(image, annotation, objects, _size(tree),
+                         first_file(folder / "SegmentationClass" / f"{image_id}.png"), self.options.mask_ids,
+                         first_file(folder / "SegmentationObject" / f"{image_id}.png"))
+
+
+def _parse(annotation: Path) -> ElementTree.Element:
+    try:
+        return ElementTree.parse(annotation).getroot()
+    except FileNotFoundError:
+        raise DataError(f"the annotation '{annotation}' is missing; add it or take the image out of the split "
+                        "list") from None
+    except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:
+        raise DataError(f"{annotation}: it is no well-formed XML ({error}); restore the file") from error
+
+
+def _object(item: ElementTree.Element, number: int) -> RawObject:
+    """Return the object; its number in the file is its value in SegmentationObject."""
+    x0, y0, x1, y1 = (_number(item.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax"))
+    # Some writers count from 0 against the format: their first pixel, 0, is read as the 1 that it stands for.
+    box = (x0 - 1 if x0 else 0.0, y0 - 1 if y0 else 0.0, x1, y1)
+    name, difficult = (item.findtext("name") or "").strip(), (item.findtext("difficult") or "").strip() == "1"
+    return RawObject(name, box, difficult, number)
+
+
+def _size(tree: ElementTree.Element) -> tuple[int, int] | None:
+    width, height = _number(tree.findtext("size/width")), _number(tree.findtext("size/height"))
+    return (int(width), int(height)) if 0 < width < math.inf and 0 < height < math.inf else None
+
+
+def _number(text: str | None) -> float:
+    """Return a number of an annotation; NaN, which no check lets pass, when it is none."""
+    try:
+        return float(text or "")
+    except ValueError:
+        return math.nan

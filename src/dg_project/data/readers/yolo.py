@@ -1,0 +1,148 @@
+"""YOLO: one text file per image, boxes as shares of the image; with a data.yaml or in plain folders."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
+from dg_project.data.readers.folders import IMAGES, first_file, form, image_size, need_folder, read_text, unpack_hint, within
+from dg_project.core.errors import DataError, nearest
+from dg_project.core.files import inside
+from dg_project.config import Params
+
+_REMEDY = ("The yolo reader expects a data.yaml, or images/<split> and labels/<split> with a classes.txt; "
+           "data.options.yaml names the YAML file")
+
+
+class YOLOReader(Reader):
+    """Reads ``class cx cy w h`` (or ``class x1 y1 x2 y2 ...``, a polygon) per line; classes count from 0.
+
+    An image without a text file has no objects.
+    """
+
+    class Options(Params):
+        """What describes the data set."""
+
+        yaml: str = Field("data.yaml", description="file in the domain's folder with splits and class names, if any")
+
+    options: Options
+
+    def read(self, split: str) -> Listing:
+        """List the images of a split: those below its folder, or in its list."""
+        described = self._description()
+        names = self._names(described)
+        images = self._all_images(described, split)
+        if images and not any(_labels(image).parent.is_dir() for image in images):
+            raise DataError(f"the folder '{_labels(images[0]).parent}' with the labels of '{images[0].parent}' is "
+                            f"missing.{unpack_hint(self.place.folder)} Put it beside the folder of the images")
+        return Listing([(self._id(image), partial(_sample, image, names)) for image in images], list(names.values()))
+
+    def images(self, split: str) -> list[tuple[str, Path]]:
+        """List the images of a split; no text file beside them is opened."""
+        return [(self._id(image), image) for image in self._all_images(self._description(), split)]
+
+    def _all_images(self, described: dict[str, Any], split: str) -> list[Path]:
+        return [image for place in self._places(described, split) for image in self._images(place)]
+
+    def _description(self) -> dict[str, Any]:
+        """Return the content of data.yaml, or {} where there is none."""
+        path = inside(self.place.folder, self.options.yaml)
+        if not path.is_file():
+            return {}
+        try:
+            content = yaml.safe_load(read_text(path, _REMEDY))
+        except yaml.YAMLError as error:
+            raise DataError(f"{path}: it is no well-formed YAML ({error}); restore the file") from error
+        with form(path, "a description with the entries train, val and names"):
+            return dict(content)
+
+    def _names(self, described: dict[str, Any]) -> dict[int, str]:
+        """Return class index -> name, of data.yaml or of a list of names."""
+        if names := described.get("names"):
+            with form(self.place.folder / self.options.yaml, "a list of names, or numbers with names"):
+                numbered = names.items() if isinstance(names, dict) else enumerate(names)
+                return {int(number): str(name) for number, name in numbered}
+        path = first_file(*(self.place.folder / name for name in ("classes.txt", "obj.names", "classes.names")))
+        if path is None:
+            raise DataError(f"'{self.place.folder}' names no classes. {_REMEDY}")
+        return dict(enumerate(line.strip() for line in read_text(path, _REMEDY).splitlines() if line.strip()))
+
+    def _places(self, described: dict[str, Any], split: str) -> list[Path]:
+        """Return the folders and lists of a split."""
+        if described and not described.get(split):
+            known = [key for key, value in described.items() if value and key in ("train", "val", "test", "minival")]
+            raise DataError(f"'{self.place.folder / self.options.yaml}' names no split '{split}'."
+                            f"{nearest(split, known)} Correct data.splits")
+        if described:
+            stated = described[split] if isinstance(described[split], list) else [described[split]]
+            places = [self._find(str(entry), str(described.get("path") or ".")) for entry in stated]
+        else:
+            plain = [self.place.folder / "images" / split, self.place.folder / split / "images"]
+            places = [place for place in plain if place.is_dir()][:1] or plain[:1]
+        return [place if place.is_file() else need_folder(place, _REMEDY) for place in places]
+
+    def _find(self, entry: str, path: str) -> Path:
+        """Return what data.yaml names. Its ``path`` often is one of another machine, and exports begin with ``../``."""
+        candidates = [self.place.folder / path / entry, self.place.folder / entry,
+                      self.place.folder / entry.removeprefix("../")]
+        found = next((place for place in candidates if place.exists()), candidates[1])
+        return inside(self.place.folder, os.path.relpath(found, self.place.folder))
+
+    def _images(self, place: Path) -> list[Path]:
+        """Return the images below a folder, or those that a list names."""
+        if place.is_file():
+            lines = [line.strip() for line in read_text(place, _REMEDY).splitlines()]
+            return [self._listed(line, place) for line in lines if line]
+        found = [Path(folder) / name for folder, _, names in os.walk(place) for name in names]
+        return sorted(path for path in found if path.suffix.lower() in IMAGES and not path.name.startswith("."))
+
+    def _listed(self, line: str, listed: Path) -> Path:
+        """Return the image of a list's line: relative to the list, or behind ``images/`` of another machine's path."""
+        named = PurePosixPath(line.replace("\\", "/"))
+        path = listed.parent / named
+        if not path.exists() and "images" in named.parts:
+            path = self.place.folder.joinpath(*named.parts[named.parts.index("images"):])
+        return inside(self.place.folder, os.path.relpath(path, self.place.folder))
+
+    def _id(self, image: Path) -> str:
+        parts = image.relative_to(self.place.folder).with_suffix("").parts
+        return "/".join(part for part in parts if part != "images")
+
+
+def _labels(image: Path) -> Path:
+    """Return the text file of an image: the last folder ``images`` of its path is called ``labels`` there."""
+    parts = list(image.parts)
+    if "images" in parts:
+        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
+    return Path(*parts).with_suffix(".txt")
+
+
+def _sample(image: Path, names: dict[int, str]) -> RawSample:
+    path, size = _labels(image), image_size(image)
+    lines = read_text(path, _REMEDY).splitlines() if path.exists() else []
+    return RawSample(image, path, [_object(path, number, line, names, size)
+                                   for number, line in enumerate(lines, start=1) if line.strip()])
+
+
+def _object(path: Path, number: int, line: str, names: dict[int, str], size: tuple[int, int]) -> RawObject:
+    words = line.split()
+    with form(path, f"'class cx cy w h' in line {number}"):
+        label, values = int(words[0]), [float(word) for word in words[1:]]
+        if len(values) != 4 and (len(values) < 6 or len(values) % 2):
+            raise ValueError(f"{len(words)} numbers")
+    if label not in names:
+        raise DataError(f"{path}: line {number} has the class {label}, but the classes are {sorted(names)}; mend the "
+                        "line or the list of names")
+    if len(values) == 4:
+        cx, cy, w, h = values
+        x0, y0, x1, y1 = cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
+    else:
+        x0, y0, x1, y1 = min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
+    width, height = size
+    return RawObject(names[label], within((x0 * width, y0 * height, x1 * width, y1 * height), size))

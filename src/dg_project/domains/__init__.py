@@ -1,1 +1,0 @@
-"""What a domain is: manifests, readers of real layouts, and the batches made of them."""

@@ -1,0 +1,415 @@
+"""The plan of a run: what it would make, how long that takes here, and what stands in its way."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import timm
+import torch
+from huggingface_hub import try_to_load_from_cache
+
+from dg_project.backbones.build import TORCHVISION
+from dg_project.backbones.timm_networks import SHORT_NAMES
+from dg_project.config import BackboneParams, DataParams, LDMParams, LeaveOneOutParams, Parameters, checkpoint_fields
+from dg_project.core.device import resolve_device
+from dg_project.core.errors import DGError
+from dg_project.data.readers import configured, count_domain, read_domain
+from dg_project.diffusion.checkpoint import is_hub_name, read
+from dg_project.diffusion.opening import choose_mode
+from dg_project.dry_run.timing import SynthesisCost, TrainingCost, synthesis_cost, time_training
+from dg_project.experiments.leave_one_out import (
+    Fold,
+    chosen_methods,
+    count_folder,
+    fold_settings,
+    folds,
+    layout,
+    read_folder,
+)
+from dg_project.experiments.training_run import check_training, method_class
+from dg_project.methods import method_classes
+from dg_project.methods.base import LDMUser
+from dg_project.vlm.clip import OPEN_CLIP
+
+FIRST = 2
+"""Images of each split that are decoded and checked like those of an ingestion."""
+
+
+@dataclass
+class Seen:
+    """What was found.
+
+    Attributes:
+        counts: images that are listed, by (domain, split).
+        first: manifest rows of the first images of the source.
+        problems: one message per domain that cannot be read as the parameters say.
+    """
+
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    first: pd.DataFrame | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def train(self) -> pd.DataFrame | None:
+        """The first training images; None where no source image could be read."""
+        rows = None if self.first is None else self.first[self.first["split"] == "train"]
+        return None if rows is None or rows.empty else rows
+
+
+def look(data: DataParams, root: Path) -> Seen:
+    """Look at every domain; a domain that cannot be read does not keep the others from being looked at."""
+    seen = Seen()
+    for domain in [data.source, *data.targets]:
+        asked = configured(data, root, domain)
+        try:
+            counts = count_domain(**asked)
+            rows, skipped = read_domain(role="source" if domain == data.source else "target",
+                                        limits=dict.fromkeys(counts, FIRST), **asked)
+        except DGError as error:
+            seen.problems.append(str(error))
+            continue
+        if data.max_train and domain == data.source and "train" in counts:
+            counts["train"] = min(counts["train"], data.max_train)
+        seen.counts |= {(domain, split): number for split, number in counts.items()}
+        seen.problems += skipped if data.on_bad_sample == "stop" else []
+        if domain == data.source:
+            seen.first = rows
+    return seen
+
+
+def backbone_weights(params: BackboneParams) -> tuple[str, bool]:
+    """Return where the backbone's weights are, and whether they are here."""
+    if params.weights is None:
+        return "random", True
+    if params.weights != "hub":
+        return str(params.weights), True
+    if params.name.startswith(TORCHVISION):
+        return "torchvision downloads them, unless its cache has them", False
+    name = SHORT_NAMES.get(params.name, params.name)
+    owner = name.removeprefix("hf-hub:") if name.startswith("hf-hub:") else _published(name)
+    if owner is None:
+        return "timm downloads them, unless its cache has them", False
+    return _hub(owner, "model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
+
+
+def _published(name: str) -> str | None:
+    config = timm.get_pretrained_cfg(name)
+    return config.hf_hub_id if config else None
+
+
+def diffusion_weights(ldm: LDMParams) -> dict[str, tuple[str, bool]]:
+    """Return the same of the diffusion model, its ControlNet and its LoRAs, by parameter."""
+    found = {"ldm.checkpoint": _folder(ldm.checkpoint, "model_index.json")}
+    if ldm.controlnet.checkpoint:
+        found["ldm.controlnet.checkpoint"] = _folder(ldm.controlnet.checkpoint, "config.json")
+    for number, lora in enumerate(ldm.loras):
+        found[f"ldm.loras.{number}"] = _folder(lora.weights, lora.file or "pytorch_lora_weights.safetensors")
+    return found
+
+
+def method_weights(name: str, settings: Parameters) -> dict[str, tuple[str, bool]]:
+    """Return the same of what a method opens itself, such as a teacher, by parameter."""
+    kind = method_class(name)
+    own = kind.Params.model_validate((settings.model_extra or {}).get(name, {}))
+    return {f"{name}.{key}": _checkpoint(getattr(own, key)) for key in checkpoint_fields(kind.Params)}
+
+
+def _checkpoint(name: str) -> tuple[str, bool]:
+    if name.startswith(OPEN_CLIP):
+        return f"{name}, which open_clip downloads unless its cache has it", False
+    return _folder(name, "config.json")
+
+
+def _folder(name: str, file: str) -> tuple[str, bool]:
+    return _hub(name, file) if is_hub_name(name) and not Path(name).exists() else (name, True)
+
+
+def _hub(name: str, *files: str) -> tuple[str, bool]:
+    """Say whether one of a repository's files is in the cache of the Hugging Face hub; nothing is asked for."""
+    if any(isinstance(try_to_load_from_cache(name, file), str) for file in files):
+        return f"{name}, in the cache of the hub", True
+    return f"{name}, to be fetched from the hub", False
+
+
+CACHES = 4 * 2**30
+"""Bytes of decoded images that a training keeps at most: 2 GiB of the source, 2 GiB of pseudo domains."""
+
+
+@dataclass
+class Plan:
+    """Lines of (subject, what was found), and problems, each with its remedy."""
+
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, subject: str, text: str) -> None:
+        """Append a line; a subject that repeats is not written again."""
+        self.lines.append((subject, text))
+
+    def __str__(self) -> str:
+        width = max((len(subject) for subject, _ in self.lines), default=0)
+        shown = [f"{subject if k == 0 or subject != self.lines[k - 1][0] else '':<{width}}  {text}"
+                 for k, (subject, text) in enumerate(self.lines)]
+        return "\n".join([*shown, *(f"PROBLEM  {problem}" for problem in self.problems)])
+
+
+def rehearse(settings: Parameters, ldm: LDMParams, root: Path, workspace: Path, trainings: Sequence[str],
+             synthesis: bool) -> Plan:
+    """Find out what a run would do and need.
+
+    Args:
+        settings: all parameters, paths located.
+        ldm: those of the diffusion model, paths located.
+        root: of the data.
+        workspace: where the work would be kept.
+        trainings: the method of every training that the run consists of.
+        synthesis: whether pseudo images would be made.
+    """
+    plan = Plan()
+    seen = look(settings.data, root)
+    plan.problems += seen.problems
+    _describe_data(plan, settings, seen)
+    device = describe_device(plan, settings)
+    disk = 0
+    if synthesis:
+        disk += _describe_synthesis(plan, settings, ldm, seen, root, device)
+    if trainings:
+        tested = sum(min(number, settings.evaluation.max_images or number)
+                     for (_, split), number in seen.counts.items() if split == "test")
+        disk += describe_training(plan, settings, seen.train, root, trainings, tested, device)
+    describe_disk(plan, disk, workspace)
+    return plan
+
+
+def _describe_data(plan: Plan, settings: Parameters, seen: Seen) -> None:
+    for (domain, split), number in seen.counts.items():
+        told = ", as expected" if f"{domain}/{split}" in settings.data.expected_counts else ""
+        plan.add("data", f"{domain}/{split}: {number:,} images{told}")
+    if seen.counts:
+        plan.add("data", "lists read and first images checked; `--pipeline=ingestion` checks all")
+
+
+def _describe_synthesis(plan: Plan, settings: Parameters, ldm: LDMParams, seen: Seen, root: Path,
+                        device: torch.device) -> int:
+    """Return the bytes that the pseudo images would take."""
+    if Path(ldm.checkpoint).is_dir():
+        ldm = ldm.model_copy(update={"mode": choose_mode(ldm, read(Path(ldm.checkpoint))).name})
+    here = True
+    for name, (text, local) in diffusion_weights(ldm).items():
+        plan.add("weights", f"{name}: {text}")
+        here &= local
+    if (first := seen.train) is None:
+        plan.add("synthesis", "not estimated: no source image could be read")
+        return 0
+    try:
+        cost = synthesis_cost(settings, ldm, seen.counts[settings.data.source, "train"], first, root,
+                              device if here else None)
+    except (DGError, RuntimeError) as error:  # torch's out-of-memory is a RuntimeError
+        plan.problems.append(f"an image could not be generated: {error}")
+        return 0
+    plan.add("synthesis", f"at most {cost.images:,} images in {len(settings.synthesis.domains)} domains, "
+                          f"{cost.passes:,} passes of the U-Net")
+    plan.add("synthesis", _synthesis_time(cost, device))
+    return cost.images * cost.image_bytes
+
+
+def _synthesis_time(cost: SynthesisCost, device: torch.device) -> str:
+    if cost.seconds is None:
+        return "not timed: the weights are not on this machine yet"
+    return (f"{'at most ' if cost.bound else ''}{hours(cost.seconds)}, from images of a few steps timed one by one on "
+            f"{device}")
+
+
+def describe_training(plan: Plan, settings: Parameters, first: pd.DataFrame | None, root: Path,
+                      trainings: Sequence[str], tested: int, device: torch.device) -> int:
+    """Time every method of a run, and return the bytes that checkpoints and models would take.
+
+    Args:
+        plan: gets the lines and the problems.
+        settings: those of the trainings.
+        first: manifest rows of some source training images; None where none could be read.
+        root: folder that their paths are relative to.
+        trainings: the method of every training.
+        tested: images that each trained model is scored on.
+        device: where it is timed.
+    """
+    text, here = backbone_weights(settings.backbone)
+    plan.add("weights", f"backbone {settings.backbone.name}: {text}")
+    own = {name: method_weights(name, settings) for name in trainings}
+    for parameter, (text, _) in (item for weights in own.values() for item in weights.items()):
+        plan.add("weights", f"{parameter}: {text}")
+    if first is None:
+        plan.add("training", "not estimated: no source image could be read")
+        return 0
+    if not here:  # timing asks for no trained weights, and nothing is downloaded
+        settings = settings.model_copy(update={"backbone": settings.backbone.model_copy(update={"weights": None})})
+    disk = 0
+    for name, times in Counter(trainings).items():
+        if not all(local for _, local in own[name].values()):
+            plan.add("training", f"{name}{_times(times)}: not timed: its weights are not on this machine yet")
+            continue
+        try:
+            check_training(method_class(name), settings.training)
+            cost = time_training(name, settings, first, root)
+        except (DGError, RuntimeError) as error:
+            plan.problems.append(f"a step of '{name}' failed: {error}")
+            continue
+        _describe_method(plan, settings, name, times, cost, tested)
+        _check_memory(plan, name, cost, device)
+        disk += times * cost.state + cost.weights * 4 * times
+    return disk
+
+
+def _describe_method(plan: Plan, settings: Parameters, name: str, times: int, cost: TrainingCost, tested: int) -> None:
+    training = settings.training
+    plan.add("training", f"{name}{_times(times)}: {training.max_steps:,} steps of "
+                         f"{training.images_per_step} images, {cost.weights / 1e6:.1f} M parameters")
+    plan.add("training", f"  {hours(times * training.max_steps * cost.step)}: {cost.step:.2f} s a step (median of "
+                         f"{cost.steps} timed on {cost.device} with the first images), validation not counted")
+    plan.add("training", f"  scoring {tested:,} test images: {hours(times * tested * cost.predict)}, from one image")
+    if issubclass(method_class(name), LDMUser):
+        plan.add("training", "  the images that it asks the diffusion model for are not counted")
+    kind = "the device's peak" if cost.measured else "counted, kernels need more"
+    plan.add("memory", f"{name}: {size(cost.memory)} ({size(cost.state)} weights, gradients, optimiser; "
+                       f"{size(cost.activations)} activations, {kind})")
+
+
+def _times(number: int) -> str:
+    return f" x {number}" if number > 1 else ""
+
+
+def _check_memory(plan: Plan, name: str, cost: TrainingCost, device: torch.device) -> None:
+    room = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" \
+        else psutil.virtual_memory().available
+    if cost.memory > room:
+        plan.problems.append(f"'{name}' needs {size(cost.memory)} and {device} has {size(room)}: lower "
+                             "training.images_per_step or the image_size of the task")
+    if psutil.virtual_memory().available < CACHES:
+        plan.add("memory", f"the host has {size(psutil.virtual_memory().available)} free; decoded images may take "
+                           f"{size(CACHES)} of it")
+
+
+def describe_disk(plan: Plan, needed: int, workspace: Path) -> None:
+    """Compare the bytes that are needed with those that are free."""
+    here = next(folder for folder in [workspace, *workspace.parents] if folder.is_dir())
+    free = shutil.disk_usage(here).free
+    plan.add("disk", f"about {size(needed)} (images at the size of a source image as PNG, checkpoints, models), "
+                     f"{size(free)} free in '{here}'")
+    if needed > free:
+        plan.problems.append(f"about {size(needed)} are needed and '{here}' has {size(free)}: free some space, or set "
+                             "workspace to another disk")
+
+
+def describe_device(plan: Plan, settings: Parameters) -> torch.device:
+    """Say what the work would run on, and return it."""
+    device = resolve_device(settings.training.device)
+    if device.type != "cuda":
+        plan.add("device", f"{device}: hours below are this machine's; an accelerator's are others")
+    else:
+        facts = torch.cuda.get_device_properties(device)
+        plan.add("device", f"{device}: {facts.name}, {size(facts.total_memory)}")
+    return device
+
+
+def hours(seconds: float) -> str:
+    """Return a duration in the unit that fits it.
+
+    >>> hours(5400), hours(90), hours(5)
+    ('1.5 h', '1.5 min', '5.0 s')
+    """
+    for limit, unit in ((3600, "h"), (60, "min")):
+        if seconds >= limit:
+            return f"{seconds / limit:,.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def size(number: float) -> str:
+    """Return bytes in the unit that fits them.
+
+    >>> size(3 * 2**30), size(512)
+    ('3.0 GiB', '0.0 MiB')
+    """
+    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.1f} MiB"
+
+
+def rehearse_folds(settings: Parameters, root: Path, workspace: Path) -> Plan:
+    """Find out what ``--pipeline=leave_one_out`` would do and need; see ``rehearse``.
+
+    Args:
+        settings: all parameters, paths located.
+        root: folder of the domains.
+        workspace: where the work would be kept.
+
+    Raises:
+        ParameterError: a method cannot take part.
+    """
+    plan, params = Plan(), settings.leave_one_out
+    methods = chosen_methods(params, settings.method)
+    try:
+        domains, classes = layout(root, params)
+    except DGError as error:
+        plan.problems.append(str(error))
+        return plan
+    listed, first = _look(plan, settings, root, domains, classes)
+    device = describe_device(plan, settings)
+    if listed is None or first is None:
+        plan.add("folds", "not planned: not every domain could be read")
+        return plan
+    cells = len(domains) * len(params.seeds)
+    tested = _describe_folds(plan, params, listed, methods, settings.training.max_steps)
+    if any(issubclass(method_classes()[name], LDMUser) for name in methods):
+        for parameter, (text, _) in diffusion_weights(settings.ldm).items():
+            plan.add("weights", f"{parameter}: {text}")
+    held_out = domains[0]  # any: the cost of a step is that of each fold
+    fold = Fold(held_out, first[first["domain"] != held_out], first[first["domain"] == held_out])
+    one = fold_settings(settings, fold, classes, params.seeds[0])
+    disk = describe_training(plan, one, fold.source, root, [name for name in methods for _ in range(cells)], tested,
+                             device)
+    describe_disk(plan, disk, workspace)
+    return plan
+
+
+def _look(plan: Plan, settings: Parameters, root: Path, domains: list[str],
+          classes: list[str]) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+    """Count every domain and check its first images; return a row per image and the first rows, if all can be read."""
+    counts: dict[str, int] = {}
+    first: list[pd.DataFrame] = []
+    for name in domains:
+        try:
+            counts[name] = count_folder(root, name, classes, settings.data)
+            rows, skipped = read_folder(root, name, classes, settings.data, FIRST)
+        except DGError as error:
+            plan.problems.append(str(error))
+            continue
+        plan.add("data", f"{name}: {counts[name]:,} images")
+        plan.problems += skipped if settings.data.on_bad_sample == "stop" else []
+        first.append(rows.assign(split="train"))
+    plan.add("data", f"{len(classes)} classes: {', '.join(classes)}")
+    if len(first) < len(domains):
+        return None, None
+    plan.add("data", "folders read and first images checked; the run checks all")
+    listed = pd.DataFrame([(name, f"{name}/{k}") for name, number in counts.items() for k in range(number)],
+                          columns=["domain", "image_id"])
+    return listed.assign(split="all", role="source"), pd.concat(first, ignore_index=True)
+
+
+def _describe_folds(plan: Plan, params: LeaveOneOutParams, listed: pd.DataFrame, methods: list[str],
+                    steps: int) -> int:
+    """Return how many images a fold scores, on average."""
+    scored = []
+    for fold in folds(listed, params.train_share, params.seeds[0]):  # how many there are depends on no seed and no id
+        parts = fold.source["split"].value_counts()
+        plan.add("folds", f"without {fold.held_out}: {parts.get('train', 0):,} images of "
+                          f"{', '.join(dict.fromkeys(fold.source['domain']))} train, {parts.get('val', 0):,} validate; "
+                          f"{(fold.scored['role'] == 'target').sum():,} unseen ones are scored")
+        scored.append(len(fold.scored))
+    trainings = len(scored) * len(params.seeds) * len(methods)
+    plan.add("folds", f"{len(scored)} folds x seeds {', '.join(map(str, params.seeds))} x {', '.join(methods)}: "
+                      f"{trainings} trainings of {steps:,} steps; those that the workspace has are not repeated")
+    return round(sum(scored) / len(scored))

@@ -1,0 +1,264 @@
+"""What a training step costs: a few steps of the real loop on the first images, thrown away afterwards."""
+
+from __future__ import annotations
+
+import io
+import math
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from dg_project.config import LDMParams, Parameters, TrainingParams, denoising_steps
+from dg_project.core.device import resolve_device
+from dg_project.core.files import inside
+from dg_project.data.batches import BatchStream
+from dg_project.data.dataset import ManifestDataset
+from dg_project.data.manifest import ADAPT, NO_MASKS
+from dg_project.data.masks import load_mask
+from dg_project.data.objects import whole_images
+from dg_project.data.unlabelled import UnlabelledStream
+from dg_project.experiments.training_data import source_domains, task_rows
+from dg_project.experiments.training_run import model_spec
+from dg_project.methods import Method, method_classes
+from dg_project.methods.model_folder import build_method
+from dg_project.training.loop import train
+
+STEPS = 3
+"""Steps to time, the first of which warms up and does not count where there are more."""
+PATIENCE = 60.0
+"""Seconds of timing after which no further step is begun."""
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """What was measured.
+
+    Attributes:
+        step: seconds of a training step.
+        steps: steps that were timed.
+        predict: seconds of predicting one image.
+        weights: parameters of the method.
+        state: bytes of weights, gradients and optimiser state.
+        activations: bytes that the backward pass keeps, or with ``measured`` the peak of the device without ``state``.
+        measured: whether the device told its peak.
+        device: where.
+    """
+
+    step: float
+    steps: int
+    predict: float
+    weights: int
+    state: int
+    activations: int
+    measured: bool
+    device: str
+
+    @property
+    def memory(self) -> int:
+        """Bytes at the peak of a step, kernels' own workspace not counted."""
+        return self.state + self.activations
+
+
+class _EnoughError(Exception):
+    """Ends the real training loop; it has written nothing by then."""
+
+
+def time_training(name: str, settings: Parameters, first: pd.DataFrame, root: Path) -> TrainingCost:
+    """Take a few steps of a method on copies of the first source images.
+
+    Images of the pseudo domains, which do not exist yet, are stood in for by their sources, and so are unlabelled
+    target images.
+
+    Args:
+        name: of the method.
+        settings: all parameters, weights that are not on this machine already left out.
+        first: manifest rows of some source training images.
+        root: folder that their paths are relative to.
+    """
+    kind = method_classes()[name]
+    method, stream = _prepare(kind, settings, first, root)
+    device = resolve_device(settings.training.device)
+    brief = settings.training.model_copy(update={
+        "selection": "last", "max_steps": max(settings.training.max_steps, STEPS + 1),
+        "checkpoint_every": settings.training.max_steps + STEPS + 1,
+        "validate_every": settings.training.max_steps + STEPS + 1})
+    kept = _Kept(method)
+    seconds: list[float] = []
+
+    def note(step: int, row: dict[str, float]) -> None:
+        kept.counting = False
+        seconds.append(row["seconds"])
+        if len(seconds) == STEPS or sum(seconds) > PATIENCE:
+            raise _EnoughError
+
+    measured = device.type == "cuda"
+    if measured:
+        torch.cuda.reset_peak_memory_stats(device)
+    with saved_tensors_hooks(kept, _same), tempfile.TemporaryDirectory() as folder, suppress(_EnoughError):
+        train(method, stream, brief, Path(folder), seed=settings.seed, on_log=note)
+    state = state_bytes(method, settings.training)
+    return TrainingCost(
+        step=median(seconds[1:] or seconds), steps=max(1, len(seconds) - 1), predict=_predict(method, stream, device),
+        weights=sum(weight.numel() for weight in method.parameters()), state=state,
+        activations=torch.cuda.max_memory_allocated(device) - state if measured else sum(kept.storages.values()),
+        measured=measured, device=str(device))
+
+
+def _prepare(kind: type[Method], settings: Parameters, first: pd.DataFrame,
+             root: Path) -> tuple[Method, BatchStream]:
+    """Return an untrained method and batches of the first images, as a training would have them."""
+    sources = kind.batching == "source"
+    names = [] if sources else list(settings.synthesis.domains)
+    spec = model_spec(kind, settings, [*source_domains(first), *names, *[ADAPT] * kind.adapts])
+    method = build_method(spec, settings.seed)
+    method.adapt_to([ADAPT] * kind.adapts)
+    rows = task_rows(first, settings.task, spec.head)
+    stand_ins = pd.concat([rows.assign(domain=name, role="pseudo", source_image_id=rows["image_id"])
+                           for name in names], ignore_index=True) if names else None
+    parts = method.model.parts
+    others = None if stand_ins is None else ManifestDataset(stand_ins, root, root, parts)
+    adapt = _unlabelled(settings, first, root, len(spec.domains) - 1).batch if kind.adapts else None
+    stream = BatchStream.from_params(settings.training, settings.seed, ManifestDataset(rows, root, parts=parts), others,
+                                     spec.domains, kind.batching, adapt)
+    return method, stream
+
+
+def _unlabelled(settings: Parameters, first: pd.DataFrame, root: Path, domain_id: int) -> UnlabelledStream:
+    nothing = {"boxes": [], "labels": [], "difficult": [], **NO_MASKS, "domain": ADAPT, "role": ADAPT}
+    bare = pd.DataFrame([{**row, **nothing} for row in first.to_dict("records")])
+    adapt = whole_images(bare, first) if settings.task == "classification" else bare
+    return UnlabelledStream(ManifestDataset(adapt, root), domain_id, settings.training.adapt_per_step, settings.seed,
+                            settings.training.flip)
+
+
+def state_bytes(method: nn.Module, params: TrainingParams) -> int:
+    """Return the bytes of all weights and buffers, and of gradients, optimiser state and average of what trains."""
+    whole = sum(value.nbytes for value in [*method.parameters(), *method.buffers()])
+    trained = sum(weight.nbytes for weight in method.parameters() if weight.requires_grad)
+    moments = {"sgd": 1, "adamw": 2}[params.optimizer]
+    return whole + trained * (1 + moments) + (whole if params.ema is not None else 0)
+
+
+@torch.inference_mode()
+def _predict(method: Method, stream: BatchStream, device: torch.device) -> float:
+    """Return the seconds of predicting one image, the second time."""
+    image = stream.source[0][0].to(device).float() / 255
+    method.eval()
+    for _ in range(2):
+        started = time.perf_counter()
+        method.predict([image])
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def _same(value: Tensor) -> Tensor:
+    return value
+
+
+class _Kept:
+    """Counts the memory that autograd keeps for the backward pass, each storage once, weights left out."""
+
+    def __init__(self, method: nn.Module) -> None:
+        self._own = {weight.untyped_storage().data_ptr() for weight in [*method.parameters(), *method.buffers()]}
+        self.storages: dict[int, int] = {}
+        self.counting = True
+
+    def __call__(self, value: Tensor) -> Tensor:
+        storage = value.untyped_storage()
+        if self.counting and storage.data_ptr() not in self._own:
+            self.storages[storage.data_ptr()] = storage.nbytes()
+        return value
+
+
+SYNTHESIS_PATIENCE = 30.0
+"""Seconds that the shortest image may take for a longer one to be timed as well."""
+LONGER = 3
+"""Denoising steps of that longer one."""
+
+
+@dataclass(frozen=True)
+class SynthesisCost:
+    """What was found.
+
+    Attributes:
+        images: at most; source images whose number of boxes is out of bounds make none.
+        passes: of the U-Net, all images together, guidance counted.
+        seconds: of all images one by one on this machine, or None where nothing could be timed.
+        bound: whether ``seconds`` is an upper bound, taken from one step alone.
+        image_bytes: of one stored image.
+    """
+
+    images: int
+    passes: int
+    seconds: float | None
+    bound: bool
+    image_bytes: int
+
+
+def synthesis_cost(settings: Parameters, ldm: LDMParams, sources: int, first: pd.DataFrame, root: Path,
+                   device: torch.device | None) -> SynthesisCost:
+    """Count the images of a synthesis, and time one where the checkpoint is on this machine.
+
+    Args:
+        settings: all parameters.
+        ldm: those of the diffusion model, its mode resolved and its paths located.
+        sources: listed source training images.
+        first: manifest rows of some of them.
+        root: folder that their paths are relative to.
+        device: where to time an image; None does not.
+    """
+    wanted = settings.synthesis
+    each = min(sources, wanted.n_images or sources) * wanted.candidates
+    runs = [denoising_steps(ldm.steps, domain.strength) for domain in wanted.domains.values()]
+    with Image.open(inside(root, first.iloc[0]["image"])) as opened:
+        source = opened.convert("RGB")
+    stored = io.BytesIO()
+    source.save(stored, "PNG", compress_level=4)
+    seconds, bound = None, False
+    if device is not None:
+        fixed, step, bound = _time(ldm, source, first.iloc[0], root, device)
+        seconds = each * sum(fixed + step * run for run in runs)
+    return SynthesisCost(each * len(runs), each * sum(passes(ldm, run) for run in runs), seconds, bound,
+                         len(stored.getvalue()))
+
+
+def passes(ldm: LDMParams, run: int) -> int:
+    """Return how often the U-Net sees one image that ``run`` denoising steps are run for."""
+    guided = {"instruct": 3}.get(ldm.mode, 2) if ldm.guidance_scale > 1 else 1
+    return run * guided + (run if ldm.mode == "inversion" else 0)
+
+
+def _time(ldm: LDMParams, source: Image.Image, row: pd.Series, root: Path,
+          device: torch.device) -> tuple[float, float, bool]:
+    """Return seconds per image and per denoising step of it, and whether the first are taken as part of the latter."""
+    from dg_project.diffusion.generator import Generator
+
+    generator = Generator.from_params(ldm, device)
+    mask = None
+    if ldm.uses_masks:
+        mask = Image.fromarray(load_mask(inside(root, row["mask"]), row["mask_ids"], source.size).numpy())
+
+    def seconds(run: int) -> float:
+        started = time.perf_counter()
+        # A strength below 1: half of a schedule twice as long works with every scheduler.
+        generator.generate([source], ["a street"], [0], boxes=[list(row["boxes"])], masks=[mask], strength=0.5,
+                           steps=2 * run, guidance_scale=ldm.guidance_scale, negative_prompt=ldm.negative_prompt,
+                           image_guidance_scale=ldm.image_guidance_scale)
+        return time.perf_counter() - started
+
+    seconds(1)  # the first call compiles and allocates
+    short = seconds(1)
+    if short > SYNTHESIS_PATIENCE:
+        return 0.0, short, True
+    step = max((seconds(LONGER) - short) / (LONGER - 1), 0.0)
+    return max(short - step, 0.0), step, math.isclose(step, 0.0)

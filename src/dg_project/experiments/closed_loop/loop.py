@@ -1,0 +1,242 @@
+"""The algorithm: train a while, measure what is hard, synthesise more of that, go on."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dg_project.config import Parameters, PseudoDomain
+from dg_project.core.cache import lock_folder
+from dg_project.core.device import resolve_device
+from dg_project.core.errors import DataError, ParameterError
+from dg_project.core.files import atomic_file, atomic_folder
+from dg_project.data.manifest import manifest_fingerprint, select
+from dg_project.diffusion.generator import Generator
+from dg_project.experiments.closed_loop.allocation import shrink
+from dg_project.experiments.closed_loop.difficulty import measure
+from dg_project.experiments.closed_loop.planning import COMPOSED, Plan, budget, plan_round
+from dg_project.experiments.training_data import TrainingData
+from dg_project.experiments.training_run import Course, Trained, made_before
+from dg_project.pseudo.sampling import Recognise, sample
+from dg_project.pseudo.synthesis import eligible, image_seed, image_settings, synthesise
+from dg_project.training.loop import TrainResult
+
+logger = logging.getLogger(__name__)
+
+MANIFEST, CARD, DIFFICULTY = "manifest.parquet", "card.json", "difficulty.csv"
+
+
+def label(method: str) -> str:
+    """Return how results call a method that was trained in the closed loop."""
+    return f"{method}_closed_loop"
+
+
+class Painter(NamedTuple):
+    """What makes pseudo images and judges them: the opened diffusion model, and the CLIP filter of the gate, if any."""
+
+    generator: Generator
+    recognise: Recognise | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a closed loop leaves.
+
+    Attributes:
+        trained: the model and its losses.
+        rounds: folder of what each round made: ``round<n>/`` with images, ``manifest.parquet``, ``card.json`` and
+            ``difficulty.csv``, and the probes in ``probes/``.
+        pseudo: manifest of the last round's training set; images relative to ``rounds``.
+        allocation: one row per round and domain: ``round, domain, difficulty, n_images, strength, share, scenes,
+            images, kept, prompt``. ``difficulty`` and ``n_images`` (probes) were measured at the end of the round,
+            the rest was decided before it; ``images`` were generated, ``kept`` passed the gate.
+    """
+
+    trained: Trained
+    rounds: Path
+    pseudo: pd.DataFrame
+    allocation: pd.DataFrame
+
+
+def run_closed_loop(name: str, settings: Parameters, source: TrainingData, painter: Painter, workspace: Path,
+                    wait: bool = True) -> Outcome:
+    """Train a method in rounds, each with pseudo images where the model was weakest after the last.
+
+    Interrupted at any moment, the next call goes on: images, sets, measurements and the training are kept as they come.
+
+    Args:
+        name: of the method; any that uses pseudo domains.
+        settings: all parameters; ``settings.closed_loop`` steers.
+        source: source images alone. Difficulty is measured on pseudo images of its val split; no target is opened.
+        painter: the diffusion model of ``settings.ldm``, and what the gate needs.
+        workspace: see ``train_method``.
+        wait: for another process that does the very same.
+
+    Raises:
+        DataError: the source has no val split, or the gate dropped everything.
+        ParameterError: the method uses no pseudo images, or the budget does not suffice.
+        BusyError: another process does the very same, and ``wait`` is False.
+    """
+    loop = _Loop(name, settings, source, painter, workspace)
+    with lock_folder(loop.course.folder, wait):
+        return loop.run()
+
+
+def find_closed_loop(name: str, settings: Parameters, source: TrainingData, painter: Painter,
+                     workspace: Path) -> Trained | None:
+    """Return what ``run_closed_loop`` would have trained, or None where it is not finished."""
+    course = _Loop(name, settings, source, painter, workspace).course
+    return course.trained() if course.finished.is_dir() else None
+
+
+class _Loop:
+    """The parts of ``run_closed_loop``; each leaves its result on disk and finds it there."""
+
+    def __init__(self, name: str, settings: Parameters, source: TrainingData, painter: Painter,
+                 workspace: Path) -> None:
+        self.settings, self.source = settings, source
+        self.generator, self.recognise = painter
+        self.params, self.synthesis = settings.closed_loop, settings.synthesis
+        if settings.training.max_steps < self.params.rounds:
+            raise ParameterError(f"closed_loop.rounds: {self.params.rounds} rounds do not fit into "
+                                 f"{settings.training.max_steps} training steps; lower it, or raise training.max_steps")
+        self.label = label(name)
+        self.ldm = self.generator.settled(settings.ldm)
+        bounds = self.synthesis.min_boxes, self.synthesis.max_boxes
+        self.scenes = eligible(select(source.source, split="train"), *bounds, self.synthesis.n_images)
+        held_out = select(source.source, split="val")
+        if held_out.empty:
+            raise DataError("the closed loop measures difficulty on held-out source scenes, and the source has no val "
+                            "split; give data.splits.val, such as train[90%:]")
+        self.held_out = _spread(eligible(held_out, *bounds, None), self.params.probe_images)
+        self.budget = budget(len(self.scenes), len(self.held_out) * len(self.synthesis.domains), self.synthesis,
+                             self.params)
+        domains = [*self.synthesis.domains, *([COMPOSED] if self.params.compositions else [])]
+        self.course = Course(name, settings, source, domains, workspace, "closed loop", self.params, self.synthesis,
+                             settings.sampling, image_settings(self.ldm), self.generator.fingerprint,
+                             manifest_fingerprint(self.scenes), manifest_fingerprint(self.held_out), code=[__name__])
+        self.rounds = self.course.folder / "rounds"
+        self.probes = pd.DataFrame()
+
+    def run(self) -> Outcome:
+        """Make the probes, then go through the rounds."""
+        self.probes = self._make("probes", dict.fromkeys(self.synthesis.domains, self.held_out),
+                                 self.synthesis.domains, candidates=1)
+        pseudo: pd.DataFrame | None = None
+        difficulty: dict[str, float] | None = None
+        plans: list[Plan] = []
+        for number, scenes in enumerate(self.budget, 1):
+            plan = self.plan(number, scenes, difficulty)
+            plans.append(plan)
+            pseudo = self.training_set(pseudo, self.synthesise(plan, plans[:-1]))
+            difficulty = self.train_and_measure(number, pseudo)
+        assert pseudo is not None
+        return Outcome(self.course.trained(), self.rounds, pseudo, self.allocation(plans))
+
+    def plan(self, number: int, scenes: int, difficulty: dict[str, float] | None) -> Plan:
+        return plan_round(number, scenes, len(self.scenes), self.synthesis.domains, difficulty, self.params,
+                          self.settings.seed)
+
+    def synthesise(self, plan: Plan, before: list[Plan]) -> pd.DataFrame:
+        """Return the sampled images of a round; every domain paints scenes that it has not painted yet, while any."""
+        chosen = {name: self._scenes(name, sum(past.images.get(name, 0) for past in before), count)
+                  for name, count in plan.images.items() if count}
+        logger.info("round %d of %d: %s", plan.number, self.params.rounds,
+                    ", ".join(f"{name} {count}" for name, count in plan.images.items()))
+        made = self._make(f"round{plan.number}", chosen, plan.domains, self.synthesis.candidates)
+        card = self.rounds / f"round{plan.number}" / CARD
+        with atomic_file(card) as aside:
+            aside.write_text(json.dumps({**asdict(plan), "until_step": self._until(plan.number), "domains": {
+                name: domain.model_dump(mode="json") for name, domain in plan.domains.items()}}, indent=1))
+        return made
+
+    def training_set(self, old: pd.DataFrame | None, new: pd.DataFrame) -> pd.DataFrame:
+        """Return what the next part trains on; of one scene in one domain, the newest image alone."""
+        if old is None or self.params.images == "renew":
+            return new
+        both = pd.concat([old, new], ignore_index=True)
+        return both.drop_duplicates(["domain", "source_image_id"], keep="last", ignore_index=True)
+
+    def train_and_measure(self, number: int, pseudo: pd.DataFrame) -> dict[str, float]:
+        """Train to the end of a round and return the shrunken difficulty of each domain."""
+        stored = self.rounds / f"round{number}" / DIFFICULTY
+        last = number == self.params.rounds
+        if not stored.exists() or (last and not self.course.finished.is_dir()):
+            data = TrainingData(self.source.source, self.source.source_root, pseudo, self.rounds)
+            result = self.course.go_on(data, self._until(number))
+            self._measure(stored)
+            if last:
+                self._finish(result)
+        table = pd.read_csv(stored)
+        names = [str(name) for name in table["domain"]]
+        return shrink(dict(zip(names, table["difficulty"], strict=True)),
+                      dict(zip(names, table["n_images"], strict=True)), self.params.prior_images)
+
+    def allocation(self, plans: list[Plan]) -> pd.DataFrame:
+        """Return the table of ``Outcome.allocation``."""
+        return pd.concat([self._allocation(plan) for plan in plans], ignore_index=True)
+
+    def _measure(self, stored: Path) -> None:
+        table = measure(self.course.method, self.course.spec, self.probes, self.rounds, self.source.source_root,
+                        min_visibility=self.settings.sampling.gate.least_visibility,
+                        batch_size=self.settings.evaluation.batch_size,
+                        device=resolve_device(self.settings.training.device))
+        with atomic_file(stored) as aside:
+            table.to_csv(aside, index=False)
+
+    def _finish(self, result: TrainResult) -> None:
+        parts = [self.probes, *(pd.read_parquet(self.rounds / f"round{number}" / MANIFEST)
+                                for number in range(1, self.params.rounds + 1))]
+        made = made_before(pd.concat(parts, ignore_index=True))
+        self.course.finish(result, label=self.label, images_generated=made.images, ldm_seconds=made.seconds,
+                           rounds=self.params.rounds)
+
+    def _until(self, number: int) -> int:
+        return round(self.settings.training.max_steps * number / self.params.rounds)
+
+    def _scenes(self, domain: str, used: int, count: int) -> pd.DataFrame:
+        """Return the next ``count`` source scenes of a domain's own random order, over and over."""
+        order = np.random.default_rng(image_seed(self.settings.seed, domain, "scenes", 0)).permutation(len(self.scenes))
+        return self.scenes.iloc[np.resize(np.roll(order, -used), count)].reset_index(drop=True)
+
+    def _make(self, part: str, scenes: dict[str, pd.DataFrame], domains: dict[str, PseudoDomain],
+              candidates: int) -> pd.DataFrame:
+        """Return the sampled images of a part of the loop, below ``rounds/<part>``."""
+        folder = self.rounds / part
+        if not (folder / MANIFEST).exists():
+            root = self.course.folder / "candidates" / part
+            made = pd.concat([synthesise(
+                rows, self.source.source_root, {name: domains[name]}, self.ldm, candidates,
+                image_seed(self.settings.seed, part, "", 0), self.generator, root, classes=self.settings.data.classes)
+                for name, rows in scenes.items()], ignore_index=True)
+            with atomic_folder(folder) as new:
+                kept = sample(self.source.source, self.source.source_root, made, root, self.settings.sampling, new,
+                              self.recognise)
+                kept.assign(image=f"{part}/" + kept["image"], round=part).to_parquet(new / MANIFEST)
+        return pd.read_parquet(folder / MANIFEST)
+
+    def _allocation(self, plan: Plan) -> pd.DataFrame:
+        folder = self.rounds / f"round{plan.number}"
+        made, measured = pd.read_parquet(folder / MANIFEST), pd.read_csv(folder / DIFFICULTY).set_index("domain")
+        kept = made.groupby("domain")["kept"].sum()
+        rows: list[dict[str, Any]] = []
+        for name in self.course.spec.domains[1:]:
+            scenes, asked = plan.images.get(name, 0), plan.domains.get(name)
+            rows.append({
+                "round": plan.number, "domain": name, "difficulty": measured["difficulty"].get(name, np.nan),
+                "n_images": int(measured["n_images"].get(name, 0)), "strength": asked.strength if asked else np.nan,
+                "share": plan.share.get(name, 0.0), "scenes": scenes, "images": scenes * self.synthesis.candidates,
+                "kept": int(kept.get(name, 0)), "prompt": (asked.prompt or "vocabulary") if asked else ""})
+        return pd.DataFrame(rows)
+
+
+def _spread(rows: pd.DataFrame, n: int) -> pd.DataFrame:
+    """Return n rows spread evenly: neighbours often show one layout."""
+    return rows.iloc[np.unique(np.linspace(0, len(rows) - 1, min(n, len(rows))).round().astype(int))].reset_index(
+        drop=True)

@@ -1,0 +1,1 @@
+"""Exported models that agree with the trained one: ONNX, TorchScript and MLflow."""

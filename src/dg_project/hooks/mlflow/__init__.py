@@ -1,0 +1,1 @@
+"""One MLflow run per Kedro run: opening, parameters, artifacts, lineage."""

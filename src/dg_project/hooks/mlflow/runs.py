@@ -1,0 +1,148 @@
+"""One MLflow run: opening, parameters, closing.
+
+The state that worker processes need travels in the environment, and every call names its run: MLflow's own "active
+run" belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dg_project.core.cache import lock_file
+from dg_project.core.provenance import commit, is_dirty
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+STATE_VARIABLE = "DG_PROJECT_MLFLOW"
+_OF_ONE_PIPELINE = frozenset({"ablation", "benchmark", "closed_loop", "export", "leave_one_out", "predict",
+                              "pretrain_ldm", "pretrain_teacher"})
+"""Groups of parameters that the pipeline of the same name reads, and no other."""
+_LONGEST_PARAMETER = 6000
+
+
+def current() -> dict[str, Any] | None:
+    """Return the state of the open MLflow run: uri, run, name, experiment, kinds."""
+    raw = os.environ.get(STATE_VARIABLE)
+    return json.loads(raw) if raw else None
+
+
+def client(state: dict[str, Any]) -> MlflowClient:
+    """Return a client of the tracking server that ``state`` belongs to."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=state["uri"])
+
+
+def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
+    """Create the MLflow run of a Kedro run and put its state into the environment.
+
+    Args:
+        root: the project folder; the embedded store lies in it.
+        config: ``mlflow.yml``. ``MLFLOW_TRACKING_URI`` overrides its store with a server.
+        run_params: Kedro's description of the run.
+        kinds: dataset name -> how to log it.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / config['store']}"
+    pipeline = "+".join(_pipelines(run_params))
+    name = f"{pipeline} {run_params['run_id']}"
+    state = {"uri": uri, "experiment": config["experiment"], "kinds": kinds, "name": name}
+    _quiet()
+    tags = {
+        "kedro.run_id": run_params["run_id"],
+        "kedro.pipeline": pipeline,
+        "kedro.env": run_params.get("env") or "local",
+        "kedro.version": run_params["kedro_version"],
+        "kedro.runner": _runner_name(run_params.get("runner")),
+        "mlflow.source.git.commit": commit(root),
+        "git.dirty": str(is_dirty(root)),
+    }
+    if parent := os.environ.get("MLFLOW_PARENT_RUN_ID"):
+        tags["mlflow.parentRunId"] = parent
+    # Two runs that start at once would both make the tables of a new store.
+    with lock_file(root / f"{config['store']}.lock"):
+        api = client(state)
+        experiment = _experiment(api, root, config, uri)
+        state["run"] = api.create_run(experiment, tags=tags, run_name=name).info.run_id
+    os.environ[STATE_VARIABLE] = json.dumps(state)
+    return state
+
+
+def log_parameters(state: dict[str, Any], parameters: dict[str, Any], run_params: dict[str, Any]) -> None:
+    """Log the parameters under their dotted paths, as one would give them to ``--params``.
+
+    Groups that only another pipeline reads are left out: two runs are compared by what made them differ, and the rows
+    of the ablation alone are two hundred lines.
+    """
+    from mlflow.entities import Param
+
+    flat = flatten({name: value for name, value in parameters.items()
+                    if name not in _OF_ONE_PIPELINE or name in _pipelines(run_params)})
+    client(state).log_batch(state["run"], params=[Param(k, str(v)[:_LONGEST_PARAMETER]) for k, v in flat.items()])
+
+
+def _pipelines(run_params: dict[str, Any]) -> list[str]:
+    return run_params.get("pipeline_names") or ["drsf"]
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings and pydantic models as one mapping of dotted paths.
+
+    >>> flatten({"training": {"lr": 0.1}, "seed": 0})
+    {'training.lr': 0.1, 'seed': 0}
+    """
+    if hasattr(tree, "model_dump"):
+        tree = tree.model_dump(mode="json")
+    if not isinstance(tree, dict) or not tree:
+        return {prefix: tree}
+    return {path: leaf for key, value in tree.items()
+            for path, leaf in flatten(value, f"{prefix}.{key}" if prefix else str(key)).items()}
+
+
+def monitor(state: dict[str, Any], interval: float) -> Any:
+    """Start sampling CPU, memory and GPU use into the run every ``interval`` seconds."""
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    # mlflow.set_tracking_uri would stay behind in the environment and capture the runs of other projects.
+    thread = SystemMetricsMonitor(state["run"], sampling_interval=interval, tracking_uri=state["uri"])
+    thread.start()
+    return thread
+
+
+def finish(state: dict[str, Any], status: str, seconds: float) -> None:
+    """Close the run as ``FINISHED`` or ``FAILED``."""
+    api = client(state)
+    api.log_metric(state["run"], "run/seconds", seconds)
+    api.set_terminated(state["run"], status)
+    os.environ.pop(STATE_VARIABLE, None)
+
+
+def _experiment(api: MlflowClient, root: Path, config: dict[str, Any], uri: str) -> str:
+    found = api.get_experiment_by_name(config["experiment"])
+    if found:
+        return found.experiment_id
+    embedded = not uri.startswith(("http://", "https://"))
+    return api.create_experiment(
+        config["experiment"],
+        artifact_location=(root / config["artifacts"]).as_uri() if embedded else None,
+        tags={"mlflow.experimentKind": "custom_model_development"},  # else the UI opens in its GenAI mode
+    )
+
+
+def _runner_name(runner: Any) -> str:
+    match = re.search(r"(\w+)(?: object at|$)", str(runner))
+    return match.group(1) if match else str(runner)
+
+
+def _quiet() -> None:
+    """A new database announces each of its migrations, and the monitor that it starts; nobody needs to read those."""
+    import logging
+
+    import mlflow.system_metrics.system_metrics_monitor  # noqa: F401  # its import sets its own level
+
+    for name in ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics"):
+        logging.getLogger(name).setLevel(logging.WARNING)

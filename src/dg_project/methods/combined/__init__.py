@@ -1,0 +1,1 @@
+"""Methods made of two others: the only place where methods meet."""

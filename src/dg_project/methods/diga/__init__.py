@@ -1,0 +1,1 @@
+"""DiGA: distillation on mixed styles, then self-training with a bilateral consensus."""

@@ -1,0 +1,91 @@
+"""DiGA (Shen et al., CVPR 2023): distil to generalise, then adapt with labels that two sides agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor
+
+from dg_project.config import Params, Task
+from dg_project.data.batches import Batch, Batching
+from dg_project.methods.base import Method
+from dg_project.methods.diga.class_mix import crossdomix_views, strong_views
+from dg_project.methods.diga.distillation import DistillationParams, SymmetricDistillation
+from dg_project.methods.diga.self_training import DiGAParams, SelfTraining, SelfTrains
+from dg_project.tasks.base import Inputs, TaskModel
+from dg_project.tasks.segmentation import Segmenter, input_masks, pixel_loss
+
+
+class DiGAWarmUp(Method):
+    """``L = CE(S(x), y) + lambda_skd (CE(T(x), S(v)) + 0.5 CE(T(v), S(x)))``: source images x, their strong views v."""
+
+    name: ClassVar[str] = "diga_warmup"
+    batching: ClassVar[Batching] = "source"
+    tasks: ClassVar[tuple[Task, ...]] = ("segmentation",)
+    Params: ClassVar[type[Params]] = DistillationParams
+    training_only: ClassVar[tuple[str, ...]] = ("distillation",)
+    model: Segmenter
+    params: DistillationParams
+
+    def __init__(self, model: TaskModel, params: DistillationParams, domains: Sequence[str]) -> None:
+        super().__init__(model, params, domains)
+        self.distillation = SymmetricDistillation(self.predictor(), params.teacher_alpha)
+
+    def begin_step(self) -> None:
+        """Let the teacher follow."""
+        self.distillation.teacher.update(self.predictor())
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Return ``loss_segmentation`` of the source images, and ``loss_skd`` times its weight."""
+        return self.distil(batch, self.source(batch), self.params.beta, self.params.lambda_skd)
+
+    def source(self, batch: Batch) -> Inputs:
+        """Return the source images of a batch as the network sees them."""
+        rows = batch.rows(batch.domain_id == 0)
+        return self.model.prepare(rows.images, rows.targets)
+
+    def distil(self, batch: Batch, source: Inputs, beta: float, weight: float) -> dict[str, Tensor]:
+        """Return the losses of the warm-up: ``beta`` is the strength of the views, ``weight`` that of ``loss_skd``."""
+        seen, loss = self.distillation(self.model, source.images, self.views(batch, source, beta))
+        supervised = pixel_loss(seen, input_masks(source)) * batch.weight[batch.domain_id == 0]
+        return {"loss_segmentation": supervised.mean(), "loss_skd": weight * loss}
+
+    def views(self, batch: Batch, source: Inputs, beta: float) -> Tensor:
+        """Return the strong views (S, 3, H, W) of the source images, normalised."""
+        return strong_views(self.model, batch, beta)
+
+
+class DiGACrossDoMix(DiGAWarmUp):
+    """The warm-up, where half of the classes in v keep the strong view and the rest is from a pseudo image of x."""
+
+    name: ClassVar[str] = "diga_crossdomix"
+    batching: ClassVar[Batching] = "halves"
+
+    def views(self, batch: Batch, source: Inputs, beta: float) -> Tensor:
+        """Return the mixed views; those of images without a pseudo image in the batch are strong views."""
+        return crossdomix_views(self.model, batch, source, beta)
+
+
+class DiGA(SelfTrains, DiGACrossDoMix):
+    """First the warm-up with CrossDoMix, then ``L = CE(source) + lambda_mix CE(mix) + lambda_skd L_SKD``."""
+
+    name: ClassVar[str] = "diga"
+    adapts: ClassVar[bool] = True
+    Params: ClassVar[type[Params]] = DiGAParams
+    training_only: ClassVar[tuple[str, ...]] = ("distillation", "self_training")
+    params: DiGAParams
+
+    def __init__(self, model: TaskModel, params: DiGAParams, domains: Sequence[str]) -> None:
+        super().__init__(model, params, domains)
+        self.self_training = SelfTraining(self.predictor(), params.self_training)
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Return the losses of the warm-up, and of self-training ``loss_mix`` too."""
+        adapt = self.unlabelled(batch)
+        if not self.self_training.begins(self.predictor(), self.distillation, progress):
+            return super().losses(batch, progress)
+        own, source = self.params.self_training, self.source(batch)
+        labelled = source.images, input_masks(source)
+        return (self.distil(batch, source, own.beta, own.lambda_skd)
+                | self.self_training.losses(self.model, self.distillation.model, labelled, adapt))

@@ -1,0 +1,91 @@
+"""Self-training on unlabelled images (DiGA): half of a source image's classes pasted into a target image (DACS)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from dg_project.config import Fraction
+from dg_project.data.batches import Batch
+from dg_project.methods.diga.class_mix import half_of_the_classes, mixed
+from dg_project.methods.diga.consensus import BilateralConsensus, ConsensusParams
+from dg_project.methods.diga.distillation import DistillationParams, SymmetricDistillation, strong_view
+from dg_project.tasks.segmentation import IGNORE, Segmenter, pixel_loss
+
+
+class SelfTrainingParams(ConsensusParams):
+    """What changes when the warm-up is over; the defaults are those of DiGA."""
+
+    beta: Fraction = Field(0.3, description="share of the changed colours in the strong view")
+    lambda_skd: float = Field(0.25, ge=0, description="weight of the distillation")
+    lambda_mix: float = Field(1.0, ge=0, description="weight of the loss on mixed images")
+
+
+class DiGAParams(DistillationParams):
+    """Those of the warm-up, and those of what follows it."""
+
+    self_training: SelfTrainingParams = SelfTrainingParams()
+
+
+class SelfTrains:
+    """What a method with ``self_training`` tells the loop; its base comes after this one."""
+
+    self_training: SelfTraining
+
+    def selectable(self, progress: float) -> bool:
+        """Leave the warm-up out: a model that is called adapted has seen targets."""
+        return progress > self.self_training.params.start
+
+    def adapt_to(self, targets: Sequence[str]) -> None:
+        """Make room for centroids of each target domain."""
+        self.self_training.consensus.expect(targets)
+
+    def end_step(self) -> None:
+        """Let the centroids follow."""
+        self.self_training.consensus.centroids.commit()
+
+
+class SelfTraining(nn.Module):
+    """The labels of target images, and the loss on images mixed of both domains.
+
+    Args:
+        student: ``Method.predictor()``; its entry ``model`` is the task model.
+        params: see there.
+    """
+
+    def __init__(self, student: nn.ModuleDict, params: SelfTrainingParams) -> None:
+        super().__init__()
+        self.params = params
+        self.consensus = BilateralConsensus(student, params)
+
+    def begins(self, student: nn.ModuleDict, distillation: SymmetricDistillation, progress: float) -> bool:
+        """Return whether the warm-up is over; each round starts with labels and a teacher from the student."""
+        if progress < self.params.start:
+            return False
+        if self.consensus.renew(student, progress):
+            distillation.teacher.updates.zero_()
+            distillation.teacher.update(student)
+        return True
+
+    def losses(self, student: Segmenter, teacher: Segmenter, source: tuple[Tensor, Tensor],
+               target: Batch) -> dict[str, Tensor]:
+        """Return ``loss_mix`` times its weight; ``log_consensus`` is the share of the target's pixels with a label.
+
+        Args:
+            student: the task model that trains.
+            teacher: that of the distillation.
+            source: images (S, 3, H, W), normalised, and their masks (S, H, W) int64.
+            target: unlabelled images; each gets the classes of one source image, in turn.
+        """
+        domains = [str(row["domain"]) for row in target.targets]
+        labels = self.consensus.label(teacher, student.prepare(target.images).images, domains)
+        views = student.prepare(strong_view(target.images, self.params.beta)).images
+        rows = torch.arange(len(target), device=labels.device) % len(source[0])
+        images, masks = (part[rows] for part in source)
+        pasted = half_of_the_classes(masks)
+        logits = student.pixel_logits(mixed(pasted, images, views))
+        loss = pixel_loss(logits, mixed(pasted, masks, labels)).mean()
+        return {"loss_mix": self.params.lambda_mix * loss, "log_consensus": (labels != IGNORE).float().mean()}

@@ -1,0 +1,1 @@
+"""MIC: masked image consistency with an EMA teacher."""

@@ -1,0 +1,93 @@
+"""Masked consistency (MIC, Hoyer et al., CVPR 2023): predict from a masked image what the teacher sees in the whole.
+
+``docs/methods.md`` says what the paper and its released configuration document, and what is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Self
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from dg_project.config import Fraction, Params
+from dg_project.data.batches import Batch
+from dg_project.ops.ema import Teacher
+from dg_project.tasks.base import TaskModel
+
+
+class ConsistencyParams(Params):
+    """Teacher, pseudo labels and masks; the defaults are those of MIC's released configuration for detection."""
+
+    teacher_alpha: Fraction = Field(0.9, description="largest share of the old teacher that a step keeps")
+    pseudo_sure: Fraction = Field(0.8, description="least score of a pseudo label")
+    pseudo_unsure: Fraction = Field(0.3, description="what scores from here up to pseudo_sure is neither object nor "
+                                                     "background; pseudo_sure or more: it is background")
+    mask_block: int = Field(32, ge=1, description="side of a masked block, pixels of the network's input")
+    mask_ratio: Fraction = Field(0.5, description="share of the blocks that are masked")
+    lambda_consistency: float = Field(1.0, ge=0)
+
+
+def block_mask(shape: tuple[int, int, int], block: int, ratio: float) -> Tensor:
+    """Draw which pixels are seen: squares of ``block`` pixels from the upper left corner, each hidden with ``ratio``.
+
+    Args:
+        shape: number of images, height, width.
+        block: side of a square.
+        ratio: probability that one is hidden.
+
+    Returns:
+        ``(N, 1, H, W)`` float32, 1 where a pixel is seen.
+    """
+    count, height, width = shape
+    seen = (torch.rand(count, 1, -(-height // block), -(-width // block)) >= ratio).float()
+    return seen.repeat_interleave(block, 2).repeat_interleave(block, 3)[..., :height, :width]
+
+
+class MaskedConsistency(nn.Module):
+    """The teacher of a method, and the loss that it teaches with.
+
+    Args:
+        student: ``Method.predictor()``; its entry ``model`` is the task model.
+        params: see there.
+    """
+
+    def __init__(self, student: nn.ModuleDict, params: ConsistencyParams) -> None:
+        super().__init__()
+        self.params = params
+        self.teacher = Teacher(student, params.teacher_alpha)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch the mode; the teacher stays in evaluation mode."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def pseudo_label(self, images: Batch) -> Batch:
+        """Return the images with what the teacher sees in them as targets.
+
+        The weight of an image is the task's measure of how sure the teacher is; 0 where it is sure of nothing.
+        """
+        teacher = self.teacher.module["model"]
+        assert isinstance(teacher, TaskModel)
+        targets, weight = teacher.pseudo_label(images.images, self.params.pseudo_sure, self.params.pseudo_unsure)
+        return replace(images, targets=targets, weight=images.weight * weight)
+
+    def losses(self, model: TaskModel, labelled: Batch) -> dict[str, Tensor]:
+        """Return ``loss_consistency``: the student's task loss on masked images with pseudo labels.
+
+        Masked pixels have the mean colour, 0 after normalisation. ``log_pseudo_weight`` is the mean weight.
+
+        Args:
+            model: the student.
+            labelled: what ``pseudo_label`` returned.
+        """
+        inputs = model.prepare(labelled.images, labelled.targets)
+        shape = len(inputs), inputs.images.shape[-2], inputs.images.shape[-1]
+        mask = block_mask(shape, self.params.mask_block, self.params.mask_ratio).to(inputs.images.device)
+        maps = model.neck(model.features(inputs.images * mask))
+        task = torch.stack(list(model.losses(maps, inputs, labelled.weight).values())).sum()
+        return {"loss_consistency": self.params.lambda_consistency * task,
+                "log_pseudo_weight": labelled.weight.mean()}

@@ -1,0 +1,1 @@
+"""Operations on images, features and weights that several methods share."""

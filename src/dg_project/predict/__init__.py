@@ -1,0 +1,1 @@
+"""A trained model on any images, lists of them or a video."""

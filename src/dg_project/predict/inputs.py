@@ -1,0 +1,224 @@
+"""What a trained model may be shown: a folder of images, a list of them, one image, or a video. Never held whole."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dg_project.core.errors import DataError
+from dg_project.core.extras import av
+from dg_project.core.files import fingerprint
+from dg_project.data.images import BROKEN, broken, shown
+
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts")
+CHUNK = 32
+"""Images between two marks of progress: what a kill may cost."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image, or what is wrong with it.
+
+    Attributes:
+        name: path below the input's folder, or ``frame_000012``.
+        image: uint8 (3, H, W), a photo turned upright, or None where it cannot be read.
+        problem: why not, or ``""``.
+        seconds: time in the video; NaN for images.
+    """
+
+    name: str
+    image: Tensor | None
+    problem: str = ""
+    seconds: float = float("nan")
+
+
+class Source(ABC):
+    """Images in a fixed order, in chunks that are addressed by what they hold."""
+
+    kind: str
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    @abstractmethod
+    def total(self) -> int | None:
+        """Number of images, as far as it is known before they are opened."""
+
+    @abstractmethod
+    def chunks(self, finished: Callable[[str], bool]) -> Iterator[tuple[str, Iterator[Frame]]]:
+        """Yield the key and the frames of each chunk; those of a finished chunk are not opened."""
+
+
+class ImageFiles(Source):
+    """Image files by name.
+
+    Args:
+        path: the folder, list or image that was given.
+        files: by the name that outputs get, sorted.
+    """
+
+    kind = "images"
+
+    def __init__(self, path: Path, files: dict[str, Path]) -> None:
+        super().__init__(path)
+        self.files = files
+
+    @property
+    def total(self) -> int:
+        """Number of images."""
+        return len(self.files)
+
+    def chunks(self, finished: Callable[[str], bool]) -> Iterator[tuple[str, Iterator[Frame]]]:
+        """See ``Source.chunks``. An image that was replaced gives its chunk another key."""
+        items = iter(self.files.items())
+        while part := list(islice(items, CHUNK)):
+            yield fingerprint([(name, *_stamp(path)) for name, path in part]), map(_read, part)
+
+
+class Video(Source):
+    """Every n-th frame of a video's first stream of pictures."""
+
+    kind = "video"
+
+    def __init__(self, path: Path, every: int) -> None:
+        super().__init__(path)
+        self.every = every
+        with self._opened() as container:
+            stream = container.streams.video[0]
+            self.rate = stream.average_rate or stream.guessed_rate or 25
+            self.frames = int(stream.frames)
+
+    @property
+    def total(self) -> int | None:
+        """Number of frames to be seen; None where the file does not say."""
+        return -(-self.frames // self.every) or None
+
+    def chunks(self, finished: Callable[[str], bool]) -> Iterator[tuple[str, Iterator[Frame]]]:
+        """See ``Source.chunks``. Frames depend on those before them, so a finished chunk is decoded and dropped."""
+        with self._opened() as container:
+            frames = _decoded(container, self.path, self.every)
+            number = 0
+            while (first := next(frames, None)) is not None:
+                key = f"{number:08d}"
+                if finished(key):
+                    for _ in islice(frames, CHUNK - 1):
+                        pass
+                    yield key, iter(())
+                else:
+                    yield key, (_frame(*one) for one in [first, *islice(frames, CHUNK - 1)])
+                number += 1
+
+    def _opened(self) -> Any:
+        library = av()
+        try:
+            container = library.open(str(self.path))
+        except (library.error.FFmpegError, OSError) as error:
+            raise DataError(f"predict.input: '{self.path}' is no video that can be read ({error}); check the file, or "
+                            "convert it to MP4") from error
+        if not container.streams.video:
+            raise DataError(f"predict.input: '{self.path}' holds no pictures")
+        return container
+
+
+def open_source(path: Path, every: int = 1) -> Source:
+    """Return what lies at a path: a folder (searched whole), a ``.txt`` list, an image or a video.
+
+    Args:
+        path: relative entries of a list start at the list's folder.
+        every: of a video, every n-th frame.
+
+    Raises:
+        DataError: there is nothing, or nothing that can be looked at.
+        MissingExtraError: a video, and PyAV is not installed.
+    """
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*")
+                       if p.suffix.lower() in IMAGES and p.is_file() and not p.name.startswith("."))
+        files = {name: path / name for name in names}
+    elif not path.is_file():
+        raise DataError(f"predict.input: '{path}' does not exist; give a folder of images, a .txt that lists images, "
+                        "an image or a video")
+    elif suffix == ".txt":
+        files = _listed(path)
+    elif suffix in IMAGES:
+        files = {path.name: path}
+    elif suffix in VIDEOS:
+        return Video(path, every)
+    else:
+        raise DataError(f"predict.input: '{path}' is neither a folder, a .txt list, an image ({', '.join(IMAGES)}) nor "
+                        f"a video ({', '.join(VIDEOS)})")
+    if not files:
+        raise DataError(f"predict.input: '{path}' names no image; images end with {', '.join(IMAGES)}")
+    return ImageFiles(path, files)
+
+
+def _listed(path: Path) -> dict[str, Path]:
+    """Return the images of a list, one path a line; names stay below the folder that outputs are written to."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise DataError(f"predict.input: '{path}' is no UTF-8 text ({error}); write one path a line") from error
+    files: dict[str, Path] = {}
+    for line in filter(None, lines):
+        entry = Path(line).expanduser()
+        name = Path(*(part for part in entry.parts if part not in ("..", entry.anchor))).as_posix()
+        if name in files and files[name] != path.parent / entry:
+            raise DataError(f"predict.input: '{path}' lists two images whose results would both be called '{name}'; "
+                            "predict them in two runs")
+        files[name] = path.parent / entry
+    return files
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return size and time of a file; zeros where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def _read(item: tuple[str, Path]) -> Frame:
+    name, path = item
+    try:
+        with Image.open(path) as image:
+            return Frame(name, shown(image))
+    except BROKEN as error:
+        return Frame(name, None, str(broken(path, error)))
+
+
+def _decoded(container: Any, path: Path, every: int) -> Iterator[tuple[int, Any]]:
+    """Yield number and frame of every n-th frame; where the file breaks, the error is the last one."""
+    library, number = av(), 0
+    frames = container.decode(video=0)
+    while True:
+        try:
+            frame = next(frames, None)
+        except library.error.FFmpegError as error:
+            yield number, DataError(f"the video '{path}' cannot be read after frame {number} ({error})")
+            return
+        if frame is None:
+            return
+        if number % every == 0:
+            yield number, frame
+        number += 1
+
+
+def _frame(number: int, frame: Any) -> Frame:
+    name = f"frame_{number:06d}"
+    if isinstance(frame, DataError):
+        return Frame(name, None, str(frame))
+    pixels = torch.from_numpy(np.ascontiguousarray(frame.to_ndarray(format="rgb24").transpose(2, 0, 1)))
+    return Frame(name, pixels, seconds=float(frame.time) if frame.time is not None else float("nan"))

@@ -1,0 +1,1 @@
+"""The CLIP-like teacher that ships with the project."""

@@ -1,0 +1,48 @@
+"""The model card, written from measured figures into ``card.md.j2``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from dg_project.config import PretrainLDMParams
+from dg_project.pretraining.ldm.unet_training import TEXT_DROPOUT
+
+
+def model_card(
+    params: PretrainLDMParams, figures: dict[str, Any], histories: dict[str, pd.DataFrame], groups: int
+) -> str:
+    """Return the card as Markdown with a YAML head (Hugging Face's form).
+
+    Args:
+        params: the recipe.
+        figures: from ``measure``.
+        histories: loss tables by stage.
+        groups: number of training groups.
+    """
+    environment = Environment(loader=PackageLoader("dg_project.pretraining.ldm", "."), undefined=StrictUndefined)
+    weather = figures["weather"]
+    return environment.get_template("card.md.j2").render(
+        {key: figures[key] for key in ("device", "threads", "held_out_frames", "image_size")},
+        params=params,
+        groups=groups,
+        factor=2 ** (len(params.vae_channels) - 1),
+        dropout=f"{TEXT_DROPOUT:.0%}",
+        millions=f"{sum(figures['parameters'].values()) / 1e6:.1f}",
+        vae_psnr=f"{figures['vae_psnr']:.1f}",
+        **{name: f"{count / 1e6:.2f}" for name, count in figures["parameters"].items()},
+        losses={name: f"{_last_loss(table):.3f}" for name, table in histories.items()},
+        minutes={name: f"{table['seconds'].sum() / 60:.0f}" for name, table in histories.items()},
+        weather={
+            "columns": list(next(iter(weather.values()))),
+            "rows": {name: [f"{v:.0%}" for v in scores.values()] for name, scores in weather.items()},
+        },
+        recall={name: f"{value:.0%}" for name, value in figures["recall"].items()},
+        seconds=[f"{value:.2f} s with {steps} steps" for steps, value in figures["seconds_per_image"].items()],
+    )
+
+
+def _last_loss(history: pd.DataFrame) -> float:
+    return float(history.filter(like="loss_").sum(axis=1).tail(200).mean())

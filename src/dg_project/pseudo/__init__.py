@@ -1,0 +1,1 @@
+"""Pseudo images: synthesised, chosen, gated, sampled, renewed."""

@@ -1,6 +1,0 @@
-"""Frozen vision-language models: images and sentences in one space, behind one small interface."""
-
-from dg_project.teachers.base import Teacher
-from dg_project.teachers.opening import open_teacher, teacher_fingerprint
-
-__all__ = ["Teacher", "open_teacher", "teacher_fingerprint"]

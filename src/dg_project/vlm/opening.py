@@ -1,0 +1,34 @@
+"""A teacher by name: what lies in its folder says what it is."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from dg_project.core.files import folder_hash
+from dg_project.vlm.base import Teacher
+from dg_project.vlm.clip import OPEN_CLIP, OpenCLIP, TransformersCLIP
+from dg_project.vlm.clip_like import CARD, ClipLike
+
+
+@lru_cache(maxsize=2)
+def open_teacher(name: str) -> Teacher:
+    """Open a teacher; the last two stay open.
+
+    Args:
+        name: folder of a CLIP-like teacher (``teacher.json``), folder or hub name of a CLIP model of transformers, or
+            ``open_clip:<architecture>/<weights>``.
+
+    Raises:
+        CheckpointError: it cannot be opened.
+    """
+    if name.startswith(OPEN_CLIP):
+        return OpenCLIP(name)
+    folder = Path(name)
+    return ClipLike.open(folder) if (folder / CARD).is_file() else TransformersCLIP(name)
+
+
+def teacher_fingerprint(name: str) -> str:
+    """Return what tells a teacher from another: the hash of its folder, or its name where it is fetched."""
+    folder = Path(name)
+    return folder_hash(folder) if folder.is_dir() else name

@@ -1,0 +1,69 @@
+"""Folders of the workspace are named after what determines their content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dg_project.core import cache, code_key
+from dg_project.core.errors import DataError
+
+CODE = "dg_project.core.errors"
+
+
+def test_the_same_inputs_find_the_same_place(tmp_path: Path) -> None:
+    first = cache.cache_folder(tmp_path, "training", {"lr": 0.1}, 3, code=[CODE])
+    assert first.is_dir()
+    assert cache.cache_folder(tmp_path, "training", {"lr": 0.1}, 3, code=[CODE]) == first
+    assert cache.cache_folder(tmp_path, "training", {"lr": 0.2}, 3, code=[CODE]) != first
+    assert cache.cache_folder(tmp_path, "training", {"lr": 0.1}, 4, code=[CODE]) != first
+
+
+def test_comments_docstrings_and_layout_do_not_count_but_code_does(tmp_path: Path) -> None:
+    def meaning(text: str) -> str:
+        (tmp_path / "dg_project").mkdir(exist_ok=True)
+        (tmp_path / "dg_project/module.py").write_text(text)
+        return code_key.code_key("dg_project.module", root=tmp_path)
+
+    plain = meaning("def f(x):\n    return x + 1\n")
+    dressed = '"""Module."""\n\n\ndef f(x):\n    """Add one."""\n    return (x\n            + 1)  # one\n'
+    assert meaning(dressed) == plain
+    assert meaning("def f(x):\n    return x + 2\n") != plain
+
+
+def test_code_of_another_part_does_not_count() -> None:
+    training, tasks = "dg_project.training.selection", "dg_project.tasks"
+    assert code_key.code_key(training) == code_key.code_key(training)
+    assert code_key.code_key(training) != code_key.code_key(training, tasks)
+
+
+def test_only_named_images_are_published(tmp_path: Path) -> None:
+    work, target = tmp_path / "work", tmp_path / "target"
+    for name in ("fog/a.png", "fog/a.json", "fog/b.png"):
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text(name)
+    target.mkdir()
+    cache.publish_images(work, pd.DataFrame({"image": ["fog/a.png"]}))(target)
+    assert sorted(p.relative_to(target).as_posix() for p in target.rglob("*.*")) == ["fog/a.json", "fog/a.png"]
+    with pytest.raises(DataError, match="leaves its root"):
+        cache.publish_images(work, pd.DataFrame({"image": ["../secret.png"]}))(target)
+
+
+def test_folders_are_published_under_their_names(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.json").write_text(name)
+    target = tmp_path / "target"
+    target.mkdir()
+    cache.publish_folders({"erm/seed0": tmp_path / "one", "drsf/seed0": tmp_path / "two"})(target)
+    assert (target / "erm/seed0/model.json").read_text() == "one"
+    assert (target / "drsf/seed0/model.json").read_text() == "two"
+
+
+def test_a_folder_is_held_by_one_at_a_time_and_free_afterwards(tmp_path: Path) -> None:
+    with cache.lock_folder(tmp_path), pytest.raises(cache.BusyError), cache.lock_folder(tmp_path, wait=False):
+        pass
+    with cache.lock_folder(tmp_path, wait=False):
+        assert (tmp_path / ".lock").is_file()

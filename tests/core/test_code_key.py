@@ -1,0 +1,88 @@
+"""The key of code covers a module and everything that it imports, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dg_project.core import cache, code_key
+from dg_project.core.code_key import ROOT, closure, every_module
+
+TRAINING = "dg_project.experiments.training_run"
+MEMBERS = closure(TRAINING, "dg_project.methods.drsf.method")
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package whose files a test may edit."""
+    root = tmp_path_factory.mktemp("source")
+    shutil.copytree(ROOT / "dg_project", root / "dg_project", ignore=shutil.ignore_patterns("__pycache__", "*.j2"))
+    return root
+
+
+def file_of(root: Path, module: str) -> Path:
+    path = root.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def key(root: Path) -> str:
+    return code_key.code_key(TRAINING, "dg_project.methods.drsf.method", root=root)
+
+
+@pytest.mark.parametrize("module", MEMBERS)
+def test_code_key_changes_with_every_module_of_a_training(copied: Path, module: str) -> None:
+    path = file_of(copied, module)
+    text, before = path.read_text(), key(copied)
+    try:
+        path.write_text(f"{text}\nADDED = 1\n")
+        assert key(copied) != before
+        path.write_text(f'{text}\n# a comment\n"""A string that stands alone."""\n')
+        assert key(copied) == before
+    finally:
+        path.write_text(text)
+    assert key(copied) == before
+
+
+def test_code_key_ignores_modules_outside(copied: Path) -> None:
+    outside = sorted(set(every_module()) - set(MEMBERS))
+    assert len(outside) > 50
+    before, texts = key(copied), {module: file_of(copied, module).read_text() for module in outside}
+    for module, text in texts.items():
+        file_of(copied, module).write_text(f"{text}\nADDED = 1\n")
+    assert key(copied) == before
+    for module, text in texts.items():
+        file_of(copied, module).write_text(text)
+
+
+def test_closure_holds_all_that_python_imports() -> None:
+    """What an interpreter really loads for a training is in the closure that was read from the source."""
+    code = (f"import {TRAINING}, sys, json\n"
+            "print(json.dumps([name for name in sys.modules if name.split('.')[0] == 'dg_project']))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout.strip().splitlines()[-1]))
+    assert TRAINING in loaded
+    assert loaded <= set(closure(TRAINING))
+
+
+def test_code_key_unknown_module() -> None:
+    with pytest.raises(ModuleNotFoundError, match="there is no module"):
+        code_key.code_key("dg_project.no_such")
+
+
+def test_cache_folder_tells_which_code_changed(tmp_path: Path, caplog: pytest.LogCaptureFixture,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    first = cache.cache_folder(tmp_path, "training", {"lr": 0.1}, code=["dg_project.core.errors"])
+    assert not caplog.records
+    hashes = code_key.module_hashes("dg_project.core.errors")
+    monkeypatch.setattr(cache, "module_hashes", lambda *_: {**hashes, "dg_project.core.errors": "changed"})
+    caplog.set_level("INFO")
+    second = cache.cache_folder(tmp_path, "training", {"lr": 0.1}, code=["dg_project.core.errors"])
+    assert second != first
+    assert f"training {first.name} has the same inputs but is not used again" in caplog.text
+    assert "dg_project.core.errors" in caplog.text
+    assert cache.cache_folder(tmp_path, "training", {"lr": 0.2}, code=["dg_project.core.errors"]) not in (first, second)

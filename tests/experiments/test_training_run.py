@@ -1,0 +1,111 @@
+"""What a finished training is addressed by: everything that determines it, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from run_settings import settings
+
+from dg_project.core.errors import DataError, ParameterError
+from dg_project.core.files import fingerprint
+from dg_project.experiments.scoring import nested
+from dg_project.experiments.training_data import TrainingData, as_seen
+from dg_project.experiments.training_run import determining, method_class, model_spec, train_method
+from dg_project.methods.model_folder import WEIGHTS
+
+Pseudo = tuple[Path, pd.DataFrame]
+
+
+def address(method: str, source: pd.DataFrame, pseudo: pd.DataFrame | None, **changes: Any) -> str:
+    chosen, kind = settings(**changes), method_class(method)
+    spec = model_spec(kind, chosen, ["daytime_clear", "night"])
+    seen = as_seen(TrainingData(source, Path(), pseudo, Path()), spec, chosen.sampling.gate.least_visibility)
+    return fingerprint(*determining(kind, spec, chosen, seen))
+
+
+def test_a_gate_that_is_off_drops_no_object(tiny_pseudo: Pseudo, tiny_manifest: pd.DataFrame) -> None:
+    faint = tiny_pseudo[1].assign(visibility=[[0.05] * len(boxes) for boxes in tiny_pseudo[1]["boxes"]], kept=True)
+    for enabled in (True, False):
+        chosen = settings(task="classification", sampling__gate={"enabled": enabled, "min_visibility": 0.2})
+        spec = model_spec(method_class("naive"), chosen, ["daytime_clear", "night", "fog"])
+        seen = as_seen(TrainingData(tiny_manifest, Path(), faint, Path()), spec, chosen.sampling.gate.least_visibility)
+        assert seen.pseudo is not None
+        assert set(seen.pseudo["kept"]) == {not enabled}
+
+
+@pytest.mark.parametrize("change", [
+    {"seed": 1}, {"training__lr": 1e-4}, {"training__max_steps": 7}, {"drsf__lambda_align": 0.5},
+    {"detection__fpn_channels": 8}, {"backbone__frozen_stages": 1}, {"task": "segmentation"},
+    {"task": "classification"}, {"training__precision": "bfloat16"}, {"training__accumulate": 2},
+])
+def test_what_changes_the_model_changes_the_address(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo,
+                                                    change: dict[str, Any]) -> None:
+    before = address("drsf", tiny_manifest, tiny_pseudo[1])
+    assert address("drsf", tiny_manifest, tiny_pseudo[1]) == before
+    assert address("drsf", tiny_manifest, tiny_pseudo[1], **change) != before
+
+
+@pytest.mark.parametrize("change", [
+    {"training__device": "cuda"}, {"training__threads": 2}, {"training__checkpoint_every": 1}, {"mixstyle__p": 0.9},
+    {"evaluation__max_images": 1}, {"drsf__lambda_align": 0.02}, {"workspace": "elsewhere"},
+])
+def test_what_does_not_change_the_model_does_not(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo,
+                                                 change: dict[str, Any]) -> None:
+    assert address("drsf", tiny_manifest, tiny_pseudo[1], **change) == address("drsf", tiny_manifest, tiny_pseudo[1])
+
+
+def test_images_labels_and_the_gate_count_and_targets_do_not(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo) -> None:
+    pseudo = tiny_pseudo[1]
+    before = address("drsf", tiny_manifest, pseudo)
+    relabelled = tiny_manifest.assign(labels=[[1] * len(row) for row in tiny_manifest["labels"]])
+    assert address("drsf", relabelled, pseudo) != before
+    assert address("drsf", tiny_manifest, pseudo.assign(kept=[False] + [True] * (len(pseudo) - 1))) != before
+    assert address("drsf", tiny_manifest[tiny_manifest["split"] != "test"], pseudo) == before
+
+
+def test_a_method_on_pseudo_domains_needs_them(tiny_manifest: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="trains on pseudo domains"):
+        train_method("drsf", settings(), TrainingData(tiny_manifest, tmp_path), tmp_path)
+
+
+def test_an_unknown_method_is_named(tiny_manifest: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="Did you mean 'drsf'"):
+        train_method("drfs", settings(), TrainingData(tiny_manifest, tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize(("name", "change", "message"), [
+    ("domainfusion", {"training__accumulate": 3, "training__images_per_step": 4}, "set it to 2 or less"),
+    ("mode_f", {"training__precision": "float16"}, "use bfloat16"),
+])
+def test_what_a_method_cannot_do_with_stops_before_training(name: str, change: dict[str, Any], message: str,
+                                                            tiny_manifest: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=message):
+        train_method(name, settings(**change), TrainingData(tiny_manifest, tmp_path), tmp_path)
+
+
+def test_records_become_nested_numbers() -> None:
+    records = pd.DataFrame([("mAP", "fog", 0.1), ("mAP", "night", 0.2), ("mAP@50", "fog", 0.3)],
+                           columns=["metric", "domain", "value"])
+    assert nested(records) == {"mAP": {"fog": 0.1, "night": 0.2}, "mAP@50": {"fog": 0.3}}
+
+
+def test_two_processes_train_the_model_that_one_trains(tiny_streets: Path, tiny_manifest: pd.DataFrame,
+                                                       tiny_pseudo: Pseudo, tmp_path: Path) -> None:
+    root, pseudo = tiny_pseudo
+    data = TrainingData(tiny_manifest, tiny_streets, pseudo.assign(candidates=1), root)
+    trained = {}
+    for processes in (1, 2):
+        chosen = settings(training__accumulate=2, training__processes=processes, training__images_per_step=6,
+                          training__max_steps=2, training__device="cpu", backbone__frozen_bn=True,
+                          synthesis__domains={"night": {"prompt": "night"}, "fog": {"prompt": "fog"}})
+        trained[processes] = train_method("drsf", chosen, data, tmp_path / f"workspace{processes}")
+    one, two = trained[1], trained[2]
+    assert two.folder.parent.name == one.folder.parent.name, "the number of processes is no part of the address"
+    assert (two.folder / WEIGHTS).read_bytes() == (one.folder / WEIGHTS).read_bytes()
+    pd.testing.assert_frame_equal(two.history.drop(columns="seconds"), one.history.drop(columns="seconds"))
+    assert two.history["loss_adv_image"].notna().all(), "pairs stayed together"
+    assert two.history["source_val"].notna().sum() == 1
+    assert {path.name for path in two.folder.parent.iterdir()} == {"model", ".lock"}

@@ -1,0 +1,293 @@
+"""Synthesis: labels kept, resumable image by image, killed without a truncated file, independent of the batch size."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from dg_project.config import LDMParams, PseudoDomain
+from dg_project.core.errors import DataError
+from dg_project.core.files import file_hash
+from dg_project.data.manifest import PSEUDO_COLUMNS, validate_manifest
+from dg_project.diffusion.generator import Generator
+from dg_project.pseudo.synthesis import image_seed, synthesise
+
+DOMAINS = {
+    "fog": PseudoDomain(prompt="a {foggy|misty} street"),
+    "night": PseudoDomain(prompt="a dark street", strength=0.5),
+}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> tuple[pd.DataFrame, Path]:
+    root, rows = tmp_path / "source", []
+    root.mkdir()
+    for i in range(3):
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (24, 40, 3), dtype=np.uint8)).save(root / f"{i}.png")
+        rows.append(
+            {
+                "image_id": f"s{i}",
+                "domain": "day",
+                "role": "source",
+                "split": "train",
+                "image": f"{i}.png",
+                "width": 40,
+                "height": 24,
+                "boxes": [[2.0, 3.0, 12.0, 15.0]],
+                "labels": [1],
+                "difficult": [False],
+                "mask": f"masks/{i}.png",
+                "mask_ids": "cityscapes_ids",
+                "instances": f"instances/{i}.png",
+                "instance_ids": [24001],
+                "labels_sha256": str(i),
+                "sha256": file_hash(root / f"{i}.png"),
+            }
+        )
+    return pd.DataFrame(rows), root
+
+
+def run(
+    source: tuple[pd.DataFrame, Path], checkpoint: Path, workspace: Path, batch_size: int = 4, **changes: object
+) -> pd.DataFrame:
+    ldm = LDMParams(checkpoint=str(checkpoint), steps=2, batch_size=batch_size, **changes)
+    return synthesise(*source, DOMAINS, ldm, 2, 0, Generator.open(checkpoint), workspace)
+
+
+def test_manifest_keeps_labels_and_records_how_each_image_was_made(source, tiny_ldm: Path, tmp_path: Path) -> None:
+    made = validate_manifest(run(source, tiny_ldm, tmp_path / "w"), ["car"])
+    assert len(made) == 3 * 2 * 2
+    assert set(made.role) == {"pseudo"}
+    assert set(PSEUDO_COLUMNS) <= set(made.columns)
+    assert made.boxes.map(lambda b: b == [[2.0, 3.0, 12.0, 15.0]]).all()
+    masks = ["mask", "mask_ids", "instances", "instance_ids", "labels_sha256"]
+    for _, row in made.iterrows():
+        origin = source[0].set_index("image_id").loc[row["source_image_id"]]
+        assert row[masks].tolist() == origin[masks].tolist()
+    assert set(made[made.domain == "fog"].prompt) <= {"a foggy street", "a misty street"}
+    assert made.seed.is_unique
+    assert set(made.model) == {Generator.open(tiny_ldm).fingerprint}
+    for row in made.itertuples():
+        with Image.open(tmp_path / "w" / row.image) as image:
+            assert image.size == (40, 24)
+        assert row.image == f"{row.domain}/{row.source_image_id}_{row.candidate}.png"
+        assert file_hash(tmp_path / "w" / row.image) == row.sha256
+
+
+def images_and_cards(folder: Path) -> dict[str, object]:
+    """Everything in a workspace but the time that an image took."""
+    cards = {path: json.loads(path.read_text()) for path in folder.rglob("*.json")}
+    found = {str(path.relative_to(folder)): {**card, "ldm_seconds": 0} for path, card in cards.items()}
+    return found | {str(path.relative_to(folder)): file_hash(path) for path in folder.rglob("*.png")}
+
+
+def test_batch_size_changes_nothing_on_disk(source, tiny_ldm: Path, tmp_path: Path) -> None:
+    frames = [run(source, tiny_ldm, tmp_path / str(size), size) for size in (1, 4)]
+    pd.testing.assert_frame_equal(*(frame.drop(columns="ldm_seconds") for frame in frames))
+    assert images_and_cards(tmp_path / "1") == images_and_cards(tmp_path / "4")
+
+
+def test_resumes_image_by_image_and_equals_an_uninterrupted_run(
+    source, tiny_ldm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(source, tiny_ldm, tmp_path / "whole")
+    whole = images_and_cards(tmp_path / "whole")
+    generate, calls = Generator.generate, []
+
+    def failing(self: Generator, images: list, *args: object, **kwargs: object) -> list:
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        calls.append(len(images))
+        return generate(self, images, *args, **kwargs)
+
+    monkeypatch.setattr(Generator, "generate", failing)
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tiny_ldm, tmp_path / "parts", 1)
+    monkeypatch.setattr(Generator, "generate", generate)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "parts").rglob("*.png")}
+    assert len(before) == 5
+    run(source, tiny_ldm, tmp_path / "parts", 1)
+    assert images_and_cards(tmp_path / "parts") == whole
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items()), "finished images were made again"
+
+
+def test_a_damaged_image_or_other_parameters_are_made_again(source, tiny_ldm: Path, tmp_path: Path) -> None:
+    first = run(source, tiny_ldm, tmp_path / "w")
+    whole = images_and_cards(tmp_path / "w")
+    victim = tmp_path / "w" / first.image[0]
+    victim.write_bytes(victim.read_bytes()[:50])
+    run(source, tiny_ldm, tmp_path / "w")
+    assert images_and_cards(tmp_path / "w") == whole
+    other = run(source, tiny_ldm, tmp_path / "w", guidance_scale=5.0)
+    assert set(other.guidance_scale) == {5.0}
+    assert (other.sha256 != first.sha256).all()
+
+
+def test_the_seed_names_the_image() -> None:
+    assert image_seed(0, "fog", "a", 0) == image_seed(0, "fog", "a", 0) < 2**48
+    seeds = {image_seed(s, d, i, c) for s in (0, 1) for d in ("fog", "rain") for i in ("a", "b") for c in (0, 1)}
+    assert len(seeds) == 16
+
+
+def test_a_missing_source_image_is_named(source, tiny_ldm: Path, tmp_path: Path) -> None:
+    (source[1] / "1.png").unlink()
+    with pytest.raises(DataError, match=r"1\.png"):
+        run(source, tiny_ldm, tmp_path / "w")
+
+
+class Noise:
+    """A generator that is quick; what it paints depends on nothing but the seed."""
+
+    fingerprint = "noise"
+
+    def generate(self, images: list, prompts: list[str], seeds: list[int], **options: object) -> list[Image.Image]:
+        return [Image.fromarray(np.full((24, 40, 3), seed % 256, np.uint8)) for seed in seeds]
+
+
+def many(source: tuple[pd.DataFrame, Path], count: int) -> tuple[pd.DataFrame, Path]:
+    """The three source images over and over, under ids of their own."""
+    rows = pd.concat([source[0]] * -(-count // 3), ignore_index=True).head(count)
+    return rows.assign(image_id=[f"s{i}" for i in range(count)]), source[1]
+
+
+def quickly(source: tuple[pd.DataFrame, Path], workspace: Path, **options: object) -> pd.DataFrame:
+    ldm = LDMParams(checkpoint="none", mode="img2img", steps=2, batch_size=3)
+    return synthesise(*source, DOMAINS, ldm, 2, 0, Noise(), workspace, **options)
+
+
+def test_shards_fill_one_workspace_and_a_last_run_gathers_them(source, tmp_path: Path) -> None:
+    images = many(source, 7)
+    parts = [quickly(images, tmp_path / "shared", shard=f"{i}/3") for i in (1, 2, 3)]
+    made = {p: p.stat().st_mtime_ns for p in (tmp_path / "shared").rglob("*.png")}
+    gathered = quickly(images, tmp_path / "shared")
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "shared").rglob("*.png")} == made
+    alone = quickly(images, tmp_path / "alone")
+    pd.testing.assert_frame_equal(gathered.drop(columns="ldm_seconds"), alone.drop(columns="ldm_seconds"))
+    assert images_and_cards(tmp_path / "shared") == images_and_cards(tmp_path / "alone")
+    joined = pd.concat(parts).sort_values("image").reset_index(drop=True)
+    pd.testing.assert_frame_equal(joined, gathered.sort_values("image").reset_index(drop=True))
+
+
+def test_batches_stay_full_though_some_images_are_there_already(
+    source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, sizes = many(source, 9), []
+    quickly(images, tmp_path / "w", shard="1/3")
+    generate = Noise.generate
+    monkeypatch.setattr(Noise, "generate", lambda self, given, *args, **options: sizes.append(len(given))
+                        or generate(self, given, *args, **options))
+    quickly(images, tmp_path / "w")
+    assert sizes == [3, 3, 3, 3, 3, 3, 3, 3], "six sources, two candidates, two domains, three at a time"
+
+
+def test_memory_does_not_grow_with_the_number_of_jobs(source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dg_project.pseudo.synthesis.CHUNK", 32)
+    quickly(many(source, 3), tmp_path / "warm")
+    overheads = {}
+    for count in (10, 100):
+        images = many(source, count)
+        tracemalloc.start()
+        kept = quickly(images, tmp_path / str(count))
+        current, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        overheads[count] = peak - 2 * current  # joining the chunks holds the manifest twice
+        assert len(kept) == 4 * count
+    assert overheads[100] < overheads[10] + 50_000
+
+
+def test_inpainting_gets_the_boxes_and_the_card_names_both(source, tiny_img2img: Path, tmp_path: Path) -> None:
+    ldm = LDMParams(checkpoint=str(tiny_img2img), steps=2, mode="inpaint", inpaint={"box_strength": 0})
+    made = synthesise(*source, {"fog": DOMAINS["fog"]}, ldm, 1, 0, Generator.from_params(ldm), tmp_path / "w")
+    for row in made.itertuples():
+        old, new = (np.asarray(Image.open(path)) for path in (source[1] / f"{row.source_image_id[1:]}.png",
+                                                              tmp_path / "w" / row.image))
+        assert np.array_equal(old[3:15, 2:12], new[3:15, 2:12])
+        assert not np.array_equal(old, new)
+    card = json.loads((tmp_path / "w" / made.image[0]).with_suffix(".json").read_text())
+    assert card["mode"] == "inpaint"
+    assert card["boxes"] == [[2.0, 3.0, 12.0, 15.0]]
+    assert card["inpaint"] == {"box_strength": 0.0}
+    assert set(card["made_with"]) == {"torch", "diffusers"}
+
+
+def test_stable_diffusion_of_v_prediction_synthesises(source, tiny_v_prediction: Path, tmp_path: Path) -> None:
+    made = validate_manifest(run(source, tiny_v_prediction, tmp_path / "w"), ["car"])
+    assert len(made) == 3 * 2 * 2
+    for row in made.itertuples():
+        assert json.loads((tmp_path / "w" / row.image).with_suffix(".json").read_text())["mode"] == "img2img"
+        with Image.open(tmp_path / "w" / row.image) as image:
+            assert image.size == (40, 24)
+    assert made.sha256.is_unique
+
+
+def test_a_segmentation_controlnet_gets_the_mask_or_names_the_image_that_has_none(
+    source, tiny_img2img: Path, tiny_controlnet: Path, tmp_path: Path
+) -> None:
+    manifest, root = source
+    beside = {"checkpoint": str(tiny_controlnet), "condition": "segmentation"}
+    ldm = LDMParams(checkpoint=str(tiny_img2img), steps=2, mode="controlnet", controlnet=beside)
+    generator = Generator.from_params(ldm)
+
+    def made(rows: pd.DataFrame) -> pd.DataFrame:
+        return synthesise(rows, root, {"fog": DOMAINS["fog"]}, ldm, 1, 0, generator, tmp_path / "w")
+
+    with pytest.raises(DataError, match=r"the source image '0.png' has no semantic mask"):
+        made(manifest)
+    Image.fromarray(np.full((24, 40), 10, np.uint8)).save(root / "sky.png")
+    Image.fromarray(np.full((24, 40), 0, np.uint8)).save(root / "road.png")
+    sky, road = (made(manifest.assign(mask=mask, mask_ids="train_ids")) for mask in ("sky.png", "road.png"))
+    assert (sky.sha256 != road.sha256).all()
+    assert (sky["mask"] == "sky.png").all()
+
+
+def test_a_card_says_auto_nowhere(source, tiny_ldm: Path, tmp_path: Path) -> None:
+    made = run(source, tiny_ldm, tmp_path / "w")
+    assert json.loads((tmp_path / "w" / made.image[0]).with_suffix(".json").read_text())["mode"] == "instruct"
+
+
+KILLED = """
+import sys
+import numpy as np, pandas as pd
+from pathlib import Path
+from PIL import Image
+from dg_project.diffusion.synthesis import synthesise
+from dg_project.parameters import LDMParams, PseudoDomain
+
+class Noise:
+    fingerprint = "noise"
+    def generate(self, images, prompts, seeds, **options):
+        draws = [np.random.default_rng(s).integers(0, 255, (300, 400, 3), dtype=np.uint8) for s in seeds]
+        return [Image.fromarray(draw) for draw in draws]
+
+root, workspace = map(Path, sys.argv[1:])
+manifest = pd.read_json(root / "manifest.json", dtype={"sha256": str})
+ldm = LDMParams(checkpoint="none", mode="img2img", steps=2, batch_size=2)
+synthesise(manifest, root, {"fog": PseudoDomain(prompt="fog")}, ldm, 2000, 0, Noise(), workspace)
+"""
+
+
+def test_sigkill_leaves_no_truncated_file(source, tmp_path: Path) -> None:
+    manifest, root = source
+    manifest.to_json(root / "manifest.json")
+    workspace = tmp_path / "w"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(root), str(workspace)], stderr=subprocess.DEVNULL)
+    while len(list(workspace.glob("fog/*.json"))) < 3 and process.poll() is None:
+        time.sleep(0.02)
+    assert process.poll() is None, "it ended by itself"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for path in workspace.glob("fog/[!.]*.png"):
+        with Image.open(path) as image:
+            image.load()
+    for path in workspace.glob("fog/[!.]*.json"):
+        assert json.loads(path.read_text())["sha256"] == file_hash(path.with_suffix(".png"))

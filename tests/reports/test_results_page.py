@@ -1,0 +1,181 @@
+"""The generated pages: nothing in them is typed by hand, and they say how their numbers were made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from evaluation.helpers import records
+
+from dg_project.core.errors import DataError
+from dg_project.core.files import weights_hash
+from dg_project.reports.results_page import (
+    BEGIN,
+    DIGA,
+    END,
+    LABELS,
+    PAGE,
+    README,
+    RECORDS,
+    main,
+    read_record_files,
+    render,
+    with_block,
+)
+
+PROJECT = Path(__file__).parents[2]
+FACTS = {"pipeline": "benchmark", "run": "v1", "commit": "0123456789abcdef", "dirty": False, "confidence": 0.95,
+         "hardware": "a processor, 2 cores", "versions": {"Python": "3.11", "torch": "2.11"},
+         "parameters": {"ldm": {"checkpoint": "data/06_models/tiny_ldm"}}}
+
+
+def grid() -> pd.DataFrame:
+    """Records of three methods and three seeds; ``drsf`` is 10 points above ERM, ``uda`` opened target images."""
+    shifts = {"erm": 0.0, "naive": 0.05, "drsf": 0.1, "uda": 0.2}
+    table = records({method: {s: {"daytime_clear": 0.7, "fog": 0.4 + shift + s / 100 * (1 + shift), "night": 0.3}
+                              for s in (0, 1, 2)} for method, shift in shifts.items()})
+    settings = ["UDA" if method == "uda" else "DG" for method in table["method"]]
+    changes = ['{"drsf": {"stage": 2}}' if method == "drsf" else "{}" for method in table["method"]]
+    return table.assign(max_steps=300, images_per_step=6, inference_ms=[10.0 if m == "erm" else 10.1 for m in
+                                                                        table["method"]],
+                        inference_parameters=[1000 if m == "erm" else 1010 for m in table["method"]],
+                        setting=settings, overrides=changes)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project in which a benchmark has run."""
+    (tmp_path / README).write_text(f"# Title\n\n{BEGIN}\nold\n{END}\nrest\n")
+    for end, write in {"records.csv": lambda p: grid().to_csv(p, index=False),
+                       "facts.json": lambda p: p.write_text(json.dumps(FACTS))}.items():
+        path = tmp_path / "data/07_model_output" / f"benchmark_{end}" / "v1" / f"benchmark_{end}"
+        path.parent.mkdir(parents=True)
+        write(path)
+    return tmp_path
+
+
+def test_the_committed_pages_are_what_the_records_say() -> None:
+    for path, text in render(PROJECT).items():
+        assert (PROJECT / path).read_text() == text, f"{path} is out of date or edited by hand: run `make results`"
+    for file in read_record_files(PROJECT / RECORDS):
+        assert (PROJECT / "docs/images" / f"results_{file.name}.png").is_file()
+
+
+def test_records_become_pages(project: Path) -> None:
+    assert main(["--record", "streets"], project) == 0
+    page, readme = (project / PAGE).read_text(), (project / README).read_text()
+    for text in ("## streets", "300 steps of 6 images", "selected by source_val", "3 seeds", "0123456789ab",
+                 "a processor, 2 cores", "torch 2.11", "10.1 (×1.01)", "1,010 (+1.00 %)", "640", "900", "uda †",
+                 "naive, drsf, uda (the diffusion model).",
+                 '`{"drsf": {"stage": 2}}`', "images/results_streets.png"):
+        assert text in page, text
+    row = next(line for line in page.splitlines() if line.startswith("| drsf |"))
+    assert "+5.1 [+4.9, +5.2] | <0.001" in row  # 5 + 0.05 s over ERM: 5.05 ± 4.30 · 0.05 / √3
+    assert "+2.5 [+2.5, +2.6] | <0.001" in row  # half of that over naive mixing
+    assert readme.startswith(f"# Title\n\n{BEGIN}\nDetection (mAP@50")
+    assert readme.endswith(f"{END}\nrest\n")
+    assert "old" not in readme
+    assert "| uda" not in readme  # the README shows the headline rows only
+    assert (project / "docs/images/results_streets.png").stat().st_size > 10_000
+    assert render(project) == {PAGE: page, README: readme}
+
+
+def test_the_labels_of_all_seeds_become_a_table_of_their_page(project: Path) -> None:
+    sides = {"labels_of": "diga_warmup", "features_of": "diga", "coverage": 0.8, "n_images": 160}
+    rules = {"consensus": 0.8, "equal": 0.7, "teacher": 0.9, "threshold": 0.95}
+    rows = [{"seed": seed, "rule": rule, "precision": precision + (0.01 * seed if rule == "consensus" else 0), **sides}
+            for seed in range(3) for rule, precision in rules.items()]
+    (project / RECORDS).mkdir(parents=True)
+    pd.DataFrame(rows).to_csv(project / LABELS, index=False)
+    (project / DIGA).parent.mkdir()
+    (project / DIGA).write_text(f"# DiGA\n{BEGIN}\nold\n{END}\nrest\n")
+    page = render(project)[DIGA]
+    assert "| DiGA warmup | DiGA | 80.0 | 81.0 | 70.0 | +11.0 [+8.5, +13.5] | 90.0 |" in page  # 4.30 · 1 / √3
+    assert "Means of 3 seeds" in page
+    assert "160 test images" in page
+    assert "old" not in page
+    (project / DIGA).write_text("# DiGA\n")
+    with pytest.raises(DataError, match=r"diga\.md needs the lines"):
+        render(project)
+
+
+def test_the_readme_has_a_table_for_each_benchmark_of_drsf_by_task(project: Path) -> None:
+    assert main(["--record", "streets"], project) == 0
+    csv = project / RECORDS / "streets.csv"
+    table = pd.read_csv(csv)
+    others = {"a_classification": table.replace({"metric": {"mAP@50": "accuracy"}}).assign(task="classification"),
+              "baselines": table[table["method"] != "drsf"],
+              "streets_once_more": table, "streets_longer": table.assign(max_steps=900)}
+    for name, rows in others.items():
+        rows.to_csv(project / RECORDS / f"{name}.csv", index=False)
+        (project / RECORDS / f"{name}.json").write_text(csv.with_suffix(".json").read_text())
+    assert main([], project) == 0
+    readme = (project / README).read_text()
+    assert readme.count("| method |") == 3, "one for each task and budget"
+    assert readme.count("900 steps") == 1
+    assert readme.index("Detection (mAP@50") < readme.index("Classification (accuracy")
+
+
+def test_without_records_the_pages_say_so(project: Path) -> None:
+    pd.DataFrame({"images": [1], "seconds": [2.0]}).to_csv(project / "timings.csv")  # another kind of table
+    (project / RECORDS).mkdir(parents=True)
+    (project / "timings.csv").rename(project / RECORDS / "timings.csv")
+    assert main([], project) == 0
+    assert "No record file is committed yet" in (project / PAGE).read_text()
+    assert "No benchmark is recorded yet" in (project / README).read_text()
+
+
+def _break(project: Path, what: str) -> None:
+    folder = project / "data/07_model_output"
+    csv = project / RECORDS / "streets.csv"
+    if what == "never run":
+        (folder / "benchmark_facts.json/v1/benchmark_facts.json").unlink()
+    elif what == "cut off":
+        newer = folder / "benchmark_records.csv/v2/benchmark_records.csv"
+        newer.parent.mkdir()
+        grid().to_csv(newer, index=False)
+    elif what == "no facts":
+        csv.with_suffix(".json").unlink()
+    elif what == "two tasks":
+        table = pd.read_csv(csv)
+        pd.concat([table, table.assign(task="segmentation")]).to_csv(csv, index=False)
+
+
+@pytest.mark.parametrize(("what", "again", "message"), [
+    ("never run", ["--record", "other"], "run `kedro run --pipeline=benchmark` first"),
+    ("cut off", ["--record", "other"], "the last run did not end"),
+    ("no facts", [], "has no 'streets.json' beside it"),
+    ("two tasks", [], "several values of 'task'"),
+])
+def test_what_cannot_be_shown_is_refused(project: Path, caplog: Any, what: str, again: list[str],
+                                         message: str) -> None:
+    assert main(["--record", "streets"], project) == 0
+    before = (project / PAGE).read_text()
+    _break(project, what)
+    assert main(again, project) == 1
+    assert message in caplog.text
+    assert (project / PAGE).read_text() == before
+
+
+def test_pages_say_where_the_images_are_of_an_earlier_diffusion_model(project: Path) -> None:
+    assert main(["--record", "streets"], project) == 0
+    shipped = project / "data/06_models/tiny_ldm/unet/diffusion_pytorch_model.safetensors"
+    shipped.parent.mkdir(parents=True)
+    shipped.write_bytes(b"weights")
+    now, embedded, other = weights_hash(shipped.parents[1]), "data/06_models/tiny_ldm", "stabilityai/some-model"
+    for known, checkpoint, earlier in (("", embedded, True), (now, embedded, False), ("", other, False)):
+        facts = FACTS | {"parameters": {"ldm": {"checkpoint": checkpoint}}, "generator": known}
+        (project / RECORDS / "streets.json").write_text(json.dumps(facts))
+        assert main([], project) == 0
+        said = "painted for these rows as it was **before** its [critic's stage](tiny_ldm.md)"
+        assert (said in (project / PAGE).read_text()) is earlier
+        said = "painted before the diffusion model had its [critic's stage]"
+        assert (said in (project / README).read_text()) is earlier
+
+
+def test_the_readme_needs_its_markers() -> None:
+    with pytest.raises(DataError, match="results:begin"):
+        with_block("# Title\n", "table")

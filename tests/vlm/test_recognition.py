@@ -1,0 +1,75 @@
+"""The CLIP filter, with a genuine CLIP of random weights built on the spot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from huggingface_hub import constants
+from PIL import Image
+from streets_fixture import CLASSES
+
+from dg_project.config import GateParams, SamplingParams
+from dg_project.core.errors import CheckpointError
+from dg_project.data.manifest import COLUMNS, PSEUDO_COLUMNS
+from dg_project.pseudo.sampling import sample
+from dg_project.vlm.clip import Recogniser
+
+CPU = torch.device("cpu")
+
+
+def test_a_boxs_probability_is_that_of_its_own_class_in_its_own_crop(clip: Path) -> None:
+    from transformers import CLIPModel, CLIPProcessor
+
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    boxes, labels = torch.tensor([[4.0, 2, 24, 22], [30.2, 10.7, 50.1, 29.5]]), torch.tensor([3, 5])
+    got = Recogniser(str(clip), CLASSES, CPU)(torch.from_numpy(pixels).permute(2, 0, 1) / 255, boxes, labels)
+    model, processor = CLIPModel.from_pretrained(clip).eval(), CLIPProcessor.from_pretrained(clip)
+    for score, crop, name in zip(got, (pixels[2:22, 4:24], pixels[10:30, 30:51]), ("car", "person"), strict=True):
+        given = processor(text=[f"a photo of a {c}" for c in CLASSES], images=Image.fromarray(crop),
+                          return_tensors="pt", padding=True)
+        with torch.no_grad():
+            output = model(**given)
+            cosine = torch.nn.functional.cosine_similarity(output.image_embeds, output.text_embeds)
+            expected = (cosine * model.logit_scale.exp()).softmax(0)[CLASSES.index(name)]
+        assert float(score) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_no_box_is_no_question(clip: Path) -> None:
+    nothing = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
+    assert Recogniser(str(clip), CLASSES, CPU)(torch.zeros(3, 20, 20), *nothing).shape == (0,)
+
+
+@pytest.mark.parametrize(("least", "kept"), [(0.0, True), (1.0, False)])
+def test_boxes_that_are_not_recognised_are_lost_to_the_gate(
+    clip: Path, tiny_streets: Path, tiny_manifest: pd.DataFrame, tiny_pseudo: tuple[Path, pd.DataFrame],
+    tmp_path: Path, least: float, kept: bool
+) -> None:
+    root, pseudo = tiny_pseudo
+    known = pseudo["source_image_id"].isin(pseudo["source_image_id"].head(2))
+    candidates = pseudo[(pseudo["domain"] == "fog") | known][[*COLUMNS, *PSEUDO_COLUMNS]]
+    source = tiny_manifest[tiny_manifest["role"] == "source"]
+    gate = GateParams(clip=str(clip), min_recognition=least, min_visibility=-1)
+    recogniser = Recogniser(str(clip), CLASSES, CPU)
+
+    def only_at_night(image: torch.Tensor, boxes: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        dark = float(image.mean()) < 0.3
+        return recogniser(image, boxes, labels) if dark else torch.ones(len(boxes))
+
+    rows = sample(source, tiny_streets, candidates, root, SamplingParams(gate=gate), tmp_path / "out", only_at_night)
+    assert rows.loc[rows["domain"] == "fog", "kept"].all()
+    assert (rows.loc[rows["domain"] == "night", "kept"] == kept).all()
+
+
+def test_what_is_no_clip_is_named(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CheckpointError, match=r"it has no readable config\.json"):
+        Recogniser(str(tmp_path), CLASSES, CPU)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(CheckpointError, match="is no CLIP model but 'bert'"):
+        Recogniser(str(tmp_path), CLASSES, CPU)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(CheckpointError, match="'nobody/no-clip' cannot be opened"):
+        Recogniser("nobody/no-clip", CLASSES, CPU)
