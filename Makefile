@@ -35,7 +35,7 @@ mlflow: .venv/.stamp ## show and compare tracked runs, in the browser
 bench: .venv/.stamp ## methods x seeds to one table; stop it any time, it resumes
 	$(BIN)/kedro run --pipeline=benchmark $(ARGS)
 
-results: .venv/.stamp ## write docs/results.md and the tables in README.md and docs/diga.md from benchmarks/results (ARGS="--record NAME --of ablation")
+results: .venv/.stamp ## write the generated tables of README.md and docs/ from benchmarks/results (ARGS="--record NAME --of ablation")
 	$(BIN)/python -m dg_project.reports.results_page $(ARGS)
 
 notebook: .venv/.stamp ## open the tours in notebooks/

@@ -1,6 +1,6 @@
 """Measures DiGA's pseudo labels for every seed: ``kedro run --pipeline=diga`` measures them for one.
 
-    python benchmarks/label_precision.py data/06_models/benchmark_models    # then `make results` renews docs/diga.md
+    python benchmarks/label_precision.py data/06_models/benchmark_models    # then `make results` renews docs/methods/diga.md
 
 Takes the models ``diga_warmup`` and ``diga`` of each seed below the folder, and writes ``label_precision.csv``. What is
 measured, and on which images, is as in that pipeline; the labels of targets that are opened here reach no training.

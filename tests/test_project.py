@@ -133,7 +133,8 @@ main()
     assert "--conf-source" in done.stdout
 
 
-PAGES = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md"), *(PROJECT / "conf").glob("*/README.md")]
+PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").rglob("*.md")),
+         *sorted((PROJECT / "conf").glob("*/README.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[path.relative_to(PROJECT).as_posix() for path in PAGES])

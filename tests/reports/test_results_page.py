@@ -90,7 +90,7 @@ def test_the_labels_of_all_seeds_become_a_table_of_their_page(project: Path) -> 
             for seed in range(3) for rule, precision in rules.items()]
     (project / RECORDS).mkdir(parents=True)
     pd.DataFrame(rows).to_csv(project / LABELS, index=False)
-    (project / DIGA).parent.mkdir()
+    (project / DIGA).parent.mkdir(parents=True)
     (project / DIGA).write_text(f"# DiGA\n{BEGIN}\nold\n{END}\nrest\n")
     page = render(project)[DIGA]
     assert "| DiGA warmup | DiGA | 80.0 | 81.0 | 70.0 | +11.0 [+8.5, +13.5] | 90.0 |" in page  # 4.30 · 1 / √3
