@@ -176,7 +176,7 @@ def _template(name: str) -> Any:
 RECORDS = Path("benchmarks") / "results"
 LABELS = RECORDS / "label_precision.csv"
 PAGE, IMAGES, README = Path("docs") / "results.md", Path("docs") / "images", Path("README.md")
-DIGA = Path("docs") / "diga.md"
+DIGA = Path("docs") / "methods" / "diga.md"
 OUTPUTS = Path("data") / "07_model_output"
 EMBEDDED = Path("data") / "06_models" / "tiny_ldm"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"

@@ -1,6 +1,6 @@
 """Pseudo labels without a threshold (DiGA): a label counts where the classifier and the features agree on it.
 
-``docs/methods.md`` says what the paper and its released configuration document, and what is ours.
+``docs/methods/diga.md`` says what the paper and its released configuration document, and what is ours.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Symmetric knowledge distillation (DiGA, Shen et al., CVPR 2023): teacher and student look at two views crosswise.
 
-``docs/methods.md`` says what the paper and its released configuration document, and what is ours.
+``docs/methods/diga.md`` says what the paper and its released configuration document, and what is ours.
 """
 
 from __future__ import annotations

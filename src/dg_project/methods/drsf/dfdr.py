@@ -1,6 +1,6 @@
 """Discriminative Feature Decoupling and Reassembly: what is shared between domains, what is private to one.
 
-``docs/methods.md`` says which of these formulas the paper documents and which are ours.
+``docs/methods/drsf.md`` says which of these formulas the paper documents and which are ours.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Multi-pseudo-domain Soft Fusion: adversarial training on a continuum between the domains.
 
-``docs/methods.md`` says which of these formulas the paper documents and which are ours.
+``docs/methods/drsf.md`` says which of these formulas the paper documents and which are ours.
 """
 
 from __future__ import annotations

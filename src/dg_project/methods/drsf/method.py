@@ -20,7 +20,7 @@ from dg_project.tasks.base import AuxHead, Features, Inputs, Instances, TaskMode
 
 
 class DRSFParams(Params):
-    """Weights and options. The paper-shaped variant is the ablation's row ``paper``; see ``docs/methods.md``."""
+    """Weights and options. The paper-shaped variant is the ablation's row ``paper``; see ``docs/methods/drsf.md``."""
 
     soft_fusion: list[Look] = Field(["pseudo", "blend", "detail"], min_length=1, description=(
         "what a pseudo image is shown as, each equally likely: itself, a blend with its source image, itself with the "

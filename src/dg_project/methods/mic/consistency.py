@@ -1,6 +1,6 @@
 """Masked consistency (MIC, Hoyer et al., CVPR 2023): predict from a masked image what the teacher sees in the whole.
 
-``docs/methods.md`` says what the paper and its released configuration document, and what is ours.
+``docs/methods/uda.md`` says what the paper and its released configuration document, and what is ours.
 """
 
 from __future__ import annotations
