@@ -21,7 +21,7 @@ import pandas as pd
 from PIL import Image, ImageFilter
 from project import ROOT, run_parameters
 
-from dg_project.config import Parameters, PseudoDomain
+from dg_project.config import PseudoDomain, Settings
 from dg_project.core.cache import cache_folder
 from dg_project.core.device import resolve_device
 from dg_project.data.manifest import select
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("models", type=Path, help="folder with trained models at any depth")
     parser.add_argument("--scenes", type=int, default=60, help="validation images of the source")
     options = parser.parse_args()
-    settings = Parameters.model_validate(run_parameters())
+    settings = Settings.model_validate(run_parameters())
     root, device = ROOT / settings.data.root, resolve_device(settings.training.device)
     source, _ = read_domain(role="source", **configured(settings.data, root, settings.data.source))
     val = select(source, split="val").head(options.scenes)

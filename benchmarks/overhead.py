@@ -25,7 +25,7 @@ from memory import append, facts
 from project import ROOT, run_parameters
 from torch import Tensor
 
-from dg_project.config import Parameters, Task
+from dg_project.config import Settings, Task
 from dg_project.core.device import resolve_device, use_threads
 from dg_project.data.batches import BatchStream
 from dg_project.data.dataset import ManifestDataset
@@ -44,10 +44,10 @@ PREDICTED = 8
 """Images of one prediction."""
 
 
-def read_settings(task: str, threads: int) -> Parameters:
+def read_settings(task: str, threads: int) -> Settings:
     """Return the project's parameters for a task."""
     images = {"images_per_step": 32} if task == "classification" else {}
-    return Parameters.model_validate(run_parameters(task=task, training={"threads": threads, **images}))
+    return Settings.model_validate(run_parameters(task=task, training={"threads": threads, **images}))
 
 
 def stand_ins(source: pd.DataFrame, domains: list[str]) -> pd.DataFrame:
@@ -59,7 +59,7 @@ def stand_ins(source: pd.DataFrame, domains: list[str]) -> pd.DataFrame:
                                   visibility=visible) for domain in domains], ignore_index=True)
 
 
-def trainer(name: str, settings: Parameters, data: TrainingData,
+def trainer(name: str, settings: Settings, data: TrainingData,
             workspace: Path) -> tuple[Method, Callable[[int], None]]:
     """Return an untrained method and what takes its step i."""
     plan = plan_training(name, settings, data, workspace)

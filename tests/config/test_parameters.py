@@ -3,7 +3,7 @@ import copy
 import pytest
 from pydantic import Field
 
-from dg_project.config import DataParams, Parameters, Params, check_parameters
+from dg_project.config import DataParams, Params, Settings, check_parameters
 from dg_project.core.errors import ParameterError
 
 
@@ -41,7 +41,7 @@ def changed(path, value):
 
 def test_the_shortest_file_is_filled_with_defaults():
     params = check_parameters(RAW, METHODS)
-    assert isinstance(params, Parameters)
+    assert isinstance(params, Settings)
     assert params.method == "drsf"
     assert params.seed == 0
     assert params.synthesis.domains["night"].strength == 1.0

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from folders_fixture import CLASSES, DOMAINS, build_folders
 
-from dg_project.config import LeaveOneOutParams, Parameters
+from dg_project.config import LeaveOneOutParams, Settings
 from dg_project.core.errors import DataError, ParameterError
 from dg_project.experiments.leave_one_out import chosen_methods, fold_settings, folds, layout, read_folders, with_means
 
@@ -37,7 +37,7 @@ def test_every_domain_is_left_out_once_and_never_trained_on() -> None:
 
 
 def test_a_fold_sees_equally_many_images_of_each_source() -> None:
-    settings = Parameters.model_validate({
+    settings = Settings.model_validate({
         "data": {"root": "r", "source": "x", "targets": ["y"], "classes": ["z"]}, "ldm": {"checkpoint": "c"},
         "synthesis": {"domains": {"n": {"prompt": "p"}}}, "leave_one_out": {"images_per_domain": 5}})
     one = fold_settings(settings, next(folds(manifest(), 0.8, 0)), CLASSES, 3)
@@ -61,7 +61,7 @@ def test_too_few_domains_are_refused(tmp_path: Path, params: dict[str, Any], mes
 
 
 def test_images_of_one_name_in_two_domains_stay_apart(tmp_path: Path) -> None:
-    settings = Parameters.model_validate({
+    settings = Settings.model_validate({
         "data": {"root": "r", "source": "x", "targets": ["y"], "classes": ["z"]}, "ldm": {"checkpoint": "c"},
         "synthesis": {"domains": {"n": {"prompt": "p"}}}})
     images, _, _ = read_folders(build_folders(tmp_path, 2), LeaveOneOutParams(), settings)

@@ -12,8 +12,8 @@ from kedro.config import OmegaConfigLoader
 from dg_project.config import (
     DataParams,
     GridParams,
-    Parameters,
     Params,
+    Settings,
     SynthesisParams,
     check_parameters,
     denoising_steps,
@@ -72,7 +72,7 @@ def test_the_online_augmentation_of_an_environment_denoises(env: str) -> None:
 
 @pytest.mark.parametrize("group", ["backbone", "training", *TASK_PARAMS])
 def test_every_parameter_of_these_groups_is_shown(group: str) -> None:
-    assert set(raw()[group]) == set(type(getattr(Parameters.model_validate(raw()), group)).model_fields)
+    assert set(raw()[group]) == set(type(getattr(Settings.model_validate(raw()), group)).model_fields)
 
 
 def test_the_parameters_of_the_data_show_their_defaults() -> None:
@@ -89,8 +89,8 @@ def test_every_reader_has_options_with_defaults() -> None:
 
 def test_conf_base_says_what_the_classes_default_to() -> None:
     """Who reads conf/base sees what is run, and a default that is changed in one place alone is found out."""
-    shipped = Parameters.model_validate(raw())
-    for name in set(Parameters.model_fields) - {"ablation"}:  # its rows are a plan, and name what others define
+    shipped = Settings.model_validate(raw())
+    for name in set(Settings.model_fields) - {"ablation"}:  # its rows are a plan, and name what others define
         group = getattr(shipped, name)
         if isinstance(group, Params) and not any(f.is_required() for f in type(group).model_fields.values()):
             assert group == type(group)(), name

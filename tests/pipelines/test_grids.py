@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dg_project.config import GateParams, GridParams, Parameters
+from dg_project.config import GateParams, GridParams, Settings
 from dg_project.core.cache import BusyError
 from dg_project.core.errors import DataError, ParameterError
 from dg_project.evaluation.records import COLUMNS
@@ -109,10 +109,10 @@ def test_a_method_that_no_loop_can_steer_is_refused_before_anything_runs(
 
 
 def test_cells_of_another_process_are_left_for_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-                                                    settings: Parameters) -> None:
+                                                    settings: Settings) -> None:
     asked: list[tuple[str, int, bool]] = []
 
-    def train(name: str, cell: Parameters, data: TrainingData, workspace: Path, wait: bool) -> training_run.Trained:
+    def train(name: str, cell: Settings, data: TrainingData, workspace: Path, wait: bool) -> training_run.Trained:
         asked.append((name, cell.seed, wait))
         if (name, cell.seed) == ("erm", 0) and not wait:
             raise BusyError
@@ -126,11 +126,11 @@ def test_cells_of_another_process_are_left_for_last(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
-def settings(drsf_run: Run) -> Parameters:
+def settings(drsf_run: Run) -> Settings:
     """The parameters of the project."""
     project, _ = drsf_run
     with project.session() as session:
-        return Parameters.model_validate(session.load_context().config_loader["parameters"])
+        return Settings.model_validate(session.load_context().config_loader["parameters"])
 
 
 def test_a_view_weighs_what_the_gate_weighed(drsf_run: Run) -> None:

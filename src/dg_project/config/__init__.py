@@ -43,7 +43,7 @@ from dg_project.config.models import (
     Task,
     TaskParams,
 )
-from dg_project.config.settings import Parameters, check_parameters
+from dg_project.config.settings import Settings, check_parameters
 from dg_project.config.training import EvaluationParams, LeaveOneOutParams, ReportingParams, TrainingParams, UDAParams
 
 __all__ = [
@@ -71,7 +71,6 @@ __all__ = [
     "LoRAParams",
     "MemoryParams",
     "OnlineParams",
-    "Parameters",
     "Params",
     "PredictParams",
     "PredictionFormat",
@@ -82,6 +81,7 @@ __all__ = [
     "RowParams",
     "SamplingParams",
     "SegmentationParams",
+    "Settings",
     "SynthesisParams",
     "Task",
     "TaskParams",

@@ -26,7 +26,7 @@ from dg_project.config.training import EvaluationParams, LeaveOneOutParams, Repo
 from dg_project.core.errors import ParameterError, nearest
 
 
-class Parameters(BaseModel):
+class Settings(BaseModel):
     """The root: one field per pipeline. Top-level keys that are not here must be names of methods."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -70,13 +70,13 @@ class Parameters(BaseModel):
         """The classes of the chosen task."""
         return self.segmentation.classes if self.task == "segmentation" else self.data.classes
 
-    def with_row(self, row: RowParams, seed: int) -> Parameters:
+    def with_row(self, row: RowParams, seed: int) -> Settings:
         """Return the parameters of one cell of a grid."""
         changed = merged(self.model_dump(mode="json"), row.params)
-        return Parameters.model_validate({**changed, "method": row.method, "seed": seed})
+        return Settings.model_validate({**changed, "method": row.method, "seed": seed})
 
     @model_validator(mode="after")
-    def _generation(self) -> Parameters:
+    def _generation(self) -> Settings:
         """Refuse what would fail only after hours of generation."""
         for name, domain in self.synthesis.domains.items():
             if domain.strength > 0 and denoising_steps(self.ldm.steps, domain.strength) < 1:
@@ -100,7 +100,7 @@ def _check_copies(synthesis: SynthesisParams) -> None:
 
 
 def check_parameters(raw: dict[str, Any], methods: Mapping[str, type[Params]],
-                     readers: Mapping[str, type[Params]] | None = None) -> Parameters:
+                     readers: Mapping[str, type[Params]] | None = None) -> Settings:
     """Validate everything under ``conf/**/parameters*.yml`` and ``--params`` at once.
 
     Args:
@@ -119,13 +119,13 @@ def check_parameters(raw: dict[str, Any], methods: Mapping[str, type[Params]],
     return parsed
 
 
-def _parse(raw: dict[str, Any], methods: Mapping[str, type[Params]]) -> tuple[Parameters | None, list[str]]:
+def _parse(raw: dict[str, Any], methods: Mapping[str, type[Params]]) -> tuple[Settings | None, list[str]]:
     """Return the typed parameters, or None, and what is wrong with them."""
-    known = [*Parameters.model_fields, *methods]
+    known = [*Settings.model_fields, *methods]
     problems = [f"unknown parameter '{key}'.{nearest(key, known)}" for key in raw if key not in known]
     parsed = None
     try:
-        parsed = Parameters.model_validate({k: v for k, v in raw.items() if k in Parameters.model_fields})
+        parsed = Settings.model_validate({k: v for k, v in raw.items() if k in Settings.model_fields})
     except ValidationError as error:
         problems += _lines(error)
     for name, schema in methods.items():
@@ -138,7 +138,7 @@ def _parse(raw: dict[str, Any], methods: Mapping[str, type[Params]]) -> tuple[Pa
     return parsed, problems
 
 
-def _grid_problems(raw: dict[str, Any], parsed: Parameters, methods: Mapping[str, type[Params]]) -> list[str]:
+def _grid_problems(raw: dict[str, Any], parsed: Settings, methods: Mapping[str, type[Params]]) -> list[str]:
     """Check the rows of the grids, each with its changes in the place of what they name."""
     problems = []
     for grid in ("benchmark", "ablation"):

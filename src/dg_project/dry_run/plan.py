@@ -16,7 +16,7 @@ from huggingface_hub import try_to_load_from_cache
 
 from dg_project.backbones.build import TORCHVISION
 from dg_project.backbones.timm_networks import SHORT_NAMES
-from dg_project.config import BackboneParams, DataParams, LDMParams, LeaveOneOutParams, Parameters, checkpoint_fields
+from dg_project.config import BackboneParams, DataParams, LDMParams, LeaveOneOutParams, Settings, checkpoint_fields
 from dg_project.core.device import resolve_device
 from dg_project.core.errors import DGError
 from dg_project.data.readers import configured, count_domain, read_domain
@@ -113,7 +113,7 @@ def diffusion_weights(ldm: LDMParams) -> dict[str, tuple[str, bool]]:
     return found
 
 
-def method_weights(name: str, settings: Parameters) -> dict[str, tuple[str, bool]]:
+def method_weights(name: str, settings: Settings) -> dict[str, tuple[str, bool]]:
     """Return the same of what a method opens itself, such as a teacher, by parameter."""
     kind = method_class(name)
     own = kind.Params.model_validate((settings.model_extra or {}).get(name, {}))
@@ -159,7 +159,7 @@ class Plan:
         return "\n".join([*shown, *(f"PROBLEM  {problem}" for problem in self.problems)])
 
 
-def rehearse(settings: Parameters, ldm: LDMParams, root: Path, workspace: Path, trainings: Sequence[str],
+def rehearse(settings: Settings, ldm: LDMParams, root: Path, workspace: Path, trainings: Sequence[str],
              synthesis: bool) -> Plan:
     """Find out what a run would do and need.
 
@@ -187,7 +187,7 @@ def rehearse(settings: Parameters, ldm: LDMParams, root: Path, workspace: Path, 
     return plan
 
 
-def _describe_data(plan: Plan, settings: Parameters, seen: Seen) -> None:
+def _describe_data(plan: Plan, settings: Settings, seen: Seen) -> None:
     for (domain, split), number in seen.counts.items():
         told = ", as expected" if f"{domain}/{split}" in settings.data.expected_counts else ""
         plan.add("data", f"{domain}/{split}: {number:,} images{told}")
@@ -195,7 +195,7 @@ def _describe_data(plan: Plan, settings: Parameters, seen: Seen) -> None:
         plan.add("data", "lists read and first images checked; `--pipeline=ingestion` checks all")
 
 
-def _describe_synthesis(plan: Plan, settings: Parameters, ldm: LDMParams, seen: Seen, root: Path,
+def _describe_synthesis(plan: Plan, settings: Settings, ldm: LDMParams, seen: Seen, root: Path,
                         device: torch.device) -> int:
     """Return the bytes that the pseudo images would take."""
     if Path(ldm.checkpoint).is_dir():
@@ -226,7 +226,7 @@ def _synthesis_time(cost: SynthesisCost, device: torch.device) -> str:
             f"{device}")
 
 
-def describe_training(plan: Plan, settings: Parameters, first: pd.DataFrame | None, root: Path,
+def describe_training(plan: Plan, settings: Settings, first: pd.DataFrame | None, root: Path,
                       trainings: Sequence[str], tested: int, device: torch.device) -> int:
     """Time every method of a run, and return the bytes that checkpoints and models would take.
 
@@ -266,7 +266,7 @@ def describe_training(plan: Plan, settings: Parameters, first: pd.DataFrame | No
     return disk
 
 
-def _describe_method(plan: Plan, settings: Parameters, name: str, times: int, cost: TrainingCost, tested: int) -> None:
+def _describe_method(plan: Plan, settings: Settings, name: str, times: int, cost: TrainingCost, tested: int) -> None:
     training = settings.training
     plan.add("training", f"{name}{_times(times)}: {training.max_steps:,} steps of "
                          f"{training.images_per_step} images, {cost.weights / 1e6:.1f} M parameters")
@@ -306,7 +306,7 @@ def describe_disk(plan: Plan, needed: int, workspace: Path) -> None:
                              "workspace to another disk")
 
 
-def describe_device(plan: Plan, settings: Parameters) -> torch.device:
+def describe_device(plan: Plan, settings: Settings) -> torch.device:
     """Say what the work would run on, and return it."""
     device = resolve_device(settings.training.device)
     if device.type != "cuda":
@@ -338,7 +338,7 @@ def size(number: float) -> str:
     return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.1f} MiB"
 
 
-def rehearse_folds(settings: Parameters, root: Path, workspace: Path) -> Plan:
+def rehearse_folds(settings: Settings, root: Path, workspace: Path) -> Plan:
     """Find out what ``--pipeline=leave_one_out`` would do and need; see ``rehearse``.
 
     Args:
@@ -375,7 +375,7 @@ def rehearse_folds(settings: Parameters, root: Path, workspace: Path) -> Plan:
     return plan
 
 
-def _look(plan: Plan, settings: Parameters, root: Path, domains: list[str],
+def _look(plan: Plan, settings: Settings, root: Path, domains: list[str],
           classes: list[str]) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
     """Count every domain and check its first images; return a row per image and the first rows, if all can be read."""
     counts: dict[str, int] = {}

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from dg_project.config import LDMParams, Parameters, TrainingParams, denoising_steps
+from dg_project.config import LDMParams, Settings, TrainingParams, denoising_steps
 from dg_project.core.device import resolve_device
 from dg_project.core.files import inside
 from dg_project.data.batches import BatchStream
@@ -72,7 +72,7 @@ class _EnoughError(Exception):
     """Ends the real training loop; it has written nothing by then."""
 
 
-def time_training(name: str, settings: Parameters, first: pd.DataFrame, root: Path) -> TrainingCost:
+def time_training(name: str, settings: Settings, first: pd.DataFrame, root: Path) -> TrainingCost:
     """Take a few steps of a method on copies of the first source images.
 
     Images of the pseudo domains, which do not exist yet, are stood in for by their sources, and so are unlabelled
@@ -113,7 +113,7 @@ def time_training(name: str, settings: Parameters, first: pd.DataFrame, root: Pa
         measured=measured, device=str(device))
 
 
-def _prepare(kind: type[Method], settings: Parameters, first: pd.DataFrame,
+def _prepare(kind: type[Method], settings: Settings, first: pd.DataFrame,
              root: Path) -> tuple[Method, BatchStream]:
     """Return an untrained method and batches of the first images, as a training would have them."""
     sources = kind.batching == "source"
@@ -132,7 +132,7 @@ def _prepare(kind: type[Method], settings: Parameters, first: pd.DataFrame,
     return method, stream
 
 
-def _unlabelled(settings: Parameters, first: pd.DataFrame, root: Path, domain_id: int) -> UnlabelledStream:
+def _unlabelled(settings: Settings, first: pd.DataFrame, root: Path, domain_id: int) -> UnlabelledStream:
     nothing = {"boxes": [], "labels": [], "difficult": [], **NO_MASKS, "domain": ADAPT, "role": ADAPT}
     bare = pd.DataFrame([{**row, **nothing} for row in first.to_dict("records")])
     adapt = whole_images(bare, first) if settings.task == "classification" else bare
@@ -205,7 +205,7 @@ class SynthesisCost:
     image_bytes: int
 
 
-def synthesis_cost(settings: Parameters, ldm: LDMParams, sources: int, first: pd.DataFrame, root: Path,
+def synthesis_cost(settings: Settings, ldm: LDMParams, sources: int, first: pd.DataFrame, root: Path,
                    device: torch.device | None) -> SynthesisCost:
     """Count the images of a synthesis, and time one where the checkpoint is on this machine.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from dg_project.config import GridParams, Parameters, RowParams
+from dg_project.config import GridParams, RowParams, Settings
 from dg_project.core.cache import BusyError, cache_folder
 from dg_project.core.device import resolve_device, use_threads
 from dg_project.core.errors import DataError
@@ -48,7 +48,7 @@ class Cell:
 
     row: str
     method: str
-    settings: Parameters
+    settings: Settings
     domains: tuple[str, ...] | None
     closed: bool
     overrides: str
@@ -59,7 +59,7 @@ class Cell:
         return f"{self.row}/seed{self.settings.seed}"
 
 
-def cells(settings: Parameters, grid: GridParams) -> Iterator[Cell]:
+def cells(settings: Settings, grid: GridParams) -> Iterator[Cell]:
     """Yield the cells of a grid, seed by seed, so that every row has its first results early."""
     for seed in grid.seeds:
         for name, row in grid.chosen_rows.items():
@@ -68,7 +68,7 @@ def cells(settings: Parameters, grid: GridParams) -> Iterator[Cell]:
                        _overrides(settings, name, row))
 
 
-def train_cells(settings: Parameters, grid: GridParams, data: TrainingData, workspace: Path,
+def train_cells(settings: Settings, grid: GridParams, data: TrainingData, workspace: Path,
                 painter: Painter | None = None) -> dict[str, Path]:
     """Train every cell; return its model's folder by its name.
 
@@ -97,7 +97,7 @@ def train_cells(settings: Parameters, grid: GridParams, data: TrainingData, work
     return {cell.name: folders[cell.name] for cell in every}
 
 
-def score_cells(settings: Parameters, grid: GridParams, models: Path, images: pd.DataFrame, root: Path,
+def score_cells(settings: Settings, grid: GridParams, models: Path, images: pd.DataFrame, root: Path,
                 workspace: Path, run_id: str) -> pd.DataFrame:
     """Return the records of all cells, ``method`` being the name of the row.
 
@@ -124,7 +124,7 @@ def score_cells(settings: Parameters, grid: GridParams, models: Path, images: pd
 class _Training:
     """How a cell is trained, or found where it was trained before."""
 
-    settings: Parameters
+    settings: Settings
     data: TrainingData
     workspace: Path
     painter: Painter | None
@@ -139,7 +139,7 @@ class _Training:
             return find_closed_loop(*self._closed(cell))
         return training_run.find_trained(cell.method, cell.settings, self._seen(cell), self.workspace)
 
-    def _closed(self, cell: Cell) -> tuple[str, Parameters, TrainingData, Painter, Path]:
+    def _closed(self, cell: Cell) -> tuple[str, Settings, TrainingData, Painter, Path]:
         assert self.painter is not None
         alone = TrainingData(self.data.source, self.data.source_root)
         return cell.method, cell.settings, alone, self.painter, self.workspace
@@ -173,7 +173,7 @@ def _collect(every: list[Cell], training: _Training) -> dict[str, Path]:
     return {name: trained.folder for name, trained in found.items() if trained is not None}
 
 
-def _latency(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> float:
+def _latency(model: Path, images: pd.DataFrame, root: Path, settings: Settings, workspace: Path) -> float:
     """Return the milliseconds that a trained model takes for an image, measured once and kept in the workspace."""
     where = resolve_device(settings.training.device)
     rows = images.head(LATENCY_IMAGES)
@@ -192,7 +192,7 @@ def _latency(model: Path, images: pd.DataFrame, root: Path, settings: Parameters
     return float(json.loads(stored.read_text()))
 
 
-def _overrides(settings: Parameters, name: str, row: RowParams) -> str:
+def _overrides(settings: Settings, name: str, row: RowParams) -> str:
     """Return what a row changes as JSON; what it repeats of the run's parameters is left out."""
     method = {} if row.method == name else {"method": row.method}
     domains = {} if row.domains is None else {"domains": row.domains}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from dg_project.config import DataParams, LeaveOneOutParams, OnlineParams, Parameters
+from dg_project.config import DataParams, LeaveOneOutParams, OnlineParams, Settings
 from dg_project.core.errors import DataError, ParameterError
 from dg_project.data.manifest import select
 from dg_project.data.readers import count_domain, read_domain
@@ -43,7 +43,7 @@ class Fold:
 
 
 def read_folders(root: Path, params: LeaveOneOutParams,
-                 settings: Parameters) -> tuple[pd.DataFrame, list[str], list[str]]:
+                 settings: Settings) -> tuple[pd.DataFrame, list[str], list[str]]:
     """Read image folders ``<domain>/<class>/<image>``; return the manifest, the class names and what was skipped.
 
     Raises:
@@ -137,7 +137,7 @@ def folds(images: pd.DataFrame, share: float, seed: int) -> Iterator[Fold]:
         yield Fold(held_out, source, pd.concat(scored, ignore_index=True))
 
 
-def fold_settings(settings: Parameters, fold: Fold, classes: Sequence[str], seed: int) -> Parameters:
+def fold_settings(settings: Settings, fold: Fold, classes: Sequence[str], seed: int) -> Settings:
     """Return the parameters of one fold: its sources, classes, seed, and equally many images of each source a step."""
     sources = list(dict.fromkeys(fold.source["domain"]))
     data = settings.data.model_copy(update={"source": AND.join(sources), "classes": list(classes)})
@@ -146,13 +146,13 @@ def fold_settings(settings: Parameters, fold: Fold, classes: Sequence[str], seed
     return settings.model_copy(update={"task": "classification", "data": data, "training": training, "seed": seed})
 
 
-def train_fold(method: str, settings: Parameters, fold: Fold, root: Path, workspace: Path) -> Path:
+def train_fold(method: str, settings: Settings, fold: Fold, root: Path, workspace: Path) -> Path:
     """Train one method on the sources of a fold, or find the model that an earlier run trained; return its folder."""
     data = TrainingData(fold.source, root)
     return training_run.train_method(method, settings, data, workspace).folder
 
 
-def score_fold(model: Path, settings: Parameters, fold: Fold, root: Path, workspace: Path, run_id: str) -> pd.DataFrame:
+def score_fold(model: Path, settings: Settings, fold: Fold, root: Path, workspace: Path, run_id: str) -> pd.DataFrame:
     """Return the records of one trained model: its sources' validation images, and the held-out domain."""
     records = scoring.records(model, scoring.score_once(model, fold.scored, root, settings, workspace), run_id)
     return records[records["domain"] != UNSEEN_MEAN]

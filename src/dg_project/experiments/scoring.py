@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dg_project.config import LDMParams, Parameters
+from dg_project.config import LDMParams, Settings
 from dg_project.core.cache import cache_folder
 from dg_project.core.device import resolve_device
 from dg_project.core.errors import DataError
@@ -59,12 +59,12 @@ def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, devi
                             batch_size=batch_size, device=resolve_device(device), name=method.name)
 
 
-def predict_once(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> pd.DataFrame:
+def predict_once(model: Path, images: pd.DataFrame, root: Path, settings: Settings, workspace: Path) -> pd.DataFrame:
     """Return what ``predict`` returns, from the workspace where the same weights saw the same images before."""
     return _found(_predictions(model, images, settings, workspace), model, images, root, settings)
 
 
-def score_once(model: Path, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path) -> pd.DataFrame:
+def score_once(model: Path, images: pd.DataFrame, root: Path, settings: Settings, workspace: Path) -> pd.DataFrame:
     """Return the scores of a trained model by class, from the workspace where it was scored on the images before."""
     folder = _predictions(model, images, settings, workspace)
     stored = cache_folder(workspace, "scores", folder.name, code=[__name__]) / "by_class.parquet"
@@ -75,7 +75,7 @@ def score_once(model: Path, images: pd.DataFrame, root: Path, settings: Paramete
     return pd.read_parquet(stored)
 
 
-def _found(folder: Path, model: Path, images: pd.DataFrame, root: Path, settings: Parameters) -> pd.DataFrame:
+def _found(folder: Path, model: Path, images: pd.DataFrame, root: Path, settings: Settings) -> pd.DataFrame:
     stored = folder / "found.parquet"
     if not stored.exists():
         found = predict(model, images, root, settings.evaluation.batch_size, settings.training.device, settings.ldm)
@@ -84,7 +84,7 @@ def _found(folder: Path, model: Path, images: pd.DataFrame, root: Path, settings
     return pd.read_parquet(stored)
 
 
-def _predictions(model: Path, images: pd.DataFrame, settings: Parameters, workspace: Path) -> Path:
+def _predictions(model: Path, images: pd.DataFrame, settings: Settings, workspace: Path) -> Path:
     kind = method_class(read_card(model)[0].method)
     asked = open_ldm(kind, "prediction", settings.ldm, settings.training.device)
     more = [] if asked is None else [asked.fingerprint, settings.ldm]

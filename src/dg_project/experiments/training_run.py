@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from dg_project.config import OnlineParams, Parameters, TrainingParams
+from dg_project.config import OnlineParams, Settings, TrainingParams
 from dg_project.core.cache import cache_folder, lock_folder
 from dg_project.core.device import forget_peak_memory, resolve_device
 from dg_project.core.errors import DataError, ParameterError, nearest
@@ -51,7 +51,7 @@ class Plan:
     """A training before it begins: what is built, what it may open, where it lies and where work is kept for others."""
 
     spec: ModelSpec
-    settings: Parameters
+    settings: Settings
     data: TrainingData
     rounds: Rounds
     ldm: Generator | None
@@ -64,7 +64,7 @@ class Plan:
         return self.folder / "model"
 
 
-def plan_training(name: str, settings: Parameters, data: TrainingData, workspace: Path) -> Plan:
+def plan_training(name: str, settings: Settings, data: TrainingData, workspace: Path) -> Plan:
     """Return the plan of a training; arguments and errors are those of ``experiment.train_method``."""
     kind = method_class(name)
     check_training(kind, settings.training)
@@ -96,7 +96,7 @@ def check_training(kind: type[Method], params: TrainingParams) -> None:
                              f"{sources} or less, or raise the other")
 
 
-def rounds_of(spec: ModelSpec, settings: Parameters, seen: TrainingData, before: Made,
+def rounds_of(spec: ModelSpec, settings: Settings, seen: TrainingData, before: Made,
             sets: SyntheticSets | None = None) -> Rounds:
     """Return the rounds of a training on ``seen``; ``before`` says what its pseudo images took."""
     see = partial(task_rows, task=spec.task, head=spec.head, min_visibility=settings.sampling.gate.least_visibility)
@@ -129,7 +129,7 @@ def method_class(name: str) -> type[Method]:
     return classes[name]
 
 
-def _hold_out(name: str, settings: Parameters, data: TrainingData) -> tuple[Parameters, TrainingData]:
+def _hold_out(name: str, settings: Settings, data: TrainingData) -> tuple[Settings, TrainingData]:
     """Keep apart the pseudo images that choose among the weights, where the selection rule wants that."""
     params = settings.training
     if params.selection != LEAVE_ONE_PSEUDO_OUT:
@@ -141,7 +141,7 @@ def _hold_out(name: str, settings: Parameters, data: TrainingData) -> tuple[Para
     return settings, replace(data, source=fold.source, pseudo=fold.pseudo, held_out=fold.held_out)
 
 
-def model_spec(kind: type[Method], settings: Parameters, domains: list[str]) -> ModelSpec:
+def model_spec(kind: type[Method], settings: Settings, domains: list[str]) -> ModelSpec:
     """Return what the parameters build a method from; ``domains`` are the sources and the pseudo domains."""
     own = kind.Params.model_validate((settings.model_extra or {}).get(kind.name, {}))
     return ModelSpec(method=kind.name, method_params=own.model_dump(mode="json"), task=settings.task,
@@ -149,7 +149,7 @@ def model_spec(kind: type[Method], settings: Parameters, domains: list[str]) -> 
                      domains=domains)
 
 
-def untrained_spec(name: str, settings: Parameters) -> ModelSpec:
+def untrained_spec(name: str, settings: Settings) -> ModelSpec:
     """Return what a method with one source would be built from, without the weights of its backbone."""
     kind = method_classes()[name]
     made = [] if kind.batching == "source" else \
@@ -158,7 +158,7 @@ def untrained_spec(name: str, settings: Parameters) -> ModelSpec:
     return spec.model_copy(update={"backbone": spec.backbone.model_copy(update={"weights": None})})
 
 
-def _online(kind: type[Method], settings: Parameters, data: TrainingData,
+def _online(kind: type[Method], settings: Settings, data: TrainingData,
             workspace: Path) -> tuple[Generator | None, SyntheticSets | None]:
     """Return the diffusion model for a method that asks it while it trains, and the sets that it makes for it."""
     if issubclass(kind, LDMUser) and kind.asks == "training" and settings.training.processes > 1:
@@ -171,7 +171,7 @@ def _online(kind: type[Method], settings: Parameters, data: TrainingData,
     return ldm, SyntheticSets(select(data.source, split="train"), data.source_root, params, settings, ldm, workspace)
 
 
-def determining(kind: type[Method], spec: ModelSpec, settings: Parameters, data: TrainingData) -> list[Any]:
+def determining(kind: type[Method], spec: ModelSpec, settings: Settings, data: TrainingData) -> list[Any]:
     """Return everything that determines the trained model: parameters, images, labels and code."""
     source, pseudo = data.source, data.pseudo
     difficult = [[bool(flag) for flag in row] for row in source["difficult"]]
@@ -195,7 +195,7 @@ class Trained:
     sets: tuple[SyntheticSet, ...] = ()
 
 
-def train_method(name: str, settings: Parameters, data: TrainingData, workspace: Path, wait: bool = True) -> Trained:
+def train_method(name: str, settings: Settings, data: TrainingData, workspace: Path, wait: bool = True) -> Trained:
     """Train a method, go on with an interrupted training of it, or return the finished one of the same inputs.
 
     Args:
@@ -223,7 +223,7 @@ def train_method(name: str, settings: Parameters, data: TrainingData, workspace:
     return trained(plan)
 
 
-def find_trained(name: str, settings: Parameters, data: TrainingData, workspace: Path) -> Trained | None:
+def find_trained(name: str, settings: Settings, data: TrainingData, workspace: Path) -> Trained | None:
     """Return what ``train_method`` would return, or None where it would have to train."""
     plan = plan_training(name, settings, data, workspace)
     return trained(plan) if plan.finished.is_dir() else None
@@ -342,7 +342,7 @@ class Course:
             weights are to be selected by held-out pseudo images, or several processes are asked for.
     """
 
-    def __init__(self, name: str, settings: Parameters, source: TrainingData, domains: list[str], workspace: Path,
+    def __init__(self, name: str, settings: Settings, source: TrainingData, domains: list[str], workspace: Path,
                  *inputs: Any, code: Iterable[str] = ()) -> None:
         kind = method_class(name)
         check_parts(kind, settings)
@@ -374,7 +374,7 @@ class Course:
         return trained(self._whole)
 
 
-def check_parts(kind: type[Method], settings: Parameters) -> None:
+def check_parts(kind: type[Method], settings: Settings) -> None:
     """Raise ParameterError for what a training in parts cannot do."""
     makes_its_own = issubclass(kind.Params, OnlineParams) or (issubclass(kind, LDMUser) and kind.asks == "training")
     if kind.batching == "source" or makes_its_own or kind.adapts:

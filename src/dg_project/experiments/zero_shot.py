@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dg_project.config import Parameters, Task
+from dg_project.config import Settings, Task
 from dg_project.core.cache import cache_folder
 from dg_project.core.device import resolve_device
 from dg_project.core.files import atomic_file
@@ -25,7 +25,7 @@ NAME = "teacher"
 TASK: Task = "classification"
 
 
-def classify(name: str, prompt: str, images: pd.DataFrame, root: Path, settings: Parameters,
+def classify(name: str, prompt: str, images: pd.DataFrame, root: Path, settings: Settings,
              workspace: Path) -> pd.DataFrame:
     """Return the class probabilities that a teacher gives each image, from the workspace where it was asked before.
 
@@ -56,7 +56,7 @@ def classify(name: str, prompt: str, images: pd.DataFrame, root: Path, settings:
     return pd.read_parquet(folder / "found.parquet")
 
 
-def teacher_records(name: str, prompt: str, images: pd.DataFrame, root: Path, settings: Parameters, workspace: Path,
+def teacher_records(name: str, prompt: str, images: pd.DataFrame, root: Path, settings: Settings, workspace: Path,
                     run_id: str) -> pd.DataFrame:
     """Return the records (``RECORD_COLUMNS``) of a teacher that was trained on none of these images."""
     rows = task_rows(images, TASK, settings.classification.model_dump())

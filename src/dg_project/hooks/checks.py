@@ -10,7 +10,7 @@ from kedro.framework.hooks import hook_impl
 from dg_project.core.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
-    from dg_project.config import Parameters
+    from dg_project.config import Settings
 
 
 _STAGES = ["pretrain_ldm", "ingestion", "synthesis", "sampling", "training", "closed_loop", "evaluation", "reporting",
@@ -126,7 +126,7 @@ def _check_tasks(parameters: dict[str, Any], nodes: Any) -> None:
             _check_teacher((own.model_extra or {})["scmd"], own.classes)
 
 
-def _check_network(method: str, settings: Parameters) -> None:
+def _check_network(method: str, settings: Settings) -> None:
     """A backbone, stage or number of domains that a method cannot use must not show after the pseudo images."""
     from dg_project.experiments.training_run import untrained_spec
     from dg_project.methods.model_folder import build_method

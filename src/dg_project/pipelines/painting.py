@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dg_project.config import Parameters
+from dg_project.config import Settings
 from dg_project.pipelines.paths import locate_checkpoint
 
 if TYPE_CHECKING:
     from dg_project.experiments.closed_loop.loop import Painter
 
 
-def open_painter(settings: Parameters) -> Painter:
+def open_painter(settings: Settings) -> Painter:
     """Return the opened diffusion model of ``read_parameters``, with the CLIP filter that the gate asks for."""
     from dg_project.core.device import resolve_device
     from dg_project.diffusion.generator import Generator

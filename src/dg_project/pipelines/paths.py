@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dg_project.config import GridParams, LDMParams, Parameters, checkpoint_fields
+from dg_project.config import GridParams, LDMParams, Settings, checkpoint_fields
 
 ROOT_VARIABLE = "DG_PROJECT_ROOT"
 """Set by the parameters hook; the environment carries it to worker processes."""
@@ -39,9 +39,9 @@ def locate_ldm(ldm: LDMParams) -> LDMParams:
                                   "loras": loras})
 
 
-def read_parameters(parameters: dict[str, Any]) -> Parameters:
+def read_parameters(parameters: dict[str, Any]) -> Settings:
     """Return all parameters typed; paths of backbones, diffusion models and teachers start at the project too."""
-    settings = Parameters.model_validate(_located({**parameters, **_methods_with_checkpoints(parameters)}))
+    settings = Settings.model_validate(_located({**parameters, **_methods_with_checkpoints(parameters)}))
     return settings.model_copy(update={"ldm": locate_ldm(settings.ldm)})
 
 

@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dg_project.config import LDMParams, OnlineParams, Parameters, PseudoDomain, denoising_steps
+from dg_project.config import LDMParams, OnlineParams, PseudoDomain, Settings, denoising_steps
 from dg_project.core.cache import cache_folder, lock_folder
 from dg_project.core.errors import ParameterError
 from dg_project.core.files import atomic_folder, file_hash, inside, link_or_copy
@@ -74,7 +74,7 @@ class SyntheticSets:
         ParameterError: parameters under which no image could be made.
     """
 
-    def __init__(self, source: pd.DataFrame, root: Path, params: OnlineParams, settings: Parameters, ldm: Generator,
+    def __init__(self, source: pd.DataFrame, root: Path, params: OnlineParams, settings: Settings, ldm: Generator,
                  workspace: Path) -> None:
         self.params, self.settings, self.generator, self.root = params, settings, ldm, root
         self.ldm = ldm.settled(settings.ldm)

@@ -14,7 +14,7 @@ import layouts
 from reading import stops_and_skips
 from PIL import Image
 
-from dg_project.config import LDMParams, Parameters, SynthesisParams, Task
+from dg_project.config import LDMParams, Settings, SynthesisParams, Task
 from dg_project.data.readers import READERS, read_domain
 from dg_project.evaluation.predictions import scored_rows
 from dg_project.evaluation.scorers import main_metric
@@ -68,12 +68,12 @@ DETECTOR = {"image_size": [32, 48], "fpn_channels": 16, "box_head_features": 32,
             "proposals_train": 32, "proposals_test": 16, "rois_per_image": 16}
 
 
-def settings(name: str, root: Path) -> Parameters:
+def settings(name: str, root: Path) -> Settings:
     case = CASES[name]
     data = {"reader": name, "root": str(root), "source": case.folder, "targets": ["unseen"], "classes": case.classes,
             "splits": case.splits, "target_split": case.target_split, "options": case.options,
             "domains": {"unseen": {"folder": case.folder, **case.target}}}
-    return Parameters.model_validate({
+    return Settings.model_validate({
         "task": case.task, "method": "erm", "data": data, "ldm": LDMParams(checkpoint="none"),
         "synthesis": SynthesisParams(domains={"fog": {"prompt": "fog"}}),
         "backbone": {"name": "test_resnet", "weights": None, "frozen_stages": 0, "frozen_bn": False},

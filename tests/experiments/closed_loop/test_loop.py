@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from run_settings import settings
 
-from dg_project.config import Parameters
+from dg_project.config import Settings
 from dg_project.core.errors import DataError, ParameterError
 from dg_project.core.files import file_hash
 from dg_project.data.manifest import COLUMNS, PSEUDO_COLUMNS, SAMPLED_COLUMNS
@@ -31,7 +31,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing catches it."""
 
 
-def chosen(**changes: Any) -> Parameters:
+def chosen(**changes: Any) -> Settings:
     return settings(**{**CHANGES, **changes})
 
 

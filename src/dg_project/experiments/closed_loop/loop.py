@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dg_project.config import Parameters, PseudoDomain
+from dg_project.config import PseudoDomain, Settings
 from dg_project.core.cache import lock_folder
 from dg_project.core.device import resolve_device
 from dg_project.core.errors import DataError, ParameterError
@@ -64,7 +64,7 @@ class Outcome:
     allocation: pd.DataFrame
 
 
-def run_closed_loop(name: str, settings: Parameters, source: TrainingData, painter: Painter, workspace: Path,
+def run_closed_loop(name: str, settings: Settings, source: TrainingData, painter: Painter, workspace: Path,
                     wait: bool = True) -> Outcome:
     """Train a method in rounds, each with pseudo images where the model was weakest after the last.
 
@@ -88,7 +88,7 @@ def run_closed_loop(name: str, settings: Parameters, source: TrainingData, paint
         return loop.run()
 
 
-def find_closed_loop(name: str, settings: Parameters, source: TrainingData, painter: Painter,
+def find_closed_loop(name: str, settings: Settings, source: TrainingData, painter: Painter,
                      workspace: Path) -> Trained | None:
     """Return what ``run_closed_loop`` would have trained, or None where it is not finished."""
     course = _Loop(name, settings, source, painter, workspace).course
@@ -98,7 +98,7 @@ def find_closed_loop(name: str, settings: Parameters, source: TrainingData, pain
 class _Loop:
     """The parts of ``run_closed_loop``; each leaves its result on disk and finds it there."""
 
-    def __init__(self, name: str, settings: Parameters, source: TrainingData, painter: Painter,
+    def __init__(self, name: str, settings: Settings, source: TrainingData, painter: Painter,
                  workspace: Path) -> None:
         self.settings, self.source = settings, source
         self.generator, self.recognise = painter

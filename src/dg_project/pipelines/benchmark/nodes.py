@@ -57,13 +57,13 @@ def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, grid: 
 def state_facts(records: pd.DataFrame, grid: GridParams, parameters: dict[str, Any], run_id: str,
                 pipeline: str) -> dict[str, Any]:
     """Return how the records were made: run, commit, hardware, versions, parameters."""
-    from dg_project.config import Parameters
+    from dg_project.config import Settings
     from dg_project.core.device import resolve_device
     from dg_project.core.files import weights_hash
     from dg_project.core.provenance import commit, hardware, is_dirty, versions
     from dg_project.pipelines.paths import locate
 
-    settings = Parameters.model_validate(parameters)  # paths as they were given, not as they lie on this machine
+    settings = Settings.model_validate(parameters)  # paths as they were given, not as they lie on this machine
     return {"pipeline": pipeline, "run": run_id, "commit": commit(locate(".")), "dirty": is_dirty(locate(".")),
             "hardware": hardware(str(resolve_device(settings.training.device))), "versions": versions(),
             "generator": weights_hash(locate(settings.ldm.checkpoint)),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dg_project.config import LeaveOneOutParams, Parameters
+from dg_project.config import LeaveOneOutParams, Settings
 from dg_project.core.files import FolderWriter
 from dg_project.pipelines.lazy import figure, pd
 from dg_project.pipelines.paths import locate, read_parameters
@@ -87,7 +87,7 @@ def draw_chart(records: pd.DataFrame, params: LeaveOneOutParams) -> figure.Figur
 
 
 def _cells(images: pd.DataFrame, card: dict[str, Any],
-           settings: Parameters) -> Iterator[tuple[str, str, Parameters, Fold]]:
+           settings: Settings) -> Iterator[tuple[str, str, Settings, Fold]]:
     """Yield name, method, parameters and fold of every cell, seed by seed: a stopped run has whole seeds."""
     from dg_project.experiments.leave_one_out import chosen_methods, fold_settings, folds
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dg_project.config import DataParams, Parameters
+from dg_project.config import DataParams, Settings
 from dg_project.pipelines.lazy import figure, pd
 from dg_project.pipelines.paths import locate, read_parameters
 
@@ -34,7 +34,7 @@ def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: 
     return drawn.intervals(), drawn.differences(baseline)
 
 
-def scored(source: pd.DataFrame, target: pd.DataFrame, settings: Parameters) -> pd.DataFrame:
+def scored(source: pd.DataFrame, target: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """Return what was scored: the test images, or the objects in them."""
     from dg_project.evaluation.predictions import scored_rows
     from dg_project.experiments.training_data import task_rows

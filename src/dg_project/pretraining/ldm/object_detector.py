@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dg_project.config import Parameters
+from dg_project.config import Settings
 from dg_project.core.device import resolve_device
 from dg_project.core.files import file_hash
 from dg_project.data.manifest import COLUMNS, NO_MASKS
@@ -25,7 +25,7 @@ from dg_project.pretraining.ldm.quality import Detector
 DOMAIN = "corpus"
 
 
-def train_oracle(settings: Parameters, corpus: Path, workspace: Path) -> Trained:
+def train_oracle(settings: Settings, corpus: Path, workspace: Path) -> Trained:
     """Train ERM on every frame of the corpus but the held-out groups.
 
     Args:
