@@ -16,9 +16,9 @@ import pandas as pd
 from project import ROOT, run_parameters
 
 from dg_project.methods.model_folder import CARD, read_card
-from dg_project.pipelines.diga.nodes import measure_labels
 from dg_project.pipelines.ingestion.nodes import ingest_adapt_always, ingest_targets
 from dg_project.pipelines.paths import ROOT_VARIABLE, read_parameters
+from dg_project.pipelines.reporting.diga import measure_labels
 
 METHODS = ("diga_warmup", "diga")
 

@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 from kedro.pipeline import Pipeline
 
-import dg_project.pipelines as package
-from dg_project.pipelines import (
-    ablation,
-    benchmark,
-    closed_loop,
-    diga,
-    domainfusion,
-    drsf,
-    erm,
-    evaluation,
-    export,
-    ingestion,
-    leave_one_out,
-    predict,
-    pretrain_ldm,
-    pretrain_teacher,
-    reporting,
-    sampling,
-    scmd,
-    synthesis,
-    target_oracle,
-    uda,
-)
-from dg_project.pipelines import training as training_pipeline
+from dg_project.pipeline_registry import register_pipelines
 
 PROJECT = Path(__file__).parents[2]
-PIPELINES = {
-    "ablation": ablation, "benchmark": benchmark, "closed_loop": closed_loop, "diga": diga,
-    "domainfusion": domainfusion, "drsf": drsf, "erm": erm, "evaluation": evaluation, "export": export,
-    "ingestion": ingestion,
-    "leave_one_out": leave_one_out, "predict": predict, "pretrain_ldm": pretrain_ldm,
-    "pretrain_teacher": pretrain_teacher, "reporting": reporting, "sampling": sampling, "scmd": scmd,
-    "synthesis": synthesis, "target_oracle": target_oracle, "training": training_pipeline, "uda": uda,
-}
+PIPELINES = ["ablation", "benchmark", "closed_loop", "diga", "domainfusion", "drsf", "erm", "evaluation", "export",
+             "ingestion", "leave_one_out", "predict", "pretrain_ldm", "pretrain_teacher", "reporting", "sampling", "scmd",
+             "synthesis", "target_oracle", "training", "uda"]
 CONTRACT = {"results", "pseudo_images", "pseudo_manifest", "model", "predictions", "report"}
 
 
+@cache
 def pipelines() -> dict[str, Pipeline]:
-    return {name: module.create_pipeline() for name, module in PIPELINES.items()}
+    return {name: pipeline for name, pipeline in register_pipelines().items() if name != "__default__"}
 
 
 def catalog() -> dict[str, dict]:
@@ -64,9 +38,9 @@ def ancestors(pipeline: Pipeline, dataset: str) -> set[str]:
     return {name for node in upstream.nodes for name in node.inputs}
 
 
-def test_every_folder_is_a_pipeline_of_its_name() -> None:
-    folders = {p.parent.name for p in Path(package.__path__[0]).glob("*/__init__.py")}
-    assert folders == set(PIPELINES)
+def test_registry_names_every_pipeline() -> None:
+    assert sorted(pipelines()) == PIPELINES
+    assert register_pipelines()["__default__"].nodes == pipelines()["drsf"].nodes
 
 
 @pytest.mark.parametrize("name", PIPELINES)

@@ -6,9 +6,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from dg_project.config import GridParams, Task
-from dg_project.core.files import FolderWriter
-from dg_project.pipelines.lazy import figure, pd
+import pandas as pd
+
+from dg_project.config import GridParams, Settings, Task
+from dg_project.core.cache import publish_folders
+from dg_project.core.files import FolderWriter, weights_hash
+from dg_project.core.provenance import commit, hardware, is_dirty, versions
+from dg_project.pipelines.figure import Figure
+from dg_project.pipelines.paths import locate, locate_rows, read_parameters
+from dg_project.pipelines.training.painter import open_painter
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +29,8 @@ def train_cells(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame,
     Returns:
         A writer of ``<row>/seed<n>/`` folders.
     """
-    from dg_project.core.cache import publish_folders
     from dg_project.experiments.grid import train_cells
     from dg_project.experiments.training_data import TrainingData
-    from dg_project.pipelines.painting import open_painter
-    from dg_project.pipelines.paths import locate, locate_rows, read_parameters
 
     settings = read_parameters(parameters)
     data = TrainingData(source, locate(settings.data.root), pseudo, pseudo_images, adapt=adapt)
@@ -42,7 +45,6 @@ def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, grid: 
     from dg_project.evaluation.predictions import scored_rows
     from dg_project.experiments import scoring
     from dg_project.experiments.grid import score_cells
-    from dg_project.pipelines.paths import locate, read_parameters
 
     settings = read_parameters(parameters)
     images = scored_rows(source, target, settings.evaluation.max_images)
@@ -57,11 +59,7 @@ def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, grid: 
 def state_facts(records: pd.DataFrame, grid: GridParams, parameters: dict[str, Any], run_id: str,
                 pipeline: str) -> dict[str, Any]:
     """Return how the records were made: run, commit, hardware, versions, parameters."""
-    from dg_project.config import Settings
     from dg_project.core.device import resolve_device
-    from dg_project.core.files import weights_hash
-    from dg_project.core.provenance import commit, hardware, is_dirty, versions
-    from dg_project.pipelines.paths import locate
 
     settings = Settings.model_validate(parameters)  # paths as they were given, not as they lie on this machine
     return {"pipeline": pipeline, "run": run_id, "commit": commit(locate(".")), "dirty": is_dirty(locate(".")),
@@ -81,7 +79,7 @@ def make_table(records: pd.DataFrame, task: Task, grid: GridParams) -> pd.DataFr
     return table.reset_index()
 
 
-def draw_chart(records: pd.DataFrame, task: Task, grid: GridParams) -> figure.Figure:
+def draw_chart(records: pd.DataFrame, task: Task, grid: GridParams) -> Figure:
     """Draw the mean of each row with its interval, and the gains over the baseline."""
     from dg_project.evaluation.scorers import main_metric
     from dg_project.figures.benchmark_chart import records_chart

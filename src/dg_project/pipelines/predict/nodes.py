@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dg_project.config import LDMParams, PredictParams
+from dg_project.core.errors import ParameterError
 from dg_project.core.files import FolderWriter
 from dg_project.pipelines.paths import locate, locate_ldm
 
@@ -16,7 +17,6 @@ logger = logging.getLogger(__name__)
 def predict_input(model: Path, params: PredictParams, workspace: str, device: str,
                   ldm: LDMParams) -> tuple[FolderWriter, dict[str, Any]]:
     """Predict what ``predict.input`` names; return a writer of the outputs' folder, and counts."""
-    from dg_project.core.errors import ParameterError
     from dg_project.predict.inputs import open_source
     from dg_project.predict.prediction import predict_source
     from dg_project.predict.writing import summary, write_predictions

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dg_project.pipelines.lazy import pd
+import pandas as pd
+
+from dg_project.core.files import folder_hash
 from dg_project.pipelines.paths import read_parameters
 from dg_project.pipelines.reporting.nodes import first_is_baseline
 
@@ -19,7 +21,6 @@ EMBEDDED = "data/01_raw/streets"
 def write_card(model: Path, results: pd.DataFrame, intervals: pd.DataFrame, data_card: dict[str, Any],
                parameters: dict[str, Any], run_id: str) -> str:
     """Return the domain-robustness card of the model as Markdown."""
-    from dg_project.core.files import folder_hash
     from dg_project.evaluation.records import with_intervals
     from dg_project.methods.model_folder import read_card
     from dg_project.reports.model_card import ModelFacts, model_card

@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from dg_project.config import ReportingParams
-from dg_project.pipelines.lazy import figure, pd
+from dg_project.data.manifest import select
+from dg_project.pipelines.figure import Figure
 from dg_project.pipelines.paths import locate, read_parameters
 from dg_project.pipelines.reporting.nodes import first_is_baseline, scored
 
@@ -16,12 +20,8 @@ _MOST_VERSIONS = 4
 
 def draw_feature_shift(model: Path, baseline: Path, results: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
                        root: str, pseudo: pd.DataFrame, pseudo_images: Path, reporting: ReportingParams,
-                       device: str) -> figure.Figure:
+                       device: str) -> Figure:
     """Draw where source, pseudo and target images lie in the feature spaces of the baseline and of the method."""
-    import numpy as np
-    import pandas
-
-    from dg_project.data.manifest import select
     from dg_project.evaluation.features import domain_shift, embed
     from dg_project.experiments.scoring import features, rows_of
     from dg_project.figures.feature_shift import feature_shift
@@ -29,7 +29,7 @@ def draw_feature_shift(model: Path, baseline: Path, results: pd.DataFrame, sourc
     def first(rows: pd.DataFrame) -> pd.DataFrame:
         return rows_of(model, rows).groupby("domain", sort=False).head(reporting.feature_images)
 
-    seen = first(pandas.concat([select(source, split="test"), select(target, split="test")], ignore_index=True))
+    seen = first(pd.concat([select(source, split="test"), select(target, split="test")], ignore_index=True))
     made = first(pseudo[pseudo["kept"]])
     domains, roles = ([*seen[column], *made[column]] for column in ("domain", "role"))
     points, shifts = {}, []
@@ -38,13 +38,12 @@ def draw_feature_shift(model: Path, baseline: Path, results: pd.DataFrame, sourc
                                 features(folder, made, pseudo_images, device)])
         points[name] = embed(found)
         shifts.append(domain_shift(found, domains, seen["domain"].iloc[0]).assign(model=name))
-    return feature_shift(points, domains, roles, pandas.concat(shifts, ignore_index=True))
+    return feature_shift(points, domains, roles, pd.concat(shifts, ignore_index=True))
 
 
 def draw_gates(model: Path, source: pd.DataFrame, target: pd.DataFrame, root: str, pseudo: pd.DataFrame,
-               pseudo_images: Path, device: str) -> figure.Figure:
+               pseudo_images: Path, device: str) -> Figure:
     """Draw the channels of one stage in the versions of a training scene and of a test scene."""
-    from dg_project.data.manifest import select
     from dg_project.figures.gate_maps import gate_maps
     from dg_project.figures.predictions import open_image, row_dicts
     from dg_project.methods.drsf.inspection import stage_maps
@@ -66,7 +65,7 @@ def draw_gates(model: Path, source: pd.DataFrame, target: pd.DataFrame, root: st
                      stage=maps.stage)
 
 
-def draw_class_gains(class_scores: pd.DataFrame) -> figure.Figure:
+def draw_class_gains(class_scores: pd.DataFrame) -> Figure:
     """Draw what the method gains over the baseline in each class and domain."""
     from dg_project.evaluation.scorer import class_gains
     from dg_project.figures.class_gains import class_gains_chart
@@ -77,7 +76,7 @@ def draw_class_gains(class_scores: pd.DataFrame) -> figure.Figure:
 
 
 def draw_hardest(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
-                 parameters: dict[str, Any]) -> figure.Figure:
+                 parameters: dict[str, Any]) -> Figure:
     """Draw the images that the method sees worst in each domain."""
     from dg_project.evaluation.predictions import by_method
     from dg_project.evaluation.scorer import per_image_scores

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from dg_project.config import DataParams, Settings
-from dg_project.pipelines.lazy import figure, pd
+from dg_project.data.manifest import select
+from dg_project.pipelines.figure import Figure
 from dg_project.pipelines.paths import locate, read_parameters
 
 BASELINE = "erm"
@@ -43,7 +46,7 @@ def scored(source: pd.DataFrame, target: pd.DataFrame, settings: Settings) -> pd
     return task_rows(images, settings.task, settings.head.model_dump())
 
 
-def draw_domains(intervals: pd.DataFrame, gains: pd.DataFrame, data: DataParams) -> figure.Figure:
+def draw_domains(intervals: pd.DataFrame, gains: pd.DataFrame, data: DataParams) -> Figure:
     """Draw the score of each method in each domain."""
     from dg_project.figures.domain_chart import domain_chart
 
@@ -55,14 +58,14 @@ def first_is_baseline(table: pd.DataFrame) -> list[str]:
     return [str(name) for name in dict.fromkeys(table["method"])]
 
 
-def draw_losses(results: pd.DataFrame, history: pd.DataFrame, baseline_history: pd.DataFrame) -> figure.Figure:
+def draw_losses(results: pd.DataFrame, history: pd.DataFrame, baseline_history: pd.DataFrame) -> Figure:
     """Draw the losses of the method and of the baseline by step; the results name the two, the baseline first."""
     from dg_project.figures.loss_curves import loss_curves
 
     return loss_curves(dict(zip(first_is_baseline(results), (baseline_history, history), strict=False)))
 
 
-def draw_erm_losses(history: pd.DataFrame) -> figure.Figure:
+def draw_erm_losses(history: pd.DataFrame) -> Figure:
     """Draw the losses of ERM by step."""
     from dg_project.figures.loss_curves import loss_curves
 
@@ -70,7 +73,7 @@ def draw_erm_losses(history: pd.DataFrame) -> figure.Figure:
 
 
 def draw_panels(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
-                parameters: dict[str, Any]) -> figure.Figure:
+                parameters: dict[str, Any]) -> Figure:
     """Draw the same scenes in every weather, with what each model found."""
     from dg_project.evaluation.predictions import by_method
     from dg_project.figures.prediction_panels import prediction_panels
@@ -82,9 +85,15 @@ def draw_panels(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.Data
                              score_threshold=reporting.score_threshold)
 
 
-def draw_pseudo_domains(source: pd.DataFrame, root: str, pseudo: pd.DataFrame, pseudo_images: Path) -> figure.Figure:
+def draw_pseudo_domains(source: pd.DataFrame, root: str, pseudo: pd.DataFrame, pseudo_images: Path) -> Figure:
     """Draw source images beside what the diffusion model made of them; dropped ones are framed."""
-    from dg_project.data.manifest import select
     from dg_project.figures.pseudo_sheet import pseudo_sheet
 
     return pseudo_sheet(select(source, split="train"), locate(root), pseudo, pseudo_images)
+
+
+def draw_allocation(allocation: pd.DataFrame) -> Figure:
+    """Draw how hard each pseudo domain was after each round, and how the images were divided."""
+    from dg_project.figures.allocation_chart import allocation_chart
+
+    return allocation_chart(allocation)

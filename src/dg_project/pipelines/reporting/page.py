@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dg_project.pipelines.lazy import pd
+import pandas as pd
+
+from dg_project.core.provenance import versions
+from dg_project.data.card import format_card
 from dg_project.pipelines.reporting.card import ONE_SEED, RENDERED
 from dg_project.pipelines.reporting.nodes import BASELINE
 
@@ -41,8 +44,6 @@ def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: p
         model_card: Markdown of the model's domain-robustness card.
         figures: name -> path of the image.
     """
-    from dg_project.core.provenance import versions
-    from dg_project.data.card import format_card
     from dg_project.evaluation.records import with_intervals
     from dg_project.figures.style import method_label
     from dg_project.reports.model_card import card_as_html

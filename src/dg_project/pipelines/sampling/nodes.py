@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from dg_project.config import SamplingParams
-from dg_project.core.files import FolderWriter
-from dg_project.pipelines.lazy import pd
+from dg_project.core.cache import cache_folder, lock_folder, publish_images
+from dg_project.core.files import FolderWriter, atomic_folder, folder_hash
+from dg_project.data.manifest import manifest_fingerprint
 from dg_project.pipelines.paths import locate, locate_checkpoint
 
 
@@ -18,12 +21,7 @@ def sample_pseudo_domains(source: pd.DataFrame, root: str, classes: list[str], c
     Returns:
         A writer of the folder of images, and their manifest with ``weight``, ``kept`` and ``reason``.
     """
-    import pandas
-
-    from dg_project.core.cache import cache_folder, lock_folder, publish_images
     from dg_project.core.device import resolve_device
-    from dg_project.core.files import atomic_folder, folder_hash
-    from dg_project.data.manifest import manifest_fingerprint
     from dg_project.pseudo.sampling import sample
     from dg_project.vlm.clip import Recogniser
 
@@ -38,5 +36,5 @@ def sample_pseudo_domains(source: pd.DataFrame, root: str, classes: list[str], c
             with atomic_folder(folder) as new:
                 chosen = sample(source, locate(root), candidates, candidate_images, sampling, new, recognise)
                 chosen.to_parquet(new / "manifest.parquet")
-    manifest = pandas.read_parquet(folder / "manifest.parquet")
+    manifest = pd.read_parquet(folder / "manifest.parquet")
     return publish_images(folder, manifest), manifest

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from dg_project.config import LDMParams, SynthesisParams
+from dg_project.core.cache import cache_folder, publish_images
 from dg_project.core.files import FolderWriter
-from dg_project.pipelines.lazy import pd
+from dg_project.data.manifest import select
 from dg_project.pipelines.paths import locate, locate_ldm
 
 
@@ -19,9 +22,7 @@ def generate_candidates(source: pd.DataFrame, root: str, classes: list[str], ldm
     Returns:
         A writer of the folder of images, and their manifest.
     """
-    from dg_project.core.cache import cache_folder, publish_images
     from dg_project.core.device import resolve_device
-    from dg_project.data.manifest import select
     from dg_project.diffusion.generator import Generator
     from dg_project.diffusion.opening import check_strengths
     from dg_project.pseudo.synthesis import eligible, image_settings, synthesise

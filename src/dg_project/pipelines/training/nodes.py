@@ -1,6 +1,6 @@
-"""A method is trained on the source and its pseudo domains. No target is in reach of these functions.
+"""Train methods on the source and its pseudo domains. No target is an input of these functions.
 
-Only those that adapt get target images too: the unlabelled ones of ``adapt_manifest``.
+Methods that adapt also get target images: the unlabelled ones of ``adapt_manifest``.
 """
 
 from __future__ import annotations
@@ -8,9 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from dg_project.core.cache import publish_folder, publish_folders, publish_images
 from dg_project.core.files import FolderWriter
-from dg_project.pipelines.lazy import pd
 from dg_project.pipelines.paths import locate, read_parameters
+from dg_project.pipelines.training.painter import open_painter
 
 
 def train_method(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame,
@@ -43,7 +46,6 @@ def train_adapting_baseline(source: pd.DataFrame, pseudo_images: Path, pseudo: p
 
 def _train(method: str, source: pd.DataFrame, parameters: dict[str, Any], pseudo: pd.DataFrame | None = None,
            pseudo_images: Path | None = None, adapt: pd.DataFrame | None = None) -> tuple[FolderWriter, pd.DataFrame]:
-    from dg_project.core.cache import publish_folder
     from dg_project.experiments.training_data import TrainingData
     from dg_project.experiments.training_run import train_method
 
@@ -51,3 +53,40 @@ def _train(method: str, source: pd.DataFrame, parameters: dict[str, Any], pseudo
     data = TrainingData(source, locate(settings.data.root), pseudo, pseudo_images, adapt=adapt)
     trained = train_method(method, settings, data, locate(settings.workspace))
     return publish_folder(trained.folder), trained.history
+
+
+def train_domainfusion(source: pd.DataFrame, parameters: dict[str, Any]) -> tuple[
+        FolderWriter, pd.DataFrame, FolderWriter, FolderWriter, pd.DataFrame]:
+    """Train DomainFusion: some epochs, then a refresh of the synthetic set, and so on.
+
+    Returns:
+        A writer of the model's folder and its history; a writer of every renewed set (images, manifest, card); the last
+        set as a writer of pseudo images and their manifest.
+    """
+    from dg_project.experiments.training_data import TrainingData
+    from dg_project.experiments.training_run import train_method
+
+    settings = read_parameters(parameters)
+    data = TrainingData(source, locate(settings.data.root))
+    trained = train_method("domainfusion", settings, data, locate(settings.workspace))
+    renewed, last = trained.sets[1:], trained.sets[-1]
+    return (publish_folder(trained.folder), trained.history, publish_folders({s.root.name: s.root for s in renewed}),
+            publish_images(last.root, last.manifest), last.manifest)
+
+
+def train_in_rounds(source: pd.DataFrame, parameters: dict[str, Any]) -> tuple[
+        FolderWriter, pd.DataFrame, FolderWriter, pd.DataFrame, pd.DataFrame]:
+    """Train ``params:method`` in the closed loop.
+
+    Returns:
+        A writer of the model's folder and its history; a writer of the folder of all rounds; the manifest of the last
+        round's training set, relative to that folder; the allocation table.
+    """
+    from dg_project.experiments.closed_loop.loop import run_closed_loop
+    from dg_project.experiments.training_data import TrainingData
+
+    settings = read_parameters(parameters)
+    outcome = run_closed_loop(settings.method, settings, TrainingData(source, locate(settings.data.root)),
+                              open_painter(settings), locate(settings.workspace))
+    return (publish_folder(outcome.trained.folder), outcome.trained.history, publish_folder(outcome.rounds),
+            outcome.pseudo, outcome.allocation)

@@ -6,8 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from dg_project.config import ReportingParams
-from dg_project.pipelines.lazy import figure, pd
+from dg_project.pipelines.figure import Figure
 from dg_project.pipelines.paths import locate, read_parameters
 
 logger = logging.getLogger(__name__)
@@ -20,8 +22,6 @@ def measure_labels(model: Path, baseline_model: Path, results: pd.DataFrame, ada
     Returns:
         ``labels_of`` and ``features_of`` (methods), and the columns of ``label_quality.quality_table``.
     """
-    import pandas
-
     from dg_project.methods.diga.label_quality import label_quality
     from dg_project.methods.diga.self_training import DiGAParams
 
@@ -33,12 +33,12 @@ def measure_labels(model: Path, baseline_model: Path, results: pd.DataFrame, ada
                             settings.training.device, settings.evaluation.batch_size
                             ).assign(labels_of=labels[0], features_of=features[0])
               for labels, features in ((warm_up, warm_up), (warm_up, adapted), (adapted, adapted))]
-    quality = pandas.concat(tables, ignore_index=True)[["labels_of", "features_of", "rule", "coverage", "precision"]]
+    quality = pd.concat(tables, ignore_index=True)[["labels_of", "features_of", "rule", "coverage", "precision"]]
     logger.info("pseudo labels\n%s", quality[quality["rule"] != "curve"].round(3).to_string(index=False))
     return quality
 
 
-def draw_label_precision(quality: pd.DataFrame, target: pd.DataFrame, reporting: ReportingParams) -> figure.Figure:
+def draw_label_precision(quality: pd.DataFrame, target: pd.DataFrame, reporting: ReportingParams) -> Figure:
     """Draw precision over coverage of both rules."""
     from dg_project.figures.label_precision import label_precision
     from dg_project.methods.diga.label_quality import THRESHOLD

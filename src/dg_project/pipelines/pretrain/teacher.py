@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from dg_project.config import PretrainTeacherParams
+from dg_project.core.cache import cache_folder
 from dg_project.core.files import FolderWriter
-from dg_project.pipelines.lazy import pd
+from dg_project.data.manifest import manifest_fingerprint
+from dg_project.data.objects import objects
 from dg_project.pipelines.paths import locate
 
 
 def cut_crops(params: PretrainTeacherParams) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the object crops of the training scenes and of the held-out scenes, with the caption of their frame."""
-    import pandas
-
-    from dg_project.data.objects import objects
     from dg_project.pretraining.clip.card import weather_of
     from dg_project.pretraining.ldm.corpus import hold_out, read_corpus
     from dg_project.pretraining.ldm.object_detector import corpus_manifest
@@ -23,7 +24,7 @@ def cut_crops(params: PretrainTeacherParams) -> tuple[pd.DataFrame, pd.DataFrame
     corpus = locate(params.corpus)
     groups = read_corpus(corpus)
     classes = sorted({label for group in groups for label in group.labels})
-    captions = pandas.read_csv(corpus / "captions.csv").set_index("file")["caption"]
+    captions = pd.read_csv(corpus / "captions.csv").set_index("file")["caption"]
 
     def crops(part: list[Any]) -> pd.DataFrame:
         frames = corpus_manifest(part, corpus, classes)
@@ -43,9 +44,7 @@ def train_teacher(crops: pd.DataFrame, held_out: pd.DataFrame, params: PretrainT
     Returns:
         A writer of the teacher's folder, and the loss by step.
     """
-    from dg_project.core.cache import cache_folder
     from dg_project.core.device import resolve_device
-    from dg_project.data.manifest import manifest_fingerprint
     from dg_project.pretraining.clip.pretraining import read_crops, train_projector
 
     root = locate(params.corpus)

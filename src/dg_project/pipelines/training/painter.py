@@ -1,4 +1,4 @@
-"""Opening what makes pseudo images while a method is trained."""
+"""Open the diffusion model that generates pseudo images during training (the closed loop)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def open_painter(settings: Settings) -> Painter:
-    """Return the opened diffusion model of ``read_parameters``, with the CLIP filter that the gate asks for."""
+    """Open the diffusion model, with the CLIP filter if the gate has one."""
     from dg_project.core.device import resolve_device
     from dg_project.diffusion.generator import Generator
     from dg_project.experiments.closed_loop.loop import Painter

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from dg_project.config import PretrainLDMParams
+from dg_project.core.cache import cache_folder, publish_folder
 from dg_project.core.files import FolderWriter, file_hash
-from dg_project.pipelines.lazy import pd
 from dg_project.pipelines.paths import locate, read_parameters
 
 ORACLE_THRESHOLD = 0.5
@@ -15,7 +17,6 @@ ORACLE_THRESHOLD = 0.5
 
 def train_oracle(parameters: dict[str, Any]) -> FolderWriter:
     """Train the detector that finds out which objects the diffusion model loses."""
-    from dg_project.core.cache import publish_folder
     from dg_project.pretraining.ldm import object_detector
 
     settings = read_parameters(parameters)
@@ -29,9 +30,6 @@ def train_ldm(params: PretrainLDMParams, oracle_model: Path, workspace: str) -> 
     Returns:
         A writer of the diffusers folder with its model card, and the losses of the stages by step.
     """
-    import pandas
-
-    from dg_project.core.cache import cache_folder
     from dg_project.pretraining.ldm.object_detector import open_oracle
     from dg_project.pretraining.ldm.recipe import pretrain
 
@@ -42,6 +40,6 @@ def train_ldm(params: PretrainLDMParams, oracle_model: Path, workspace: str) -> 
     located = params.model_copy(update={"corpus": str(locate(params.corpus)),
                                         "start": params.start and str(locate(params.start))})
     write = pretrain(located, folder, open_oracle(oracle_model, params.device, ORACLE_THRESHOLD))
-    stages = [pandas.read_csv(folder / f"{name}_losses.csv").set_index("step").add_prefix(f"{name}/")
+    stages = [pd.read_csv(folder / f"{name}_losses.csv").set_index("step").add_prefix(f"{name}/")
               for name in ("vae", "unet", "critic") if (folder / f"{name}_losses.csv").exists()]
-    return write, pandas.concat(stages, axis=1).reset_index()
+    return write, pd.concat(stages, axis=1).reset_index()

@@ -6,7 +6,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from dg_project.pipelines.lazy import figure, pd
+import numpy as np
+import pandas as pd
+
+from dg_project.data.manifest import select
+from dg_project.pipelines.figure import Figure
 from dg_project.pipelines.paths import locate, locate_checkpoint, read_parameters
 
 logger = logging.getLogger(__name__)
@@ -29,11 +33,8 @@ def score_teacher(source: pd.DataFrame, target: pd.DataFrame, parameters: dict[s
 
 
 def draw_hard_samples(model: Path, source: pd.DataFrame, parameters: dict[str, Any],
-                      scmd: dict[str, Any]) -> figure.Figure:
+                      scmd: dict[str, Any]) -> Figure:
     """Draw the training crops that the trained student finds hardest, by the rule that selected them in training."""
-    import numpy as np
-
-    from dg_project.data.manifest import select
     from dg_project.experiments.scoring import predict_once
     from dg_project.experiments.training_data import task_rows
     from dg_project.experiments.zero_shot import classify
