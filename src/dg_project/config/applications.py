@@ -6,7 +6,7 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from dg_project.config.base import Fraction, Params, listed
+from dg_project.config.base import Fraction, OptionalPath, Params, ProjectPath, listed
 
 PredictionFormat = Literal["drawn", "masks", "coco", "csv"]
 ExportFormat = Literal["onnx", "torch_export", "mlflow"]
@@ -20,8 +20,8 @@ def _from_command_line(value: Any) -> Any:
 class PredictParams(Params):
     """A trained model looks at images or at a video."""
 
-    input: str | None = Field(None, description="folder of images | .txt that lists images | video file")
-    model: str | None = Field(None, description="folder of a trained model; None: the newest 'model' of the catalog")
+    input: OptionalPath = Field(None, description="folder of images | .txt that lists images | video file")
+    model: OptionalPath = Field(None, description="folder of a trained model; None: the newest 'model' of the catalog")
     formats: list[PredictionFormat] | None = Field(None, description="None: all that the task has")
     score_threshold: Fraction = 0.5
     batch_size: int = Field(4, ge=1)
@@ -37,7 +37,7 @@ class PredictParams(Params):
 class ExportParams(Params):
     """A trained model for other programs."""
 
-    model: str | None = Field(None, description="folder of a trained model; None: the newest 'model' of the catalog")
+    model: OptionalPath = Field(None, description="folder of a trained model; None: the newest 'model' of the catalog")
     format: list[ExportFormat] = Field(["onnx"], min_length=1)
     parity_images: int = Field(20, ge=1, description="test images of the source that both models must agree on")
 
@@ -53,7 +53,7 @@ Weather = Literal["day", "night", "dusk", "fog", "rain", "snow"]
 class PretrainTeacherParams(Params):
     """The recipe of the embedded CLIP-like teacher."""
 
-    corpus: str = "data/01_raw/streets_corpus"
+    corpus: ProjectPath = "data/01_raw/streets_corpus"
     weathers: list[Weather] = Field(min_length=1, default=list(get_args(Weather)),
                                     description="kinds of weather whose frames it is trained on")
     size: int = Field(128, ge=2, description="length of the embeddings")
@@ -73,9 +73,9 @@ class PretrainTeacherParams(Params):
 class PretrainLDMParams(Params):
     """The recipe of the embedded tiny diffusion model."""
 
-    corpus: str = "data/01_raw/streets_corpus"
-    start: str | None = Field(None, description="a folder that an earlier run wrote: its autoencoder and denoiser are "
-                                                "taken as they are, and only the critic's stage is trained")
+    corpus: ProjectPath = "data/01_raw/streets_corpus"
+    start: OptionalPath = Field(None, description="folder of an earlier run: its autoencoder and denoiser are kept, "
+                                                "and only the critic's stage is trained")
     vae_crop: tuple[int, int] = Field((64, 96), description="height, width that the autoencoder trains on")
     crop: tuple[int, int] = Field((96, 160), description="height, width that the U-Net trains on")
     vae_channels: tuple[int, int, int] = Field((24, 48, 96), description="at least 12, 48 and 4 * latent_channels")

@@ -1,4 +1,4 @@
-"""What all groups of parameters share: immutable, and an unknown key names the nearest known one."""
+"""Base class of all parameter groups, and types that mark a parameter as a path."""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from dg_project.core.errors import nearest
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-_CHECKPOINT = "checkpoint"
-Checkpoint = Annotated[str, _CHECKPOINT]
-"""A folder or hub name; a relative folder starts at the project (``pipelines.paths``)."""
+PATH, CHECKPOINT, WEIGHTS = "path", "checkpoint", "weights"
+ProjectPath = Annotated[str, PATH]
+"""A file or folder; a relative path starts at the project folder (``config.paths``)."""
+OptionalPath = Annotated[str | None, PATH]
+Checkpoint = Annotated[str, CHECKPOINT]
+"""A folder or hub name; a relative folder starts at the project folder."""
+OptionalCheckpoint = Annotated[str | None, CHECKPOINT]
 
 
 def checkpoint_fields(params: type[Params]) -> list[str]:
     """Return the names of the parameters that are a ``Checkpoint``."""
-    return [name for name, field in params.model_fields.items() if _CHECKPOINT in field.metadata]
+    return [name for name, field in params.model_fields.items() if CHECKPOINT in field.metadata]
 
 
 def listed(value: Any) -> Any:
-    """Split a list that came without commas, because ``--params`` splits there: ``erm+drsf``."""
+    """Split a list that is given without commas, because ``--params`` splits at commas: ``erm+drsf``."""
     return value.split("+") if isinstance(value, str) else value
 
 
 def counted(value: Any) -> Any:
-    """Return the seeds 0, 1 ... where a number of them was given; else what ``listed`` makes of it."""
+    """Return the seeds 0, 1, ... if a number of seeds is given, else ``listed(value)``."""
     return list(range(value)) if isinstance(value, int) else listed(value)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from dg_project.config.base import Params
+from dg_project.config.base import Params, ProjectPath
 from dg_project.core.errors import nearest
 
 
@@ -22,7 +22,7 @@ class DataParams(Params):
     """Which domains there are and how they lie on disk."""
 
     reader: str = Field("voc", description="name of the reader in dg_project.data.readers")
-    root: str = Field(description="folder that holds one folder per domain")
+    root: ProjectPath = Field(description="folder that holds one folder per domain")
     source: str = Field(description="the one labelled domain that training may open")
     targets: list[str] = Field(min_length=1, description="unseen domains, opened by evaluation only")
     classes: list[str] = Field(min_length=1, description="class names; their order gives the labels 1..C")

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kedro.pipeline import Pipeline
 
 from dg_project.pipelines import benchmark, evaluation, ingestion, reporting, sampling, synthesis, training
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "scmd": {"task": "classification", "method": "scmd", "training": {"images_per_step": 32}},
+    "domainfusion": {"task": "classification", "training": {"images_per_step": 32}},
+    "diga": {"task": "segmentation", "uda": {"method": "diga", "baseline": "diga_warmup"}},
+}
+"""Parameters that ``kedro run --pipeline=NAME`` sets; ``--params`` overrides them."""
 
 
 def create_sums() -> dict[str, Pipeline]:

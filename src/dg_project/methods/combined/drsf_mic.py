@@ -13,11 +13,12 @@ from dg_project.data.batches import Batch
 from dg_project.methods.drsf.dfdr import Parts
 from dg_project.methods.drsf.mdsf import mixing_weights
 from dg_project.methods.drsf.method import DRSF, DRSFParams
-from dg_project.methods.mic.consistency import ConsistencyParams, MaskedConsistency
+from dg_project.methods.mic.consistency import MaskedConsistency
+from dg_project.methods.mic.method import MICParams
 from dg_project.tasks.base import AuxHead, Inputs, TaskModel
 
 
-class DRSFUDAParams(DRSFParams, ConsistencyParams):
+class DRSFUDAParams(DRSFParams, MICParams):
     """Those of DRSF, and those of masked consistency."""
 
 

@@ -19,13 +19,13 @@ def create_pipeline(name: str = "benchmark") -> Pipeline:
     facts = update_wrapper(partial(nodes.state_facts, pipeline=name), nodes.state_facts)
     return Pipeline([
         Node(nodes.train_cells,
-             ["source_manifest", "pseudo_images", "pseudo_manifest", "adapt_manifest", grid, "parameters"],
-             f"{name}_models", name="train_cells", tags="gpu"),
+             ["source_manifest", "pseudo_images", "pseudo_manifest", "adapt_manifest", grid, "params:settings"],
+             f"{name}_models", name="train_cells", tags=["gpu", f"trains.{name}"]),
         Node(nodes.score_cells,
-             [f"{name}_models", "source_manifest", "target_manifest", grid, "parameters", "params:run_id"],
+             [f"{name}_models", "source_manifest", "target_manifest", grid, "params:settings", "params:run_id"],
              [records, f"{name}_scores"], name="score_cells", tags="gpu"),
-        Node(facts, [records, grid, "parameters", "params:run_id"], f"{name}_facts", name="state_facts",
-             tags="gpu"),  # states the hardware that trained
+        Node(facts, [records, grid, "params:settings", "parameters", "params:run_id"], f"{name}_facts",
+             name="state_facts", tags="gpu"),  # states the hardware that trained
         Node(nodes.make_table, [records, "params:task", grid], f"{name}_table", name="make_table"),
         Node(nodes.draw_chart, [records, "params:task", grid], f"{name}_chart", name="draw_chart"),
     ], namespace=name, prefix_datasets_with_namespace=False)

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from dg_project.config import DataParams, EvaluationParams, LDMParams
-from dg_project.pipelines.paths import locate, locate_ldm
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +20,7 @@ def predict(model: Path, source: pd.DataFrame, target: pd.DataFrame, data: DataP
     from dg_project.experiments import scoring
 
     images = scored_rows(source, target, evaluation.max_images)
-    return scoring.predict(model, images, locate(data.root), evaluation.batch_size, device, locate_ldm(ldm))
+    return scoring.predict(model, images, Path(data.root), evaluation.batch_size, device, ldm)
 
 
 def score_model(
@@ -58,7 +57,7 @@ def _score(
     tables: dict[str, tuple[pd.DataFrame, ...]] = {}
     numbers: dict[str, Any] = {}
     for prefix, (model, predictions) in models.items():
-        by_class = scoring.by_class(model, predictions, images, locate(data.root))
+        by_class = scoring.by_class(model, predictions, images, Path(data.root))
         records = scoring.records(model, by_class, run_id)
         name = records["method"].iloc[0]
         # ERM as the method of a run is its own baseline: one set of rows, not two of the same name.
@@ -82,7 +81,7 @@ def score_validated(model: Path, source: pd.DataFrame, target: pd.DataFrame, dat
     from dg_project.experiments import scoring
 
     images = scored_rows(source, target, evaluation.max_images)
-    steps, records = scoring.target_oracle(model, images, locate(data.root), evaluation.batch_size, device, run_id,
-                                           locate_ldm(ldm))
+    steps, records = scoring.target_oracle(model, images, Path(data.root), evaluation.batch_size, device, run_id,
+                                           ldm)
     logger.info("unseen mean by step, which must not choose a model\n%s", steps.to_string(index=False))
     return steps, records, {"target_oracle": scoring.nested(records)}

@@ -16,7 +16,6 @@ from dg_project.core.cache import cache_folder, publish_folder
 from dg_project.core.errors import DataError
 from dg_project.core.files import FolderWriter, atomic_folder, folder_hash
 from dg_project.data.manifest import select
-from dg_project.pipelines.paths import locate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,9 +31,9 @@ def export_model(model: Path, source: pd.DataFrame, data: DataParams, params: Ex
     from dg_project.export import export
     from dg_project.export.decoding import CARD, FILES
 
-    images = _parity_images(model, source, locate(data.root), params.parity_images)
+    images = _parity_images(model, source, Path(data.root), params.parity_images)
     identity = folder_hash(model)
-    finished = cache_folder(locate(workspace), "export", identity, params,
+    finished = cache_folder(Path(workspace), "export", identity, params.model_dump(mode="json", exclude={"model"}),
                             code=["dg_project.export.export", "dg_project.export.parity"]) / "export"
     with atomic_folder(finished) as folder:
         parities = _export(model, {kind: folder / FILES[kind] for kind in params.format}, images)

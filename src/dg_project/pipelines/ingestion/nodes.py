@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,6 @@ import pandas as pd
 from dg_project.config import DataParams
 from dg_project.data.card import data_card, format_card, unlabelled_card
 from dg_project.data.manifest import ADAPT, COLUMNS
-from dg_project.pipelines.paths import locate
 
 logger = logging.getLogger(__name__)
 
@@ -20,14 +20,14 @@ def ingest_source(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
     from dg_project.data.readers import configured, read_domain
 
     limits = {"train": data.max_train} if data.max_train else None
-    return read_domain(role="source", limits=limits, **configured(data, locate(data.root), data.source))
+    return read_domain(role="source", limits=limits, **configured(data, Path(data.root), data.source))
 
 
 def ingest_targets(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
     """Read the test split of every target domain; the other splits of a target are never opened."""
     from dg_project.data.readers import configured, read_domain
 
-    parts = [read_domain(role="target", **configured(data, locate(data.root), name)) for name in data.targets]
+    parts = [read_domain(role="target", **configured(data, Path(data.root), name)) for name in data.targets]
     manifest = pd.concat([manifest for manifest, _ in parts], ignore_index=True)
     return manifest, [message for _, skipped in parts for message in skipped]
 
@@ -47,7 +47,7 @@ def _unlabelled(data: DataParams, split: str | None) -> tuple[pd.DataFrame, list
 
     if split is None:
         return pd.DataFrame(columns=list(COLUMNS)), []
-    parts = [read_domain(role="adapt", **configured(data, locate(data.root), name, {ADAPT: split}))
+    parts = [read_domain(role="adapt", **configured(data, Path(data.root), name, {ADAPT: split}))
              for name in data.targets]
     manifest = pd.concat([manifest for manifest, _ in parts], ignore_index=True)
     return manifest, [message for _, skipped in parts for message in skipped]

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from dg_project.config import PretrainLDMParams
+from dg_project.config import PretrainLDMParams, Settings
 from dg_project.core.cache import cache_folder, publish_folder
 from dg_project.core.files import FolderWriter, file_hash
-from dg_project.pipelines.paths import locate, read_parameters
 
 ORACLE_THRESHOLD = 0.5
 
 
-def train_oracle(parameters: dict[str, Any]) -> FolderWriter:
+def train_oracle(settings: Settings) -> FolderWriter:
     """Train the detector that finds out which objects the diffusion model loses."""
     from dg_project.pretraining.ldm import object_detector
 
-    settings = read_parameters(parameters)
-    trained = object_detector.train_oracle(settings, locate(settings.pretrain_ldm.corpus), locate(settings.workspace))
+    trained = object_detector.train_oracle(settings, Path(settings.pretrain_ldm.corpus), Path(settings.workspace))
     return publish_folder(trained.folder)
 
 
@@ -33,13 +30,11 @@ def train_ldm(params: PretrainLDMParams, oracle_model: Path, workspace: str) -> 
     from dg_project.pretraining.ldm.object_detector import open_oracle
     from dg_project.pretraining.ldm.recipe import pretrain
 
-    speed = {"device", "threads", "checkpoint_every"}
-    captions = file_hash(locate(params.corpus) / "captions.csv")
-    folder = cache_folder(locate(workspace), "pretrain_ldm", params.model_dump(mode="json", exclude=speed), captions,
+    ignored = {"device", "threads", "checkpoint_every", "corpus"}  # the captions stand for the corpus
+    captions = file_hash(Path(params.corpus) / "captions.csv")
+    folder = cache_folder(Path(workspace), "pretrain_ldm", params.model_dump(mode="json", exclude=ignored), captions,
                    code=["dg_project.pretraining.ldm.recipe"])
-    located = params.model_copy(update={"corpus": str(locate(params.corpus)),
-                                        "start": params.start and str(locate(params.start))})
-    write = pretrain(located, folder, open_oracle(oracle_model, params.device, ORACLE_THRESHOLD))
+    write = pretrain(params, folder, open_oracle(oracle_model, params.device, ORACLE_THRESHOLD))
     stages = [pd.read_csv(folder / f"{name}_losses.csv").set_index("step").add_prefix(f"{name}/")
               for name in ("vae", "unet", "critic") if (folder / f"{name}_losses.csv").exists()]
     return write, pd.concat(stages, axis=1).reset_index()

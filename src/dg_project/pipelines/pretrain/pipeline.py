@@ -10,7 +10,7 @@ from dg_project.pipelines.pretrain import ldm, teacher
 def create_ldm_pipeline() -> Pipeline:
     """Train the tiny diffusion model: trained_ldm is a diffusers folder with its model card."""
     return Pipeline([
-        Node(ldm.train_oracle, "parameters", "oracle_model", name="train_oracle"),
+        Node(ldm.train_oracle, "params:settings", "oracle_model", name="train_oracle"),
         Node(ldm.train_ldm, ["params:pretrain_ldm", "oracle_model", "params:workspace"],
              ["trained_ldm", "ldm_history"], name="train_ldm"),
     ], namespace="pretrain_ldm", tags="gpu", prefix_datasets_with_namespace=False)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from dg_project.config import PretrainTeacherParams
+from dg_project.config.paths import locate
 from dg_project.core.cache import cache_folder
 from dg_project.core.files import FolderWriter
 from dg_project.data.manifest import manifest_fingerprint
 from dg_project.data.objects import objects
-from dg_project.pipelines.paths import locate
 
 
 def cut_crops(params: PretrainTeacherParams) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -21,7 +22,7 @@ def cut_crops(params: PretrainTeacherParams) -> tuple[pd.DataFrame, pd.DataFrame
     from dg_project.pretraining.ldm.corpus import hold_out, read_corpus
     from dg_project.pretraining.ldm.object_detector import corpus_manifest
 
-    corpus = locate(params.corpus)
+    corpus = Path(params.corpus)
     groups = read_corpus(corpus)
     classes = sorted({label for group in groups for label in group.labels})
     captions = pd.read_csv(corpus / "captions.csv").set_index("file")["caption"]
@@ -47,10 +48,10 @@ def train_teacher(crops: pd.DataFrame, held_out: pd.DataFrame, params: PretrainT
     from dg_project.core.device import resolve_device
     from dg_project.pretraining.clip.pretraining import read_crops, train_projector
 
-    root = locate(params.corpus)
+    root = Path(params.corpus)
     names = dict(zip((int(label[0]) for label in crops["labels"]), crops["class_name"], strict=True))
     classes = [names[label] for label in sorted(names)]
-    folder = cache_folder(locate(workspace), "pretrain_teacher", manifest_fingerprint(crops),
+    folder = cache_folder(Path(workspace), "pretrain_teacher", manifest_fingerprint(crops),
                    [[int(side) for side in crop] for crop in crops["crop"]],
                           code=["dg_project.pretraining.clip.pretraining"])
     seen = read_crops(crops, root, classes, folder, resolve_device(params.device))
@@ -69,15 +70,16 @@ def _write(target: Path, projector: Any, crops: pd.DataFrame, held_out: pd.DataF
     from dg_project.pretraining.clip import card
     from dg_project.vlm.clip_like import ClipLike, save_clip_like
 
+    given = params.model_copy(update={"corpus": os.path.relpath(params.corpus, locate("."))})
     facts: dict[str, Any] = {
         "size": params.size, "hidden": params.hidden, "classes": classes,
         "parameters": sum(weight.numel() for weight in projector.parameters()), "train_crops": len(crops),
         "train_scenes": int(crops["scene"].nunique()), "held_out_scenes": int(held_out["scene"].nunique()),
         "example": f"{card.PROMPT.replace('{class}', str(crops['class_name'].iloc[-1]))}, {crops['caption'].iloc[-1]}",
-        "majority": card.majority_share(held_out), "recipe": params.model_dump(mode="json"),
+        "majority": card.majority_share(held_out), "recipe": given.model_dump(mode="json"),
     }
     save_clip_like(projector, target, facts)
-    images = ManifestDataset(held_out, locate(params.corpus), cache=False)
+    images = ManifestDataset(held_out, Path(params.corpus), cache=False)
     facts["zero_shot"] = card.zero_shot(ClipLike.open(target), held_out, images, classes)
     save_clip_like(projector, target, facts)
     (target / "README.md").write_text(card.readme(params, facts))

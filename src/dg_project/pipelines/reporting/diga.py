@@ -8,28 +8,25 @@ from typing import Any
 
 import pandas as pd
 
-from dg_project.config import ReportingParams
+from dg_project.config import ReportingParams, Settings
 from dg_project.pipelines.figure import Figure
-from dg_project.pipelines.paths import locate, read_parameters
 
 logger = logging.getLogger(__name__)
 
 
 def measure_labels(model: Path, baseline_model: Path, results: pd.DataFrame, adapt: pd.DataFrame, target: pd.DataFrame,
-                   parameters: dict[str, Any], diga: dict[str, Any]) -> pd.DataFrame:
+                   settings: Settings, diga: Any) -> pd.DataFrame:
     """Label test images of the targets by both rules: as a round begins, as it ends and as one more would begin.
 
     Returns:
         ``labels_of`` and ``features_of`` (methods), and the columns of ``label_quality.quality_table``.
     """
     from dg_project.methods.diga.label_quality import label_quality
-    from dg_project.methods.diga.self_training import DiGAParams
 
-    settings = read_parameters(parameters)
-    params = DiGAParams.model_validate(diga).self_training
+    params = diga.self_training
     warm_up, adapted = zip(dict.fromkeys(results["method"]), (baseline_model, model), strict=True)
     unlabelled, labelled = (_some(images, settings.reporting) for images in (adapt, target))
-    tables = [label_quality(labels[1], features[1], unlabelled, labelled, locate(settings.data.root), params,
+    tables = [label_quality(labels[1], features[1], unlabelled, labelled, Path(settings.data.root), params,
                             settings.training.device, settings.evaluation.batch_size
                             ).assign(labels_of=labels[0], features_of=features[0])
               for labels, features in ((warm_up, warm_up), (warm_up, adapted), (adapted, adapted))]

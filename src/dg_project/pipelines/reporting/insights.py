@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dg_project.config import ReportingParams
+from dg_project.config import ReportingParams, Settings
 from dg_project.data.manifest import select
 from dg_project.pipelines.figure import Figure
-from dg_project.pipelines.paths import locate, read_parameters
 from dg_project.pipelines.reporting.nodes import first_is_baseline, scored
 
 _MOST_VERSIONS = 4
@@ -34,7 +32,7 @@ def draw_feature_shift(model: Path, baseline: Path, results: pd.DataFrame, sourc
     domains, roles = ([*seen[column], *made[column]] for column in ("domain", "role"))
     points, shifts = {}, []
     for name, folder in zip(first_is_baseline(results), (baseline, model), strict=False):
-        found = np.concatenate([features(folder, seen, locate(root), device),
+        found = np.concatenate([features(folder, seen, Path(root), device),
                                 features(folder, made, pseudo_images, device)])
         points[name] = embed(found)
         shifts.append(domain_shift(found, domains, seen["domain"].iloc[0]).assign(model=name))
@@ -54,9 +52,9 @@ def draw_gates(model: Path, source: pd.DataFrame, target: pd.DataFrame, root: st
     test = select(source, split="test").iloc[:1]
     same = target[target["image_id"] == test["image_id"].iloc[0]]
     others = same if len(same) else target.groupby("domain", sort=False).head(1)
-    parts = [(trained[trained["image_id"] == scene], locate(root)),
+    parts = [(trained[trained["image_id"] == scene], Path(root)),
              (made[made["source_image_id"] == scene].drop_duplicates("domain").head(_MOST_VERSIONS), pseudo_images),
-             (test, locate(root)), (others.head(_MOST_VERSIONS), locate(root))]
+             (test, Path(root)), (others.head(_MOST_VERSIONS), Path(root))]
     rows = [(row, folder) for table, folder in parts for row in row_dicts(table)]
     maps = stage_maps(model, [folder / row["image"] for row, folder in rows], device)
     names = [f"{row['domain']}\n({'test' if row['split'] == 'test' else 'train'})" if row["role"] == "source"
@@ -76,15 +74,14 @@ def draw_class_gains(class_scores: pd.DataFrame) -> Figure:
 
 
 def draw_hardest(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
-                 parameters: dict[str, Any]) -> Figure:
+                 settings: Settings) -> Figure:
     """Draw the images that the method sees worst in each domain."""
     from dg_project.evaluation.predictions import by_method
     from dg_project.evaluation.scorer import per_image_scores
     from dg_project.evaluation.scorers import SCORERS, main_metric
     from dg_project.figures.hard_samples import hardest_images
 
-    settings = read_parameters(parameters)
-    models, images, root = by_method(predictions), scored(source, target, settings), locate(settings.data.root)
+    models, images, root = by_method(predictions), scored(source, target, settings), Path(settings.data.root)
     scores = {name: per_image_scores(SCORERS[settings.task], found, images, settings.classes, root)
               for name, found in models.items()}
     return hardest_images(scores, models[list(models)[-1]], images, root, settings.classes,

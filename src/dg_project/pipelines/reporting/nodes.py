@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from dg_project.config import DataParams, Settings
 from dg_project.data.manifest import select
 from dg_project.pipelines.figure import Figure
-from dg_project.pipelines.paths import locate, read_parameters
 
 BASELINE = "erm"
 
@@ -23,16 +21,15 @@ def make_table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
-                       parameters: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+                       settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Draw the test scenes again and again; return the scores with intervals, and the gains over the baseline."""
     from dg_project.evaluation.intervals import bootstrap
     from dg_project.evaluation.predictions import by_method
     from dg_project.evaluation.scorers import SCORERS
 
-    settings = read_parameters(parameters)
     models = by_method(predictions)
     images = scored(source, target, settings)
-    drawn = bootstrap(SCORERS[settings.task], models, images, settings.classes, locate(settings.data.root))
+    drawn = bootstrap(SCORERS[settings.task], models, images, settings.classes, Path(settings.data.root))
     baseline = BASELINE if BASELINE in models else next(iter(models))
     return drawn.intervals(), drawn.differences(baseline)
 
@@ -73,14 +70,13 @@ def draw_erm_losses(history: pd.DataFrame) -> Figure:
 
 
 def draw_panels(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
-                parameters: dict[str, Any]) -> Figure:
+                settings: Settings) -> Figure:
     """Draw the same scenes in every weather, with what each model found."""
     from dg_project.evaluation.predictions import by_method
     from dg_project.figures.prediction_panels import prediction_panels
 
-    settings = read_parameters(parameters)
     reporting = settings.reporting
-    return prediction_panels(by_method(predictions), scored(source, target, settings), locate(settings.data.root),
+    return prediction_panels(by_method(predictions), scored(source, target, settings), Path(settings.data.root),
                              settings.classes, scenes=reporting.panel_scenes,
                              score_threshold=reporting.score_threshold)
 
@@ -89,7 +85,7 @@ def draw_pseudo_domains(source: pd.DataFrame, root: str, pseudo: pd.DataFrame, p
     """Draw source images beside what the diffusion model made of them; dropped ones are framed."""
     from dg_project.figures.pseudo_sheet import pseudo_sheet
 
-    return pseudo_sheet(select(source, split="train"), locate(root), pseudo, pseudo_images)
+    return pseudo_sheet(select(source, split="train"), Path(root), pseudo, pseudo_images)
 
 
 def draw_allocation(allocation: pd.DataFrame) -> Figure:

@@ -10,6 +10,7 @@ _PAGE = {name: name for name in ("results", "class_scores", "intervals", "gains"
                                  "domain_chart", "prediction_panels", "loss_curves", "model_card")}
 _PAGE |= {"run_id": "params:run_id"}
 _MANIFESTS = ["source_manifest", "target_manifest"]
+_PREDICTED = ["predictions", *_MANIFESTS, "params:settings"]
 _IMAGES = [*_MANIFESTS, "params:data.root", "pseudo_manifest", "pseudo_images"]
 _INSIGHTS = ("pseudo_sheet", "class_gains", "hardest_images", "feature_shift", "gate_maps")
 
@@ -30,7 +31,7 @@ def create_pipeline(*figures: str) -> Pipeline:
         Node(insights.draw_gates, ["model", *_IMAGES, "params:training.device"], "gate_maps", name="draw_gates",
              tags="gpu"),
         Node(insights.draw_class_gains, "class_scores", "class_gains", name="draw_class_gains"),
-        Node(insights.draw_hardest, ["predictions", *_MANIFESTS, "parameters"], "hardest_images", name="draw_hardest"),
+        Node(insights.draw_hardest, _PREDICTED, "hardest_images", name="draw_hardest"),
         _page(*_INSIGHTS, *figures),
     )
 
@@ -51,9 +52,9 @@ def create_scmd_pipeline() -> Pipeline:
     """Report SCMD next to ERM and next to its teacher, without pseudo domains."""
     return _reporting(
         *_scores(), _losses(),
-        Node(scmd.score_teacher, [*_MANIFESTS, "parameters", "params:scmd", "params:run_id"],
+        Node(scmd.score_teacher, [*_MANIFESTS, "params:settings", "params:scmd", "params:run_id"],
              ["teacher_results", "teacher_scores"], name="score_teacher", tags="gpu"),
-        Node(scmd.draw_hard_samples, ["model", "source_manifest", "parameters", "params:scmd"], "hard_samples",
+        Node(scmd.draw_hard_samples, ["model", "source_manifest", "params:settings", "params:scmd"], "hard_samples",
              name="draw_hard_samples", tags="gpu"),
         _page("hard_samples"),
     )
@@ -63,7 +64,7 @@ def create_diga_pipeline() -> Pipeline:
     """Report DiGA next to its warm-up, with the quality of its pseudo labels."""
     return create_pipeline("label_precision") + _reporting(
         Node(diga.measure_labels, ["model", "baseline_model", "results", "adapt_manifest", "target_manifest",
-                                   "parameters", "params:diga"], "label_quality", name="measure_labels"),
+                                   "params:settings", "params:diga"], "label_quality", name="measure_labels"),
         Node(diga.draw_label_precision, ["label_quality", "target_manifest", "params:reporting"], "label_precision",
              name="draw_label_precision"),
     )
@@ -76,12 +77,12 @@ def _reporting(*parts: Node) -> Pipeline:
 def _scores() -> list[Node]:
     return [
         Node(nodes.make_table, "results", "results_table", name="make_table"),
-        Node(nodes.estimate_intervals, ["predictions", *_MANIFESTS, "parameters"], ["intervals", "gains"],
+        Node(nodes.estimate_intervals, _PREDICTED, ["intervals", "gains"],
              name="estimate_intervals"),
         Node(nodes.draw_domains, ["intervals", "gains", "params:data"], "domain_chart", name="draw_domains"),
-        Node(card.write_card, ["model", "results", "intervals", "data_card", "parameters", "params:run_id"],
+        Node(card.write_card, ["model", "results", "intervals", "data_card", "params:settings", "params:run_id"],
              "model_card", name="write_card"),
-        Node(nodes.draw_panels, ["predictions", *_MANIFESTS, "parameters"], "prediction_panels", name="draw_panels"),
+        Node(nodes.draw_panels, _PREDICTED, "prediction_panels", name="draw_panels"),
     ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dg_project.config import Settings
-from dg_project.pipelines.paths import locate_checkpoint
 
 if TYPE_CHECKING:
     from dg_project.experiments.closed_loop.loop import Painter
@@ -19,5 +18,5 @@ def open_painter(settings: Settings) -> Painter:
     from dg_project.vlm.clip import Recogniser
 
     device, clip = resolve_device(settings.training.device), settings.sampling.gate.clip
-    recognise = Recogniser(locate_checkpoint(clip), settings.data.classes, device) if clip else None
+    recognise = Recogniser(clip, settings.data.classes, device) if clip else None
     return Painter(Generator.from_params(settings.ldm, device), recognise)
