@@ -32,7 +32,7 @@ from dg_project.data.dataset import ManifestDataset
 from dg_project.data.manifest import select
 from dg_project.data.readers import configured, read_domain
 from dg_project.experiments.training_data import TrainingData
-from dg_project.experiments.training_run import plan_training
+from dg_project.experiments.training_run import TrainingRun
 from dg_project.methods import Method
 from dg_project.methods.model_folder import build_method
 from dg_project.pipelines.paths import ROOT_VARIABLE
@@ -62,16 +62,16 @@ def stand_ins(source: pd.DataFrame, domains: list[str]) -> pd.DataFrame:
 def trainer(name: str, settings: Settings, data: TrainingData,
             workspace: Path) -> tuple[Method, Callable[[int], None]]:
     """Return an untrained method and what takes its step i."""
-    plan = plan_training(name, settings, data, workspace)
+    run = TrainingRun.resolve(name, settings, data, workspace)
     device = resolve_device(settings.training.device)
-    method = build_method(plan.spec, settings.seed).to(device).to(memory_format=torch.channels_last).train()
+    method = build_method(run.spec, settings.seed).to(device).to(memory_format=torch.channels_last).train()
     parts = method.model.parts
-    source = ManifestDataset(select(plan.data.source, split="train"), data.source_root, parts=parts)
-    pseudo = None if plan.data.pseudo is None or plan.data.pseudo_root is None else \
-        ManifestDataset(plan.data.pseudo, plan.data.pseudo_root, data.source_root, parts)
-    stream = BatchStream.from_params(settings.training, settings.seed, source, pseudo, plan.spec.domains,
-                                     method.batching)
-    optimizer = build_optimizer(method, settings.training)
+    source = ManifestDataset(select(run.data.source, split="train"), data.source_root, parts=parts)
+    pseudo = None if run.data.pseudo is None or run.data.pseudo_root is None else \
+        ManifestDataset(run.data.pseudo, run.data.pseudo_root, data.source_root, parts)
+    stream = BatchStream.from_params(settings.training, settings.seed, source, pseudo, run.spec.domains,
+                                     run.needs.batches)
+    optimizer = build_optimizer(method.parameter_groups(), settings.training)
 
     def step(i: int) -> None:
         method.train()

@@ -20,13 +20,15 @@ from dg_project.data.manifest import select
 from dg_project.data.unlabelled import UnlabelledStream
 from dg_project.experiments.training_data import task_rows
 from dg_project.methods import method_classes
-from dg_project.methods.base import Method
+from dg_project.methods.base import Method, Needs
 from dg_project.methods.model_folder import CARD, WEIGHTS, ModelSpec, build_method, load_model, read_card, save_model
 from dg_project.tasks import TASK_MODELS
 from dg_project.training.loop import train
 
 DOMAINS = ["daytime_clear", "night", "fog"]
-METHODS = sorted(method_classes())
+METHODS = sorted([*method_classes(), *(f"{name}@mixed" for name, kind in method_classes().items()
+                                       if "mixed" in kind.needs.other_batches and name != "erm")])
+"""Every method, and with ``@mixed`` those of the source again on mixed batches (of ERM that is naive mixing)."""
 BOXES: dict[str, Any] = {"image_size": (64, 96), "fpn_channels": 16, "box_head_features": 16, "proposals_train": 32,
                          "proposals_test": 16, "rois_per_image": 16, "anchors_per_image": 32}
 HEADS: dict[Task, dict[str, Any]] = {
@@ -38,29 +40,37 @@ QUICK: dict[str, dict[str, Any]] = {"mode_a": {"steps": 1}, "mode_f": {"steps": 
 Datasets = tuple[ManifestDataset, ManifestDataset, ManifestDataset]
 
 
+def kind_of(name: str) -> type[Method]:
+    return method_classes()[name.split("@")[0]]
+
+
+def needs_of(name: str) -> Needs:
+    return kind_of(name).needs.on("mixed" if name.endswith("@mixed") else None)
+
+
 def task_of(name: str) -> Task:
     """Detection, or what the method is made for."""
-    tasks = method_classes()[name].tasks
+    tasks = kind_of(name).tasks
     return "detection" if "detection" in tasks else tasks[0]
 
 
 def domains(name: str) -> list[str]:
-    kind = method_classes().get(name)
-    return [*DOMAINS, "adapt"] if kind is not None and kind.adapts else DOMAINS
+    known = name.split("@")[0] in method_classes()
+    return [*DOMAINS, "adapt"] if known and needs_of(name).unlabelled_targets else DOMAINS
 
 
 def spec(name: str, classes: list[str], task: Task | None = None, backbone: str = "test_efficientnet",
          **options: Any) -> ModelSpec:
     task = task or task_of(name)
-    return ModelSpec(method=name, method_params={**QUICK.get(name, {}), **options}, classes=classes,
+    return ModelSpec(method=name.split("@")[0], method_params={**QUICK.get(name, {}), **options}, classes=classes,
                      domains=domains(name), task=task, head=TASK_PARAMS[task](**HEADS[task]).model_dump(mode="json"),
                      backbone=BackboneParams(name=backbone, weights=None, frozen_stages=1))
 
 
 def untrained(built: ModelSpec, seed: int) -> Method:
-    """As ``experiment.fit`` builds it."""
+    """As a training run builds it."""
     method = build_method(built, seed)
-    method.adapt_to(TARGETS if method.adapts else [])
+    method.adapt_to(TARGETS if method.needs.unlabelled_targets else [])
     return method
 
 
@@ -87,9 +97,9 @@ def datasets(task: Task, tiny_streets: Path, tiny_manifest: pd.DataFrame, tiny_a
 
 def stream(datasets: Datasets, name: str) -> BatchStream:
     source, pseudo, adapt = datasets
-    kind = method_classes()[name]
-    unlabelled = UnlabelledStream(adapt, len(domains(name)) - 1, 2, 0, 0.5).batch if kind.adapts else None
-    return BatchStream(source, None if kind.batching == "source" else pseudo, domains(name), kind.batching, 6, 0, 0.5,
+    needs = needs_of(name)
+    unlabelled = UnlabelledStream(adapt, len(domains(name)) - 1, 2, 0, 0.5).batch if needs.unlabelled_targets else None
+    return BatchStream(source, None if needs.batches == "source" else pseudo, domains(name), needs.batches, 6, 0, 0.5,
                        unlabelled)
 
 
@@ -116,7 +126,7 @@ def name(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 EVERY_TASK = pytest.mark.parametrize(("name", "task"), [(name, task) for name in METHODS for task in HEADS
-                                                        if task in method_classes()[name].tasks])
+                                                        if task in kind_of(name).tasks])
 
 
 def test_the_four_first_methods_are_there() -> None:
@@ -124,8 +134,8 @@ def test_the_four_first_methods_are_there() -> None:
 
 
 def test_name_and_parameters(name: str, tiny_classes: list[str]) -> None:
-    kind = method_classes()[name]
-    assert kind.name == name
+    kind = kind_of(name)
+    assert kind.name == name.split("@")[0]
     assert issubclass(kind.Params, Params)
     kind.Params()
     assert kind.__doc__
@@ -273,7 +283,7 @@ def test_a_method_on_source_batches_never_opens_a_pseudo_image(
         return plain(self, index)
 
     monkeypatch.setattr(ManifestDataset, "__getitem__", watched)
-    batching = method_classes()[name].batching
+    batching = needs_of(name).batches
     batches = BatchStream(*datasets[:2], DOMAINS, batching, 6, 0, 0.5)
     seen = {int(domain) for step in range(6) for domain in batches.batch(step).domain_id}
     if batching == "source":

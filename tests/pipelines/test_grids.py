@@ -83,7 +83,7 @@ def test_a_row_in_the_closed_loop_paints_as_many_images_and_is_collected(drsf_ru
         project.run("benchmark", benchmark={**chosen, "collect": True})
     project.run("benchmark", benchmark=chosen)
     cells = files(project.root / "data" / ".workspace")
-    monkeypatch.setattr(training_run, "fit", refuse)
+    monkeypatch.setattr(training_run.TrainingRun, "_fit", refuse)
     version = project.run("benchmark", benchmark={**chosen, "collect": True})
     assert files(project.root / "data" / ".workspace") == cells
     first = project.load("benchmark_records", version).drop_duplicates("method").set_index("method")
@@ -112,13 +112,17 @@ def test_cells_of_another_process_are_left_for_last(monkeypatch: pytest.MonkeyPa
                                                     settings: Settings) -> None:
     asked: list[tuple[str, int, bool]] = []
 
-    def train(name: str, cell: Settings, data: TrainingData, workspace: Path, wait: bool) -> training_run.Trained:
-        asked.append((name, cell.seed, wait))
-        if (name, cell.seed) == ("erm", 0) and not wait:
-            raise BusyError
-        return training_run.Trained(tmp_path / name, None)  # type: ignore[arg-type]
+    class Run:
+        def __init__(self, name: str, cell: Settings) -> None:
+            self.name, self.seed = name, cell.seed
 
-    monkeypatch.setattr(training_run, "train_method", train)
+        def train(self, wait: bool) -> training_run.Trained:
+            asked.append((self.name, self.seed, wait))
+            if (self.name, self.seed) == ("erm", 0) and not wait:
+                raise BusyError
+            return training_run.Trained(tmp_path / self.name, None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(grid.TrainingRun, "resolve", lambda name, cell, *_: Run(name, cell))
     done = grid.train_cells(settings, GridParams(methods=["erm", "naive"], seeds=[0, 1]),
                             TrainingData(None, tmp_path), tmp_path)  # type: ignore[arg-type]
     assert asked == [("erm", 0, False), ("naive", 0, False), ("erm", 1, False), ("naive", 1, False), ("erm", 0, True)]

@@ -19,7 +19,7 @@ from dg_project.core.files import file_hash
 from dg_project.data.manifest import select
 from dg_project.diffusion.generator import Generator
 from dg_project.experiments.training_data import TrainingData
-from dg_project.experiments.training_run import train_method
+from dg_project.experiments.training_run import TrainingRun
 from dg_project.methods.model_folder import read_card
 from dg_project.pseudo.renewal import SyntheticSets, draw_wishes, refresh_steps, turn
 from dg_project.training import loop
@@ -134,7 +134,7 @@ def test_a_killed_training_goes_on_with_the_right_set(tiny_manifest: pd.DataFram
     data = TrainingData(select(tiny_manifest, role="source"), tiny_streets)
     chosen = settings(task="classification", ldm__checkpoint=str(tiny_ldm), classification={"image_size": [32, 32]},
                       domainfusion={"refresh_epochs": 0.5, "refresh_images": 2, "candidates": 2, "strength": [0.5, 1]})
-    whole = train_method("domainfusion", chosen, data, tmp_path / "whole")
+    whole = TrainingRun.resolve("domainfusion", chosen, data, tmp_path / "whole").train()
     assert len(whole.sets) == 3
     meta = read_card(whole.folder)[1]
     assert meta["images_generated"] == 2 * 2 * 2
@@ -153,8 +153,8 @@ def test_a_killed_training_goes_on_with_the_right_set(tiny_manifest: pd.DataFram
     with monkeypatch.context() as patch:
         patch.setattr(loop._Run, "step", killed_in_the_last_round)
         with pytest.raises(KeyboardInterrupt):
-            train_method("domainfusion", chosen, data, tmp_path / "cut")
-    resumed = train_method("domainfusion", chosen, data, tmp_path / "cut")
+            TrainingRun.resolve("domainfusion", chosen, data, tmp_path / "cut").train()
+    resumed = TrainingRun.resolve("domainfusion", chosen, data, tmp_path / "cut").train()
     assert file_hash(resumed.folder / "model.safetensors") == file_hash(whole.folder / "model.safetensors")
 
 
@@ -163,7 +163,7 @@ def test_detection_gets_the_augmentation_alone(tiny_manifest: pd.DataFrame, tiny
     data = TrainingData(select(tiny_manifest, role="source"), tiny_streets)
     chosen = settings(ldm__checkpoint=str(tiny_ldm), training__max_steps=3,
                       domainfusion={"refresh_epochs": 0.5, "refresh_images": 1, "strength": [0.5, 1]})
-    trained = train_method("domainfusion", chosen, data, tmp_path)
+    trained = TrainingRun.resolve("domainfusion", chosen, data, tmp_path).train()
     assert len(trained.sets) == 2
     losses = {name for name in trained.history if name.startswith("loss_")}
     assert {name.replace("loss_synthetic_", "loss_") for name in losses} == losses - {
@@ -174,4 +174,4 @@ def test_detection_gets_the_augmentation_alone(tiny_manifest: pd.DataFrame, tiny
 def test_several_processes_are_refused(tiny_manifest: pd.DataFrame, tiny_streets: Path, tmp_path: Path) -> None:
     chosen = settings(training__processes=2, training__accumulate=2)
     with pytest.raises(ParameterError, match=r"set training\.processes: 1"):
-        train_method("domainfusion", chosen, TrainingData(tiny_manifest, tiny_streets), tmp_path)
+        TrainingRun.resolve("domainfusion", chosen, TrainingData(tiny_manifest, tiny_streets), tmp_path).train()

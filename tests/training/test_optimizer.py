@@ -55,8 +55,9 @@ def test_poly_falls_with_the_power_of_deeplab() -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_the_head_learns_faster_and_biases_do_not_decay(optimizer: str) -> None:
     learner = Two()
-    built = build_optimizer(learner, params(optimizer=optimizer, head_lr_factor=10, weight_decay=0.3))
-    assert set_lr(built, 4, params(schedule="constant")) == pytest.approx(0.05)
+    chosen = params(optimizer=optimizer, head_lr_factor=10, weight_decay=0.3)
+    built = build_optimizer(learner.parameter_groups(), chosen)
+    assert set_lr([built], 4, params(schedule="constant")) == pytest.approx(0.05)
     found = {id(weight): (group["lr"], group["weight_decay"]) for group in built.param_groups
              for weight in group["params"]}
     assert found[id(learner.backbone.weight)] == (pytest.approx(0.05), 0.3)

@@ -13,6 +13,8 @@ from dg_project.config.models import TASK_PARAMS
 from dg_project.core.errors import ParameterError, nearest
 
 BASELINE = "erm"
+MIXED = "_pseudo"
+"""Ending of a row's name that puts a method on mixed batches; records have such names."""
 _TRAINED = ("training", "backbone", "sampling", *TASK_PARAMS)
 """Groups that a row may change beside those of methods; images, labels and seeds are the same for all rows."""
 _VIEWS = {"enabled", "min_visibility", "drop_below", "down_weight_below"}
@@ -69,13 +71,20 @@ class GridParams(Params):
     @property
     def every_row(self) -> dict[str, RowParams]:
         """All rows by name, the plain methods first."""
-        return {**{name: RowParams(method=name) for name in self.methods}, **self.rows}
+        return {**{name: plain_row(name) for name in self.methods}, **self.rows}
 
     @property
     def chosen_rows(self) -> dict[str, RowParams]:
         """The rows to run."""
         return {name: row for name, row in self.every_row.items()
                 if self.only is None or name in self.only or name == BASELINE}
+
+
+def plain_row(name: str) -> RowParams:
+    """Return the row of a method's name; ``<method>_pseudo`` is the method on the batches of naive mixing."""
+    if name.endswith(MIXED):
+        return RowParams(method=name.removesuffix(MIXED), params={"training": {"batches": "mixed"}})
+    return RowParams(method=name)
 
 
 def merged(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ class TrainingParams(Params):
     grad_clip: float | None = Field(10.0, gt=0)
     ema: Fraction | None = Field(None, description="decay of the weight average that predicts; None is off")
     flip: Fraction = 0.5
+    batches: Literal["source", "mixed", "paired", "halves", "apart"] | None = Field(None, description=(
+        "images of a step; None: what the method says. mixed trains a method of the source on pseudo images too"))
     source_share: float | None = Field(0.5, gt=0, lt=1, description=(
         "share of source images in batches of source and pseudo images (naive mixing, DRSF); None: every image is "
         "equally likely"))

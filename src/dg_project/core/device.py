@@ -57,12 +57,13 @@ def peak_memory_mb(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def seed_step(seed: int, step: int, part: int = 0) -> None:
-    """Seed Python, NumPy and torch (all devices) for one micro-batch of a step.
+def seed_step(seed: int, step: int, part: int = 0, phase: int = 0) -> None:
+    """Seed Python, NumPy and torch (all devices) for one micro-batch of one phase of a step.
 
-    No generator state has to be stored: what it draws is a function of ``(seed, step, part)``.
+    No generator state has to be stored: what is drawn is a function of ``(seed, step, part, phase)``.
     """
-    state = np.random.SeedSequence([seed, step, part]).generate_state(3)
+    address = [seed, step, part] if phase == 0 else [seed, step, part, phase]
+    state = np.random.SeedSequence(address).generate_state(3)
     random.seed(int(state[0]))
     np.random.seed(int(state[1]))
     torch.manual_seed(int(state[2]))

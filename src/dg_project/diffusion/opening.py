@@ -13,6 +13,7 @@ from diffusers import ControlNetModel
 from torch import Tensor
 
 from dg_project.config import LDMParams, MemoryParams, PseudoDomain
+from dg_project.core.device import resolve_device
 from dg_project.core.errors import CheckpointError, ParameterError, nearest
 from dg_project.core.files import fingerprint, folder_hash
 from dg_project.diffusion.checkpoint import REMEDY, Checkpoint, is_hub_name, quiet, read, read_json, resolve, text_width
@@ -240,3 +241,21 @@ def _tensors_hash(tensors: dict[str, Tensor]) -> str:
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def check_generation(ldm: LDMParams, device: str, domains: dict[str, PseudoDomain]) -> None:
+    """Check before a run that the diffusion model can make the pseudo domains.
+
+    Only JSON files and headers are read: opening takes time, and a hub name is fetched when it is needed.
+
+    Args:
+        ldm: parameters of the diffusion model, paths located.
+        device: ``training.device``.
+        domains: pseudo domains by name.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or incomplete.
+        ParameterError: parameters that exclude one another for this checkpoint or on this machine.
+    """
+    checkpoint = check(ldm, resolve_device(device))
+    check_strengths(ldm.mode if checkpoint is None else choose_mode(ldm, checkpoint).name, domains)

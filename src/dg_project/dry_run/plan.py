@@ -32,9 +32,8 @@ from dg_project.experiments.leave_one_out import (
     layout,
     read_folder,
 )
-from dg_project.experiments.training_run import check_training, method_class
-from dg_project.methods import method_classes
-from dg_project.methods.base import LDMUser
+from dg_project.methods import method_class
+from dg_project.methods.base import check_batches
 from dg_project.vlm.clip import OPEN_CLIP
 
 FIRST = 2
@@ -116,7 +115,7 @@ def diffusion_weights(ldm: LDMParams) -> dict[str, tuple[str, bool]]:
 def method_weights(name: str, settings: Settings) -> dict[str, tuple[str, bool]]:
     """Return the same of what a method opens itself, such as a teacher, by parameter."""
     kind = method_class(name)
-    own = kind.Params.model_validate((settings.model_extra or {}).get(name, {}))
+    own = kind.params_of(settings)
     return {f"{name}.{key}": _checkpoint(getattr(own, key)) for key in checkpoint_fields(kind.Params)}
 
 
@@ -255,7 +254,7 @@ def describe_training(plan: Plan, settings: Settings, first: pd.DataFrame | None
             plan.add("training", f"{name}{_times(times)}: not timed: its weights are not on this machine yet")
             continue
         try:
-            check_training(method_class(name), settings.training)
+            check_batches(method_class(name), settings.training)
             cost = time_training(name, settings, first, root)
         except (DGError, RuntimeError) as error:
             plan.problems.append(f"a step of '{name}' failed: {error}")
@@ -273,8 +272,8 @@ def _describe_method(plan: Plan, settings: Settings, name: str, times: int, cost
     plan.add("training", f"  {hours(times * training.max_steps * cost.step)}: {cost.step:.2f} s a step (median of "
                          f"{cost.steps} timed on {cost.device} with the first images), validation not counted")
     plan.add("training", f"  scoring {tested:,} test images: {hours(times * tested * cost.predict)}, from one image")
-    if issubclass(method_class(name), LDMUser):
-        plan.add("training", "  the images that it asks the diffusion model for are not counted")
+    if method_class(name).needs.ldm != "none":
+        plan.add("training", "  images that it generates with the diffusion model are not counted")
     kind = "the device's peak" if cost.measured else "counted, kernels need more"
     plan.add("memory", f"{name}: {size(cost.memory)} ({size(cost.state)} weights, gradients, optimiser; "
                        f"{size(cost.activations)} activations, {kind})")
@@ -363,7 +362,7 @@ def rehearse_folds(settings: Settings, root: Path, workspace: Path) -> Plan:
         return plan
     cells = len(domains) * len(params.seeds)
     tested = _describe_folds(plan, params, listed, methods, settings.training.max_steps)
-    if any(issubclass(method_classes()[name], LDMUser) for name in methods):
+    if any(method_class(name).needs.ldm != "none" for name in methods):
         for parameter, (text, _) in diffusion_weights(settings.ldm).items():
             plan.add("weights", f"{parameter}: {text}")
     held_out = domains[0]  # any: the cost of a step is that of each fold

@@ -27,9 +27,8 @@ from dg_project.data.masks import load_mask
 from dg_project.data.objects import whole_images
 from dg_project.data.unlabelled import UnlabelledStream
 from dg_project.experiments.training_data import source_domains, task_rows
-from dg_project.experiments.training_run import model_spec
-from dg_project.methods import Method, method_classes
-from dg_project.methods.model_folder import build_method
+from dg_project.methods import Method, method_class
+from dg_project.methods.model_folder import ModelSpec, build_method
 from dg_project.training.loop import train
 
 STEPS = 3
@@ -84,8 +83,7 @@ def time_training(name: str, settings: Settings, first: pd.DataFrame, root: Path
         first: manifest rows of some source training images.
         root: folder that their paths are relative to.
     """
-    kind = method_classes()[name]
-    method, stream = _prepare(kind, settings, first, root)
+    method, stream = _prepare(method_class(name), settings, first, root)
     device = resolve_device(settings.training.device)
     brief = settings.training.model_copy(update={
         "selection": "last", "max_steps": max(settings.training.max_steps, STEPS + 1),
@@ -116,19 +114,20 @@ def time_training(name: str, settings: Settings, first: pd.DataFrame, root: Path
 def _prepare(kind: type[Method], settings: Settings, first: pd.DataFrame,
              root: Path) -> tuple[Method, BatchStream]:
     """Return an untrained method and batches of the first images, as a training would have them."""
-    sources = kind.batching == "source"
-    names = [] if sources else list(settings.synthesis.domains)
-    spec = model_spec(kind, settings, [*source_domains(first), *names, *[ADAPT] * kind.adapts])
+    needs = kind.needs.on(settings.training.batches)
+    names = [] if needs.pseudo == "none" else list(settings.synthesis.domains)
+    unlabelled = [ADAPT] if needs.unlabelled_targets else []
+    spec = ModelSpec.of(kind, settings, [*source_domains(first), *names, *unlabelled])
     method = build_method(spec, settings.seed)
-    method.adapt_to([ADAPT] * kind.adapts)
+    method.adapt_to(unlabelled)
     rows = task_rows(first, settings.task, spec.head)
     stand_ins = pd.concat([rows.assign(domain=name, role="pseudo", source_image_id=rows["image_id"])
                            for name in names], ignore_index=True) if names else None
     parts = method.model.parts
     others = None if stand_ins is None else ManifestDataset(stand_ins, root, root, parts)
-    adapt = _unlabelled(settings, first, root, len(spec.domains) - 1).batch if kind.adapts else None
+    adapt = _unlabelled(settings, first, root, len(spec.domains) - 1).batch if unlabelled else None
     stream = BatchStream.from_params(settings.training, settings.seed, ManifestDataset(rows, root, parts=parts), others,
-                                     spec.domains, kind.batching, adapt)
+                                     spec.domains, needs.batches, adapt)
     return method, stream
 
 

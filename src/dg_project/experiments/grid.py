@@ -20,10 +20,11 @@ from dg_project.core.provenance import hardware
 from dg_project.data.dataset import ManifestDataset
 from dg_project.data.manifest import manifest_fingerprint
 from dg_project.evaluation.latency import milliseconds_per_image
-from dg_project.experiments import scoring, training_run
+from dg_project.experiments import scoring
 from dg_project.experiments.closed_loop.loop import Painter, find_closed_loop, run_closed_loop
 from dg_project.experiments.training_data import TrainingData, task_rows
-from dg_project.experiments.training_run import method_class
+from dg_project.experiments.training_run import Trained, TrainingRun
+from dg_project.methods import method_class
 from dg_project.methods.model_folder import read_card
 from dg_project.pseudo.gate import view
 
@@ -129,15 +130,18 @@ class _Training:
     workspace: Path
     painter: Painter | None
 
-    def run(self, cell: Cell, wait: bool) -> training_run.Trained:
+    def train(self, cell: Cell, wait: bool) -> Trained:
         if cell.closed:
             return run_closed_loop(*self._closed(cell), wait=wait).trained
-        return training_run.train_method(cell.method, cell.settings, self._seen(cell), self.workspace, wait)
+        return self._resolve(cell).train(wait)
 
-    def find(self, cell: Cell) -> training_run.Trained | None:
+    def cached(self, cell: Cell) -> Trained | None:
         if cell.closed:
             return find_closed_loop(*self._closed(cell))
-        return training_run.find_trained(cell.method, cell.settings, self._seen(cell), self.workspace)
+        return self._resolve(cell).cached()
+
+    def _resolve(self, cell: Cell) -> TrainingRun:
+        return TrainingRun.resolve(cell.method, cell.settings, self._seen(cell), self.workspace)
 
     def _closed(self, cell: Cell) -> tuple[str, Settings, TrainingData, Painter, Path]:
         assert self.painter is not None
@@ -158,14 +162,14 @@ def _train_round(every: list[Cell], training: _Training, folders: dict[str, Path
     for number, cell in enumerate(every, 1):
         logger.info("cell %d of %d: %s", number, len(every), cell.name)
         try:
-            folders[cell.name] = training.run(cell, wait).folder
+            folders[cell.name] = training.train(cell, wait).folder
         except BusyError:
             busy.append(cell)
     return busy
 
 
 def _collect(every: list[Cell], training: _Training) -> dict[str, Path]:
-    found = {cell.name: training.find(cell) for cell in every}
+    found = {cell.name: training.cached(cell) for cell in every}
     if missing := [name for name, trained in found.items() if trained is None]:
         raise DataError(f"collect: {len(missing)} of {len(found)} cells were not trained with the present parameters, "
                         f"images and code ({', '.join(missing)}); run the grid without collect, or choose rows and "
@@ -180,7 +184,8 @@ def _latency(model: Path, images: pd.DataFrame, root: Path, settings: Settings, 
     spec, _ = read_card(model)
     stored = cache_folder(workspace, "latency", folder_hash(model), manifest_fingerprint(rows), hardware(str(where)),
                    settings.training.threads,
-                          code=["dg_project.evaluation.latency", *method_class(spec.method).modules()]) / "latency.json"
+                          code=["dg_project.evaluation.latency",
+                                *method_class(spec.method).code_modules()]) / "latency.json"
     if not stored.exists():
         use_threads(settings.training.threads)
         seen = ManifestDataset(task_rows(rows, spec.task, spec.head).head(LATENCY_IMAGES), root, cache=False)

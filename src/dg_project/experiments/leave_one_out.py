@@ -13,14 +13,15 @@ from typing import Any
 
 import pandas as pd
 
-from dg_project.config import DataParams, LeaveOneOutParams, OnlineParams, Settings
+from dg_project.config import DataParams, LeaveOneOutParams, Settings
 from dg_project.core.errors import DataError, ParameterError
 from dg_project.data.manifest import select
 from dg_project.data.readers import count_domain, read_domain
 from dg_project.data.readers.folders import ALL, folders_in, in_share
 from dg_project.evaluation.records import AND, UNSEEN_MEAN
-from dg_project.experiments import scoring, training_run
+from dg_project.experiments import scoring
 from dg_project.experiments.training_data import TrainingData
+from dg_project.experiments.training_run import TrainingRun
 from dg_project.methods import method_classes
 
 READER = "image_folder"
@@ -106,8 +107,7 @@ def chosen_methods(params: LeaveOneOutParams, method: str) -> list[str]:
         ParameterError: a method is unknown, trains on pseudo domains, adapts to a target, or does not classify.
     """
     known = {name: kind for name, kind in method_classes().items()
-             if (kind.batching == "source" or issubclass(kind.Params, OnlineParams)) and not kind.adapts
-             and "classification" in kind.tasks}
+             if kind.needs.pseudo != "offline" and not kind.needs.unlabelled_targets and "classification" in kind.tasks}
     names = list(dict.fromkeys(["erm", *(params.methods or [method])]))
     if wrong := [name for name in names if name not in known]:
         raise ParameterError(f"leave_one_out: the method '{wrong[0]}' does not classify images of several sources "
@@ -149,7 +149,7 @@ def fold_settings(settings: Settings, fold: Fold, classes: Sequence[str], seed: 
 def train_fold(method: str, settings: Settings, fold: Fold, root: Path, workspace: Path) -> Path:
     """Train one method on the sources of a fold, or find the model that an earlier run trained; return its folder."""
     data = TrainingData(fold.source, root)
-    return training_run.train_method(method, settings, data, workspace).folder
+    return TrainingRun.resolve(method, settings, data, workspace).train().folder
 
 
 def score_fold(model: Path, settings: Settings, fold: Fold, root: Path, workspace: Path, run_id: str) -> pd.DataFrame:

@@ -22,9 +22,8 @@ from dg_project.evaluation.records import UNSEEN_MEAN, RunFacts, result_records
 from dg_project.evaluation.scorer import score_predictions
 from dg_project.evaluation.scorers import SCORERS, main_metric
 from dg_project.experiments.training_data import task_rows
-from dg_project.experiments.training_run import method_class
-from dg_project.methods import Method
-from dg_project.methods.model_folder import count_weights, hand_over, load_model, open_ldm, read_card
+from dg_project.methods import Method, method_class
+from dg_project.methods.model_folder import attach_ldm, count_weights, load_model, open_ldm, read_card
 from dg_project.training.loop import VALIDATED
 
 
@@ -37,7 +36,7 @@ def rows_of(model: Path, images: pd.DataFrame) -> pd.DataFrame:
 def open_model(model: Path, device: str, ldm: LDMParams | None = None) -> Method:
     """Return a trained model as it predicts; a method that then asks the diffusion model gets the one of ``ldm``."""
     method = load_model(model, resolve_device(device))
-    hand_over(open_ldm(type(method), "prediction", ldm, device), method)
+    attach_ldm(open_ldm(type(method), "prediction", ldm, device), method)
     return method
 
 
@@ -90,7 +89,7 @@ def _predictions(model: Path, images: pd.DataFrame, settings: Settings, workspac
     more = [] if asked is None else [asked.fingerprint, settings.ldm]
     # Of the images of a batch some methods learn together (adaodm.online).
     return cache_folder(workspace, "predictions", folder_hash(model), manifest_fingerprint(images),
-                 settings.evaluation.batch_size, *more, code=[__name__, *kind.modules()])
+                 settings.evaluation.batch_size, *more, code=[__name__, *kind.code_modules()])
 
 
 def features(model: Path, images: pd.DataFrame, root: Path, device: str, batch_size: int = 4) -> NDArray[np.float64]:

@@ -22,7 +22,6 @@ from dg_project.core.errors import DataError, ParameterError
 from dg_project.data.images import BROKEN, shown
 from dg_project.evaluation.scorers import SCORERS
 from dg_project.methods import method_classes
-from dg_project.methods.base import LDMUser
 from dg_project.methods.model_folder import load_model, read_card
 
 COLUMN = "image"
@@ -72,7 +71,7 @@ def check_servable(model: Path) -> None:
         ParameterError: the method asks the diffusion model when it predicts.
     """
     kind = method_classes()[read_card(model)[0].method]
-    if issubclass(kind, LDMUser) and kind.asks == "prediction":
+    if kind.needs.ldm == "prediction":
         raise ParameterError(f"export.format 'mlflow': the method '{kind.name}' asks the diffusion model when it "
                              "predicts, which does not go with the exported model; use `kedro run --pipeline=predict`")
 

@@ -77,7 +77,7 @@ def _check_adaptation(parameters: dict[str, Any], nodes: Any) -> None:
     from dg_project.pipelines.paths import read_parameters
 
     settings = read_parameters(parameters)
-    adapting = [name for name, method in method_classes().items() if method.adapts]
+    adapting = [name for name, method in method_classes().items() if method.needs.unlabelled_targets]
     if "train_method" in stages and "adapt_manifest" not in stages["train_method"].inputs \
             and settings.method in adapting:
         raise ParameterError(f"the method '{settings.method}' adapts to unlabelled target images, which this pipeline "
@@ -97,8 +97,7 @@ def _check_tasks(parameters: dict[str, Any], nodes: Any) -> None:
         return
     from dg_project.config.grids import check_domains
     from dg_project.experiments.training_run import check_parts
-    from dg_project.methods import method_classes
-    from dg_project.methods.model_folder import check_task
+    from dg_project.methods import method_class
     from dg_project.pipelines.paths import read_parameters
 
     settings = read_parameters(parameters)
@@ -116,14 +115,13 @@ def _check_tasks(parameters: dict[str, Any], nodes: Any) -> None:
         methods = [settings.uda.baseline, settings.uda.method] if adapting else [settings.method]
         trained = [(method, settings) for method in methods]
         in_parts = [(settings.method, settings)] if "train_in_rounds" in stages else []
-    for method, _ in trained:
-        check_task(method, settings.task)
+    for method, own in trained:
+        kind = method_class(method)
+        kind.check(kind.params_of(own), own)
     for method, own in in_parts:
-        check_parts(method_classes()[method], own)
+        check_parts(method_class(method), own)
     for method, own in trained:
         _check_network(method, own)
-        if method == "scmd" and not any("params:scmd" in node.inputs for node in nodes):  # else it was asked before
-            _check_teacher((own.model_extra or {})["scmd"], own.classes)
 
 
 def _check_network(method: str, settings: Settings) -> None:
@@ -141,17 +139,16 @@ def _check_folds(parameters: dict[str, Any], nodes: Any) -> None:
     if not any(node.name.endswith("train_folds") for node in nodes):
         return
     from dg_project.experiments.leave_one_out import chosen_methods, layout
-    from dg_project.methods import method_classes
-    from dg_project.methods.base import LDMUser
+    from dg_project.methods import method_class
     from dg_project.pipelines.paths import locate, read_parameters
 
     settings = read_parameters(parameters)
     chosen = chosen_methods(settings.leave_one_out, settings.method)
-    if "scmd" in chosen:
-        classes = layout(locate(settings.data.root), settings.leave_one_out)[1]
-        _check_teacher((settings.model_extra or {})["scmd"], classes)
-    if any(issubclass(method_classes()[name], LDMUser) for name in chosen):
-        _check_checkpoint(settings.ldm, settings.training.device, settings.synthesis.domains)
+    classes = layout(locate(settings.data.root), settings.leave_one_out)[1]
+    data = settings.data.model_copy(update={"classes": classes})
+    own = settings.model_copy(update={"task": "classification", "data": data})
+    for name in chosen:
+        method_class(name).check(method_class(name).params_of(own), own)
 
 
 def _check_clip(name: str | None) -> None:

@@ -13,7 +13,8 @@ from torch.func import functional_call
 
 from dg_project.config import Params, Task
 from dg_project.core.errors import ParameterError
-from dg_project.data.batches import Batch, Batching
+from dg_project.data.batches import Batch
+from dg_project.methods.base import Needs
 from dg_project.methods.erm import ERM
 from dg_project.ops.gradient_reversal import reverse_gradient
 from dg_project.tasks.base import Prediction, TaskModel
@@ -77,6 +78,7 @@ class AdaODM(ERM):
     """
 
     name: ClassVar[str] = "adaodm"
+    needs: ClassVar[Needs] = Needs(other_batches=("mixed",), several_domains=True)
     Params: ClassVar[type[Params]] = AdaODMParams
     tasks: ClassVar[tuple[Task, ...]] = ("classification",)
     params: AdaODMParams
@@ -84,9 +86,6 @@ class AdaODM(ERM):
 
     def __init__(self, model: TaskModel, params: AdaODMParams, domains: Sequence[str]) -> None:
         super().__init__(model, params, domains)
-        if len(domains) < 2:
-            raise ParameterError(f"{self.name} has one head per domain, and there is one domain ('{domains[0]}'): run "
-                                 "it with `kedro run --pipeline=leave_one_out --params method=adaodm`")
         if params.steps and not self._trained():
             raise ParameterError(f"{self.name} moves the backbone at test time, and all of it is frozen: lower "
                                  f"backbone.frozen_stages, or set {self.name}.steps to 0")
@@ -164,10 +163,3 @@ class AdaODM(ERM):
 
 def _restore(method: AdaODM, _: object) -> None:
     method.restore()
-
-
-class AdaODMPseudo(AdaODM):
-    """AdaODM whose domains are the source and its pseudo domains."""
-
-    name: ClassVar[str] = "adaodm_pseudo"
-    batching: ClassVar[Batching] = "mixed"

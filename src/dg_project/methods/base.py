@@ -4,40 +4,91 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
 from dg_project import config
-from dg_project.core.errors import CheckpointError, DataError
+from dg_project.core.errors import CheckpointError, DataError, ParameterError
 from dg_project.data.batches import Batch, Batching
 from dg_project.data.dataset import ManifestDataset
 from dg_project.tasks.base import Prediction, TaskModel
 
 if TYPE_CHECKING:
+    from dg_project.config import Settings
     from dg_project.diffusion.generator import Generator
+
+ANY_BATCHES: tuple[Batching, ...] = get_args(Batching)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method needs, said once.
+
+    Attributes:
+        batches: images of a step (see ``BatchStream``), where ``training.batches`` does not choose others.
+        other_batches: batches that ``training.batches`` may choose instead.
+        renewed: its pseudo images are a synthetic set that is renewed while it trains (``OnlineParams``).
+        unlabelled_targets: a step also sees unlabelled target images (``Batch.adapt``): the method does UDA, not DG.
+        ldm: when it needs the diffusion model that ``ldm`` names. Without the model it trains, and predicts, without
+            that part.
+        several_domains: one domain is not enough: it compares domains.
+        inner_gradients: its losses contain gradients that it takes itself.
+    """
+
+    batches: Batching = "source"
+    other_batches: tuple[Batching, ...] = ()
+    renewed: bool = False
+    unlabelled_targets: bool = False
+    ldm: Literal["none", "training", "prediction"] = "none"
+    several_domains: bool = False
+    inner_gradients: bool = False
+
+    @property
+    def pseudo(self) -> Literal["none", "offline", "online"]:
+        """Which pseudo images: none, those made before the training, or those made while it runs."""
+        if self.renewed:
+            return "online"
+        return "none" if self.batches == "source" else "offline"
+
+    def on(self, batches: Batching | None) -> Self:
+        """Return the needs on the batches that a run chose; None keeps the method's own."""
+        return self if batches is None else replace(self, batches=batches)
+
+
+class Phase(NamedTuple):
+    """One update within a step: its loss trains the parameters of these optimisers alone."""
+
+    name: str
+    optimizers: tuple[str, ...]
+
+
+MAIN = "main"
 
 
 class Learner(nn.Module, ABC):
     """A module that turns a batch into losses.
 
     Attributes:
-        average_from: step (0-based) from which on the plain average of the weights predicts, whatever ``training.ema``
-            says; None leaves it to that.
+        average_from: first step (0-based) from which the plain average of the weights predicts, whatever
+            ``training.ema`` says; None leaves it to that.
+        phases: updates of a step, in order. Most learners have one, which trains all parameters.
     """
 
     average_from: int | None = None
+    phases: ClassVar[tuple[Phase, ...]] = (Phase(MAIN, (MAIN,)),)
 
     def begin_step(self) -> None:
-        """Get ready for a step: called once before its losses, in every process, with the weights of the last step."""
+        """Called once before the losses of a step, in every process, with the weights of the last step."""
 
     def end_step(self) -> None:
-        """Take in what a step gathered: called once after it, in every process, before any checkpoint is written."""
+        """Called once after a step, in every process, before a checkpoint is written."""
 
     def selectable(self, progress: float) -> bool:
-        """Say whether weights may be chosen for what they score, after this share (0 to 1) of the training is done."""
+        """Return whether weights may be selected by their score after this share (0 to 1) of the training."""
         return True
 
     def inference_state(self) -> dict[str, Tensor]:
@@ -48,49 +99,56 @@ class Learner(nn.Module, ABC):
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return scalars: ``loss_*`` are summed and minimised, ``log_*`` are only recorded.
 
-        ``loss_adv_*`` belong to a game between two players and need not fall. A step that is computed in micro-batches
-        calls this once for each, and weighs the losses by their shares of the images.
+        ``loss_adv_*`` belong to a game between two players and need not fall. A step of several micro-batches calls
+        this once for each and weights the losses by their shares of the images.
 
         Args:
             batch: images of one step or micro-batch, on the learner's device.
             progress: share of the training that is done, 0 to 1.
         """
 
+    def phase_losses(self, phase: str, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Return the losses of one phase; a learner with several phases overrides it. See ``losses``."""
+        return self.losses(batch, progress)
+
     @abstractmethod
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return the parameters to train as ``backbone`` and ``head``."""
+
+    def optimizer_groups(self) -> dict[str, dict[str, list[nn.Parameter]]]:
+        """Return the parameters of every optimiser by name; each parameter belongs to one. See ``parameter_groups``."""
+        return {MAIN: self.parameter_groups()}
 
 
 class Method(Learner):
     """A way to train a task model. A new one is a file in this package with a subclass.
 
     Attributes:
-        name: how parameters, pipelines and results call it.
-        batching: which images a step sees: ``source``, ``mixed``, ``paired``, ``halves`` or ``apart``; see
-            ``BatchStream``.
-        Params: its own parameters, under the top-level key of its name.
-        tasks: what it is made for.
-        inner_gradients: its losses hold gradients that it took itself, at steps within the step.
-        adapts: a step also sees unlabelled target images (``Batch.adapt``): the method does UDA, not DG.
+        name: name in parameters, pipelines and results.
+        needs: images, models and domains that it needs.
+        Params: class of its own parameters, under the top-level key of its name.
+        tasks: tasks that it is made for.
+        training_only: names of the submodules that only training needs; they are not stored with the model.
 
     Args:
         model: backbone and head.
         params: an instance of ``Params``.
         domains: domain names by ``domain_id``: the source (or the sources), then the pseudo domains, then ``adapt``
-            where it adapts.
+            for UDA methods.
     """
 
     name: ClassVar[str]
-    batching: ClassVar[Batching]
+    needs: ClassVar[Needs]
     Params: ClassVar[type[config.Params]]
     tasks: ClassVar[tuple[config.Task, ...]] = get_args(config.Task)
-    inner_gradients: ClassVar[bool] = False
-    adapts: ClassVar[bool] = False
     training_only: ClassVar[tuple[str, ...]] = ()
-    """Names of the submodules that only training needs."""
 
     def __init__(self, model: TaskModel, params: config.Params, domains: Sequence[str]) -> None:
         super().__init__()
+        if self.needs.several_domains and len(domains) < 2:
+            raise ParameterError(f"the method '{self.name}' compares domains, and there is one domain ('{domains[0]}'): "
+                                 f"run `kedro run --pipeline=leave_one_out --params method={self.name}`, or set "
+                                 "training.batches=mixed to train on the source and its pseudo domains")
         self.model = model
         self.params = params
         self.domains = list(domains)
@@ -100,27 +158,58 @@ class Method(Learner):
         """See ``Learner.losses``."""
 
     @classmethod
-    def modules(cls) -> list[str]:
+    def check(cls, params: Any, settings: Settings) -> None:
+        """Raise before a run what would fail in it; subclasses add what they open themselves.
+
+        Args:
+            params: an instance of ``Params``.
+            settings: all parameters of the run.
+
+        Raises:
+            ParameterError: the method cannot do the task, or not with these batches, micro-batches or number format.
+            CheckpointError: the diffusion model that it needs is missing or cannot do what the parameters say.
+        """
+        check_task(cls, settings.task)
+        check_batches(cls, settings.training)
+        if cls.needs.ldm != "none":
+            from dg_project.diffusion.opening import check_generation
+
+            check_generation(settings.ldm, settings.training.device, settings.synthesis.domains)
+
+    @classmethod
+    def params_of(cls, settings: Settings) -> Any:
+        """Return the method's own parameters (an instance of ``Params``) among those of a run."""
+        return cls.Params.model_validate((settings.model_extra or {}).get(cls.name, {}))
+
+    @classmethod
+    def code_modules(cls) -> list[str]:
         """Return the names of the modules that define the method: its own and those of its bases."""
         return sorted({kind.__module__ for kind in cls.__mro__ if issubclass(kind, Method)})
 
     @classmethod
     def determined_by(cls, params: Any) -> list[str]:
-        """Return what determines the training beside parameters, images and code: hashes of files that it opens."""
+        """Return hashes of the files that the method opens: they decide its training next to parameters and images."""
         return []
 
     def prepare(self, images: ManifestDataset, flip: bool, workspace: Path, device: torch.device) -> None:
-        """Do before the first step what every step would repeat; most methods have nothing to do.
+        """Called once before training, for work that every step would repeat otherwise.
 
         Args:
-            images: the source's training images.
+            images: training images of the source.
             flip: whether the loop mirrors them.
-            workspace: where work is kept for other trainings.
-            device: where it is computed.
+            workspace: folder of cached work.
+            device: torch device.
         """
 
     def adapt_to(self, targets: Sequence[str]) -> None:
-        """Hear before the first step which target domains unlabelled images will come from; few methods ask."""
+        """Called once before training with the target domain names (UDA)."""
+
+    def use_ldm(self, ldm: Generator) -> None:
+        """Called once with the opened diffusion model where ``needs.ldm`` says so. It is frozen and never stored.
+
+        Raises:
+            ParameterError: this checkpoint cannot do what the parameters need.
+        """
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return what trains: the backbone, and everything else."""
@@ -169,20 +258,28 @@ class Method(Learner):
         self.load_state_dict(dict(state), strict=False)
 
 
-class LDMUser(ABC):
-    """A method that asks the diffusion model that ``ldm`` names. It is frozen, and never stored with the method.
+def check_task(kind: type[Method], task: config.Task) -> None:
+    """Raise ``ParameterError`` if a method is not made for a task."""
+    if task not in kind.tasks:
+        raise ParameterError(f"the method '{kind.name}' is made for {' and '.join(kind.tasks)}, not for {task}: set "
+                             f"task={kind.tasks[0]}, or choose another method")
 
-    Attributes:
-        asks: while it is trained, or when it predicts unseen images. Without the model a method trains, and predicts,
-            without the part that asks it.
-    """
 
-    asks: ClassVar[Literal["training", "prediction"]]
-
-    @abstractmethod
-    def use_ldm(self, ldm: Generator) -> None:
-        """Take the opened model.
-
-        Raises:
-            ParameterError: the method or this checkpoint cannot do what the parameters ask for.
-        """
+def check_batches(kind: type[Method], params: config.TrainingParams) -> None:
+    """Raise ``ParameterError`` for batches, micro-batches, number formats and processes that a method cannot use."""
+    needs, chosen = kind.needs.on(params.batches), params.batches
+    if chosen not in (None, kind.needs.batches, *kind.needs.other_batches):
+        can = ", ".join(dict.fromkeys([kind.needs.batches, *kind.needs.other_batches]))
+        raise ParameterError(f"training.batches: the method '{kind.name}' cannot train on '{chosen}' batches, only on "
+                             f"{can}")
+    if needs.inner_gradients and params.precision == "float16":
+        raise ParameterError(f"training.precision: float16 loses the small gradients that '{kind.name}' takes within a "
+                             "step, where no scaling keeps them; use bfloat16")
+    if needs.ldm == "training" and params.processes > 1:
+        raise ParameterError(f"the method '{kind.name}' needs the diffusion model while it trains, in one process "
+                             "only: set training.processes: 1")
+    sources = params.images_per_step // 2
+    if needs.batches in ("halves", "apart") and params.accumulate > sources:
+        raise ParameterError(f"training.accumulate: {params.accumulate} micro-batches need a source image each, and "
+                             f"half of training.images_per_step {params.images_per_step} are source images; set it to "
+                             f"{sources} or less, or raise the other")

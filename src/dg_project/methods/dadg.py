@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dg_project.config import Params, Task
-from dg_project.core.errors import ParameterError
-from dg_project.data.batches import Batch, Batching
+from dg_project.data.batches import Batch
+from dg_project.methods.base import Needs
 from dg_project.methods.erm import ERM
 from dg_project.ops.gradient_reversal import reverse_gradient
 from dg_project.tasks.base import TaskModel
@@ -62,7 +62,7 @@ class DADG(ERM):
     """
 
     name: ClassVar[str] = "dadg"
-    inner_gradients: ClassVar[bool] = True
+    needs: ClassVar[Needs] = Needs(other_batches=("mixed",), several_domains=True, inner_gradients=True)
     Params: ClassVar[type[Params]] = DADGParams
     tasks: ClassVar[tuple[Task, ...]] = ("classification",)
     training_only: ClassVar[tuple[str, ...]] = ("discriminator",)
@@ -71,10 +71,6 @@ class DADG(ERM):
 
     def __init__(self, model: TaskModel, params: DADGParams, domains: Sequence[str]) -> None:
         super().__init__(model, params, domains)
-        if len(domains) < 2:
-            raise ParameterError(f"{self.name} leaves a domain out of each step, and there is one domain "
-                                 f"('{domains[0]}'): run it with `kedro run --pipeline=leave_one_out --params "
-                                 "method=dadg`")
         self.discriminator = nn.Sequential(nn.Linear(model.backbone.channels[model.backbone.last], params.hidden),
                                            nn.ReLU(), nn.Linear(params.hidden, len(domains)))
 
@@ -104,10 +100,3 @@ class DADG(ERM):
                       for part in ("backbone.", "head."))
         vectors = self.model.vectors(self.model.neck(functional_call(self.model.backbone, body, (images,))))
         return vectors, functional_call(self.model.head, head, (vectors,)).float()
-
-
-class DADGPseudo(DADG):
-    """DADG whose domains are the source and its pseudo domains."""
-
-    name: ClassVar[str] = "dadg_pseudo"
-    batching: ClassVar[Batching] = "mixed"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from dg_project.config import Fraction, Params, Task, denoising_steps
-from dg_project.methods.base import LDMUser
+from dg_project.methods.base import Needs
 from dg_project.methods.erm import ERM
 from dg_project.tasks.base import Prediction
 
@@ -43,18 +43,18 @@ def mix_predictions(probabilities: Tensor, projected: Tensor, alpha: float) -> T
     return (1 - alpha) * probabilities + alpha * projected
 
 
-class DSI(ERM, LDMUser):
+class DSI(ERM):
     """ERM that mixes unsure predictions with those for ``x^``: noised to T0, denoised under the source's prompt."""
 
     name: ClassVar[str] = "dsi"
     tasks: ClassVar[tuple[Task, ...]] = ("classification",)
-    asks: ClassVar[Literal["training", "prediction"]] = "prediction"
+    needs: ClassVar[Needs] = Needs(ldm="prediction")
     Params: ClassVar[type[Params]] = DSIParams
     params: DSIParams
     ldm: Generator | None = None
 
     def use_ldm(self, ldm: Generator) -> None:
-        """See ``LDMUser``."""
+        """See ``Method.use_ldm``."""
         self.ldm = ldm
 
     def predict(self, images: Sequence[Tensor]) -> list[Prediction]:

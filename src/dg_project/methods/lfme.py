@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dg_project.config import Params, Task
-from dg_project.core.errors import ParameterError
-from dg_project.data.batches import Batch, Batching
+from dg_project.data.batches import Batch
+from dg_project.methods.base import Needs
 from dg_project.methods.erm import ERM
 from dg_project.tasks.base import Inputs, TaskModel
 from dg_project.tasks.classification import Classifier, true_labels
@@ -39,6 +39,7 @@ class LFME(ERM):
     """``L = CE + λ MSE(z, softmax z_E)``, and ``CE`` of each expert on its own domain; only training needs experts."""
 
     name: ClassVar[str] = "lfme"
+    needs: ClassVar[Needs] = Needs(other_batches=("mixed",), several_domains=True)
     Params: ClassVar[type[Params]] = LFMEParams
     tasks: ClassVar[tuple[Task, ...]] = ("classification",)
     training_only: ClassVar[tuple[str, ...]] = ("experts",)
@@ -47,10 +48,6 @@ class LFME(ERM):
 
     def __init__(self, model: TaskModel, params: LFMEParams, domains: Sequence[str]) -> None:
         super().__init__(model, params, domains)
-        if len(domains) < 2:
-            raise ParameterError(f"lfme has one expert per source domain, and there is one domain ('{domains[0]}'): "
-                                 "run it with `kedro run --pipeline=leave_one_out --params method=lfme`, or "
-                                 "'lfme_pseudo', whose domains are the source and its pseudo domains")
         self.experts = nn.ModuleList(copy.deepcopy(model) for _ in domains)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -82,10 +79,3 @@ class LFME(ERM):
             answers.append(expert.logits(expert.neck(expert.features(inputs.images[rows]))))
             order.append(rows)
         return torch.cat(answers)[torch.cat(order).argsort()]
-
-
-class LFMEPseudo(LFME):
-    """LFME whose domains are the source and its pseudo domains."""
-
-    name: ClassVar[str] = "lfme_pseudo"
-    batching: ClassVar[Batching] = "mixed"

@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from dg_project.config import Fraction, Params
-from dg_project.data.batches import Batching
+from dg_project.methods.base import Needs
 from dg_project.methods.erm import ERM
 from dg_project.ops.mixstyle import StyleMixer
 from dg_project.tasks.base import TaskModel
@@ -26,6 +26,7 @@ class MixStyle(ERM):
     """ERM on source images whose early features borrow each other's style."""
 
     name: ClassVar[str] = "mixstyle"
+    needs: ClassVar[Needs] = Needs(other_batches=("mixed",))
     Params: ClassVar[type[Params]] = MixStyleParams
     params: MixStyleParams
 
@@ -34,10 +35,3 @@ class MixStyle(ERM):
         self.mixer = StyleMixer(params.p, params.alpha)
         for stage in params.stages:
             model.backbone.tap(f"stage{stage}").module = self.mixer
-
-
-class MixStylePseudo(MixStyle):
-    """MixStyle on top of naive mixing: source and pseudo images borrow each other's style."""
-
-    name: ClassVar[str] = "mixstyle_pseudo"
-    batching: ClassVar[Batching] = "mixed"

@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from dg_project.config import Fraction, Params
-from dg_project.data.batches import Batch, Batching
-from dg_project.methods.base import Method
+from dg_project.data.batches import Batch
+from dg_project.methods.base import Method, Needs
 from dg_project.tasks.base import Inputs
 
 
@@ -68,8 +68,7 @@ def mix_statistics(images: Tensor, bank: Tensor, weights: Tensor) -> Tensor:
 class MODE(Method):
     """``L = (1 - beta) L_task(x) + beta L_task(x^)``, ``x^`` the hardest mixture, found in evaluation mode."""
 
-    batching: ClassVar[Batching] = "source"
-    inner_gradients: ClassVar[bool] = True
+    needs: ClassVar[Needs] = Needs(inner_gradients=True)
     Params: ClassVar[type[Params]] = MODEParams
     params: MODEParams
 

@@ -6,20 +6,20 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from dg_project.config import TASK_PARAMS, BackboneParams, LDMParams, Params, Task
+from dg_project.config import TASK_PARAMS, BackboneParams, LDMParams, Params, Settings, Task
 from dg_project.core.device import resolve_device
-from dg_project.core.errors import CheckpointError, ParameterError, nearest
+from dg_project.core.errors import CheckpointError, ParameterError
 from dg_project.core.files import atomic_file
-from dg_project.methods import method_classes
-from dg_project.methods.base import LDMUser, Method
+from dg_project.methods import method_class
+from dg_project.methods.base import Method, check_task
 from dg_project.tasks import build_task
 
 if TYPE_CHECKING:
@@ -42,13 +42,22 @@ class ModelSpec(Params):
     classes: list[str] = Field(min_length=1)
     domains: list[str] = Field(min_length=1, description="by domain_id: the source, then the pseudo domains")
 
+    @field_validator("method", mode="before")
+    @classmethod
+    def _former_name(cls, name: Any) -> Any:
+        """Models were saved as ``<method>_pseudo`` when the batches were part of a method's name."""
+        return name.removesuffix("_pseudo") if isinstance(name, str) else name
 
-def check_task(name: str, task: Task) -> None:
-    """Raise ``ParameterError`` where a method is not made for a task."""
-    method = method_classes()[name]
-    if task not in method.tasks:
-        raise ParameterError(f"the method '{name}' is made for {' and '.join(method.tasks)}, not for {task}: set "
-                             f"task={method.tasks[0]}, or choose another method")
+    @classmethod
+    def of(cls, kind: type[Method], settings: Settings, domains: list[str]) -> Self:
+        """Return what the parameters of a run build; ``domains`` are the sources, the pseudo domains, and ``adapt``."""
+        return cls(method=kind.name, method_params=kind.params_of(settings).model_dump(mode="json"),
+                   task=settings.task, backbone=settings.backbone, head=settings.head.model_dump(mode="json"),
+                   classes=settings.classes, domains=domains)
+
+    def without_weights(self) -> Self:
+        """Return the same without pretrained weights of the backbone."""
+        return self.model_copy(update={"backbone": self.backbone.model_copy(update={"weights": None})})
 
 
 def build_method(spec: ModelSpec, seed: int = 0) -> Method:
@@ -59,11 +68,8 @@ def build_method(spec: ModelSpec, seed: int = 0) -> Method:
             together.
         CheckpointError: the backbone's weights cannot be loaded.
     """
-    classes = method_classes()
-    if spec.method not in classes:
-        raise ParameterError(f"there is no method '{spec.method}'.{nearest(spec.method, classes)}")
-    method = classes[spec.method]
-    check_task(spec.method, spec.task)
+    method = method_class(spec.method)
+    check_task(method, spec.task)
     head = TASK_PARAMS[spec.task].model_validate(spec.head)
     try:
         params = method.Params.model_validate(spec.method_params)
@@ -118,8 +124,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> Method:
     """
     spec, _ = read_card(folder)
     # The weights come from the folder: the backbone's own pretrained ones would be read in vain.
-    bare = spec.model_copy(update={"backbone": spec.backbone.model_copy(update={"weights": None})})
-    method = build_method(bare)
+    method = build_method(spec.without_weights())
     try:
         state = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
@@ -134,17 +139,17 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
         save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, aside)
 
 
-def open_ldm(kind: type[Any], moment: Literal["training", "prediction"], ldm: LDMParams | None,
+def open_ldm(kind: type[Method], moment: Literal["training", "prediction"], ldm: LDMParams | None,
              device: str) -> Generator | None:
-    """Return the opened diffusion model for a method that asks it at this moment, None for every other method."""
-    if ldm is None or not issubclass(kind, LDMUser) or kind.asks != moment:
+    """Return the opened diffusion model for a method that needs it at this moment, else None."""
+    if ldm is None or kind.needs.ldm != moment:
         return None
     from dg_project.diffusion.generator import Generator
 
     return Generator.from_params(ldm, resolve_device(device))
 
 
-def hand_over(ldm: Generator | None, method: nn.Module) -> None:
-    """Give an opened diffusion model to the method that asks it."""
-    if ldm is not None and isinstance(method, LDMUser):
+def attach_ldm(ldm: Generator | None, method: Method) -> None:
+    """Give an opened diffusion model to the method that needs it."""
+    if ldm is not None:
         method.use_ldm(ldm)

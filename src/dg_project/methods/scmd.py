@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from dg_project.config import Checkpoint, Fraction, Params, Task
+from dg_project.config import Checkpoint, Fraction, Params, Settings, Task
 from dg_project.core.cache import cache_folder, lock_folder
 from dg_project.core.errors import ParameterError
 from dg_project.data.batches import Batch
@@ -94,6 +94,12 @@ class SCMD(ERM):
         self.projector = nn.Linear(model.backbone.channels[model.backbone.last], params.embedding_size, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(LOG_SCALE_START))
         self._guide: Guide | None = None
+
+    @classmethod
+    def check(cls, params: Any, settings: Settings) -> None:
+        """Also open the teacher with the class sentences: it takes a second, and reading the data takes longer."""
+        super().check(params, settings)
+        Guide(params, settings.classes)
 
     @classmethod
     def determined_by(cls, params: Any) -> list[str]:

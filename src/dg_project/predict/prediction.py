@@ -22,7 +22,7 @@ from dg_project.evaluation.scorers import SCORERS
 from dg_project.evaluation.segmentation import unpack_mask
 from dg_project.figures.drawn import draw_prediction, palette
 from dg_project.methods import Method
-from dg_project.methods.model_folder import ModelSpec, hand_over, load_model, open_ldm, read_card
+from dg_project.methods.model_folder import ModelSpec, attach_ldm, load_model, open_ldm, read_card
 from dg_project.predict.inputs import CHUNK, Frame, Source, Video
 from dg_project.tasks.base import Prediction
 
@@ -95,10 +95,10 @@ def predict_source(model: Path, source: Source, params: PredictParams, device: s
     where = resolve_device(device)
     method = load_model(model, where)
     asked = open_ldm(type(method), "prediction", ldm, device)
-    hand_over(asked, method)
+    attach_ldm(asked, method)
     more = [] if asked is None else [asked.fingerprint, ldm]
     folder = cache_folder(workspace, "predict", folder_hash(model), str(source.path.resolve()), version, what, formats,
-                   *more, code=[__name__, *type(method).modules()])
+                   *more, code=[__name__, *type(method).code_modules()])
     looker = _Looker(method, spec, params, formats, where, folder)
     keys = []
     with tqdm(total=source.total, desc=f"predict ({spec.method})", unit="image") as bar, torch.inference_mode():

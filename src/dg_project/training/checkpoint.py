@@ -22,7 +22,7 @@ class Progress:
         settings: what the training was started with; another training must not resume from it.
         step: steps done.
         learner: weights and buffers.
-        optimizer: state of the optimiser.
+        optimizers: state of every optimiser by name.
         precision: scale of the loss, where the precision needs one.
         average: the moving average of the weights, or None.
         best_step: step (1-based) of the best validation, or None.
@@ -34,7 +34,7 @@ class Progress:
     settings: dict[str, Any]
     step: int = 0
     learner: State = field(default_factory=dict)
-    optimizer: dict[str, Any] = field(default_factory=dict)
+    optimizers: dict[str, Any] = field(default_factory=dict)
     precision: dict[str, Any] = field(default_factory=dict)
     average: State | None = None
     best_step: int | None = None

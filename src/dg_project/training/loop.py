@@ -23,7 +23,7 @@ from dg_project.methods.model_folder import save_weights
 from dg_project.ops.ema import Average, snapshot
 from dg_project.training.checkpoint import Progress
 from dg_project.training.distributed import Crew
-from dg_project.training.optimizer import Precision, build_optimizer, set_lr
+from dg_project.training.optimizer import Precision, build_optimizers, set_lr
 from dg_project.training.selection import Selection
 
 CHECKPOINT = "last.pt"
@@ -112,8 +112,7 @@ class _Run:
         self.learner = learner.to(self.device).to(memory_format=torch.channels_last)
         self.params, self.seed, self.selection, self.last = params, seed, selection, last
         self.precision = Precision(params.precision, self.device)
-        self.optimizer = build_optimizer(learner, params)
-        self.weights = [weight for weight in learner.parameters() if weight.requires_grad]
+        self.optimizers = build_optimizers(learner, params)
         self.average = Average(learner, params.ema)
         self.path = workdir / CHECKPOINT
         self.progress = Progress(params.model_dump(mode="json", exclude=NOT_SETTINGS) | {"seed": seed})
@@ -125,25 +124,19 @@ class _Run:
             return
         self.progress = stored
         self.learner.load_state_dict(stored.learner)
-        self.optimizer.load_state_dict(stored.optimizer)
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(stored.optimizers[name])
         self.precision.load(stored.precision)
         if stored.average is not None:
             self.average.state = {name: value.to(self.device) for name, value in stored.average.items()}
 
     def step(self, step: int, parts: Sequence[Part]) -> dict[str, float]:
-        """Take one optimiser step and return its row of the history."""
-        lr = set_lr(self.optimizer, step, self.params)
+        """Take one training step, all its phases, and return its row of the history."""
+        lr = set_lr(self.optimizers.values(), step, self.params)
         self.learner.train()
         self.learner.begin_step()
-        self.optimizer.zero_grad(set_to_none=True)
-        values = _sum(self.crew.gathered([self._part(step, part) for part in parts]))
-        if not math.isfinite(values["loss"]):
-            losses = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if name != "loss")
-            raise TrainingError(f"step {step + 1}: the loss is not finite ({losses}); lower training.lr, set "
-                                "training.grad_clip, or look at the images of this step")
-        self.crew.sum_gradients(self.weights)
+        values = _sum([self._phase(step, number, parts) for number in range(len(self.learner.phases))])
         self.crew.mean_statistics(self.learner)
-        self.precision.step(self.optimizer, self.weights, self.params.grad_clip)
         self.learner.end_step()
         self.average.update(step)
         self.progress.step = step + 1
@@ -151,13 +144,30 @@ class _Run:
         self.progress.history.append(row)
         return row
 
-    def _part(self, step: int, part: Part) -> dict[str, float]:
-        """Add a micro-batch's share of the step's gradients, and return its share of the losses."""
-        seed_step(self.seed, step, part.number)
+    def _phase(self, step: int, number: int, parts: Sequence[Part]) -> dict[str, float]:
+        """Step the optimisers of one phase with the gradients of its losses; return the losses."""
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+        values = _sum(self.crew.gathered([self._part(step, number, part) for part in parts]))
+        if not math.isfinite(values["loss"]):
+            losses = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if name != "loss")
+            raise TrainingError(f"step {step + 1}: the loss is not finite ({losses}); lower training.lr, set "
+                                "training.grad_clip, or look at the images of this step")
+        stepped = [self.optimizers[name] for name in self.learner.phases[number].optimizers]
+        trained = {id(weight) for one in stepped for group in one.param_groups for weight in group["params"]}
+        weights = [weight for weight in self.learner.parameters() if id(weight) in trained]
+        self.crew.sum_gradients(weights)
+        self.precision.step(stepped, weights, self.params.grad_clip)
+        return values
+
+    def _part(self, step: int, number: int, part: Part) -> dict[str, float]:
+        """Add a micro-batch's share of a phase's gradients, and return its share of the losses."""
+        seed_step(self.seed, step, part.number, number)
+        phase, progress = self.learner.phases[number].name, step / self.params.max_steps
         with self.precision.autocast():
-            losses = self.learner.losses(part.batch.to(self.device), step / self.params.max_steps)
+            losses = self.learner.phase_losses(phase, part.batch.to(self.device), progress)
         taught = [value.float() for name, value in losses.items() if name.startswith("loss_")]
-        if not taught:  # no row of this part is one that the method learns from
+        if not taught:  # the method learns from no row of this part
             return {"loss": 0.0}
         total = torch.stack(taught).sum()
         self.precision.backward(part.share * total)
@@ -171,7 +181,7 @@ class _Run:
                 self._select(done, row)
         if done == self.last or done % self.params.checkpoint_every == 0:
             self.progress.learner = self.learner.state_dict()
-            self.progress.optimizer = self.optimizer.state_dict()
+            self.progress.optimizers = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
             self.progress.precision = self.precision.state()
             self.progress.average = self.average.state
             self.progress.save(self.path)

@@ -1,9 +1,9 @@
-"""Optimiser and learning-rate schedule."""
+"""Optimisers, learning-rate schedule and mixed precision."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,11 +14,23 @@ from dg_project.config import TrainingParams
 from dg_project.core.errors import ParameterError
 from dg_project.methods.base import Learner
 
+Optimizers = dict[str, torch.optim.Optimizer]
 
-def build_optimizer(learner: Learner, params: TrainingParams) -> torch.optim.Optimizer:
-    """Build the optimiser: the head learns ``head_lr_factor`` times as fast, vectors (biases) do not decay."""
+
+def build_optimizers(learner: Learner, params: TrainingParams) -> Optimizers:
+    """Build the optimisers of a learner by name; most learners have one."""
+    return {name: build_optimizer(groups, params) for name, groups in learner.optimizer_groups().items()}
+
+
+def build_optimizer(parameters: Mapping[str, list[nn.Parameter]], params: TrainingParams) -> torch.optim.Optimizer:
+    """Build one optimiser: the head learns ``head_lr_factor`` times as fast, vectors (biases) do not decay.
+
+    Args:
+        parameters: what it trains, as ``backbone`` and ``head``.
+        params: optimiser, learning rate and weight decay.
+    """
     groups = []
-    for name, weights in learner.parameter_groups().items():
+    for name, weights in parameters.items():
         factor = params.head_lr_factor if name == "head" else 1.0
         for decay, members in _by_decay(weights, params.weight_decay):
             groups.append({"params": members, "lr": params.lr * factor, "factor": factor, "weight_decay": decay})
@@ -51,11 +63,12 @@ def lr_factor(step: int, params: TrainingParams) -> float:
     return warmup * 0.5 * (1 + math.cos(math.pi * min(1.0, after)))
 
 
-def set_lr(optimizer: torch.optim.Optimizer, step: int, params: TrainingParams) -> float:
+def set_lr(optimizers: Iterable[torch.optim.Optimizer], step: int, params: TrainingParams) -> float:
     """Set the learning rate of a step on every group and return the backbone's."""
     lr = params.lr * lr_factor(step, params)
-    for group in optimizer.param_groups:
-        group["lr"] = lr * group["factor"]
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = lr * group["factor"]
     return lr
 
 
@@ -85,12 +98,15 @@ class Precision:
         """Add a loss's gradients, scaled where the format needs it."""
         self._scaler.scale(loss).backward()
 
-    def step(self, optimizer: torch.optim.Optimizer, weights: Iterable[nn.Parameter], grad_clip: float | None) -> None:
-        """Take an optimiser step with the clipped gradients; gradients that overflowed float16 are left out."""
-        self._scaler.unscale_(optimizer)
+    def step(self, optimizers: Sequence[torch.optim.Optimizer], weights: Iterable[nn.Parameter],
+             grad_clip: float | None) -> None:
+        """Step the optimisers with the clipped gradients; gradients that overflowed float16 are skipped."""
+        for optimizer in optimizers:
+            self._scaler.unscale_(optimizer)
         if grad_clip is not None:
             nn.utils.clip_grad_norm_(weights, grad_clip)
-        self._scaler.step(optimizer)
+        for optimizer in optimizers:
+            self._scaler.step(optimizer)
         self._scaler.update()
 
     def state(self) -> dict[str, Any]:

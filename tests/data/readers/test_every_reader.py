@@ -18,8 +18,9 @@ from dg_project.config import LDMParams, Settings, SynthesisParams, Task
 from dg_project.data.readers import READERS, read_domain
 from dg_project.evaluation.predictions import scored_rows
 from dg_project.evaluation.scorers import main_metric
-from dg_project.experiments import scoring, training_run
+from dg_project.experiments import scoring
 from dg_project.experiments.training_data import TrainingData
+from dg_project.experiments.training_run import TrainingRun
 from dg_project.pipelines.ingestion import nodes
 
 STEPS = 20
@@ -95,7 +96,7 @@ def test_from_files_to_scores(name: str, tmp_path: Path) -> None:
     source, skipped = nodes.ingest_source(chosen.data)
     target, skipped_too = nodes.ingest_targets(chosen.data)
     assert skipped == skipped_too == []
-    trained = training_run.train_method("erm", chosen, TrainingData(source, root), tmp_path)
+    trained = TrainingRun.resolve("erm", chosen, TrainingData(source, root), tmp_path).train()
     losses = trained.history["loss"].to_numpy()
     assert len(losses) == STEPS
     assert np.isfinite(losses).all()

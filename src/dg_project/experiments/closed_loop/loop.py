@@ -21,8 +21,8 @@ from dg_project.diffusion.generator import Generator
 from dg_project.experiments.closed_loop.allocation import shrink
 from dg_project.experiments.closed_loop.difficulty import measure
 from dg_project.experiments.closed_loop.planning import COMPOSED, Plan, budget, plan_round
-from dg_project.experiments.training_data import TrainingData
-from dg_project.experiments.training_run import Course, Trained, made_before
+from dg_project.experiments.training_data import TrainingData, generated_before
+from dg_project.experiments.training_run import Trained, TrainingRun
 from dg_project.pseudo.sampling import Recognise, sample
 from dg_project.pseudo.synthesis import eligible, image_seed, image_settings, synthesise
 from dg_project.training.loop import TrainResult
@@ -84,15 +84,14 @@ def run_closed_loop(name: str, settings: Settings, source: TrainingData, painter
         BusyError: another process does the very same, and ``wait`` is False.
     """
     loop = _Loop(name, settings, source, painter, workspace)
-    with lock_folder(loop.course.folder, wait):
+    with lock_folder(loop.training.folder, wait):
         return loop.run()
 
 
 def find_closed_loop(name: str, settings: Settings, source: TrainingData, painter: Painter,
                      workspace: Path) -> Trained | None:
     """Return what ``run_closed_loop`` would have trained, or None where it is not finished."""
-    course = _Loop(name, settings, source, painter, workspace).course
-    return course.trained() if course.finished.is_dir() else None
+    return _Loop(name, settings, source, painter, workspace).training.cached()
 
 
 class _Loop:
@@ -118,10 +117,10 @@ class _Loop:
         self.budget = budget(len(self.scenes), len(self.held_out) * len(self.synthesis.domains), self.synthesis,
                              self.params)
         domains = [*self.synthesis.domains, *([COMPOSED] if self.params.compositions else [])]
-        self.course = Course(name, settings, source, domains, workspace, "closed loop", self.params, self.synthesis,
-                             settings.sampling, image_settings(self.ldm), self.generator.fingerprint,
-                             manifest_fingerprint(self.scenes), manifest_fingerprint(self.held_out), code=[__name__])
-        self.rounds = self.course.folder / "rounds"
+        inputs = ["closed loop", self.params, self.synthesis, settings.sampling, image_settings(self.ldm),
+                  self.generator.fingerprint, manifest_fingerprint(self.scenes), manifest_fingerprint(self.held_out)]
+        self.training = TrainingRun.resolve_in_parts(name, settings, source, domains, workspace, inputs, [__name__])
+        self.rounds = self.training.folder / "rounds"
         self.probes = pd.DataFrame()
 
     def run(self) -> Outcome:
@@ -137,7 +136,9 @@ class _Loop:
             pseudo = self.training_set(pseudo, self.synthesise(plan, plans[:-1]))
             difficulty = self.train_and_measure(number, pseudo)
         assert pseudo is not None
-        return Outcome(self.course.trained(), self.rounds, pseudo, self.allocation(plans))
+        trained = self.training.cached()
+        assert trained is not None
+        return Outcome(trained, self.rounds, pseudo, self.allocation(plans))
 
     def plan(self, number: int, scenes: int, difficulty: dict[str, float] | None) -> Plan:
         return plan_round(number, scenes, len(self.scenes), self.synthesis.domains, difficulty, self.params,
@@ -167,9 +168,9 @@ class _Loop:
         """Train to the end of a round and return the shrunken difficulty of each domain."""
         stored = self.rounds / f"round{number}" / DIFFICULTY
         last = number == self.params.rounds
-        if not stored.exists() or (last and not self.course.finished.is_dir()):
+        if not stored.exists() or (last and not self.training.finished.is_dir()):
             data = TrainingData(self.source.source, self.source.source_root, pseudo, self.rounds)
-            result = self.course.go_on(data, self._until(number))
+            result = self.training.advance(data, self._until(number))
             self._measure(stored)
             if last:
                 self._finish(result)
@@ -183,7 +184,7 @@ class _Loop:
         return pd.concat([self._allocation(plan) for plan in plans], ignore_index=True)
 
     def _measure(self, stored: Path) -> None:
-        table = measure(self.course.method, self.course.spec, self.probes, self.rounds, self.source.source_root,
+        table = measure(self.training.method, self.training.spec, self.probes, self.rounds, self.source.source_root,
                         min_visibility=self.settings.sampling.gate.least_visibility,
                         batch_size=self.settings.evaluation.batch_size,
                         device=resolve_device(self.settings.training.device))
@@ -193,8 +194,8 @@ class _Loop:
     def _finish(self, result: TrainResult) -> None:
         parts = [self.probes, *(pd.read_parquet(self.rounds / f"round{number}" / MANIFEST)
                                 for number in range(1, self.params.rounds + 1))]
-        made = made_before(pd.concat(parts, ignore_index=True))
-        self.course.finish(result, label=self.label, images_generated=made.images, ldm_seconds=made.seconds,
+        generated = generated_before(pd.concat(parts, ignore_index=True))
+        self.training.finish(result, label=self.label, images_generated=generated.images, ldm_seconds=generated.seconds,
                            rounds=self.params.rounds)
 
     def _until(self, number: int) -> int:
@@ -210,7 +211,7 @@ class _Loop:
         """Return the sampled images of a part of the loop, below ``rounds/<part>``."""
         folder = self.rounds / part
         if not (folder / MANIFEST).exists():
-            root = self.course.folder / "candidates" / part
+            root = self.training.folder / "candidates" / part
             made = pd.concat([synthesise(
                 rows, self.source.source_root, {name: domains[name]}, self.ldm, candidates,
                 image_seed(self.settings.seed, part, "", 0), self.generator, root, classes=self.settings.data.classes)
@@ -226,7 +227,7 @@ class _Loop:
         made, measured = pd.read_parquet(folder / MANIFEST), pd.read_csv(folder / DIFFICULTY).set_index("domain")
         kept = made.groupby("domain")["kept"].sum()
         rows: list[dict[str, Any]] = []
-        for name in self.course.spec.domains[1:]:
+        for name in self.training.spec.domains[1:]:
             scenes, asked = plan.images.get(name, 0), plan.domains.get(name)
             rows.append({
                 "round": plan.number, "domain": name, "difficulty": measured["difficulty"].get(name, np.nan),

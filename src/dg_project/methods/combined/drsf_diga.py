@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from dg_project.config import Params, Task
-from dg_project.data.batches import Batch, Batching
+from dg_project.data.batches import Batch
+from dg_project.methods.base import Needs
 from dg_project.methods.combined.drsf_mic import DRSFUDA
 from dg_project.methods.diga.class_mix import crossdomix_views
 from dg_project.methods.diga.distillation import SymmetricDistillation
@@ -33,7 +34,7 @@ class DRSFDiGA(SelfTrains, DRSFUDA):
     """
 
     name: ClassVar[str] = "drsf_diga"
-    batching: ClassVar[Batching] = "halves"
+    needs: ClassVar[Needs] = Needs(batches="halves", unlabelled_targets=True)
     tasks: ClassVar[tuple[Task, ...]] = ("segmentation",)
     Params: ClassVar[type[Params]] = DRSFDiGAParams
     training_only: ClassVar[tuple[str, ...]] = (*DRSF.training_only, "distillation", "self_training")

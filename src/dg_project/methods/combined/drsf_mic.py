@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dg_project.config import Params
 from dg_project.data.batches import Batch
+from dg_project.methods.base import Needs
 from dg_project.methods.drsf.dfdr import Parts
 from dg_project.methods.drsf.mdsf import mixing_weights
 from dg_project.methods.drsf.method import DRSF, DRSFParams
@@ -30,7 +31,7 @@ class DRSFUDA(DRSF):
     """
 
     name: ClassVar[str] = "drsf_uda"
-    adapts: ClassVar[bool] = True
+    needs: ClassVar[Needs] = Needs(batches="paired", unlabelled_targets=True)
     Params: ClassVar[type[Params]] = DRSFUDAParams
     training_only: ClassVar[tuple[str, ...]] = (*DRSF.training_only, "consistency")
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from dg_project.config import Params, Task
-from dg_project.data.batches import Batch, Batching
-from dg_project.methods.base import Method
+from dg_project.data.batches import Batch
+from dg_project.methods.base import Method, Needs
 from dg_project.methods.diga.class_mix import crossdomix_views, strong_views
 from dg_project.methods.diga.distillation import DistillationParams, SymmetricDistillation
 from dg_project.methods.diga.self_training import DiGAParams, SelfTraining, SelfTrains
@@ -21,7 +21,7 @@ class DiGAWarmUp(Method):
     """``L = CE(S(x), y) + lambda_skd (CE(T(x), S(v)) + 0.5 CE(T(v), S(x)))``: source images x, their strong views v."""
 
     name: ClassVar[str] = "diga_warmup"
-    batching: ClassVar[Batching] = "source"
+    needs: ClassVar[Needs] = Needs()
     tasks: ClassVar[tuple[Task, ...]] = ("segmentation",)
     Params: ClassVar[type[Params]] = DistillationParams
     training_only: ClassVar[tuple[str, ...]] = ("distillation",)
@@ -60,7 +60,7 @@ class DiGACrossDoMix(DiGAWarmUp):
     """The warm-up, where half of the classes in v keep the strong view and the rest is from a pseudo image of x."""
 
     name: ClassVar[str] = "diga_crossdomix"
-    batching: ClassVar[Batching] = "halves"
+    needs: ClassVar[Needs] = Needs(batches="halves")
 
     def views(self, batch: Batch, source: Inputs, beta: float) -> Tensor:
         """Return the mixed views; those of images without a pseudo image in the batch are strong views."""
@@ -71,7 +71,7 @@ class DiGA(SelfTrains, DiGACrossDoMix):
     """First the warm-up with CrossDoMix, then ``L = CE(source) + lambda_mix CE(mix) + lambda_skd L_SKD``."""
 
     name: ClassVar[str] = "diga"
-    adapts: ClassVar[bool] = True
+    needs: ClassVar[Needs] = Needs(batches="halves", unlabelled_targets=True)
     Params: ClassVar[type[Params]] = DiGAParams
     training_only: ClassVar[tuple[str, ...]] = ("distillation", "self_training")
     params: DiGAParams

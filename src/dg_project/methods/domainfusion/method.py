@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from dg_project.config import OnlineParams
-from dg_project.data.batches import Batch, Batching
-from dg_project.methods.base import LDMUser, Method
+from dg_project.data.batches import Batch
+from dg_project.methods.base import Method, Needs
 from dg_project.methods.domainfusion.latent_distillation import LatentDistiller, distillation_loss
 from dg_project.tasks.base import Features, Inputs, take
 from dg_project.tasks.classification import Classifier, true_labels
@@ -30,7 +30,7 @@ class DomainFusionParams(OnlineParams):
                               description="what the distillation asks for")
 
 
-class DomainFusion(Method, LDMUser):
+class DomainFusion(Method):
     """``L = CE(real) + CE(synthetic) + lambda_ld L_LD``.
 
     A step sees source images, and as many entries of the current synthetic set. Tasks that find several objects in
@@ -38,14 +38,13 @@ class DomainFusion(Method, LDMUser):
     """
 
     name: ClassVar[str] = "domainfusion"
-    batching: ClassVar[Batching] = "apart"
-    asks: ClassVar[Literal["training", "prediction"]] = "training"
+    needs: ClassVar[Needs] = Needs(batches="apart", renewed=True, ldm="training")
     Params: ClassVar[type[OnlineParams]] = DomainFusionParams
     params: DomainFusionParams
     distiller: LatentDistiller | None = None
 
     def use_ldm(self, ldm: Generator) -> None:
-        """See ``LDMUser``."""
+        """See ``Method.use_ldm``."""
         if self.params.lambda_ld and isinstance(self.model, Classifier):
             prompts = [self.params.label_prompt.replace("{label}", name) for name in self.model.classes]
             self.distiller = LatentDistiller(ldm, prompts, self.model.image_size, self.params.path == "exact")

@@ -10,8 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from dg_project.config import Fraction, Params, listed
-from dg_project.data.batches import Batch, Batching
-from dg_project.methods.base import Method
+from dg_project.data.batches import Batch
+from dg_project.methods.base import Method, Needs
 from dg_project.methods.drsf.dfdr import DFDR, Parts, align_loss, ranking_loss
 from dg_project.methods.drsf.mdsf import Adversary, ImageDiscriminator, InstanceDiscriminator, fuse, mixing_weights
 from dg_project.methods.drsf.soft_fusion import Look, soft_fusion
@@ -59,7 +59,7 @@ class DRSF(Method):
     """``L = L_task(source) + lambda_align L_align + lambda_rea L_rea + lambda_adv L_adv``."""
 
     name: ClassVar[str] = "drsf"
-    batching: ClassVar[Batching] = "paired"
+    needs: ClassVar[Needs] = Needs(batches="paired")
     Params: ClassVar[type[Params]] = DRSFParams
     training_only: ClassVar[tuple[str, ...]] = ("aux", "image_adversary", "instance_adversary")
     params: DRSFParams

@@ -26,12 +26,12 @@ def train_domainfusion(
     """
     from dg_project.core.cache import publish_folder, publish_folders, publish_images
     from dg_project.experiments.training_data import TrainingData
-    from dg_project.experiments.training_run import train_method
+    from dg_project.experiments.training_run import TrainingRun
     from dg_project.pipelines.paths import locate, read_parameters
 
     settings = read_parameters(parameters)
     data = TrainingData(source, locate(settings.data.root))
-    trained = train_method("domainfusion", settings, data, locate(settings.workspace))
+    trained = TrainingRun.resolve("domainfusion", settings, data, locate(settings.workspace)).train()
     renewed, last = trained.sets[1:], trained.sets[-1]
     return (publish_folder(trained.folder), trained.history, publish_folders({s.root.name: s.root for s in renewed}),
             publish_images(last.root, last.manifest), last.manifest)

@@ -45,9 +45,9 @@ def _train(method: str, source: pd.DataFrame, parameters: dict[str, Any], pseudo
            pseudo_images: Path | None = None, adapt: pd.DataFrame | None = None) -> tuple[FolderWriter, pd.DataFrame]:
     from dg_project.core.cache import publish_folder
     from dg_project.experiments.training_data import TrainingData
-    from dg_project.experiments.training_run import train_method
+    from dg_project.experiments.training_run import TrainingRun
 
     settings = read_parameters(parameters)
     data = TrainingData(source, locate(settings.data.root), pseudo, pseudo_images, adapt=adapt)
-    trained = train_method(method, settings, data, locate(settings.workspace))
+    trained = TrainingRun.resolve(method, settings, data, locate(settings.workspace)).train()
     return publish_folder(trained.folder), trained.history

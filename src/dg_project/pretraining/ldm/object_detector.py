@@ -17,7 +17,7 @@ from dg_project.core.device import resolve_device
 from dg_project.core.files import file_hash
 from dg_project.data.manifest import COLUMNS, NO_MASKS
 from dg_project.experiments.training_data import TrainingData
-from dg_project.experiments.training_run import Trained, train_method
+from dg_project.experiments.training_run import Trained, TrainingRun
 from dg_project.methods.model_folder import load_model
 from dg_project.pretraining.ldm.corpus import Group, hold_out, read_corpus
 from dg_project.pretraining.ldm.quality import Detector
@@ -38,7 +38,8 @@ def train_oracle(settings: Settings, corpus: Path, workspace: Path) -> Trained:
     data = settings.data.model_copy(update={"source": DOMAIN, "classes": classes})
     training = settings.training.model_copy(update={"selection": "last"})
     changed = settings.model_copy(update={"data": data, "training": training})
-    return train_method("erm", changed, TrainingData(corpus_manifest(groups, corpus, classes), corpus), workspace)
+    images = TrainingData(corpus_manifest(groups, corpus, classes), corpus)
+    return TrainingRun.resolve("erm", changed, images, workspace).train()
 
 
 def corpus_manifest(groups: list[Group], corpus: Path, classes: list[str]) -> pd.DataFrame:
