@@ -146,8 +146,8 @@ class Method(Learner):
     def __init__(self, model: TaskModel, params: config.Params, domains: Sequence[str]) -> None:
         super().__init__()
         if self.needs.several_domains and len(domains) < 2:
-            raise ParameterError(f"the method '{self.name}' compares domains, and there is one domain ('{domains[0]}'): "
-                                 f"run `kedro run --pipeline=leave_one_out --params method={self.name}`, or set "
+            raise ParameterError(f"the method '{self.name}' compares domains, and there is one domain ('{domains[0]}'):"
+                                 f" run `kedro run --pipeline=leave_one_out --params method={self.name}`, or set "
                                  "training.batches=mixed to train on the source and its pseudo domains")
         self.model = model
         self.params = params
