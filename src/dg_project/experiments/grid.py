@@ -1,4 +1,4 @@
-"""A grid: rows x seeds. Every cell is trained and scored once and kept in the workspace, whoever asks for it next."""
+"""A grid of rows x seeds. Every cell is trained and scored once and cached for every later run."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Cell:
     """One row with one seed.
 
     Attributes:
-        row: its name.
-        method: name of the method.
+        row: row name.
+        method: method name.
         settings: the run's parameters with the row's changes and the seed.
-        domains: pseudo domains that it sees; None is all.
-        closed: whether it makes its own pseudo images, in the closed loop.
+        domains: names of its pseudo domains; None is all.
+        closed: whether it generates its own pseudo images in the closed loop.
         overrides: JSON of what the row changes.
     """
 
@@ -56,7 +56,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Folder of its model."""
+        """Name of the model's folder."""
         return f"{self.row}/seed{self.settings.seed}"
 
 
@@ -71,20 +71,20 @@ def cells(settings: Settings, grid: GridParams) -> Iterator[Cell]:
 
 def train_cells(settings: Settings, grid: GridParams, data: TrainingData, workspace: Path,
                 painter: Painter | None = None) -> dict[str, Path]:
-    """Train every cell; return its model's folder by its name.
+    """Train every cell; return the models' folders by cell name.
 
-    Several processes may work on one grid, in any order and with any subsets: a cell that another process trains is
-    left for later and then waited for.
+    Several processes may share a grid, in any order and with any subsets: a cell that another process trains is
+    postponed and then waited for.
 
     Args:
-        settings: of the run.
+        settings: settings of the run.
         grid: rows and seeds. With ``collect`` nothing is trained.
-        data: the source images, and the pseudo images as the run's gate weighed them.
-        workspace: where trainings lie.
-        painter: makes pseudo images for the rows in the closed loop.
+        data: source images, and pseudo images with the weights of the run's gate.
+        workspace: folder of cached work.
+        painter: makes pseudo images for rows in the closed loop.
 
     Raises:
-        DataError: ``collect``, and cells were not trained yet.
+        DataError: ``collect`` is set and cells are not trained yet.
     """
     every = list(cells(settings, grid))
     training = _Training(settings, data, workspace, painter)
@@ -100,15 +100,15 @@ def train_cells(settings: Settings, grid: GridParams, data: TrainingData, worksp
 
 def score_cells(settings: Settings, grid: GridParams, models: Path, images: pd.DataFrame, root: Path,
                 workspace: Path, run_id: str) -> pd.DataFrame:
-    """Return the records of all cells, ``method`` being the name of the row.
+    """Return the records of all cells; ``method`` is the row's name.
 
     Args:
-        settings: of the run.
+        settings: settings of the run.
         grid: rows and seeds.
-        models: folder of the cells' models by name.
+        models: folder with the cells' models by name.
         images: test images of every domain, the source first.
         root: folder that their paths are relative to.
-        workspace: where predictions, scores and timings are kept.
+        workspace: folder of cached work.
         run_id: version of the run.
     """
     timed = images[images["domain"] == settings.data.source].reset_index(drop=True)
@@ -123,7 +123,7 @@ def score_cells(settings: Settings, grid: GridParams, models: Path, images: pd.D
 
 @dataclass(frozen=True)
 class _Training:
-    """How a cell is trained, or found where it was trained before."""
+    """Trains cells, or finds them in the cache."""
 
     settings: Settings
     data: TrainingData
@@ -149,7 +149,7 @@ class _Training:
         return cell.method, cell.settings, alone, self.painter, self.workspace
 
     def _seen(self, cell: Cell) -> TrainingData:
-        """Return the data with the pseudo images as the cell sees them."""
+        """Return the data with the pseudo images and weights of the cell."""
         if self.data.pseudo is None:
             return self.data
         gates = self.settings.sampling.gate, cell.settings.sampling.gate
@@ -157,7 +157,7 @@ class _Training:
 
 
 def _train_round(every: list[Cell], training: _Training, folders: dict[str, Path], wait: bool) -> list[Cell]:
-    """Train cells into ``folders``; return those that another process holds."""
+    """Train cells and add their ``folders``; return the cells that another process trains."""
     busy = []
     for number, cell in enumerate(every, 1):
         logger.info("cell %d of %d: %s", number, len(every), cell.name)
@@ -171,14 +171,14 @@ def _train_round(every: list[Cell], training: _Training, folders: dict[str, Path
 def _collect(every: list[Cell], training: _Training) -> dict[str, Path]:
     found = {cell.name: training.cached(cell) for cell in every}
     if missing := [name for name, trained in found.items() if trained is None]:
-        raise DataError(f"collect: {len(missing)} of {len(found)} cells were not trained with the present parameters, "
+        raise DataError(f"collect: {len(missing)} of {len(found)} cells were not trained with the current parameters, "
                         f"images and code ({', '.join(missing)}); run the grid without collect, or choose rows and "
                         "seeds with only and seeds")
     return {name: trained.folder for name, trained in found.items() if trained is not None}
 
 
 def _latency(model: Path, images: pd.DataFrame, root: Path, settings: Settings, workspace: Path) -> float:
-    """Return the milliseconds that a trained model takes for an image, measured once and kept in the workspace."""
+    """Return the milliseconds that a trained model takes per image, measured once and cached."""
     where = resolve_device(settings.training.device)
     rows = images.head(LATENCY_IMAGES)
     spec, _ = read_card(model)
@@ -198,7 +198,7 @@ def _latency(model: Path, images: pd.DataFrame, root: Path, settings: Settings, 
 
 
 def _overrides(settings: Settings, name: str, row: RowParams) -> str:
-    """Return what a row changes as JSON; what it repeats of the run's parameters is left out."""
+    """Return the changes of a row as JSON, without those that repeat the run's parameters."""
     method = {} if row.method == name else {"method": row.method}
     domains = {} if row.domains is None else {"domains": row.domains}
     loop = {} if row.loop == "open" else {"loop": row.loop}

@@ -10,7 +10,7 @@ from kedro.framework.hooks import hook_impl
 from dg_project.core.errors import DGError
 
 if TYPE_CHECKING:
-    from dg_project.dry_run.plan import Plan
+    from dg_project.dry_run.plan import RunPlan
 
 logger = logging.getLogger(__name__)
 
@@ -36,15 +36,15 @@ class DryRunHook:
         raise SystemExit(0)
 
 
-def _plan(pipeline: Any, parameters: dict[str, Any]) -> Plan:
-    from dg_project.dry_run.plan import rehearse, rehearse_folds
+def _plan(pipeline: Any, parameters: dict[str, Any]) -> RunPlan:
+    from dg_project.dry_run.plan import plan_folds, plan_run
     from dg_project.pipelines.paths import locate, locate_ldm, read_parameters
 
     settings = read_parameters(parameters)
     root, workspace = locate(settings.data.root), locate(settings.workspace)
     if "left_out_models" in pipeline.all_outputs():
-        return rehearse_folds(settings, root, workspace)
-    return rehearse(settings, locate_ldm(settings.ldm), root, workspace, _trainings(pipeline, settings),
+        return plan_folds(settings, root, workspace)
+    return plan_run(settings, locate_ldm(settings.ldm), root, workspace, _trainings(pipeline, settings),
                     synthesis="params:synthesis" in pipeline.inputs())
 
 
