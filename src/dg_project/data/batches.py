@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from dg_project.data.dataset import ManifestDataset, target_to
+from dg_project.data.images import to_float
 from dg_project.core.errors import DataError, ParameterError
 from dg_project.config import TrainingParams
 
@@ -217,7 +218,7 @@ class BatchStream:
         for kind, index, flip in rows:
             image, target = self._dataset(kind)[index]
             image, target = flip_horizontally(image, target) if flip else (image, dict(target))
-            images.append(_pixels(image))
+            images.append(to_float(image))
             targets.append(target)
         return Batch(images, targets, torch.tensor([self._domain_ids[kind][index] for kind, index, _ in rows]),
                      torch.tensor([self._pair_ids[kind][index] for kind, index, _ in rows]),
@@ -228,7 +229,7 @@ class BatchStream:
         if kind == 0:
             return None
         image, _ = self.source[self._pair_ids[1][index]]
-        return _pixels(image.flip(-1) if flip else image)
+        return to_float(image.flip(-1) if flip else image)
 
     def iterate(self, first: int, last: int, deal: Deal = WHOLE, ahead: int = 3) -> Iterator[tuple[int, list[Part]]]:
         """Yield ``(step, parts)`` for ``first <= step < last``; a thread prepares up to ``ahead`` steps."""
@@ -380,11 +381,6 @@ class BatchStream:
         items += self._draw_mixed(step, self.images_per_step - pairs * size)
         missing = rng.integers(len(self._pools[0]), size=self.images_per_step - len(items))
         return items + [self._pools[0][index] for index in missing]
-
-
-def _pixels(image: Tensor) -> Tensor:
-    """Return an image of bytes as float32 in 0..1."""
-    return image.to(torch.float32).div_(255)
 
 
 def flip_horizontally(image: Tensor, target: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:

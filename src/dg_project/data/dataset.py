@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from dg_project.data.instances import load_instances
-from dg_project.data.images import load_image, row_target
+from dg_project.data.images import load_image, to_float
 from dg_project.data.manifest import image_path
 from dg_project.data.masks import load_mask
 from dg_project.core.errors import DataError
@@ -100,6 +101,17 @@ class ManifestDataset(torch.utils.data.Dataset[tuple[Tensor, dict[str, Any]]]):
         return image[:, y0:y1, x0:x1].clone(), target | cut
 
 
+def row_target(row: Any) -> dict[str, Any]:
+    """Return a manifest row's target: boxes (n, 4) float32 xyxy, labels (n,) int64, difficult (n,) bool, image_id."""
+    boxes = np.asarray([list(box) for box in row.boxes], np.float32).reshape(-1, 4)
+    return {
+        "boxes": torch.from_numpy(boxes),
+        "labels": torch.tensor([int(label) for label in row.labels], dtype=torch.int64),
+        "difficult": torch.tensor([bool(flag) for flag in row.difficult], dtype=torch.bool),
+        "image_id": str(row.image_id),
+    }
+
+
 def target_to(target: dict[str, Any], device: str | torch.device) -> dict[str, Any]:
     """Return a target with every tensor of it on ``device``."""
     return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in target.items()}
@@ -125,7 +137,7 @@ def chunks(dataset: ManifestDataset, size: int, device: str | torch.device, name
         for start in range(0, len(dataset), size):
             rows = range(start, min(start + size, len(dataset)))
             samples = [dataset[i] for i in rows]
-            yield Chunk(rows, [image.to(device).float() / 255 for image, _ in samples],
+            yield Chunk(rows, [to_float(image.to(device)) for image, _ in samples],
                         [target for _, target in samples])
             bar.update(len(rows))
 

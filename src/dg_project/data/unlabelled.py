@@ -10,6 +10,7 @@ import torch
 
 from dg_project.data.batches import Batch, flip_horizontally
 from dg_project.data.dataset import ManifestDataset
+from dg_project.data.images import to_float
 from dg_project.core.errors import DataError
 
 
@@ -61,7 +62,7 @@ class UnlabelledStream:
     def _row(self, index: int, flipped: bool) -> tuple[torch.Tensor, dict[str, Any]]:
         image, target = self.images[index]
         image, target = flip_horizontally(image, target) if flipped else (image, dict(target))
-        return image.to(torch.float32).div_(255), target | {"domain": self.images.domains[index]}
+        return to_float(image), target | {"domain": self.images.domains[index]}
 
     def _shuffle(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, 2, epoch]).permutation(len(self.images))

@@ -12,10 +12,9 @@ from typing import Any
 
 from PIL import Image
 
-from dg_project.data.images import BROKEN, broken
+from dg_project.data.images import BROKEN, IMAGE_SUFFIXES, broken
 from dg_project.core.errors import DataError, nearest
 
-IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 ALL = "all"
 """The split of a data set that has no others: every image."""
@@ -44,7 +43,7 @@ def need_images(folder: Path, remedy: str) -> list[Path]:
 def images_in(folder: Path) -> list[Path]:
     """Return the images directly in ``folder``, sorted by name; hidden files are none."""
     return sorted(path for path in folder.iterdir()
-                  if path.suffix.lower() in IMAGES and not path.name.startswith("."))
+                  if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."))
 
 
 def listed(images: list[Path], split: str, folder: Path, otherwise: str = "") -> list[Path]:

@@ -11,7 +11,8 @@ import yaml
 from pydantic import Field
 
 from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
-from dg_project.data.readers.folders import IMAGES, first_file, form, image_size, need_folder, read_text, unpack_hint, within
+from dg_project.data.images import IMAGE_SUFFIXES
+from dg_project.data.readers.folders import first_file, form, image_size, need_folder, read_text, unpack_hint, within
 from dg_project.core.errors import DataError, nearest
 from dg_project.core.files import inside
 from dg_project.config import Params
@@ -100,7 +101,7 @@ class YOLOReader(Reader):
             lines = [line.strip() for line in read_text(place, _REMEDY).splitlines()]
             return [self._listed(line, place) for line in lines if line]
         found = [Path(folder) / name for folder, _, names in os.walk(place) for name in names]
-        return sorted(path for path in found if path.suffix.lower() in IMAGES and not path.name.startswith("."))
+        return sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."))
 
     def _listed(self, line: str, listed: Path) -> Path:
         """Return the image of a list's line: relative to the list, or behind ``images/`` of another machine's path."""
