@@ -7,7 +7,7 @@ import torch
 from streets_fixture import SOURCE
 
 from dg_project.core.errors import DataError, ParameterError
-from dg_project.data.batches import Batch, BatchStream, Deal, cut, flip_horizontally
+from dg_project.data.batches import Batch, BatchStream, Shard, flip_horizontally, split_rows
 from dg_project.data.dataset import ManifestDataset
 
 DOMAINS = [SOURCE, "night", "fog"]
@@ -217,20 +217,20 @@ def test_prefetching_gives_the_same_batches_and_ends_its_thread(source, pseudo):
 
 def test_parts_are_the_batch_dealt_out_by_pair(source, pseudo):
     stream = BatchStream(source, pseudo, DOMAINS, "paired", 9, 0, 0.5, pairs=3, partners=2)
-    whole, parts = stream.batch(3), stream.parts(3, Deal(2))
+    whole, parts = stream.batch(3), stream.parts(3, Shard(2))
     assert [(part.number, round(9 * part.share)) for part in parts] == [(0, 6), (1, 3)]
     for part in parts:
         assert same(part.batch, whole.rows(torch.isin(whole.pair_id, part.batch.pair_id)))
     for process in (0, 1):
-        own, = stream.parts(3, Deal(2, process, 2))
+        own, = stream.parts(3, Shard(2, process, 2))
         assert same(own.batch, parts[process].batch)
-    assert len(stream.parts(3, Deal(5))) == 3, "three pairs fill three parts"
-    assert cut([7, 8, 7], [True, False, False], 1) == [[0, 1, 2]], "the whole batch keeps its order"
+    assert len(stream.parts(3, Shard(5))) == 3, "three pairs fill three parts"
+    assert split_rows([7, 8, 7], [True, False, False], 1) == [[0, 1, 2]], "the whole batch keeps its order"
 
 
 def test_every_part_gets_a_source_image_while_there_are_some():
     pairs, source = [4, 4, 5, 6, 7, 8], [True, False, False, False, False, True]
-    assert cut(pairs, source, 2) == [[0, 1, 3], [2, 4, 5]]
+    assert split_rows(pairs, source, 2) == [[0, 1, 3], [2, 4, 5]]
 
 
 def test_halves_are_source_images_and_one_pseudo_image_of_each(source, pseudo):

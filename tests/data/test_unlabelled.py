@@ -12,7 +12,7 @@ from layouts import acdc, bdd100k, cityscapes, coco, gta5, image_folder, mapilla
 from streets_fixture import CLASSES, SOURCE, TARGETS
 
 from dg_project.core.errors import DataError
-from dg_project.data.batches import BatchStream, Deal
+from dg_project.data.batches import BatchStream, Shard
 from dg_project.data.card import unlabelled_card
 from dg_project.data.dataset import ManifestDataset
 from dg_project.data.objects import whole_images
@@ -77,7 +77,7 @@ def test_batches_are_a_function_of_seed_and_step_and_leave_the_labelled_ones_alo
         assert torch.equal(torch.stack(batch.images), torch.stack(same.images))
         adapt, again = batch.to("cpu").adapt, UnlabelledStream(images, 1, 4, seed=3, flip=0.5).batch(step)
         assert torch.equal(torch.stack(adapt.images), torch.stack(again.images))
-        parts = [part.batch.adapt.images for part in adapting.parts(step, Deal(parts=2))]
+        parts = [part.batch.adapt.images for part in adapting.parts(step, Shard(parts=2))]
         assert torch.equal(torch.stack(adapt.images), torch.stack([row for pair in zip(*parts, strict=True)
                                                                    for row in pair]))
         assert adapt.domain_id.tolist() == [1] * 4

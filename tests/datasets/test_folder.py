@@ -52,7 +52,7 @@ def test_a_full_disk_is_explained(tmp_path: Path) -> None:
     def full(folder: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(DatasetError, match=r"the disk is full: .* nothing half-written is left"):
+    with pytest.raises(DatasetError, match=r"the disk is full: .* no partial file is left"):
         dataset(tmp_path, "v1").save(full)
 
 
@@ -65,7 +65,7 @@ def test_a_folder_is_taken_over_by_its_path(tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="is no folder"):
+    with pytest.raises(DatasetError, match="is not a folder"):
         dataset(tmp_path, "v1").save(tmp_path / "nowhere")
 
 

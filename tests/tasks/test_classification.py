@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dg_project.config import BackboneParams, ClassificationParams
 from dg_project.tasks import build_task
-from dg_project.tasks.classification import Classifier, PooledHead, true_labels
+from dg_project.tasks.classification import ClassHead, Classifier, true_labels
 
 CLASSES = ["bus", "car", "person"]
 
@@ -55,7 +55,7 @@ def test_probabilities_sum_to_one(classifier: Classifier) -> None:
 
 def test_the_auxiliary_head_against_its_definition(classifier: Classifier) -> None:
     head = classifier.aux_head(8)
-    assert isinstance(head, PooledHead)
+    assert isinstance(head, ClassHead)
     features = torch.randn(2, 8, 3, 3)
     logits = head(features)
     torch.testing.assert_close(logits, head.linear(features.mean((2, 3))))

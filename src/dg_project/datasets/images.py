@@ -12,22 +12,22 @@ from dg_project.datasets.folder import FolderDataset
 
 
 class ImageFolderDataset(FolderDataset):
-    """A folder of images in any sub-folders; everything else is a :class:`FolderDataset`."""
+    """A :class:`FolderDataset` of images, in any subfolders, with a preview."""
 
     def preview(self, images: int = 12, columns: int = 4, width: int = 160) -> ImagePreview:
         """Return a contact sheet of images taken evenly from the folder.
 
         Args:
-            images: how many at most.
-            columns: images in one row.
-            width: of one image, pixels.
+            images: maximum number of images.
+            columns: images per row.
+            width: width of one image in pixels.
         """
         sheet = contact_sheet(self.load(), images, columns, width)
         return ImagePreview(base64.b64encode(sheet).decode())
 
 
 def contact_sheet(folder: Path, images: int, columns: int, width: int) -> bytes:
-    """Return a PNG with images of the folder side by side; all cells have the shape of the first image."""
+    """Return a PNG with a grid of the folder's images; all cells have the aspect ratio of the first image."""
     from PIL import Image
 
     from dg_project.data.images import IMAGE_SUFFIXES, open_rgb

@@ -15,7 +15,7 @@ import pandas as pd
 
 from dg_project.config import OnlineParams, Settings, TrainingParams
 from dg_project.core.cache import cache_folder, lock_folder
-from dg_project.core.device import forget_peak_memory, resolve_device
+from dg_project.core.device import reset_peak_memory, resolve_device
 from dg_project.core.errors import DataError, ParameterError, nearest
 from dg_project.core.files import atomic_folder, link_or_copy
 from dg_project.data.batches import Batch, BatchStream
@@ -244,7 +244,7 @@ def _train(plan: Plan) -> None:
 def fit(method: Method, plan: Plan, until: int | None = None) -> TrainResult:
     """Train a method on the images of a plan, to the end or until a step; see ``training.loop.train``."""
     spec, data, params, seed = plan.spec, plan.data, plan.settings.training, plan.settings.seed
-    forget_peak_memory(resolve_device(params.device))
+    reset_peak_memory(resolve_device(params.device))
     hand_over(plan.ldm, method)
     parts = method.model.parts
     source = ManifestDataset(select(data.source, split="train"), data.source_root, parts=parts)

@@ -103,7 +103,7 @@ BREAKS = {
     "missing image": (lambda c: c["images"][0].update(file_name="gone.jpg"), r"gone\.jpg: it is truncated or no image"),
     "size of a mask": (lambda c: c["annotations"][0].update(segmentation={"size": 5, "counts": [1]}),
                        r"it is not a COCO annotation at the image"),
-    "zero byte": (lambda c: c["images"][0].update(file_name="a\0.jpg"), r"leads nowhere"),
+    "zero byte": (lambda c: c["images"][0].update(file_name="a\0.jpg"), r"cannot be resolved"),
     "leaving": (lambda c: c["images"][0].update(file_name="../../../x.jpg"), r"leaves its root"),
     "twice": (lambda c: c["images"][1].update(file_name=c["images"][0]["file_name"]),
               r"the image id 'train2017/000000000000' comes twice"),
