@@ -71,7 +71,7 @@ class SegmentationParams(TaskParams):
 
     classes: list[str] = Field(list(SEMANTIC_CLASSES), min_length=2, description="names of the train ids 0, 1, ...")
     channels: int = Field(96, ge=8, description="channels of pyramid pooling and decoder")
-    dilations: list[int] = Field([3, 6, 9], min_length=1, description="of the pyramid pooling, in cells of the last stage")
+    dilations: list[int] = Field([3, 6, 9], min_length=1, description="of the pyramid pooling, in last-stage cells")
     low_stages: list[int] = Field([3, 2], min_length=1, description="earlier backbone stages used by the decoder")
     dropout: Fraction = 0.1
 
