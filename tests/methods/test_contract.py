@@ -14,7 +14,7 @@ from streets_fixture import TARGETS
 
 from dg_project.config import TASK_PARAMS, BackboneParams, Params, SegmentationParams, Task, TrainingParams
 from dg_project.core.errors import CheckpointError, ParameterError
-from dg_project.data.batches import Batch, BatchStream, Deal
+from dg_project.data.batches import Batch, BatchStream, Shard
 from dg_project.data.dataset import ManifestDataset
 from dg_project.data.manifest import select
 from dg_project.data.unlabelled import UnlabelledStream
@@ -193,7 +193,7 @@ def test_losses_are_finite_and_fall_in_every_task(name: str, task: Task, classes
 def test_losses_of_micro_batches_are_finite(name: str, task: Task, classes: list[str], datasets: Datasets) -> None:
     method, batches = build_method(spec(name, classes, task)).train(), stream(datasets, name)
     for step in range(2):
-        for part in batches.parts(step, Deal(2)):
+        for part in batches.parts(step, Shard(2)):
             assert all(value.isfinite() for value in step_losses(method, part.batch).values())
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dg_project.config import TrainingParams
 from dg_project.core.device import peak_memory_mb, resolve_device
 from dg_project.core.errors import CheckpointError, ParameterError, TrainingError
-from dg_project.data.batches import Batch, Deal, Part
+from dg_project.data.batches import Batch, Part, Shard
 from dg_project.methods.base import Learner
 from dg_project.training.loop import CHECKPOINT, TrainResult, train
 
@@ -47,7 +47,7 @@ class Stream:
     def __init__(self, broken_at: int | None = None) -> None:
         self.broken_at = broken_at
 
-    def iterate(self, first: int, last: int, deal: Deal) -> Iterator[tuple[int, list[Part]]]:
+    def iterate(self, first: int, last: int, shard: Shard) -> Iterator[tuple[int, list[Part]]]:
         for step in range(first, last):
             images = torch.rand(8, 3, 2, 2, generator=torch.Generator().manual_seed(step))
             if step == self.broken_at:
@@ -55,7 +55,7 @@ class Stream:
             pairs = torch.tensor([0, 0, 0, 1, 2, 3, 3, 4])
             batch = Batch(list(images), [{}] * 8, torch.zeros(8, dtype=torch.long), pairs, torch.ones(8))
             yield step, [Part(number, len(rows) / 8, batch.rows(torch.tensor(rows)))
-                         for number, rows in deal.mine(pairs.tolist(), [True] * len(pairs))]
+                         for number, rows in shard.select(pairs.tolist(), [True] * len(pairs))]
 
 
 def params(**changes: Any) -> TrainingParams:
@@ -270,7 +270,7 @@ def test_the_old_choice_of_algorithms_is_restored(tmp_path: Path) -> None:
 def test_devices() -> None:
     assert resolve_device("cpu").type == "cpu"
     assert resolve_device("auto").type in ("cpu", "cuda")
-    with pytest.raises(ParameterError, match="is no device"):
+    with pytest.raises(ParameterError, match="is not a device"):
         resolve_device("gpu")
     with pytest.raises(ParameterError, match="not on this machine"):
         resolve_device("cuda:99")

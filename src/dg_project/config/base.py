@@ -1,4 +1,4 @@
-"""What all groups of parameters share: immutable, and an unknown key names the nearest known one."""
+"""Base class and helpers of all parameter groups."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dg_project.core.errors import nearest
 Fraction = Annotated[float, Field(ge=0, le=1)]
 _CHECKPOINT = "checkpoint"
 Checkpoint = Annotated[str, _CHECKPOINT]
-"""A folder or hub name; a relative folder starts at the project (``pipelines.paths``)."""
+"""A folder or hub name; relative folders are resolved against the project (``pipelines.paths``)."""
 
 
 def checkpoint_fields(params: type[Params]) -> list[str]:
@@ -20,17 +20,17 @@ def checkpoint_fields(params: type[Params]) -> list[str]:
 
 
 def listed(value: Any) -> Any:
-    """Split a list that came without commas, because ``--params`` splits there: ``erm+drsf``."""
+    """Split a list that is joined by ``+``, because ``--params`` splits at commas: ``erm+drsf``."""
     return value.split("+") if isinstance(value, str) else value
 
 
 def counted(value: Any) -> Any:
-    """Return the seeds 0, 1 ... where a number of them was given; else what ``listed`` makes of it."""
+    """Convert a number of seeds to the list 0, 1, ...; other values as ``listed``."""
     return list(range(value)) if isinstance(value, int) else listed(value)
 
 
 class Params(BaseModel):
-    """Base of all parameter groups: immutable, and an unknown key names the nearest known one."""
+    """Base of all parameter groups: immutable; errors of unknown keys name the nearest known one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

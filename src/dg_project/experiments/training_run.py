@@ -19,7 +19,7 @@ import pandas as pd
 
 from dg_project.config import OnlineParams, Settings
 from dg_project.core.cache import cache_folder, lock_folder
-from dg_project.core.device import forget_peak_memory, resolve_device
+from dg_project.core.device import reset_peak_memory, resolve_device
 from dg_project.core.errors import ParameterError
 from dg_project.core.files import atomic_folder, link_or_copy
 from dg_project.data.batches import Batch, BatchStream
@@ -195,7 +195,7 @@ class TrainingRun:
     def _fit(self, data: TrainingData, segments: Segments, until: int | None = None) -> TrainResult:
         params, seed, parts = self.settings.training, self.settings.seed, self.method.model.parts
         device = resolve_device(params.device)
-        forget_peak_memory(device)
+        reset_peak_memory(device)
         attach_ldm(self.ldm, self.method)
         source = ManifestDataset(select(data.source, split="train"), data.source_root, parts=parts)
         self.method.prepare(source, params.flip > 0, self.workspace, device)

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from dg_project.core.errors import DataError, ParameterError
-from dg_project.data.images import BROKEN, shown
+from dg_project.data.images import BROKEN, read_image, to_float
 from dg_project.evaluation.scorers import SCORERS
 from dg_project.methods import method_classes
 from dg_project.methods.model_folder import load_model, read_card
@@ -53,7 +53,7 @@ class Served:
                             "file, over HTTP as base64")
         rows = []
         for number, cell in enumerate(data[COLUMN]):
-            image = _decoded(cell, number).to(self.device).float() / 255
+            image = to_float(_decoded(cell, number).to(self.device))
             packed = self.scorer.pack(self.method.predict([image])[0])
             rows.append(packed | self._named(packed))
         return pd.DataFrame(rows)
@@ -86,8 +86,7 @@ def encode(image: Tensor) -> bytes:
 def _decoded(cell: Any, number: int) -> Tensor:
     try:
         content = base64.b64decode(cell, validate=True) if isinstance(cell, str) else bytes(cell)
-        with Image.open(io.BytesIO(content)) as image:
-            return shown(image)
+        return read_image(io.BytesIO(content), rotate=True)
     except (*BROKEN, TypeError, binascii.Error) as error:
         raise DataError(f"row {number} of the request is no image file ({error}); send the bytes of a JPEG or PNG, "
                         "over HTTP as base64") from error

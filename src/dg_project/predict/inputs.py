@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from dg_project.core.errors import DataError
 from dg_project.core.extras import av
 from dg_project.core.files import fingerprint
-from dg_project.data.images import BROKEN, broken, shown
+from dg_project.data.images import BROKEN, IMAGE_SUFFIXES, broken, read_image
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+IMAGES = (*IMAGE_SUFFIXES, ".gif")
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts")
 CHUNK = 32
 """Images between two marks of progress: what a kill may cost."""
@@ -193,8 +192,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _read(item: tuple[str, Path]) -> Frame:
     name, path = item
     try:
-        with Image.open(path) as image:
-            return Frame(name, shown(image))
+        return Frame(name, read_image(path, rotate=True))
     except BROKEN as error:
         return Frame(name, None, str(broken(path, error)))
 

@@ -16,12 +16,11 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
 from dg_project.config import ClassificationParams
 from dg_project.core.errors import DataError, exit_status
 from dg_project.core.files import atomic_folder, inside
-from dg_project.data.images import BROKEN, broken
+from dg_project.data.images import BROKEN, broken, open_rgb
 from dg_project.data.objects import objects
 from dg_project.data.readers import read_domain
 from dg_project.data.readers.folders import folders_in
@@ -83,8 +82,7 @@ def deal(images: pd.DataFrame) -> pd.DataFrame:
 def _write(image: Path, crop: list[int], folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with Image.open(image) as opened:
-            opened.convert("RGB").crop((crop[0], crop[1], crop[2], crop[3])).save(folder / f"{name}.png")
+        open_rgb(image).crop((crop[0], crop[1], crop[2], crop[3])).save(folder / f"{name}.png")
     except BROKEN as error:
         raise broken(image, error) from error
 

@@ -21,17 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 from dg_project.config import LDMParams, OnlineParams, PseudoDomain, Settings, denoising_steps
 from dg_project.core.cache import cache_folder, lock_folder
 from dg_project.core.errors import ParameterError
 from dg_project.core.files import atomic_folder, file_hash, inside, link_or_copy
-from dg_project.data.images import load_image, row_target
+from dg_project.data.dataset import row_target
+from dg_project.data.images import load_image, save_image, to_float
 from dg_project.data.manifest import image_path, manifest_fingerprint
 from dg_project.pseudo.gate import box_visibility, gate
-from dg_project.pseudo.sampling import save_image
 from dg_project.pseudo.selection import Selection, select
 from dg_project.pseudo.synthesis import image_settings, synthesise
 
@@ -138,12 +137,12 @@ class SyntheticSets:
     def _recombine(self, current: SyntheticSet, entry: dict[str, Any], origin: Any, group: pd.DataFrame,
                    candidates: Path, folder: Path) -> dict[str, Any]:
         """Return what changes in an entry, its image written; where objects would be lost the entry stays."""
-        image = _floats(load_image(inside(current.root, entry["image"])))
-        offers = [_floats(load_image(image_path(candidates, row))) for row in group.itertuples()]
+        image = to_float(load_image(inside(current.root, entry["image"])))
+        offers = [to_float(load_image(image_path(candidates, row))) for row in group.itertuples()]
         chosen = self._select(offers, image)
         target = row_target(origin)
         # Seen beside the source image, not beside the entry: else every refresh might lose a little more.
-        visibility = box_visibility(_floats(load_image(image_path(self.root, origin))), chosen.image, target["boxes"])
+        visibility = box_visibility(to_float(load_image(image_path(self.root, origin))), chosen.image, target["boxes"])
         weight, kept, reason = gate(visibility, target["difficult"], self.settings.sampling.gate)
         if not kept:
             return {"reason": f"kept a former image: {reason}"}
@@ -225,10 +224,6 @@ def _carry_over(root: Path, entry: dict[str, Any], folder: Path) -> str:
     name = f"{entry['source_image_id']}{Path(entry['image']).suffix}"
     link_or_copy(inside(root, entry["image"]), inside(folder, name))
     return name
-
-
-def _floats(image: Tensor) -> Tensor:
-    return image.to(torch.float32) / 255
 
 
 def _check(params: OnlineParams, ldm: LDMParams) -> None:

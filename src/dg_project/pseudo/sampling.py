@@ -8,17 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from dg_project.config import SamplingParams
 from dg_project.core.errors import DataError
 from dg_project.core.files import file_hash, inside, link_or_copy
-from dg_project.data.images import load_image, row_target
+from dg_project.data.dataset import row_target
+from dg_project.data.images import load_image, save_image, to_float
 from dg_project.data.manifest import image_path
 from dg_project.pseudo.gate import box_visibility, gate
 from dg_project.pseudo.selection import Selection, select
@@ -64,7 +62,7 @@ def sample(source: pd.DataFrame, source_root: Path, candidates: pd.DataFrame, ca
         if str(name) not in origins:
             raise DataError(f"the candidates of '{domain}' were made from '{name}', which is no source image; run "
                             "`kedro run --pipeline=synthesis` again with the present data")
-        original = _floats(load_image(image_path(source_root, origins[str(name)])))
+        original = to_float(load_image(image_path(source_root, origins[str(name)])))
         rows.append(_sample_one(original, group, candidate_root, params, folder, recognise))
     manifest = pd.DataFrame(rows)
     _tell(manifest)
@@ -74,7 +72,7 @@ def sample(source: pd.DataFrame, source_root: Path, candidates: pd.DataFrame, ca
 def _sample_one(original: Tensor, group: pd.DataFrame, candidate_root: Path, params: SamplingParams, folder: Path,
                 recognise: Recognise | None) -> dict[str, Any]:
     """Choose among the candidates of one source image and domain, store the image and return its row."""
-    images = [_floats(load_image(image_path(candidate_root, row))) for row in group.itertuples()]
+    images = [to_float(load_image(image_path(candidate_root, row))) for row in group.itertuples()]
     chosen = select(images, original, params.decomposition, params.style_weight, params.content_weight,
                     params.recombine)
     row = {str(key): value for key, value in group.iloc[chosen.index].items()}
@@ -99,17 +97,6 @@ def _store(chosen: Selection, candidate: Path, path: Path, recombined: bool) -> 
         link_or_copy(candidate, path)
         return
     save_image(chosen.image, path)
-
-
-def _floats(image: Tensor) -> Tensor:
-    return image.to(torch.float32) / 255
-
-
-def save_image(image: Tensor, path: Path) -> None:
-    """Write an image (3, H, W), float 0..1, as a PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(path)
 
 
 def _tell(manifest: pd.DataFrame) -> None:

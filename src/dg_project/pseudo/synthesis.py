@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from dg_project.config import LDMParams, PseudoDomain
 from dg_project.core.errors import DataError
 from dg_project.core.files import atomic_file, file_hash, inside
+from dg_project.data.images import open_rgb
 from dg_project.data.manifest import COLUMNS, PSEUDO_COLUMNS
 from dg_project.data.masks import load_mask
 from dg_project.diffusion.prompts import describe, expand
@@ -265,7 +266,7 @@ def _generate(batch: list[Job], root: Path, ldm: LDMParams, generator: Generator
     """Make and store the images of one batch, which share its time equally."""
     started = time.perf_counter()
     made = generator.generate(
-        [_read(root, job.row["image"]).convert("RGB") for job in batch],
+        [_read(root, job.row["image"]) for job in batch],
         [job.card["prompt"] for job in batch],
         [job.card["seed"] for job in batch],
         boxes=[job.card.get("boxes", []) for job in batch],
@@ -289,9 +290,7 @@ def _generate(batch: list[Job], root: Path, ldm: LDMParams, generator: Generator
 def _read(root: Path, relative: str) -> Image.Image:
     path = inside(root, relative)
     try:
-        with Image.open(path) as image:
-            image.load()
-            return image
+        return open_rgb(path)
     except OSError as error:
         raise DataError(
             f"the source image '{path}' cannot be read ({error}); restore it or run the ingestion again"

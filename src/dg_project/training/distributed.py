@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from dg_project.config import TrainingParams
 from dg_project.core.device import resolve_device
 from dg_project.core.errors import ParameterError
-from dg_project.data.batches import Deal
+from dg_project.data.batches import Shard
 
 T = TypeVar("T")
 PATIENCE = timedelta(hours=2)
@@ -49,7 +49,7 @@ class Crew:
         """Whether this process validates, writes and shows progress."""
         return self.process == 0
 
-    def deal(self, parts: int) -> Deal:
+    def deal(self, parts: int) -> Shard:
         """Return which parts of every batch are this process's.
 
         Raises:
@@ -58,7 +58,7 @@ class Crew:
         if parts % self.processes:
             raise ParameterError(f"training.accumulate: {parts} micro-batches cannot be shared by {self.processes} "
                                  f"processes; set it to {self.processes} or a multiple")
-        return Deal(parts, self.process, self.processes)
+        return Shard(parts, self.process, self.processes)
 
     def sum_gradients(self, weights: Sequence[nn.Parameter]) -> None:
         """Replace gradients by their sum over the processes; a weight that no process used keeps none."""

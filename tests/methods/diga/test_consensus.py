@@ -120,7 +120,7 @@ def test_consensus_is_part_of_the_predictions_and_grows_with_the_centroids() -> 
     second = module.label(own["model"], images, ["rain", "fog"])
     kept = second != 255
     assert kept.any()
-    logits, _ = own["model"].look(images)
+    logits, _ = own["model"].logits_and_features(images)
     whole = nn.functional.interpolate(logits, (64, 96), mode="bilinear").argmax(1)
     assert torch.equal(second[kept], whole[kept])
     assert own["model"].training

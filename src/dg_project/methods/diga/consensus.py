@@ -209,8 +209,8 @@ class BilateralConsensus(nn.Module):
         """
         places = torch.tensor([self.targets.index(name) for name in domains], device=images.device)
         size = (images.shape[-2], images.shape[-1])
-        predicted = F.interpolate(self.model.look(images)[0], size, mode="bilinear").argmax(1)
-        logits, features = teacher.look(images)
+        predicted = F.interpolate(self.model.logits_and_features(images)[0], size, mode="bilinear").argmax(1)
+        logits, features = teacher.logits_and_features(images)
         agreed = bilateral_consensus(predicted, self.centroids.nearest(features, places, size))
         seen = logits.argmax(1)
         small = F.interpolate(agreed[:, None].float(), seen.shape[-2:], mode="nearest-exact")[:, 0].long()
