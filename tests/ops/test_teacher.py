@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from dg_project.ops.ema import Teacher
+from dg_project.ops.ema import EMATeacher
 
 
 def student(value: float) -> nn.Sequential:
@@ -16,7 +16,7 @@ def student(value: float) -> nn.Sequential:
 
 def test_the_first_teachers_are_plain_means_and_later_ones_forget() -> None:
     module = student(0.0)
-    teacher = Teacher(module, alpha=0.75)
+    teacher = EMATeacher(module, alpha=0.75)
     seen, expected = [8.0, 4.0, 0.0, 2.0, 6.0], []
     for step, value in enumerate(seen):
         nn.init.constant_(module[0].weight, value)
@@ -32,14 +32,14 @@ def test_the_first_teachers_are_plain_means_and_later_ones_forget() -> None:
 
 def test_a_teacher_is_a_copy_without_gradient_that_the_state_dict_holds() -> None:
     module = student(1.0)
-    teacher = Teacher(module, alpha=0.9)
+    teacher = EMATeacher(module, alpha=0.9)
     module(torch.randn(4, 2)).sum().backward()
     assert teacher.module[0].weight is not module[0].weight
     assert not any(weight.requires_grad for weight in teacher.parameters())
     for value in (2.0, 5.0):
         nn.init.constant_(module[0].weight, value)
         teacher.update(module)
-    resumed = Teacher(student(0.0), alpha=0.9)
+    resumed = EMATeacher(student(0.0), alpha=0.9)
     resumed.load_state_dict(teacher.state_dict())
     nn.init.constant_(module[0].weight, 7.0)
     for one in (teacher, resumed):

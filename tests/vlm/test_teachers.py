@@ -19,11 +19,11 @@ from dg_project.data.dataset import ManifestDataset
 from dg_project.data.objects import objects
 from dg_project.methods.scmd import Guide, SCMDParams
 from dg_project.pretraining.clip.pretraining import contrast_loss
-from dg_project.vlm import embedding_cache as memory_module
+from dg_project.vlm import embedding_cache as cache_module
 from dg_project.vlm import open_teacher
 from dg_project.vlm.base import class_prompts
 from dg_project.vlm.clip_like import ClipLike, Projector, save_clip_like
-from dg_project.vlm.embedding_cache import Memory
+from dg_project.vlm.embedding_cache import EmbeddingCache
 
 CPU = torch.device("cpu")
 
@@ -125,7 +125,7 @@ def test_the_contrast_equals_its_definition(eye: bool) -> None:
 
 def test_an_image_and_its_mirror_image_are_embedded_once(tiny_streets: Path, tiny_manifest: pd.DataFrame,
                                                          tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_module, "PART", 8)
+    monkeypatch.setattr(cache_module, "PART", 8)
     asked: list[Tensor] = []
 
     def embed(images: Any) -> Tensor:
@@ -134,17 +134,17 @@ def test_an_image_and_its_mirror_image_are_embedded_once(tiny_streets: Path, tin
 
     rows = objects(tiny_manifest[tiny_manifest["split"] == "train"], 0.2, 8)
     images = ManifestDataset(rows, tiny_streets)
-    Memory(embed).learn(images, True, tmp_path, CPU)
+    EmbeddingCache(embed).fill(images, True, tmp_path, CPU)
     assert len(asked) == 2 * len(images)
     (tmp_path / "part00001.safetensors").unlink()  # as if the run had been killed in its second part
     asked.clear()
-    memory = Memory(embed)
-    memory.learn(images, True, tmp_path, CPU)
+    cached = EmbeddingCache(embed)
+    cached.fill(images, True, tmp_path, CPU)
     assert len(asked) == 2 * min(8, len(images) - 8)
     asked.clear()
     crop = images[3][0].float() / 255
-    torch.testing.assert_close(memory([crop, crop.flip(-1)]), torch.stack([crop.mean((1, 2))] * 2))
+    torch.testing.assert_close(cached([crop, crop.flip(-1)]), torch.stack([crop.mean((1, 2))] * 2))
     assert not asked
     new = torch.zeros(3, 5, 5)
-    torch.testing.assert_close(memory([crop, new])[1], torch.zeros(3))
+    torch.testing.assert_close(cached([crop, new])[1], torch.zeros(3))
     assert len(asked) == 1

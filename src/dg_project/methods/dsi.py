@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -14,6 +13,7 @@ from torch import Tensor
 from dg_project.config import Fraction, Params, Task, denoising_steps
 from dg_project.methods.base import LDMUser
 from dg_project.methods.erm import ERM
+from dg_project.ops.pixels import pixel_hash
 from dg_project.tasks.base import Prediction
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class DSI(ERM, LDMUser):
 
 
 def _seed(image: Tensor) -> int:
-    return int.from_bytes(hashlib.blake2b(image.contiguous().numpy().tobytes(), digest_size=6).digest(), "big")
+    return int.from_bytes(pixel_hash(image, 6, with_shape=False), "big")
 
 
 def _tensor(image: object) -> Tensor:

@@ -20,7 +20,7 @@ from dg_project.core.errors import TrainingError
 from dg_project.data.batches import BatchStream, Part
 from dg_project.methods.base import Learner
 from dg_project.methods.model_folder import save_weights
-from dg_project.ops.ema import Average, snapshot
+from dg_project.ops.ema import WeightAverage, snapshot
 from dg_project.training.checkpoint import Progress
 from dg_project.training.distributed import Crew
 from dg_project.training.optimizer import Precision, build_optimizer, set_lr
@@ -114,7 +114,7 @@ class _Run:
         self.precision = Precision(params.precision, self.device)
         self.optimizer = build_optimizer(learner, params)
         self.weights = [weight for weight in learner.parameters() if weight.requires_grad]
-        self.average = Average(learner, params.ema)
+        self.average = WeightAverage(learner, params.ema)
         self.path = workdir / CHECKPOINT
         self.progress = Progress(params.model_dump(mode="json", exclude=NOT_SETTINGS) | {"seed": seed})
 

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from dg_project.config import PretrainTeacherParams
 from dg_project.data.dataset import ManifestDataset
 from dg_project.vlm.clip_like import Projector
-from dg_project.vlm.embedding_cache import Memory
+from dg_project.vlm.embedding_cache import EmbeddingCache
 from dg_project.vlm.encoders import image_features, text_features
 
 TEMPLATES = ("this is a photo of a {}", "a photo of a {}", "a {}", "{}")
@@ -52,9 +52,9 @@ def read_crops(rows: pd.DataFrame, root: Path, classes: list[str], folder: Path,
         device: where the encoder computes.
     """
     images = ManifestDataset(rows, root, cache=False)
-    memory = Memory(image_features)
-    memory.learn(images, True, folder, device)
-    views = [memory([image, image.flip(-1)]) for image in (images[i][0] for i in range(len(images)))]
+    embed = EmbeddingCache(image_features)
+    embed.fill(images, True, folder, device)
+    views = [embed([image, image.flip(-1)]) for image in (images[i][0] for i in range(len(images)))]
     captions = sorted(set(rows["caption"]))
     return Crops(torch.stack(views), torch.tensor([int(label[0]) - 1 for label in rows["labels"]]),
                  torch.tensor([captions.index(text) for text in rows["caption"]]), classes, captions)
