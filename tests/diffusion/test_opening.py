@@ -16,7 +16,7 @@ from PIL import Image
 from dg_project.config import LDMParams, MemoryParams
 from dg_project.core.errors import CheckpointError, DGError, ParameterError
 from dg_project.diffusion.generator import Generator
-from dg_project.diffusion.opening import check, place
+from dg_project.diffusion.opening import check, move_to_device
 
 CPU = torch.device("cpu")
 GPU = torch.device("cuda")
@@ -93,7 +93,7 @@ def test_a_mode_that_the_checkpoint_cannot_do_is_refused(
 def test_a_controlnet_must_be_one_and_fit_the_checkpoint(
     tiny_img2img: Path, tiny_sdxl_controlnet: Path, tiny_controlnet: Path
 ) -> None:
-    for beside, message in ((tiny_sdxl_controlnet, "width 32, but .* listens to 16"),
+    for beside, message in ((tiny_sdxl_controlnet, "width 32, but .* takes 16"),
                             (tiny_img2img / "unet", "is a UNet2DConditionModel, not a ControlNetModel"),
                             (tiny_img2img / "nowhere", "config.json is missing")):
         with pytest.raises(CheckpointError, match=message):
@@ -117,8 +117,8 @@ def test_a_checkpoint_may_bring_its_controlnet(tiny_img2img: Path, tiny_controln
     ({"scheduler": "FlowMatchEulerDiscreteScheduler"}, "no scheduler 'FlowMatchEulerDiscreteScheduler' for images"),
     ({"scheduler": "EulerDiscreteScheduler", "scheduler_options": {"timestep_spacin": "trailing"}},
      "no option 'timestep_spacin'. Did you mean 'timestep_spacing'"),
-    ({"scheduler": "LCMScheduler", "steps": 60}, "LCMScheduler refuses ldm.steps 60"),
-    ({"scheduler_options": {"beta_schedule": "round"}}, "PNDMScheduler refuses .*beta_schedule"),
+    ({"scheduler": "LCMScheduler", "steps": 60}, "LCMScheduler rejects ldm.steps 60"),
+    ({"scheduler_options": {"beta_schedule": "round"}}, "PNDMScheduler rejects .*beta_schedule"),
     ({"memory": {"offload": "model"}}, "there is none here: set ldm.memory.offload: none"),
     ({"dtype": "float16"}, "on a CPU use float32 or bfloat16"),
 ])
@@ -167,7 +167,7 @@ def test_a_scheduler_that_would_misread_the_checkpoint_is_refused(
     for kept in ("DDIMScheduler", "EulerDiscreteScheduler", "LCMScheduler"):
         generator = Generator.from_params(params(tiny_v_prediction, scheduler=kept))
         assert generator.pipeline.scheduler.config.prediction_type == "v_prediction"
-    with pytest.raises(ParameterError, match=rf"{scheduler} knows nothing of .* \({lost}\)"):
+    with pytest.raises(ParameterError, match=rf"{scheduler} does not support .* \({lost}\)"):
         check(params(tiny_v_prediction, scheduler=scheduler), CPU)
 
 
@@ -196,7 +196,7 @@ def test_networks_that_wait_elsewhere_change_no_image(tiny_img2img: Path, mode: 
     """The CPU stands for the accelerator here: the networks are hooked and moved, from the CPU to the CPU."""
     generator = Generator.from_params(params(tiny_img2img, mode=mode))
     expected = make(generator)
-    place(generator.pipeline, MemoryParams(offload="model"), CPU)
+    move_to_device(generator.pipeline, MemoryParams(offload="model"), CPU)
     assert all(hasattr(network, "_hf_hook") for network in (generator.pipeline.unet, generator.pipeline.vae))
     assert np.array_equal(make(generator), expected)
 
@@ -204,7 +204,7 @@ def test_networks_that_wait_elsewhere_change_no_image(tiny_img2img: Path, mode: 
 def test_sequential_offload_leaves_no_weight_where_the_model_runs(tiny_img2img: Path) -> None:
     """accelerate cannot run this from the CPU to the CPU, so only the placement is seen here."""
     generator = Generator.from_params(params(tiny_img2img))
-    place(generator.pipeline, MemoryParams(offload="sequential"), CPU)
+    move_to_device(generator.pipeline, MemoryParams(offload="sequential"), CPU)
     assert {p.device.type for p in generator.pipeline.unet.parameters()} == {"meta"}
 
 
@@ -223,5 +223,5 @@ def test_an_image_generated_at_another_size_comes_back_at_its_own(tiny_img2img: 
 
 def test_a_generator_says_what_auto_has_come_to(tiny_img2img: Path) -> None:
     generator = Generator.from_params(params(tiny_img2img, dtype="bfloat16"), CPU)
-    settled = generator.settled(params(tiny_img2img))
-    assert (settled.mode, settled.dtype) == ("img2img", "bfloat16")
+    resolved = generator.resolved(params(tiny_img2img))
+    assert (resolved.mode, resolved.dtype) == ("img2img", "bfloat16")

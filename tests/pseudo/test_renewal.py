@@ -21,7 +21,7 @@ from dg_project.diffusion.generator import Generator
 from dg_project.experiments.training_data import TrainingData
 from dg_project.experiments.training_run import train_method
 from dg_project.methods.model_folder import read_card
-from dg_project.pseudo.renewal import SyntheticSets, draw_wishes, refresh_steps, turn
+from dg_project.pseudo.renewal import SyntheticSets, draw_domains, refresh_positions, refresh_steps
 from dg_project.training import loop
 
 PROMPTS = {name: PseudoDomain(prompt=name) for name in ("fog", "night", "rain")}
@@ -102,17 +102,17 @@ def test_finished_sets_are_found_again(tiny_manifest: pd.DataFrame, tiny_streets
 
 
 def test_every_domain_is_asked_for_before_one_comes_again() -> None:
-    wishes = draw_wishes(PROMPTS, OnlineParams(candidates=4, strength=(0.3, 0.7)), 0, 1)
-    assert len(wishes) == 4
-    assert {wish.prompt for wish in list(wishes.values())[:3]} == {"fog", "night", "rain"}
-    assert all(0.3 <= wish.strength <= 0.7 for wish in wishes.values())
-    assert not wishes.keys() & draw_wishes(PROMPTS, OnlineParams(), 0, 2).keys()
-    assert {wish.strength for wish in draw_wishes(PROMPTS, OnlineParams(strength=None), 0, 1).values()} == {1.0}
+    drawn = draw_domains(PROMPTS, OnlineParams(candidates=4, strength=(0.3, 0.7)), 0, 1)
+    assert len(drawn) == 4
+    assert {domain.prompt for domain in list(drawn.values())[:3]} == {"fog", "night", "rain"}
+    assert all(0.3 <= domain.strength <= 0.7 for domain in drawn.values())
+    assert not drawn.keys() & draw_domains(PROMPTS, OnlineParams(), 0, 2).keys()
+    assert {domain.strength for domain in draw_domains(PROMPTS, OnlineParams(strength=None), 0, 1).values()} == {1.0}
 
 
 def test_turns_go_round() -> None:
-    assert [turn(5, 2, number) for number in (1, 2, 3)] == [[0, 1], [2, 3], [0, 4]]
-    assert turn(3, None, 7) == [0, 1, 2]
+    assert [refresh_positions(5, 2, number) for number in (1, 2, 3)] == [[0, 1], [2, 3], [0, 4]]
+    assert refresh_positions(3, None, 7) == [0, 1, 2]
 
 
 def test_refreshes_come_every_few_epochs() -> None:

@@ -260,8 +260,8 @@ import sys
 import numpy as np, pandas as pd
 from pathlib import Path
 from PIL import Image
-from dg_project.diffusion.synthesis import synthesise
-from dg_project.parameters import LDMParams, PseudoDomain
+from dg_project.pseudo.synthesis import synthesise
+from dg_project.config import LDMParams, PseudoDomain
 
 class Noise:
     fingerprint = "noise"

@@ -78,7 +78,7 @@ def plan_training(name: str, settings: Settings, data: TrainingData, workspace: 
     data = as_seen(data, spec, settings.sampling.gate.least_visibility)
     rounds = rounds_of(spec, settings, data, before, sets)
     asked: list[Any] = [] if ldm is None else [ldm.fingerprint]
-    asked += sets.identity if sets else []
+    asked += sets.cache_key if sets else []
     folder = cache_folder(workspace, "training", *determining(kind, spec, settings, data), *asked,
                           code=code_of(kind))
     return Plan(spec, settings, data, rounds, ldm, folder, workspace)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusion.modes.helpers import ALPHAS, Decoded, latents_of, make, opened, said, same, scene
 
-from dg_project.diffusion.modes import Batch, Sampling
+from dg_project.diffusion.modes import ModeInputs, Sampling
 
 
 def change(checkpoint: Path, steps: int) -> tuple[float, float]:
@@ -38,7 +38,7 @@ def test_the_inversion_is_the_formula_of_ddim_upwards(
 ) -> None:
     checkpoint, image = request.getfixturevalue(name), scene(0)
     generator = opened(checkpoint, mode="inversion", inversion={"source_prompt": "a street"})
-    batch = Batch([image], ["night"], [torch.Generator()], [np.zeros((0, 4))], [None])
+    batch = ModeInputs([image], ["night"], [torch.Generator()], [np.zeros((0, 4))], [None])
     got = generator.mode.invert(batch, Sampling(strength=0.5, steps=10))
     latents, before = latents_of(generator, image), ALPHAS[0]
     for t in range(1, 1 + 5 * 100, 100):  # five of ten steps, offset by one as in Stable Diffusion
