@@ -1,4 +1,4 @@
-"""The teacher: its schedule, what it copies, and that it never trains."""
+"""EMA teacher: schedule, copies, no gradient."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def student(value: float) -> nn.Sequential:
     return module
 
 
-def test_the_first_teachers_are_plain_means_and_later_ones_forget() -> None:
+def test_ema_teacher_schedule() -> None:
     module = student(0.0)
     teacher = EMATeacher(module, alpha=0.75)
     seen, expected = [8.0, 4.0, 0.0, 2.0, 6.0], []
@@ -30,7 +30,7 @@ def test_the_first_teachers_are_plain_means_and_later_ones_forget() -> None:
     assert int(teacher.updates) == 5
 
 
-def test_a_teacher_is_a_copy_without_gradient_that_the_state_dict_holds() -> None:
+def test_ema_teacher_copy_and_state_dict() -> None:
     module = student(1.0)
     teacher = EMATeacher(module, alpha=0.9)
     module(torch.randn(4, 2)).sum().backward()

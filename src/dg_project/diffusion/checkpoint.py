@@ -71,7 +71,8 @@ def resolve(name: str | Path, variant: str | None = None) -> Path:
     if folder.exists():
         inside = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) if folder.is_dir() else "one file"
         raise CheckpointError(
-            f"'{name}' is no diffusers pipeline: model_index.json is missing (found: {inside or 'nothing'}). {REMEDY}"
+            f"'{name}' is not a diffusers pipeline: model_index.json is missing (found: "
+            f"{inside or 'nothing'}). {REMEDY}"
         )
     if not is_hub_name(name):
         raise CheckpointError(f"the diffusion checkpoint '{name}' does not exist. {REMEDY}")
@@ -144,7 +145,7 @@ def _check_parts(folder: Path, index: dict[str, Any]) -> None:
         if not (folder / name).is_dir() or not any((folder / name).iterdir()):
             raise CheckpointError(
                 f"'{folder}' cannot be opened: its model_index.json names the part '{name}', but there is no such "
-                f"folder, or it is empty; copy the whole checkpoint. {REMEDY}"
+                f"folder, or it is empty; copy the complete checkpoint. {REMEDY}"
             )
     for name, either in {
         "text encoder": {"text_encoder", "text_encoder_2"},

@@ -64,7 +64,7 @@ def sample(source: pd.DataFrame, source_root: Path, candidates: pd.DataFrame, ca
     groups = candidates.groupby(keys, sort=False)
     for (domain, name, *_), group in tqdm(groups, "sampling", unit="image", mininterval=1):
         if str(name) not in origins:
-            raise DataError(f"the candidates of '{domain}' were made from '{name}', which is no source image; run "
+            raise DataError(f"the candidates of '{domain}' were made from '{name}', which is not a source image; run "
                             "`kedro run --pipeline=synthesis` again with the current data")
         original = to_float(load_image(image_path(source_root, origins[str(name)])))
         rows.append(_sample_one(original, group, candidate_root, params, folder, recognise))

@@ -41,9 +41,9 @@ def check_clip(name: str, remedy: str = GATE_REMEDY) -> None:
     try:
         kind = json.loads((folder / "config.json").read_text()).get("model_type")
     except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"'{name}' is no CLIP model: it has no readable config.json. {remedy}") from error
+        raise CheckpointError(f"'{name}' is not a CLIP model: it has no readable config.json. {remedy}") from error
     if kind != "clip":
-        raise CheckpointError(f"'{name}' is no CLIP model but '{kind}'. {remedy}")
+        raise CheckpointError(f"'{name}' is not a CLIP model but '{kind}'. {remedy}")
 
 
 class TransformersCLIP(Teacher):
