@@ -92,7 +92,7 @@ def main() -> None:
     os.environ[ROOT_VARIABLE] = str(ROOT)
     ldm = locate_ldm(settings.ldm)
     generator = Generator.from_params(ldm, device)
-    ldm = generator.settled(ldm)
+    ldm = generator.resolved(ldm)
     work = cache_folder(ROOT / settings.workspace, "held_out", generator.fingerprint, image_settings(ldm), options.scenes)
     wanted = {name: PseudoDomain(prompt=prompt, strength=1.0) for name, prompt in HELD_OUT.items()}
     painted = synthesise(val, root, wanted, ldm, 1, SEED, generator, work / "painted", classes=settings.classes)

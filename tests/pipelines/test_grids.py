@@ -14,7 +14,7 @@ from dg_project.core.errors import DataError, ParameterError
 from dg_project.evaluation.records import COLUMNS
 from dg_project.experiments import grid, training_run
 from dg_project.experiments.training_data import TrainingData
-from dg_project.pseudo.gate import view
+from dg_project.pseudo.gate import regate
 from dg_project.reports.results_page import main
 
 Run = tuple[Any, str]
@@ -141,11 +141,11 @@ def test_a_view_weighs_what_the_gate_weighed(drsf_run: Run) -> None:
     project, version = drsf_run
     pseudo = project.load("pseudo_manifest", version)
     made_with = GateParams(min_visibility=-1)
-    assert view(pseudo, None, made_with, made_with) is pseudo
-    again = view(pseudo, None, GateParams(enabled=False), made_with)
+    assert regate(pseudo, None, made_with, made_with) is pseudo
+    again = regate(pseudo, None, GateParams(enabled=False), made_with)
     assert again[["weight", "kept", "reason"]].equals(pseudo[["weight", "kept", "reason"]])
-    strict = view(pseudo, ["fog"], made_with, GateParams(min_visibility=1, drop_below=1))
+    strict = regate(pseudo, ["fog"], made_with, GateParams(min_visibility=1, drop_below=1))
     assert set(strict["domain"]) == {"fog"}
     assert not strict["kept"].any()
     assert strict["reason"].str.startswith("0 of ").all()
-    assert view(strict, None, GateParams(min_visibility=1, drop_below=1), GateParams(enabled=False))["kept"].all()
+    assert regate(strict, None, GateParams(min_visibility=1, drop_below=1), GateParams(enabled=False))["kept"].all()

@@ -205,7 +205,7 @@ def test_a_stage_without_its_input_says_what_to_run(project: Any) -> None:
     ({"ldm": {"checkpoint": "data/01_raw/streets"}}, CheckpointError, "model_index.json"),
     ({"ldm": {"mode": "img2img"}}, ParameterError, "use ldm.mode: instruct"),
     ({"ldm": {"loras": "data/nowhere.safetensors"}}, CheckpointError, "data/nowhere.safetensors' do not exist"),
-    ({"sampling": {"gate": {"clip": "data/01_raw/streets"}}}, CheckpointError, "is no CLIP model"),
+    ({"sampling": {"gate": {"clip": "data/01_raw/streets"}}}, CheckpointError, "is not a CLIP model"),
     ({"method": "mic"}, ParameterError, "kedro run --pipeline=uda --params uda.method=mic"),
     ({"backbone": {"name": "resnet81"}}, ParameterError, "no network 'resnet81'. Did you mean 'resnet18'"),
     ({"backbone": {"name": "convnext_tiny"}, "drsf": {"stage": 1}}, ParameterError, "backbone has no stage 'stage1'"),

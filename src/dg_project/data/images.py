@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -107,3 +108,16 @@ def to_float(image: Tensor) -> Tensor:
 def to_uint8(image: Tensor) -> Tensor:
     """Map float pixels 0..1 to uint8 0..255, rounded."""
     return (image * 255).round().to(torch.uint8)
+
+
+def pixel_hash(image: Tensor, size: int = 16, with_shape: bool = True) -> bytes:
+    """Return the BLAKE2b hash of an image's values, on any device and of any dtype.
+
+    Args:
+        image: any shape.
+        size: length of the hash in bytes.
+        with_shape: whether images with the same values but different shapes get different hashes.
+    """
+    pixels = image.cpu().contiguous().numpy()
+    content = pixels.tobytes() + (str(pixels.shape).encode() if with_shape else b"")
+    return hashlib.blake2b(content, digest_size=size).digest()

@@ -26,7 +26,7 @@ from dg_project.experiments.training_data import TrainingData, task_rows
 from dg_project.experiments.training_run import Trained, TrainingRun
 from dg_project.methods import method_class
 from dg_project.methods.model_folder import read_card
-from dg_project.pseudo.gate import view
+from dg_project.pseudo.gate import regate
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ class _Training:
         if self.data.pseudo is None:
             return self.data
         gates = self.settings.sampling.gate, cell.settings.sampling.gate
-        return replace(self.data, pseudo=view(self.data.pseudo, cell.domains, *gates))
+        return replace(self.data, pseudo=regate(self.data.pseudo, cell.domains, *gates))
 
 
 def _train_round(every: list[Cell], training: _Training, folders: dict[str, Path], wait: bool) -> list[Cell]:

@@ -106,7 +106,7 @@ class TrainingRun:
         data = data.as_seen(spec, min_visibility)
         segments = Segments(data, settings.training, generated, sets, spec, min_visibility)
         inputs: list[Any] = [] if ldm is None else [ldm.fingerprint]
-        inputs += sets.identity if sets else []
+        inputs += sets.cache_key if sets else []
         folder = cache_folder(workspace, "training", *key_inputs(spec, settings, data), *inputs, code=code_of(kind))
         return cls(spec, settings, needs, data, segments, ldm, folder, workspace)
 

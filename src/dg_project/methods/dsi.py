@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -12,6 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from dg_project.config import Fraction, Params, Task, denoising_steps
+from dg_project.data.images import pixel_hash
 from dg_project.methods.base import Needs
 from dg_project.methods.erm import ERM
 from dg_project.tasks.base import Prediction
@@ -79,7 +79,7 @@ class DSI(ERM):
 
 
 def _seed(image: Tensor) -> int:
-    return int.from_bytes(hashlib.blake2b(image.contiguous().numpy().tobytes(), digest_size=6).digest(), "big")
+    return int.from_bytes(pixel_hash(image, 6, with_shape=False), "big")
 
 
 def _tensor(image: object) -> Tensor:

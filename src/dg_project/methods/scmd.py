@@ -23,7 +23,7 @@ from dg_project.tasks.base import TaskModel
 from dg_project.tasks.classification import Classifier, true_labels
 from dg_project.vlm import Teacher, open_teacher, teacher_fingerprint
 from dg_project.vlm.base import class_prompts
-from dg_project.vlm.embedding_cache import Memory
+from dg_project.vlm.embedding_cache import EmbeddingCache
 
 LOG_SCALE_START, LOG_SCALE_MAX = math.log(1 / 0.07), math.log(100)
 
@@ -120,7 +120,7 @@ class SCMD(ERM):
                               manifest_fingerprint(images.manifest),
                        crops, flip, code=["dg_project.vlm.embedding_cache", "dg_project.vlm.opening"])
         with lock_folder(folder):  # other processes wait, and read what this one wrote
-            self.guide.memory.learn(images, flip, folder, device)
+            self.guide.memory.fill(images, flip, folder, device)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return the three losses of the hard samples, or of all in the last share k of the steps."""
@@ -170,7 +170,7 @@ class Guide:
         if self.texts.shape[1] != self.teacher.size:
             raise ParameterError(f"the teacher '{params.teacher}' puts sentences into {self.texts.shape[1]} numbers "
                                  f"and images into {self.teacher.size}: its two encoders do not belong together")
-        self.memory = Memory(self.teacher.images)
+        self.memory = EmbeddingCache(self.teacher.images)
 
     def __call__(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return logits (N, C) of images in [0, 1], and the class sentences (C, D)."""

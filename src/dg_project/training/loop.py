@@ -20,7 +20,7 @@ from dg_project.core.errors import TrainingError
 from dg_project.data.batches import BatchStream, Part
 from dg_project.methods.base import Learner
 from dg_project.methods.model_folder import save_weights
-from dg_project.ops.ema import Average, snapshot
+from dg_project.ops.ema import WeightAverage, snapshot
 from dg_project.training.checkpoint import Progress
 from dg_project.training.distributed import Crew
 from dg_project.training.optimizer import Precision, build_optimizers, set_lr
@@ -113,7 +113,7 @@ class _Run:
         self.params, self.seed, self.selection, self.last = params, seed, selection, last
         self.precision = Precision(params.precision, self.device)
         self.optimizers = build_optimizers(learner, params)
-        self.average = Average(learner, params.ema)
+        self.average = WeightAverage(learner, params.ema)
         self.path = workdir / CHECKPOINT
         self.progress = Progress(params.model_dump(mode="json", exclude=NOT_SETTINGS) | {"seed": seed})
 

@@ -106,7 +106,7 @@ class _Loop:
             raise ParameterError(f"closed_loop.rounds: {self.params.rounds} rounds do not fit into "
                                  f"{settings.training.max_steps} training steps; lower it, or raise training.max_steps")
         self.label = label(name)
-        self.ldm = self.generator.settled(settings.ldm)
+        self.ldm = self.generator.resolved(settings.ldm)
         bounds = self.synthesis.min_boxes, self.synthesis.max_boxes
         self.scenes = eligible(select(source.source, split="train"), *bounds, self.synthesis.n_images)
         held_out = select(source.source, split="val")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from dg_project.config import Fraction, Params
-from dg_project.ops.ema import Teacher
+from dg_project.ops.ema import EMATeacher
 from dg_project.tasks.segmentation import Segmenter
 
 
@@ -63,7 +63,7 @@ class SymmetricDistillation(nn.Module):
 
     def __init__(self, student: nn.ModuleDict, alpha: float) -> None:
         super().__init__()
-        self.teacher = Teacher(student, alpha)
+        self.teacher = EMATeacher(student, alpha)
 
     @property
     def model(self) -> Segmenter:

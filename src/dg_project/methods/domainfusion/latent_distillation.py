@@ -7,7 +7,6 @@ confidence p, so all that the diffusion model says is one number per image: the 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dg_project.core.errors import ParameterError
+from dg_project.data.images import pixel_hash
+from dg_project.diffusion.latents import scaled_latents
 
 if TYPE_CHECKING:
     from dg_project.diffusion.generator import Generator
@@ -146,8 +147,7 @@ class LatentDistiller:
     def encode(self, images: Tensor) -> Tensor:
         """Return the scaled latents of images ``(B, 3, H, W)`` in 0..1, float32: the mode of each distribution."""
         vae = self.pipeline.vae
-        latents = vae.encode((2 * images - 1).to(vae.dtype)).latent_dist.mode()
-        return (latents * vae.config.scaling_factor).float()
+        return scaled_latents(vae, (2 * images - 1).to(vae.dtype)).float()
 
     def _ask(self, noisy: Tensor, clean: Tensor, timesteps: Tensor, labels: Tensor) -> Tensor:
         unet = self.pipeline.unet
@@ -161,7 +161,7 @@ class LatentDistiller:
         return torch.stack([self._cached(image) for image in pixels])
 
     def _cached(self, image: Tensor) -> Tensor:
-        key = _digest(image)
+        key = pixel_hash(image)
         if key not in self._cache:
             latents = self.encode(image[None])[0]
             if latents.nbytes > self._room:
@@ -181,10 +181,6 @@ class LatentDistiller:
         tokens = tokenizer(list(prompts), padding="max_length", max_length=tokenizer.model_max_length, truncation=True,
                            return_tensors="pt").input_ids
         return encoder(tokens.to(self.device))[0].to(self.pipeline.unet.dtype)
-
-
-def _digest(image: Tensor) -> bytes:
-    return hashlib.blake2b(image.cpu().contiguous().numpy().tobytes(), digest_size=16).digest()
 
 
 def _check(pipeline: Any) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dg_project.config import Fraction, Params
 from dg_project.data.batches import Batch
-from dg_project.ops.ema import Teacher
+from dg_project.ops.ema import EMATeacher
 from dg_project.tasks.base import TaskModel
 
 
@@ -57,7 +57,7 @@ class MaskedConsistency(nn.Module):
     def __init__(self, student: nn.ModuleDict, params: ConsistencyParams) -> None:
         super().__init__()
         self.params = params
-        self.teacher = Teacher(student, params.teacher_alpha)
+        self.teacher = EMATeacher(student, params.teacher_alpha)
 
     def train(self, mode: bool = True) -> Self:
         """Switch the mode; the teacher stays in evaluation mode."""
