@@ -99,3 +99,14 @@ def _save(chosen: StyleContentChoice, candidate: Path, path: Path, recombined: b
         save_image(chosen.image, path)
     else:
         link_or_copy(candidate, path)
+
+
+def _check_gate(manifest: pd.DataFrame) -> None:
+    """Log the gate's decisions by domain; raise ``DataError`` if it dropped every image."""
+    for domain, rows in manifest.groupby("domain", sort=False):
+        dropped, down_weighted = int((~rows["kept"]).sum()), int((rows["kept"] & (rows["weight"] < 1)).sum())
+        logger.info("pseudo domain '%s': %d images, %d down-weighted, %d dropped by the gate", domain, len(rows),
+                    down_weighted, dropped)
+    if not manifest["kept"].any():
+        raise DataError("the gate dropped every pseudo image, so there is nothing to train on; inspect the candidate "
+                        "images, lower the strength of synthesis, or lower sampling.gate.drop_below and min_visibility")
