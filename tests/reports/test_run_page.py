@@ -14,7 +14,7 @@ from evaluation.helpers import records
 from PIL import Image
 
 from dg_project.figures.style import new_figure
-from dg_project.reports.run_page import Picture, Report, embed_figure, flatten, render_report
+from dg_project.reports.run_page import Picture, Report, embed_figure, render_report
 
 DOMAINS = {"daytime_clear": 0.712, "night_clear": 0.433, "daytime_foggy": 0.571}
 
@@ -118,5 +118,7 @@ def test_wide_pictures_are_scaled_down():
     assert Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1]))).width == 1800
 
 
-def test_flatten_names_nested_keys():
-    assert flatten({"a": {"b": 1, "c": {}}, "d": [1]}) == [("a.b", "1"), ("a.c", "{}"), ("d", "[1]")]
+def test_parameters_are_listed_by_dotted_path():
+    page = render_report(make_report(parameters={"a": {"b": 1, "c": {}}, "d": [1]}))
+    for row in ("<td>a.b</td><td>1</td>", "<td>a.c</td><td>{}</td>", "<td>d</td><td>[1]</td>"):
+        assert row in page, row

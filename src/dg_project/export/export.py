@@ -1,4 +1,4 @@
-"""A trained model as a graph for other programs, proven to predict the same before anybody gets it."""
+"""Export a trained model as ONNX or ``torch.export`` graph, and check that it predicts the same."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 from torchvision.models.detection.image_list import ImageList
 
 from dg_project.config import ExportFormat, Task
 from dg_project.core.errors import CheckpointError
 from dg_project.core.extras import onnxruntime, onnxscript
+from dg_project.core.templates import open_template
 from dg_project.export.decoding import FILES, Exported, Run, open_graph, to_input
 from dg_project.export.graph import Graph, graph_of
 from dg_project.export.parity import TOLERANCE, Parity, largest, parity, same_order
@@ -138,10 +138,8 @@ def card(model: Path, parities: dict[ExportFormat, Parity], images: str, model_h
 
 def readme(content: dict[str, Any]) -> str:
     """Return the card of ``card`` as Markdown."""
-    environment = Environment(loader=PackageLoader("dg_project.export", "."), undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
     names = dict.fromkeys(name for found in content["parity"]["formats"].values() for name in found["largest"])
-    text = environment.get_template("export.md.j2").render(
+    text = open_template("dg_project.export", "export.md.j2").render(
         content, names=list(names), boxes=content["task"] in ("detection", "instance_segmentation"))
     return re.sub(r"\n{3,}", "\n\n", text)
 

@@ -9,10 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dg_project.config.grids import BASELINE
 from dg_project.evaluation.formatting import p_value
 from dg_project.evaluation.records import UNSEEN_MEAN
-from dg_project.evaluation.table import best_adapted, best_unseen, table_domains, uda_note
+from dg_project.evaluation.table import best_adapted, best_unseen, uda_note
 from dg_project.figures.style import (
     INK,
     MUTED,

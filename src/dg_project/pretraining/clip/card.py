@@ -6,10 +6,10 @@ from collections import Counter
 from typing import Any, get_args
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dg_project.config import PretrainTeacherParams
 from dg_project.config.applications import Weather
+from dg_project.core.templates import open_template
 from dg_project.data.dataset import ManifestDataset
 from dg_project.vlm.base import Teacher, class_prompts
 
@@ -46,7 +46,6 @@ def majority_share(rows: pd.DataFrame) -> float:
 
 def readme(params: PretrainTeacherParams, figures: dict[str, Any]) -> str:
     """Return the card for people."""
-    environment = Environment(loader=PackageLoader("dg_project.pretraining.clip", "."), undefined=StrictUndefined)
-    card = environment.get_template("card.md.j2")
+    card = open_template("dg_project.pretraining.clip", "card.md.j2", trim_blocks=False, lstrip_blocks=False)
     every = set(get_args(Weather)) == set(params.weathers)
     return card.render(figures, size=params.size, seed=params.seed, prompt=PROMPT, every_weather=every) + "\n"

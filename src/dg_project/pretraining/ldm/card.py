@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dg_project.config import PretrainLDMParams
+from dg_project.core.templates import open_template
 from dg_project.pretraining.ldm.unet_training import TEXT_DROPOUT
 
 
@@ -22,9 +22,9 @@ def model_card(
         histories: loss tables by stage.
         groups: number of training groups.
     """
-    environment = Environment(loader=PackageLoader("dg_project.pretraining.ldm", "."), undefined=StrictUndefined)
+    card = open_template("dg_project.pretraining.ldm", "card.md.j2", trim_blocks=False, lstrip_blocks=False)
     weather = figures["weather"]
-    return environment.get_template("card.md.j2").render(
+    return card.render(
         {key: figures[key] for key in ("device", "threads", "held_out_frames", "image_size")},
         params=params,
         groups=groups,
