@@ -1,4 +1,4 @@
-"""A prediction drawn on its image, pixel for pixel: boxes, masks or a label. For people who look at many images."""
+"""Draw a prediction on its image, pixel for pixel: boxes, masks or a label."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _TINT = 0.55
 
 
 def draw_prediction(image: Tensor, found: dict[str, Any], classes: list[str]) -> Tensor:
-    """Return the image with what was found in it.
+    """Return the image with its prediction drawn on it, uint8 (3, H, W).
 
     Args:
         image: uint8 (3, H, W).
-        found: a row of the predictions table of any task.
+        found: row of the predictions table of any task.
         classes: class names.
     """
     if "mask" in found:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from dg_project.evaluation.formatting import gain_and_interval, percent
 from dg_project.evaluation.intervals import t_interval
-from dg_project.figures.style import MUTED, headline, look, method_colours, method_label, new_figure
+from dg_project.figures.style import MUTED, figure_style, headline, method_colours, method_label, new_figure
 
 SIDES = ["labels_of", "features_of"]
 
@@ -25,7 +25,7 @@ def label_precision(quality: pd.DataFrame, threshold: float, images: str) -> Fig
     """
     pairs = {(str(labels), str(features)): rows for (labels, features), rows in quality.groupby(SIDES, sort=False)}
     colours = method_colours(list(dict.fromkeys(features for _, features in pairs)))
-    with look():
+    with figure_style():
         figure = new_figure(3.8 * len(pairs) + 0.6, 4.6)
         panels = figure.subplots(1, len(pairs), sharey=True, squeeze=False)[0]
         for axes, ((labels, features), rows) in zip(panels, pairs.items(), strict=True):
