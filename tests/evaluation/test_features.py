@@ -1,4 +1,4 @@
-"""Feature shift: formulas, and that a shift is seen where there is one."""
+"""Feature shift: formulas, and detection of a shift."""
 
 from __future__ import annotations
 

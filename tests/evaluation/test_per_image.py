@@ -19,8 +19,8 @@ def test_image_scores_equal_single_image_scores(tmp_path: Path) -> None:
     scores = per_image_scores(scorer, found, manifest, CLASSES, tmp_path)
     assert len(scores) == 6
     for row in scores.to_dict("records"):
-        mine = [t[(t["domain"] == row["domain"]) & (t["image_id"] == row["image_id"])] for t in (found, manifest)]
-        alone = score_predictions(scorer, *mine, CLASSES, tmp_path, ("mAP@50",))
+        pair = [t[(t["domain"] == row["domain"]) & (t["image_id"] == row["image_id"])] for t in (found, manifest)]
+        alone = score_predictions(scorer, *pair, CLASSES, tmp_path, ("mAP@50",))
         np.testing.assert_allclose(row["value"], alone.loc[alone["class"] == ALL, "value"].iloc[0])
 
 

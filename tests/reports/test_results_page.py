@@ -207,7 +207,7 @@ def test_unusable_records_are_refused(project: Path, caplog: Any, what: str, aga
     assert (project / PAGE).read_text() == before
 
 
-def test_images_of_an_earlier_diffusion_model_are_named(project: Path) -> None:
+def test_images_of_an_earlier_model_are_named(project: Path) -> None:
     assert main(["--record", "streets"], project) == 0
     shipped = project / "data/06_models/tiny_ldm/unet/diffusion_pytorch_model.safetensors"
     shipped.parent.mkdir(parents=True)

@@ -90,11 +90,11 @@ def result_records(scores: pd.DataFrame, facts: RunFacts) -> pd.DataFrame:
                         "at least one target; check data.source and data.targets")
     rows = []
     for metric, part in totals.groupby("metric", sort=False):
-        seen = part["domain"].isin(sources)
-        targets = part[~seen]
+        is_source = part["domain"].isin(sources)
+        targets = part[~is_source]
         unseen = {"domain": UNSEEN_MEAN, "metric": metric, "value": targets["value"].mean(skipna=False),
                   "n_images": targets["n_images"].sum()}
-        rows += [*part[seen].to_dict("records"), *targets.to_dict("records"), unseen]
+        rows += [*part[is_source].to_dict("records"), *targets.to_dict("records"), unseen]
     records = pd.DataFrame(rows)[["domain", "metric", "value", "n_images"]]
     records["role"] = np.where(records["domain"].isin(sources), "source", "target")
     constant = {key: getattr(facts, key) for key in COLUMNS if hasattr(facts, key)}

@@ -51,7 +51,7 @@ def feature_shift(points: Mapping[str, NDArray[np.float64]], domains: list[str],
                  f"Each point is one image (circle: source, triangle: pseudo, square: target): backbone features, mean "
                  f"over positions; each model has its own space. "
                  f"MMD²: unbiased, Gaussian kernel, standardised features, 0 means no shift. A: proxy A-distance, "
-                 f"0 (alike) to 2 (always told apart). n = {n_range(shift['n_images'])} images each. {note}".strip(),
+                 f"0 (inseparable) to 2 (separable). n = {n_range(shift['n_images'])} images each. {note}".strip(),
                  [Line2D([], [], linestyle="", marker=MARKERS[role_of[name]], color=colours[name], label=readable(name))
                   for name in order])
     return figure

@@ -20,7 +20,7 @@ from dg_project.core.errors import DataError, ParameterError
 from dg_project.core.files import atomic_file, folder_hash, inside
 from dg_project.evaluation.scorers import SCORERS
 from dg_project.evaluation.segmentation import unpack_mask
-from dg_project.figures.drawn import draw_prediction, palette
+from dg_project.figures.overlays import draw_prediction, palette
 from dg_project.methods import Method
 from dg_project.methods.model_folder import ModelSpec, hand_over, load_model, open_ldm, read_card
 from dg_project.predict.inputs import CHUNK, Frame, Source, Video
