@@ -259,7 +259,7 @@ def test_label_precision_shows_the_gain():
     figure = make("labels", {})
     assert "at equal coverage: +5.0, +5.0 points" in text_of(figure)
     assert "each at its own coverage: +2.0, +2.0." in text_of(figure)
-    own = [{line.get_label(): line.get_xydata() for line in axes.lines}.get("labels of the features' own model")
+    own = [{line.get_label(): line.get_xydata() for line in axes.lines}.get("labels of the feature model")
            for axes in figure.axes]
     assert own[0] is None  # the line is its own
     np.testing.assert_allclose(own[1], [[60, 88]])

@@ -23,6 +23,7 @@ from dg_project.evaluation.table import (
     display_costs,
     display_equal_domains,
     display_scores,
+    gain_over,
     gains_at_equal_domains,
     markdown,
 )
@@ -162,11 +163,11 @@ def _headline_table(files: list[RecordFile]) -> pd.DataFrame:
     """Return the unseen means of the headline rows, and the gain of DRSF over naive mixing, as text."""
     columns = {}
     for file in files:
-        table = file.table
-        cells = [mean_and_half_width(table.loc[row, UNSEEN_MEAN], table.loc[row, f"{UNSEEN_MEAN}_high"])
-                 if row in table.index else MISSING for row in HEADLINE]
-        gain = (gain_and_interval(*(table.loc[METHOD, f"gain_over_{MIXING}{end}"] for end in ("", "_low", "_high")))
-                if MIXING in table.index else MISSING)
+        rows: dict[str, dict[str, Any]] = {str(name): row.to_dict() for name, row in file.table.iterrows()}
+        cells = [mean_and_half_width(rows[name][UNSEEN_MEAN], rows[name][f"{UNSEEN_MEAN}_high"])
+                 if name in rows else MISSING for name in HEADLINE]
+        gain = (gain_and_interval(*(rows[METHOD][f"{gain_over(MIXING)}{end}"] for end in ("", "_low", "_high")))
+                if MIXING in rows else MISSING)
         columns[f"{_written(file.task)}, {file.metric}"] = [*cells, gain]
     return pd.DataFrame(columns, index=pd.Index([*HEADLINE, f"gain of {METHOD} over {MIXING}"], name="method"))
 
