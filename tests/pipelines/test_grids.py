@@ -52,7 +52,7 @@ def test_a_benchmark_in_parts_is_collected_into_one_table(drsf_run: Run, monkeyp
     facts = json.loads((project.root / "benchmarks/results/tiny.json").read_text())
     assert facts["run"] == version
     assert facts["parameters"]["training"]["max_steps"] == 6
-    assert "6 steps of 4 images" in (project.root / "docs/results.md").read_text()
+    assert "6 steps of 4 images" in (project.root / "docs/results/detection.md").read_text()
 
 
 def test_an_ablation_changes_rows_and_synthesises_nothing(drsf_run: Run) -> None:

@@ -239,7 +239,7 @@ def test_the_card_of_the_model_is_written_and_tracked(drsf_run: Run) -> None:
     text = project.load("model_card", version)
     assert "# Domain-robustness card: DRSF, detection" in text
     assert "fog, dusk_rain, night, night_rain" in text.split("**Pseudo domains**")[1].splitlines()[0]
-    assert all(f"* `{target}`: 3 images, opened for scoring alone." in text for target in TARGETS)
+    assert all(f"* `{target}`: 3 images, used only for scoring." in text for target in TARGETS)
     assert "all images are rendered" in text
     run = project.tracked(version)
     assert "model_card.md" in {entry.path for entry in project.mlflow().list_artifacts(run.info.run_id)}

@@ -45,7 +45,7 @@ def metric_name(name: str) -> str:
 
 
 def _metrics(client: Any, run: str, prefix: str, data: Any) -> None:
-    from dg_project.hooks.mlflow.runs import flatten
+    from dg_project.core.nested import flatten
 
     now = int(time.time() * 1000)
     _send(client, run, [(f"{prefix}/{path.replace('.', '/')}" if prefix else path.replace(".", "/"), value, now, 0)

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from dg_project.config import DataParams, Settings
+from dg_project.config.grids import BASELINE
 from dg_project.pipelines.lazy import figure, pd
 from dg_project.pipelines.paths import locate, read_parameters
-
-BASELINE = "erm"
 
 
 def make_table(results: pd.DataFrame) -> pd.DataFrame:

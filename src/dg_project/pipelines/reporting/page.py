@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dg_project.config.grids import BASELINE
 from dg_project.pipelines.lazy import pd
 from dg_project.pipelines.reporting.card import ONE_SEED, RENDERED
-from dg_project.pipelines.reporting.nodes import BASELINE
 
 _LIMITS = [ONE_SEED, RENDERED]
 _ALT = {

@@ -9,8 +9,8 @@ import pandas as pd
 
 from dg_project.config import PretrainTeacherParams
 from dg_project.config.applications import Weather
+from dg_project.core.templates import open_template
 from dg_project.data.dataset import ManifestDataset
-from dg_project.pretraining.cards import card_template
 from dg_project.vlm.base import Teacher, class_prompts
 
 PROMPT = "this is a photo of a {class}"
@@ -45,7 +45,7 @@ def majority_share(rows: pd.DataFrame) -> float:
 
 
 def readme(params: PretrainTeacherParams, figures: dict[str, Any]) -> str:
-    """Return the README of a teacher."""
-    card = card_template("dg_project.pretraining.clip")
+    """Return the card for people."""
+    card = open_template("dg_project.pretraining.clip", "card.md.j2", trim_blocks=False, lstrip_blocks=False)
     every = set(get_args(Weather)) == set(params.weathers)
     return card.render(figures, size=params.size, seed=params.seed, prompt=PROMPT, every_weather=every) + "\n"

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from dg_project.config import PretrainLDMParams
-from dg_project.pretraining.cards import card_template
+from dg_project.core.templates import open_template
 from dg_project.pretraining.ldm.unet_training import TEXT_DROPOUT
 
 
@@ -22,8 +22,9 @@ def model_card(
         histories: loss tables by stage.
         groups: number of training groups.
     """
+    card = open_template("dg_project.pretraining.ldm", "card.md.j2", trim_blocks=False, lstrip_blocks=False)
     weather = figures["weather"]
-    return card_template("dg_project.pretraining.ldm").render(
+    return card.render(
         {key: figures[key] for key in ("device", "threads", "held_out_frames", "image_size")},
         params=params,
         groups=groups,
