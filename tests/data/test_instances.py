@@ -42,7 +42,7 @@ def test_wrong_instances(tmp_path):
         "no instance masks": row("", [1]), r"i\.png: no pixel has the value 2": row("i.png", [1, 2]),
         "no pixel has the value 70000": row("i.png", [70000]), "it is 4x4": row("small.png", [1]),
         "it is a colour image": row("photo.png", [1]), "leaves its root": row("../i.png", [1]),
-        "no annotation 5 any more": row("a.json", [5]), "neither polygons nor": row("a.json", [1]),
+        "no longer has the annotation 5": row("a.json", [5]), "neither polygons nor": row("a.json", [1]),
         "run lengths of a 40x24 image": row("a.json", [2]),
         r"b\.json: it is no longer a COCO file": row("b.json", [1]),
     }
