@@ -1,12 +1,12 @@
-"""Peak memory of the ingestion, from folders of images and annotations to the manifest, the card included.
+"""Measure the peak memory of the ingestion, from image and annotation folders to the manifest and the data card.
 
     python benchmarks/ingestion_memory.py                  # 1000, 5000, 20000 images, appended to the table of results
-    python benchmarks/ingestion_memory.py --images 500     # another number, printed too
+    python benchmarks/ingestion_memory.py --images 500     # another number
 
-The images are small JPEGs with six boxes each in the layout of Pascal VOC, written to a temporary folder first. Each
-number of images is run twice, each time in a process of its own: once for the growth of the resident memory, once
-traced by tracemalloc, which sees every Python object. What is left after the run is the manifest; ``overhead_mb`` is
-the traced peak beyond it. A run on a few images comes first, so that imports and threads are not counted.
+The images are small JPEGs with six boxes each in the layout of Pascal VOC, written to a temporary folder. Each number
+of images is run twice, each time in its own process: once for the growth of the resident memory, once traced by
+tracemalloc, which counts every Python object. The manifest remains after the run; ``overhead_mb`` is the traced peak
+beyond it. A warm-up run on a few images excludes imports and threads.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def annotation(image_id: str) -> str:
 
 
 def write_domain(root: Path, domain: str, images: int) -> None:
-    """Write a domain of so many images, no two alike, all of them of the split ``train``."""
+    """Write a domain of distinct images, all in the split ``train``."""
     folder = root / domain / "VOC2007"
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (folder / part).mkdir(parents=True)
@@ -47,7 +47,7 @@ def write_domain(root: Path, domain: str, images: int) -> None:
 
 
 def ingest(root: Path, domain: str) -> pd.DataFrame:
-    """Read one domain as the pipeline does, and count what is in it."""
+    """Read one domain as the pipeline does, and compute its data card."""
     from dg_project.data.card import data_card
     from dg_project.data.readers import read_domain
 
@@ -63,7 +63,7 @@ def measure(root: Path, images: int, traced: bool) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure every number of images in processes of their own and append the table."""
+    """Measure every number of images in separate processes and append the rows to the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 5000, 20000])
     parser.add_argument("--out", type=Path, default=RESULTS)

@@ -1,9 +1,9 @@
-"""Measures DiGA's pseudo labels for every seed: ``kedro run --pipeline=diga`` measures them for one.
+"""Measure DiGA's pseudo labels for every seed; ``kedro run --pipeline=diga`` measures one seed.
 
-    python benchmarks/label_precision.py data/06_models/benchmark_models    # then `make results` renews docs/methods/diga.md
+    python benchmarks/label_precision.py data/06_models/benchmark_models  # then `make results` for docs/methods/diga.md
 
-Takes the models ``diga_warmup`` and ``diga`` of each seed below the folder, and writes ``label_precision.csv``. What is
-measured, and on which images, is as in that pipeline; the labels of targets that are opened here reach no training.
+Reads the models ``diga_warmup`` and ``diga`` of each seed below the folder, writes ``label_precision.csv``. Measures
+and images are those of the pipeline; the target labels read here are never used in training.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ METHODS = ("diga_warmup", "diga")
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure the labels and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("models", type=Path, help="folder with trained models at any depth")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/label_precision.csv")

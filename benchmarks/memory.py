@@ -1,4 +1,4 @@
-"""What the benchmarks of memory share: how a peak is taken, what is said beside it, where it is written."""
+"""Shared by the memory benchmarks: measure a peak, describe the machine, append to a table."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from PIL import Image
 
 MEGABYTE = 2**20
 BOXES = 6
-"""Labelled boxes of a source image."""
+"""Labelled boxes per source image."""
 
 
 def measured(work: Callable[[], pd.DataFrame], images: int, traced: bool) -> dict[str, float]:
-    """Do the work once in this process, which ends in a manifest of so many images; return seconds and megabytes."""
+    """Run the work, which returns a manifest of ``images`` rows, once in this process; return seconds and megabytes."""
     before, started = psutil.Process().memory_info().rss, time.perf_counter()
     if traced:
         tracemalloc.start()
@@ -40,7 +40,7 @@ def measured(work: Callable[[], pd.DataFrame], images: int, traced: bool) -> dic
 
 
 def both_ways(script: str, images: int, *more: str) -> dict[str, Any]:
-    """Return a row of the table: the script called with ``--inside plain`` and ``traced``, a process for each."""
+    """Return a table row: the script run with ``--inside plain`` and ``traced``, each in its own process."""
     row: dict[str, Any] = {"images": images}
     for how in ("plain", "traced"):
         command = [sys.executable, script, "--images", str(images), "--inside", how, *more]
@@ -51,7 +51,7 @@ def both_ways(script: str, images: int, *more: str) -> dict[str, Any]:
 
 
 def facts() -> dict[str, str]:
-    """Return what the figures depend on beside the code: hardware class, versions, commit."""
+    """Return hardware, versions and commit."""
     import dg_project
 
     repository = Path(str(dg_project.__file__)).parent
@@ -63,7 +63,7 @@ def facts() -> dict[str, str]:
 
 
 def append(rows: list[dict[str, Any]], out: Path) -> None:
-    """Append rows to a table of results, and print it."""
+    """Append rows to a results table and print it."""
     table = pd.DataFrame(rows)
     if out.exists():
         table = pd.concat([pd.read_csv(out), table], ignore_index=True)

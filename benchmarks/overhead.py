@@ -1,11 +1,11 @@
-"""What a method costs beside ERM and naive mixing: training step and prediction, measured in turns.
+"""Measure the cost of methods relative to ERM and naive mixing: training step and prediction.
 
     python benchmarks/overhead.py                          # three tasks, appended to the table of results
     python benchmarks/overhead.py --task detection --steps 60
 
-One process takes a step of each method in turn, so that a busy machine slows all of them alike, and the ratios are
-medians over the turns. A step opens its images, computes losses and gradients and updates the weights. Copies of the
-source images stand in for pseudo images: what is in them costs nothing.
+One process runs a step of each method in turn, so that other load slows all of them equally; ratios are medians over
+the turns. A step opens its images, computes losses and gradients and updates the weights. Copies of the source images
+replace pseudo images, because their content does not affect the cost.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from dg_project.data.dataset import ManifestDataset
 from dg_project.data.manifest import select
 from dg_project.data.readers import configured, read_domain
 from dg_project.experiments.training_data import TrainingData
-from dg_project.experiments.training_run import plan_training
+from dg_project.experiments.training_run import TrainingRun
 from dg_project.methods import Method
 from dg_project.methods.model_folder import build_method
 from dg_project.training.optimizer import build_optimizer
@@ -41,7 +41,7 @@ from dg_project.training.optimizer import build_optimizer
 RESULTS = Path(__file__).parent / "results" / "overhead.csv"
 METHODS = ("erm", "naive", "drsf")
 PREDICTED = 8
-"""Images of one prediction."""
+"""Images per prediction."""
 
 
 def read_settings(task: str, threads: int) -> Settings:
@@ -51,7 +51,7 @@ def read_settings(task: str, threads: int) -> Settings:
 
 
 def stand_ins(source: pd.DataFrame, domains: list[str]) -> pd.DataFrame:
-    """Return a pseudo image of each source image and domain: the image itself."""
+    """Return rows of pseudo images that are copies of the source images, for each domain."""
     rows = select(source, split="train")
     visible = pd.Series([[1.0] * len(boxes) for boxes in rows["boxes"]], index=rows.index)
     return pd.concat([rows.assign(domain=domain, role="pseudo", source_image_id=rows["image_id"], kept=True, weight=1.0,
@@ -61,17 +61,17 @@ def stand_ins(source: pd.DataFrame, domains: list[str]) -> pd.DataFrame:
 
 def trainer(name: str, settings: Settings, data: TrainingData,
             workspace: Path) -> tuple[Method, Callable[[int], None]]:
-    """Return an untrained method and what takes its step i."""
-    plan = plan_training(name, settings, data, workspace)
+    """Return an untrained method and a function that runs its training step i."""
+    run = TrainingRun.resolve(name, settings, data, workspace)
     device = resolve_device(settings.training.device)
-    method = build_method(plan.spec, settings.seed).to(device).to(memory_format=torch.channels_last).train()
+    method = build_method(run.spec, settings.seed).to(device).to(memory_format=torch.channels_last).train()
     parts = method.model.parts
-    source = ManifestDataset(select(plan.data.source, split="train"), data.source_root, parts=parts)
-    pseudo = None if plan.data.pseudo is None or plan.data.pseudo_root is None else \
-        ManifestDataset(plan.data.pseudo, plan.data.pseudo_root, data.source_root, parts)
-    stream = BatchStream.from_params(settings.training, settings.seed, source, pseudo, plan.spec.domains,
-                                     method.batching)
-    optimizer = build_optimizer(method, settings.training)
+    source = ManifestDataset(select(run.data.source, split="train"), data.source_root, parts=parts)
+    pseudo = None if run.data.pseudo is None or run.data.pseudo_root is None else \
+        ManifestDataset(run.data.pseudo, run.data.pseudo_root, data.source_root, parts)
+    stream = BatchStream.from_params(settings.training, settings.seed, source, pseudo, run.spec.domains,
+                                     run.needs.batches)
+    optimizer = build_optimizer(method.parameter_groups(), settings.training)
 
     def step(i: int) -> None:
         method.train()
@@ -85,7 +85,7 @@ def trainer(name: str, settings: Settings, data: TrainingData,
 
 
 def seconds(device: torch.device, work: Callable[[Any], object], of: Any) -> float:
-    """Return how long ``work(of)`` takes."""
+    """Return the seconds that ``work(of)`` takes."""
     started = time.perf_counter()
     work(of)
     if device.type == "cuda":
@@ -94,31 +94,31 @@ def seconds(device: torch.device, work: Callable[[Any], object], of: Any) -> flo
 
 
 def measure(task: str, steps: int, threads: int, workspace: Path) -> list[dict[str, Any]]:
-    """Return a row of the table for each method."""
+    """Return one table row per method."""
     settings = read_settings(task, threads)
     use_threads(threads)
     device, root = resolve_device(settings.training.device), ROOT / settings.data.root
     source, _ = read_domain(role="source", **configured(settings.data, root, settings.data.source))
     pseudo = stand_ins(source, list(settings.synthesis.domains))
     data = TrainingData(source, root, pseudo, root)
-    made = {name: trainer(name, settings, data, workspace) for name in METHODS}
+    trainers = {name: trainer(name, settings, data, workspace) for name in METHODS}
     images = [image.to(device) / 255 for image, _ in
               map(ManifestDataset(select(source, split="val"), root).__getitem__, range(PREDICTED))]
     trained: dict[str, list[float]] = {name: [] for name in METHODS}
     predicted: dict[str, list[float]] = {name: [] for name in METHODS}
     warm_up = 5
     for i in range(warm_up + steps):
-        for name, (method, step) in made.items():
-            taken = seconds(device, step, i)
+        for name, (method, step) in trainers.items():
+            step_seconds = seconds(device, step, i)
             method.eval()
             with torch.inference_mode():
-                asked = seconds(device, method.predict, images)
+                predict_seconds = seconds(device, method.predict, images)
             if i >= warm_up:
-                trained[name].append(taken)
-                predicted[name].append(asked)
+                trained[name].append(step_seconds)
+                predicted[name].append(predict_seconds)
 
-    def ratio(of: dict[str, list[float]], name: str, beside: str) -> float:
-        return round(statistics.median(a / b for a, b in zip(of[name], of[beside], strict=True)), 3)
+    def ratio(times: dict[str, list[float]], name: str, reference: str) -> float:
+        return round(statistics.median(a / b for a, b in zip(times[name], times[reference], strict=True)), 3)
 
     return [{"task": task, "method": name, "steps": steps, "threads": threads,
              "step_s": round(statistics.median(trained[name]), 4), "step_to_naive": ratio(trained, name, "naive"),
@@ -127,9 +127,9 @@ def measure(task: str, steps: int, threads: int, workspace: Path) -> list[dict[s
 
 
 def main() -> None:
-    """Measure and append to the table."""
+    """Measure the costs and append the rows to the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--task", choices=get_args(Task), action="append", help="may come twice; three tasks without")
+    parser.add_argument("--task", choices=get_args(Task), action="append", help="may be repeated; default: three tasks")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()

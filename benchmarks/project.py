@@ -1,4 +1,4 @@
-"""The project's parameters for a script."""
+"""Read the project's parameters in a script."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ ROOT = Path(__file__).parents[1]
 
 
 def run_parameters(**changes: Any) -> dict[str, Any]:
-    """Return what ``kedro run --params`` with these changes would have as parameters."""
+    """Return the parameters of ``kedro run --params`` with these changes."""
     reading: dict[str, Any] = {"conf_source": str(ROOT / "conf"), **CONFIG_LOADER_ARGS, "runtime_params": changes}
     return dict(OmegaConfigLoader(**reading)["parameters"])

@@ -1,11 +1,11 @@
-"""Peak memory of the synthesis' bookkeeping: everything but the diffusion model, which a dummy stands for.
+"""Measure the peak memory of the synthesis without the diffusion model, which a dummy replaces.
 
     python benchmarks/synthesis_memory.py                  # 1000 and 20000 images, appended to the table of results
-    python benchmarks/synthesis_memory.py --images 500     # another number, printed too
+    python benchmarks/synthesis_memory.py --images 500     # another number
 
-Each number of images is run twice, each time in a process of its own: once for the growth of the resident memory, once
-traced by tracemalloc, which sees every Python object (and not the strings of a table, which pyarrow holds). What is
-left after the run is the manifest that is returned; ``overhead_mb`` is the traced peak beyond it.
+Each number of images is run twice, each time in its own process: once for the growth of the resident memory, once
+traced by tracemalloc, which counts every Python object (but not the strings of a table, which pyarrow holds). The
+returned manifest remains after the run; ``overhead_mb`` is the traced peak beyond it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RESULTS = Path(__file__).parent / "results" / "synthesis_memory.csv"
 
 
 class Dummy:
-    """Paints one colour; costs no memory."""
+    """Generator that returns images of one colour and needs no memory."""
 
     fingerprint = "dummy"
     mode = SimpleNamespace(name="img2img")
@@ -40,7 +40,7 @@ class Dummy:
 
 
 def source_manifest(root: Path, images: int) -> pd.DataFrame:
-    """Return a manifest of so many rows that all show one small image."""
+    """Return a manifest of ``images`` rows with the same small image."""
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(root / "source.png")
     sha256 = hashlib.sha256((root / "source.png").read_bytes()).hexdigest()
     boxes = [[[float(i), 0.0, i + 8.0, 8.0] for i in range(BOXES)] for _ in range(images)]
@@ -66,7 +66,7 @@ def measure(images: int, traced: bool) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure every number of images in processes of their own and append the table."""
+    """Measure every number of images in separate processes and append the rows to the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 20000])
     parser.add_argument("--out", type=Path, default=RESULTS)

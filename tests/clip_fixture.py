@@ -1,4 +1,4 @@
-"""A genuine CLIP of random weights, built on the spot: 16 pixels, two layers each."""
+"""A small CLIP with random weights: 16 pixels, two layers per encoder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streets_fixture import CLASSES
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the model with its tokenizer and image processor; embeddings of 8 numbers."""
+    """Folder of the model with its tokenizer and image processor; embeddings have length 8."""
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
 
     from dg_project.pretraining.ldm.architecture import build_tokenizer

@@ -14,7 +14,7 @@ CAPTIONS = {"clear": "a city street on a clear sunny day", "w0": "a city street 
 
 
 def build_corpus(folder: Path, scenes: int = 4) -> None:
-    """Draw scenes with one car each, by day, at night and in fog."""
+    """Draw scenes with one car each, in daylight, at night and in fog."""
     boxes, rows = {}, [["file", "group", "caption"]]
     for number in range(scenes):
         day = np.random.default_rng(number).normal(170, 4, (64, 96, 3))

@@ -1,4 +1,4 @@
-"""Tiny data sets in the layouts of the real ones, one function each; they write below ``root`` and return it."""
+"""Tiny data sets in the layouts of the real ones, one function each; each writes below ``root`` and returns it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scipy.io import savemat
 WIDTH, HEIGHT = 40, 24
 Box = tuple[int, int, int, int]
 CAR, PERSON = (4, 12, 16, 22), (20, 8, 26, 21)
-"""Two objects (0-based xyxy, exclusive maximum) that most layouts show."""
+"""Two objects (0-based xyxy, exclusive maximum) in most layouts."""
 
 
 def picture(path: Path, seed: int = 0, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Path:
@@ -28,7 +28,7 @@ def picture(path: Path, seed: int = 0, size: tuple[int, int] = (WIDTH, HEIGHT)) 
 
 
 def ids(path: Path, values: np.ndarray, palette: bool = False) -> Path:
-    """Write ids (H, W): grey of 8 or 16 bits, or palette indices."""
+    """Write ids (H, W) as 8-bit or 16-bit grey, or as palette indices."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(values)
     if palette:
@@ -38,7 +38,7 @@ def ids(path: Path, values: np.ndarray, palette: bool = False) -> Path:
 
 
 def deep_png(path: Path, values: np.ndarray) -> Path:
-    """Write (H, W, C) uint16 as a PNG of 16 bits a channel, which Pillow cannot."""
+    """Write (H, W, C) uint16 as a PNG with 16 bits per channel, which Pillow cannot."""
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -52,7 +52,7 @@ def deep_png(path: Path, values: np.ndarray) -> Path:
 
 
 def scene(background: int, sky: int, objects: dict[int, Box], dtype: type = np.uint8) -> np.ndarray:
-    """Return ids (H, W): the sky above, and each value in its box."""
+    """Return ids (H, W): sky at the top, and each value in its box."""
     values = np.full((HEIGHT, WIDTH), background, dtype)
     values[: HEIGHT // 4] = sky
     for value, (x0, y0, x1, y1) in objects.items():
@@ -87,7 +87,7 @@ COCO_CATEGORIES = [{"id": 1, "name": "person"}, {"id": 3, "name": "car"}, {"id":
 
 
 def coco(root: Path, domain: str = "coco") -> Path:
-    """``annotations/instances_<split>.json`` beside ``train2017`` and ``val2017``; polygons, run lengths, a crowd."""
+    """``annotations/instances_<split>.json``, ``train2017`` and ``val2017``; polygons, run lengths, a crowd."""
     for split, first in (("train2017", 0), ("val2017", 100)):
         images, annotations = [], []
         for k in range(3):
@@ -131,7 +131,7 @@ def yolo_line(label: int, box: Box) -> str:
 
 
 def yolo(root: Path, domain: str = "coco8", described: bool = True) -> Path:
-    """``images/<split>`` beside ``labels/<split>``, with a data.yaml or with a classes.txt; one image has no labels."""
+    """``images/<split>`` and ``labels/<split>``, with a data.yaml or with a classes.txt; one image has no labels."""
     folder = root / domain
     for split in ("train", "val"):
         for k in range(3):
@@ -152,7 +152,7 @@ CITIES = {"train": ("aachen", "bochum"), "val": ("frankfurt",)}
 
 
 def cityscapes(root: Path, domain: str = "cityscapes", betas: tuple[str, ...] = (), train_ids: bool = False) -> Path:
-    """``leftImg8bit`` and ``gtFine``: road, sky, two cars, a person, a group of persons; fog beside, if asked for."""
+    """``leftImg8bit`` and ``gtFine``: road, sky, two cars, a person, a group of persons; optionally fog."""
     for split, cities in CITIES.items():
         for city in cities:
             for k in range(2):
@@ -193,7 +193,7 @@ def _city_truth(stem: Path, train_ids: bool) -> None:
 
 
 def acdc(root: Path, domain: str = "acdc") -> Path:
-    """``rgb_anon/<condition>/<split>/<sequence>`` beside ``gt``."""
+    """``rgb_anon/<condition>/<split>/<sequence>`` and ``gt``."""
     for number, condition in enumerate(("fog", "night", "rain", "snow")):
         for split in ("train", "val"):
             for k in range(2):

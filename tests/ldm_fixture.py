@@ -1,6 +1,6 @@
-"""Genuine diffusers pipelines with random weights, built in seconds: the stand-in for a checkpoint in every test.
+"""Small diffusers pipelines with random weights, used as checkpoints in tests.
 
-diffusers is imported inside the functions, so that tests which need no diffusion model start quickly.
+diffusers is imported inside the functions, so that other tests start quickly.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def _pipeline() -> StableDiffusionInstructPix2PixPipeline:
 
 
 def build_instruct(folder: Path) -> Path:
-    """Write an InstructPix2Pix pipeline (source latents beside the noisy ones), as the embedded tiny LDM is."""
+    """Write an InstructPix2Pix pipeline (U-Net input: noisy and source latents), like the bundled tiny LDM."""
     _pipeline().save_pretrained(folder)
     return folder
 
 
 def build_img2img(folder: Path) -> Path:
-    """Write an image-to-image pipeline, as Stable Diffusion is."""
+    """Write an image-to-image pipeline like Stable Diffusion."""
     return build_sd(folder, "StableDiffusionImg2ImgPipeline")
 
 
@@ -68,7 +68,7 @@ def build_sd(folder: Path, kind: str, in_channels: int = 4, **more: Any) -> Path
 
 
 def build_v_prediction(folder: Path) -> Path:
-    """Write what Stable Diffusion 2.1 (768) is: a U-Net that predicts velocities, and attends in float32."""
+    """Write a pipeline like Stable Diffusion 2.1 (768): velocity prediction, attention in float32."""
     import diffusers
 
     return build_sd(
@@ -78,7 +78,7 @@ def build_v_prediction(folder: Path) -> Path:
 
 
 def build_sdxl(folder: Path, kind: str = "StableDiffusionXLImg2ImgPipeline", in_channels: int = 4) -> Path:
-    """Write a pipeline of SDXL's architecture: two text encoders, the sizes of the image beside the time."""
+    """Write a pipeline of SDXL's architecture: two text encoders, image sizes as extra conditions."""
     import diffusers
     import torch
     from transformers import CLIPTextModelWithProjection
@@ -94,7 +94,7 @@ def build_sdxl(folder: Path, kind: str = "StableDiffusionXLImg2ImgPipeline", in_
 
 
 def build_controlnet(folder: Path, xl: bool = False) -> Path:
-    """Write a ControlNet for ``build_sd`` or ``build_sdxl``, random where an untrained one would be zero."""
+    """Write a ControlNet for ``build_sd`` or ``build_sdxl`` with random instead of zero output layers."""
     import torch
     from diffusers import ControlNetModel
 
@@ -128,7 +128,7 @@ def tiny_ldm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_v_prediction(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a random-weight Stable Diffusion of v-prediction, as 2.1 (768) is."""
+    """Folder of a random-weight Stable Diffusion with v-prediction, like 2.1 (768)."""
     return build_v_prediction(tmp_path_factory.mktemp("tiny_v_prediction"))
 
 
@@ -140,7 +140,7 @@ def tiny_img2img(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_inpaint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a Stable Diffusion that was made to inpaint: nine channels."""
+    """Folder of a Stable Diffusion made for inpainting, with nine channels."""
     return build_sd(tmp_path_factory.mktemp("tiny_inpaint"), "StableDiffusionInpaintPipeline", 9)
 
 

@@ -1,4 +1,4 @@
-"""A tiny trained model of every task (random weights, scores pulled apart), and images to show it."""
+"""Fixtures: a tiny model of every task (random weights, distinct scores), and images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ META = {"source": "daytime_clear", "seed": 0, "selection": "last", "step": 2, "s
 
 
 def save_tiny(folder: Path, task: Task, method: str = "drsf") -> Path:
-    """Write a model folder. Weights of the scores are enlarged: equal scores have no order to compare."""
+    """Write a model folder. Score weights are scaled up, because equal scores have no order to compare."""
     spec = ModelSpec(method=method, classes=SegmentationParams().classes if task == "segmentation" else CLASSES,
                      domains=["daytime_clear", "night"], task=task,
                      head=TASK_PARAMS[task](**HEADS[task]).model_dump(mode="json"),
@@ -39,7 +39,7 @@ def save_tiny(folder: Path, task: Task, method: str = "drsf") -> Path:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[Task, Path]:
-    """Folder of a model by task."""
+    """Model folder by task."""
     root = tmp_path_factory.mktemp("models")
     for task in HEADS:
         (root / task).mkdir()
@@ -48,7 +48,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[Task, Path]:
 
 @pytest.fixture(scope="session")
 def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generated data set that no test changes."""
+    """A generated data set; read-only."""
     return build_tiny_streets(tmp_path_factory.mktemp("streets") / "streets")
 
 

@@ -1,4 +1,4 @@
-"""Shared by the tests of the readers."""
+"""Helpers of the reader tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dg_project.data.readers import read_domain
 
 
 def read(reader: str, root: Path, domain: str, split: str, classes: list[str], **changes: Any) -> pd.DataFrame:
-    """Read one split of a domain, of which nothing may be skipped."""
+    """Read one split of a domain, without skipped samples."""
     splits = {"train": split}
     manifest, skipped = read_domain(reader, root, domain, "source", splits, classes, **changes)
     assert skipped == []
@@ -22,7 +22,7 @@ def read(reader: str, root: Path, domain: str, split: str, classes: list[str], *
 
 
 def stops_and_skips(message: str, **arguments: Any) -> pd.DataFrame:
-    """Check that a broken sample stops with the message, or is skipped and counted; return what is left."""
+    """Check that a broken sample stops with the message, or is skipped and counted; return the manifest."""
     with pytest.raises(DataError, match=message):
         read_domain(**arguments)
     manifest, skipped = read_domain(**arguments, on_bad_sample="skip")

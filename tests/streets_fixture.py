@@ -1,4 +1,4 @@
-"""A generated five-domain data set in the layout of the real one: seconds to write, small enough for any test."""
+"""A small generated five-domain data set in the layout of the real one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLOURS = np.array([[230, 190, 40], [40, 200, 90], [200, 40, 40], [160, 60, 200]
 
 
 def weather(image: np.ndarray, domain: str) -> np.ndarray:
-    """Return the clear (H, W, 3) image, 0..255, as it looks in ``domain``."""
+    """Return the clear (H, W, 3) image, 0..255, as it appears in ``domain``."""
     day = image.astype(np.float32)
     night = 255 * (day / 255) ** 2 * np.array([0.35, 0.4, 0.6], np.float32)
     seen = {
@@ -35,7 +35,7 @@ def weather(image: np.ndarray, domain: str) -> np.ndarray:
 
 
 def scene(seed: int) -> tuple[np.ndarray, np.ndarray, list[tuple[str, tuple[int, int, int, int], bool]]]:
-    """Draw one layout: image (H, W, 3) uint8, mask (H, W) uint8, objects (class, 0-based exclusive xyxy, difficult)."""
+    """Draw one scene: image (H, W, 3) uint8, mask (H, W) uint8, objects (class, 0-based exclusive xyxy, difficult)."""
     rng = np.random.default_rng(seed)
     ramp = np.linspace(200, 90, HEIGHT, dtype=np.float32)[:, None, None]
     image = ramp + np.linspace(-15, 15, WIDTH, dtype=np.float32)[None, :, None] + rng.normal(0, 2, (HEIGHT, WIDTH, 3))
@@ -54,7 +54,7 @@ def scene(seed: int) -> tuple[np.ndarray, np.ndarray, list[tuple[str, tuple[int,
 
 
 def index_map(objects: list[tuple[str, tuple[int, int, int, int], bool]]) -> np.ndarray:
-    """Return (H, W) uint8: k where the k-th object is, 0 elsewhere."""
+    """Return (H, W) uint8: k at the k-th object, 0 elsewhere."""
     values = np.zeros((HEIGHT, WIDTH), np.uint8)
     for k, (_, (x0, y0, x1, y1), _) in enumerate(objects, start=1):
         values[y0:y1, x0:x1] = k
@@ -72,9 +72,9 @@ def annotation(name: str, objects: list[tuple[str, tuple[int, int, int, int], bo
 
 
 def build_tiny_streets(root: Path, train: int = 8, val: int = 4, test: int = 4, adapt: int = 3) -> Path:
-    """Write five domains below ``root``: train and val in the source only, the same test layouts in every domain.
+    """Write five domains below ``root``: train and val only in the source, the same test scenes in every domain.
 
-    The targets have further layouts in ``adapt``.
+    The targets have further scenes in ``adapt``.
     """
     splits = {"train": [f"train_{i:03d}" for i in range(train)], "val": [f"val_{i:03d}" for i in range(val)],
               "test": [f"test_{i:03d}" for i in range(test)]}

@@ -1,4 +1,4 @@
-"""Names, statistics, and networks that cannot be a backbone."""
+"""Names, image statistics, and unsuitable networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def params(name: str, **changes: object) -> BackboneParams:
     return BackboneParams.model_validate({"name": name, "weights": None, **changes})
 
 
-def test_short_names_are_names_of_timm_and_no_networks_of_its_own() -> None:
+def test_short_names() -> None:
     for short, name in SHORT_NAMES.items():
         assert timm.is_model(name)
         assert not timm.is_model(short)
@@ -29,7 +29,7 @@ def test_short_names_are_names_of_timm_and_no_networks_of_its_own() -> None:
     ("vit_small_patch14_dinov2.lvd142", "has no weights 'lvd142'. Did you mean 'lvd142m'"),
     ("torchvision/vit_b_61", "Did you mean 'vit_b_16'"),
 ])
-def test_an_unknown_name_names_the_nearest(name: str, message: str) -> None:
+def test_unknown_name_nearest(name: str, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         build_backbone(params(name))
 
@@ -40,7 +40,7 @@ def test_an_unknown_name_names_the_nearest(name: str, message: str) -> None:
     "crossvit_tiny_240",         # two streams of tokens
     "torchvision/maxvit_t",      # windows that must fill the image
 ])
-def test_a_network_without_maps_of_any_image_is_refused(name: str) -> None:
+def test_network_without_maps(name: str) -> None:
     with pytest.raises(ParameterError, match=r"backbone\.name: .*choose"):
         build_backbone(params(name))
 
@@ -51,25 +51,25 @@ def test_a_network_without_maps_of_any_image_is_refused(name: str) -> None:
     ("vit_xsmall_patch16_clip_224", (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
     ("torchvision/resnet18", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 ])
-def test_images_are_normalised_as_in_pretraining(name: str, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+def test_normalise(name: str, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     grey = build_backbone(params(name)).normalise(torch.full((1, 3, 2, 2), 0.25))
     expected = (0.25 - torch.tensor(mean)) / torch.tensor(std)
     torch.testing.assert_close(grey[0, :, 0, 0], expected)
 
 
-def test_frozen_stages_is_a_number_or_all() -> None:
+def test_frozen_stages_parameter() -> None:
     assert params("test_vit", frozen_stages="all").frozen_stages == "all"
     for wrong in (-1, "most"):
         with pytest.raises(ValueError, match="frozen_stages"):
             params("test_vit", frozen_stages=wrong)
 
 
-def test_a_hub_name_among_the_weights_is_told_where_it_belongs() -> None:
+def test_hub_name_as_weights() -> None:
     with pytest.raises(ValueError, match=r"as backbone\.name.*backbone\.weights to hub"):
         params("vit_small", weights="hf-hub:timm/vit_small_patch14_dinov2.lvd142m")
 
 
-def test_frozen_stages_drop_nothing_and_trained_ones_do() -> None:
+def test_frozen_stages_without_dropout() -> None:
     images = torch.rand(2, 3, 64, 96)
     torch.manual_seed(0)
     backbone = build_backbone(params("swin_tiny", frozen_stages=3)).train()
@@ -79,7 +79,7 @@ def test_frozen_stages_drop_nothing_and_trained_ones_do() -> None:
     assert not torch.equal(first["stage5"], second["stage5"])
 
 
-def test_layer_norm_trains_where_batch_norm_is_frozen() -> None:
+def test_layer_norm_trains() -> None:
     backbone = build_backbone(params("test_vit", frozen_stages=0, frozen_bn=True)).train()
     norms = [module for module in backbone.modules() if isinstance(module, torch.nn.LayerNorm)]
     assert norms

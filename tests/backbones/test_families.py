@@ -1,4 +1,4 @@
-"""The same promises for every family of networks: stages, taps, freezing, gradients, state, and a detector on top."""
+"""Every family of networks: stages, taps, freezing, gradients, state, and a detector."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALL = ["test_resnet", "test_efficientnet", "test_convnext", "test_mambaout", *
          "torchvision/mobilenet_v3_small"]
 LARGE = ["vit_small_patch14_reg4_dinov2", "vit_tiny_patch16_dinov3_qkvb", "torchvision/resnet18",
          "torchvision/efficientnet_b0", "torchvision/convnext_tiny", "torchvision/swin_t", "torchvision/vit_b_16"]
-"""Built once for the tests of stages and taps; too slow to build for every test."""
+"""Built once for the tests of stages and taps, because building is slow."""
 
 
 def build(name: str, seed: int = 0, **changes: object) -> Backbone:
@@ -29,7 +29,7 @@ def build(name: str, seed: int = 0, **changes: object) -> Backbone:
 
 @cache
 def shared(name: str) -> Backbone:
-    """A backbone in evaluation mode that the tests of a family share: they leave it as it was."""
+    """A backbone in evaluation mode shared by the tests of a family, which must not change it."""
     return build(name).eval()
 
 
@@ -40,7 +40,7 @@ def images(height: int = 64, width: int = 96, n: int = 1) -> Tensor:
 @pytest.mark.parametrize("name", [*SMALL, *LARGE])
 @pytest.mark.parametrize("size", [(64, 96), (160, 96)])
 @torch.no_grad()
-def test_stages_are_maps_of_the_stride_in_their_name(name: str, size: tuple[int, int]) -> None:
+def test_stage_strides(name: str, size: tuple[int, int]) -> None:
     backbone = shared(name)
     outputs = backbone(images(*size))
     assert list(outputs) == list(backbone.channels) == list(backbone.strides)
@@ -54,7 +54,7 @@ def test_stages_are_maps_of_the_stride_in_their_name(name: str, size: tuple[int,
 
 @pytest.mark.parametrize("name", [*PLAIN, "swin_tiny", "vit_small_patch14_reg4_dinov2", "torchvision/vit_b_16"])
 @torch.no_grad()
-def test_transformers_round_sizes_up_that_are_no_whole_patches(name: str) -> None:
+def test_transformer_pads_to_patches(name: str) -> None:
     for stage, output in shared(name)(images(65, 97)).items():
         stride = shared(name).strides[stage]
         assert output.shape[-2:] == (-(-65 // stride), -(-97 // stride))
@@ -63,7 +63,7 @@ def test_transformers_round_sizes_up_that_are_no_whole_patches(name: str) -> Non
 
 @pytest.mark.parametrize("name", [*SMALL, *LARGE])
 @torch.no_grad()
-def test_a_tap_changes_its_own_and_every_later_stage_and_none_before(name: str) -> None:
+def test_tap_changes_later_stages_only(name: str) -> None:
     backbone, given = shared(name), images()
     before = backbone(given)
     for number, stage in enumerate(before):
@@ -81,7 +81,7 @@ def test_a_tap_changes_its_own_and_every_later_stage_and_none_before(name: str) 
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_frozen_stages_do_not_train_and_everything_else_gets_a_gradient(name: str) -> None:
+def test_frozen_stages_gradients(name: str) -> None:
     backbone = build(name, frozen_stages=2)
     outputs = backbone.train()(images())
     assert not backbone._maps(images())["stage2"].requires_grad
@@ -97,7 +97,7 @@ def test_frozen_stages_do_not_train_and_everything_else_gets_a_gradient(name: st
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_frozen_all_leaves_nothing_to_train_or_to_draw_but_lets_gradients_through(name: str) -> None:
+def test_frozen_all(name: str) -> None:
     backbone = build(name, frozen_stages="all").train()
     assert not any(weight.requires_grad for weight in backbone.parameters())
     with torch.no_grad():
@@ -112,7 +112,7 @@ def test_frozen_all_leaves_nothing_to_train_or_to_draw_but_lets_gradients_throug
 
 @pytest.mark.parametrize("name", SMALL)
 @torch.no_grad()
-def test_the_seed_makes_the_weights_and_the_state_carries_them(name: str) -> None:
+def test_seed_and_state_dict(name: str) -> None:
     backbone, state = shared(name), shared(name).state_dict()
     other = build(name, seed=1).eval()
     assert any(not torch.equal(value, state[key]) for key, value in other.state_dict().items())
@@ -125,7 +125,7 @@ def test_the_seed_makes_the_weights_and_the_state_carries_them(name: str) -> Non
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "test_vit", "swin_tiny"])
 @torch.no_grad()
-def test_a_deep_copy_has_stages_and_taps_of_its_own(name: str) -> None:
+def test_deep_copy(name: str) -> None:
     backbone = shared(name)
     twin = copy.deepcopy(backbone)
     twin.tap("stage2").module = torch.zeros_like
@@ -135,7 +135,7 @@ def test_a_deep_copy_has_stages_and_taps_of_its_own(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_detector_trains_and_predicts_on_it(name: str) -> None:
+def test_detector_on_backbone(name: str) -> None:
     sizes = DetectionParams(image_size=(64, 96), fpn_channels=16, box_head_features=16, proposals_train=32,
                             proposals_test=16, rois_per_image=16, anchors_per_image=32)
     detector = Detector(build(name), sizes, ["bus", "car"]).train()

@@ -1,4 +1,4 @@
-"""Folding and resampling of plain transformers, against timm's, torchvision's and torch's own."""
+"""Folding and resampling of plain transformers, compared with timm, torchvision and torch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def images(height: int, width: int) -> Tensor:
     ("test_vit", (64, 96)), ("vit_xsmall_patch16_clip_224", (96, 64)), ("eva02_tiny_patch14_224", (56, 84)),
     ("vit_small_patch14_reg4_dinov2", (65, 96)), ("vit_tiny_patch16_dinov3_qkvb", (64, 96))])
 @torch.no_grad()
-def test_stages_are_the_intermediate_maps_of_timm(name: str, size: tuple[int, int]) -> None:
+def test_stages_equal_timm(name: str, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     ours = build_backbone(params(name)).eval()
     torch.manual_seed(0)
@@ -51,7 +51,7 @@ def test_stages_are_the_intermediate_maps_of_timm(name: str, size: tuple[int, in
 
 
 @torch.no_grad()
-def test_swin_stages_are_the_intermediate_maps_of_timm() -> None:
+def test_swin_stages_equal_timm() -> None:
     torch.manual_seed(0)
     ours = build_backbone(params("swin_tiny")).eval()
     torch.manual_seed(0)
@@ -62,7 +62,7 @@ def test_swin_stages_are_the_intermediate_maps_of_timm() -> None:
 
 
 @torch.no_grad()
-def test_the_last_stage_of_torchvisions_transformer_is_its_own_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchvision_vit_last_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = VisionTransformer(image_size=64, patch_size=16, num_layers=6, num_heads=2, hidden_dim=32, mlp_dim=64).eval()
     monkeypatch.setattr("torchvision.models.get_model", lambda name, weights: copy.deepcopy(whole))
     ours = build_backbone(params("torchvision/vit_b_16")).eval()
@@ -76,7 +76,7 @@ def test_the_last_stage_of_torchvisions_transformer_is_its_own_encoding(monkeypa
 
 
 @torch.no_grad()
-def test_class_and_register_tokens_pass_a_tap_unchanged() -> None:
+def test_tap_keeps_prefix_tokens() -> None:
     backbone = build_backbone(params("vit_small_patch14_reg4_dinov2")).eval()
     seen: list[Tensor] = []
     following = backbone.network.get_submodule("blocks.6")
@@ -91,7 +91,7 @@ def test_class_and_register_tokens_pass_a_tap_unchanged() -> None:
 
 @pytest.mark.parametrize(("n", "stride", "new_n", "new_stride"), [
     (6, 16, 24, 4), (6, 16, 12, 8), (6, 16, 3, 32), (8, 14, 7, 16), (16, 14, 7, 32), (4, 32, 16, 8)])
-def test_resampling_is_antialiased_linear_interpolation(n: int, stride: int, new_n: int, new_stride: int) -> None:
+def test_resampling_equals_interpolate(n: int, stride: int, new_n: int, new_stride: int) -> None:
     cells = torch.rand(n, generator=torch.Generator().manual_seed(0))
     expected = F.interpolate(cells.expand(1, 1, 2, n), scale_factor=(1, stride / new_stride), mode="bilinear",
                              antialias=True)[0, 0, 0]
@@ -100,7 +100,7 @@ def test_resampling_is_antialiased_linear_interpolation(n: int, stride: int, new
 
 
 @pytest.mark.parametrize(("length", "stride", "new_stride"), [(65, 14, 16), (65, 16, 4), (100, 14, 8), (97, 16, 32)])
-def test_resampling_keeps_places_where_the_last_cell_is_not_full(length: int, stride: int, new_stride: int) -> None:
+def test_resampling_partial_last_cell(length: int, stride: int, new_stride: int) -> None:
     n, new_n = -(-length // stride), -(-length // new_stride)
     centres = (torch.arange(n) + 0.5) * stride
     moved = resampling(n, stride, new_n, new_stride) @ centres
@@ -113,5 +113,5 @@ def test_resampling_keeps_places_where_the_last_cell_is_not_full(length: int, st
 
 
 @pytest.mark.parametrize(("depth", "blocks"), [(12, [2, 5, 8, 11]), (24, [5, 11, 17, 23]), (6, [1, 2, 4, 5])])
-def test_each_stage_takes_a_quarter_of_the_blocks(depth: int, blocks: list[int]) -> None:
+def test_evenly_spaced(depth: int, blocks: list[int]) -> None:
     assert list(evenly_spaced(depth).values()) == blocks

@@ -1,4 +1,4 @@
-"""Where weights come from and how they must fit."""
+"""Sources of weights, and weights that do not fit."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def saved(state: dict[str, Tensor], path: Path) -> Path:
 
 
 def carried(backbone: Backbone, model: nn.Module) -> bool:
-    """Whether every weight of the backbone is the model's."""
+    """Return whether all weights of the backbone are those of the model."""
     state = model.state_dict()
     return all(torch.equal(value, state[key]) for key, value in backbone.network.state_dict().items())
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_resnet", "test_convnext"])
 @pytest.mark.parametrize("classes", [0, 5])
-def test_a_file_may_have_any_classifier_or_none(name: str, classes: int, tmp_path: Path) -> None:
+def test_weights_with_any_classifier(name: str, classes: int, tmp_path: Path) -> None:
     model = timm.create_model(name, num_classes=classes)
     backbone = built(name, saved(model.state_dict(), tmp_path / "weights.safetensors"))
     state = {key.replace("stages.", "stages_"): value for key, value in model.state_dict().items()}
@@ -45,7 +45,7 @@ def test_a_file_may_have_any_classifier_or_none(name: str, classes: int, tmp_pat
     assert all(torch.equal(value, state[key]) for key, value in backbone.network.state_dict().items())
 
 
-def test_position_embeddings_of_another_image_size_are_resampled(tmp_path: Path) -> None:
+def test_position_embeddings_resampled(tmp_path: Path) -> None:
     model = timm.create_model("test_vit", img_size=96)
     backbone = built("test_vit", saved(model.state_dict(), tmp_path / "weights.safetensors"))
     expected = resample_abs_pos_embed(model.pos_embed, new_size=[10, 10], old_size=[6, 6])
@@ -53,7 +53,7 @@ def test_position_embeddings_of_another_image_size_are_resampled(tmp_path: Path)
     assert torch.equal(backbone.network.blocks[3].attn.qkv.weight, model.blocks[3].attn.qkv.weight)
 
 
-def test_position_embeddings_of_torchvision_are_resampled_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_torchvision_embeddings_resampled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     small = partial(VisionTransformer, patch_size=16, num_layers=4, num_heads=2, hidden_dim=32, mlp_dim=64)
     monkeypatch.setattr("torchvision.models.get_model", lambda name, weights: small(image_size=96))
     model = small(image_size=64)
@@ -63,7 +63,7 @@ def test_position_embeddings_of_torchvision_are_resampled_too(monkeypatch: pytes
     assert torch.equal(network.conv_proj.weight, model.conv_proj.weight)
 
 
-def test_a_windowed_network_takes_given_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windowed_network_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     model = timm.create_model("swin_tiny_patch4_window7_224", num_classes=3)
     monkeypatch.setattr("dg_project.backbones.weights.given_weights", lambda *args: model.state_dict())
     ours = built("swin_tiny", "a file").network.state_dict()
@@ -72,7 +72,7 @@ def test_a_windowed_network_takes_given_weights(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_resnet", "torchvision/resnet18"])
-def test_weights_of_another_network_are_refused(name: str, tmp_path: Path) -> None:
+def test_weights_of_other_network(name: str, tmp_path: Path) -> None:
     other = saved(timm.create_model("test_efficientnet").state_dict(), tmp_path / "weights.safetensors")
     with pytest.raises(CheckpointError, match=f"does not fit '{name.removeprefix('torchvision/')}'") as caught:
         built(name, other)
@@ -80,7 +80,7 @@ def test_weights_of_another_network_are_refused(name: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("missing", ["blocks.3.", "pos_embed", "norm."])
-def test_a_file_with_a_hole_is_refused(missing: str, tmp_path: Path) -> None:
+def test_weights_with_missing_entry(missing: str, tmp_path: Path) -> None:
     state = timm.create_model("test_vit").state_dict()
     holed = {key: value for key, value in state.items() if not key.startswith(missing)}
     with pytest.raises(CheckpointError, match=f"(?s)does not fit 'test_vit'.*{missing}"):
@@ -88,13 +88,13 @@ def test_a_file_with_a_hole_is_refused(missing: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {}])
-def test_a_file_without_a_state_dict_is_refused(content: object, tmp_path: Path) -> None:
+def test_weights_without_state_dict(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "weights.pth")
     with pytest.raises(CheckpointError, match="holds no state dict"):
         built("test_vit", tmp_path / "weights.pth")
 
 
-def test_a_folder_in_the_format_of_the_hub_gives_network_and_weights(tmp_path: Path) -> None:
+def test_hub_folder(tmp_path: Path) -> None:
     model = timm.create_model("test_vit", pretrained_cfg_overlay={"mean": (0.1, 0.2, 0.3)})
     save_for_hf(model, tmp_path, safe_serialization=True)
     name = f"local-dir:{tmp_path}"
@@ -106,7 +106,7 @@ def test_a_folder_in_the_format_of_the_hub_gives_network_and_weights(tmp_path: P
     assert carried(built(name, saved(other.state_dict(), tmp_path / "other.safetensors")), other)
 
 
-def test_hub_hands_the_download_to_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_download(monkeypatch: pytest.MonkeyPatch) -> None:
     model = timm.create_model("test_vit")
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", lambda *args, **kwargs: model.state_dict())
     assert carried(built("test_vit.r160_in1k", "hub"), model)
@@ -117,7 +117,7 @@ def test_hub_hands_the_download_to_the_library(monkeypatch: pytest.MonkeyPatch) 
     assert torch.equal(first, resnet.conv1.weight)
 
 
-def test_weights_that_cannot_be_downloaded_name_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_download_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*args: object, **kwargs: object) -> None:
         raise OSError("no route to host")
 
@@ -131,6 +131,6 @@ def test_weights_that_cannot_be_downloaded_name_the_remedy(monkeypatch: pytest.M
         built("hf-hub:timm/some", "hub")
 
 
-def test_weights_are_held_once(tmp_path: Path) -> None:
+def test_weights_in_memory_once(tmp_path: Path) -> None:
     path = saved(timm.create_model("test_resnet").state_dict(), tmp_path / "weights.safetensors")
     assert "state_dict" not in built("test_resnet", path).network.pretrained_cfg

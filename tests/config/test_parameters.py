@@ -12,7 +12,7 @@ class ERMParams(Params):
 
 
 class DRSFParams(Params):
-    """Two of the real ones."""
+    """Two real parameters."""
 
     lambda_align: float = Field(0.1, ge=0)
     stage: int = Field(3, ge=1, le=5)
@@ -39,7 +39,7 @@ def changed(path, value):
     return raw
 
 
-def test_the_shortest_file_is_filled_with_defaults():
+def test_defaults():
     params = check_parameters(RAW, METHODS)
     assert isinstance(params, Settings)
     assert params.method == "drsf"
@@ -49,7 +49,7 @@ def test_the_shortest_file_is_filled_with_defaults():
     assert params.training.selection == "source_val"
 
 
-def test_parameters_cannot_be_changed_after_the_check():
+def test_parameters_are_frozen():
     params = check_parameters(RAW, METHODS)
     with pytest.raises(ValueError, match="frozen"):
         params.training.lr = 1.0
@@ -66,7 +66,7 @@ def test_parameters_cannot_be_changed_after_the_check():
     ("data.clases", ["car"], r"data: unknown parameter 'clases'\. Did you mean 'classes'\?"),
     ("data.domains", {"nigth_clear": {}}, r"'nigth_clear' is neither source nor .* mean 'night_clear'\?"),
     ("data.domains", {"night_clear": {"raeder": "coco"}}, r"data\.domains\.night_clear: unknown parameter 'raeder'"),
-    ("data.expected_counts", {"night_clear/train": 3}, r"'night_clear/train' is no domain/split\..*_clear/test'\?"),
+    ("data.expected_counts", {"night_clear/train": 3}, r"'night_clear/train' is not a domain/split\..*_clear/test'\?"),
     ("data.rename", {"motor": "cra"}, r"rename: 'cra' is not in classes\. Did you mean 'car'\?"),
     ("data.splits", {"train": "train"}, r"splits: 'test' is missing"),
     ("data.adapt_split", "test", r"adapt_split: targets are scored on 'test', so no method may adapt to it"),
@@ -86,7 +86,7 @@ def test_parameters_cannot_be_changed_after_the_check():
     ("ldm.negative_prompt", "blur", r"ldm: negative_prompt has no effect without guidance"),
     ("ldm.image_guidance_scale", 0.5, r"ldm\.image_guidance_scale: .*greater than or equal to 1"),
     ("ldm.loras", [{"weight": "x"}], r"ldm\.loras\.0: unknown parameter 'weight'\. Did you mean 'weights'\?"),
-    ("synthesis.shard", "5/4", r"synthesis\.shard: '5/4' is no part: the parts of 4 are '1/4' to '4/4'"),
+    ("synthesis.shard", "5/4", r"synthesis\.shard: '5/4' is not a part: the parts of 4 are '1/4' to '4/4'"),
     ("synthesis", {"domains": {"night": {"prompt": "x"}}, "min_boxes": 3, "max_boxes": 2}, "max_boxes 2 is below min"),
     ("synthesis.shard", "quarter", r"synthesis\.shard: .*pattern"),
     ("synthesis.domains", {"night": {"strength": 1}}, r"synthesis\.domains\.night: give either a prompt or a vocab"),
@@ -96,13 +96,13 @@ def test_parameters_cannot_be_changed_after_the_check():
     ("backbone.frozen_stages", "al", r"backbone\.frozen_stages.*'all' \(given: 'al'\)"),
     ("backbone.weights", "hf-hub:timm/x", r"backbone\.weights: give 'hf-hub:timm/x' as backbone\.name"),
 ])
-def test_a_wrong_value_is_named_with_its_path_and_remedy(path, value, message):
+def test_wrong_value_message(path, value, message):
     with pytest.raises(ParameterError, match=message):
         check_parameters(changed(path, value), METHODS)
 
 
 @pytest.mark.parametrize(("group", "key"), [("data", "source"), ("ldm", "checkpoint"), ("synthesis", "domains")])
-def test_a_missing_value_is_named(group, key):
+def test_missing_value_message(group, key):
     raw = copy.deepcopy(RAW)
     del raw[group][key]
     with pytest.raises(ParameterError, match=rf"{group}\.{key}: Field required"):
@@ -115,7 +115,7 @@ def test_a_missing_value_is_named(group, key):
     ({"mode": "inversion"}, {}, "the 2 candidates of 'night' would be copies"),
     ({"memory": {"offload": "model"}}, {"training": {"device": "cpu"}}, "but training.device is cpu"),
 ])
-def test_parameters_that_exclude_one_another_are_refused(ldm, others, message):
+def test_contradictory_parameters(ldm, others, message):
     raw = changed("ldm", {"checkpoint": "x", **ldm}) | others
     with pytest.raises(ParameterError, match=message):
         check_parameters(raw, METHODS)
@@ -126,12 +126,12 @@ def test_parameters_that_exclude_one_another_are_refused(ldm, others, message):
     ({"domains": {"night": {"prompt": "night"}}}, {"eta": 0.3}),
     ({"domains": {"night": {"prompt": "{night|dusk}"}, "any": {"vocabulary": {}}}}, {}),
 ])
-def test_an_inversion_whose_candidates_differ_is_welcome(synthesis, inversion):
+def test_inversion_with_different_candidates(synthesis, inversion):
     raw = {**RAW, "synthesis": synthesis, "ldm": {"checkpoint": "x", "mode": "inversion", "inversion": inversion}}
     assert check_parameters(raw, METHODS).ldm.mode == "inversion"
 
 
-def test_all_problems_come_in_one_message():
+def test_all_problems_in_one_message():
     raw = changed("training.max_steps", 0)
     raw["drsf"] = {"stage": 0}
     raw["speed"] = 1
@@ -142,7 +142,7 @@ def test_all_problems_come_in_one_message():
     assert len(lines) == 4
 
 
-def test_parameters_of_methods_need_no_place_in_the_core():
+def test_method_parameters():
     assert check_parameters({**RAW, "mixstyle": {}}, METHODS).method == "drsf"
     without = {name: schema for name, schema in METHODS.items() if name != "mixstyle"}
     with pytest.raises(ParameterError, match="unknown parameter 'mixstyle'"):
@@ -168,17 +168,17 @@ READERS = {"voc": ERMParams, "cityscapes": FogOptions}
     ({"data.domains": {"night_clear": {"reader": "cityscape"}}},
      r"data\.domains\.night_clear\.reader: unknown reader 'cityscape'\. Did you mean 'cityscapes'\?"),
 ])
-def test_readers_and_their_options_are_checked_before_anything_runs(changes, message):
+def test_reader_options_checked(changes, message):
     raw = RAW
     for path, value in changes.items():
         raw = {**raw, "data": {**raw["data"], path.removeprefix("data."): value}}
     check_parameters(RAW, METHODS, READERS)
     with pytest.raises(ParameterError, match=message) as error:
         check_parameters(raw, METHODS, READERS)
-    assert len(str(error.value).splitlines()) == 2  # told once, not once per domain
+    assert len(str(error.value).splitlines()) == 2  # reported once, not once per domain
 
 
-def test_a_domain_may_have_its_own_reader_folder_and_options():
+def test_domain_own_reader():
     data = DataParams(root="r", source="a", targets=["b", "c", "d"], classes=["car"], reader="cityscapes",
                       options={"beta": 0.01}, domains={"b": {"reader": "voc"}, "c": {"folder": "x"},
                                                        "d": {"options": {"beta": 0.02}}})
@@ -188,6 +188,6 @@ def test_a_domain_may_have_its_own_reader_folder_and_options():
     assert data.layout("d") == ("cityscapes", "d", {"beta": 0.02})
 
 
-def test_a_split_of_the_targets_replaces_that_of_test():
+def test_target_split_replaces_test():
     data = {"root": "r", "source": "a", "targets": ["b"], "classes": ["car"], "splits": {"train": "train"}}
     assert DataParams(**data, target_split="val").target_split == "val"

@@ -1,4 +1,4 @@
-"""Folders of the workspace are named after what determines their content."""
+"""Cache folders: names, locks and publishing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dg_project.core.errors import DataError
 CODE = "dg_project.core.errors"
 
 
-def test_the_same_inputs_find_the_same_place(tmp_path: Path) -> None:
+def test_cache_folder_same_inputs(tmp_path: Path) -> None:
     first = cache.cache_folder(tmp_path, "training", {"lr": 0.1}, 3, code=[CODE])
     assert first.is_dir()
     assert cache.cache_folder(tmp_path, "training", {"lr": 0.1}, 3, code=[CODE]) == first
@@ -21,7 +21,7 @@ def test_the_same_inputs_find_the_same_place(tmp_path: Path) -> None:
     assert cache.cache_folder(tmp_path, "training", {"lr": 0.1}, 4, code=[CODE]) != first
 
 
-def test_comments_docstrings_and_layout_do_not_count_but_code_does(tmp_path: Path) -> None:
+def test_code_key_ignores_comments_and_layout(tmp_path: Path) -> None:
     def meaning(text: str) -> str:
         (tmp_path / "dg_project").mkdir(exist_ok=True)
         (tmp_path / "dg_project/module.py").write_text(text)
@@ -33,13 +33,13 @@ def test_comments_docstrings_and_layout_do_not_count_but_code_does(tmp_path: Pat
     assert meaning("def f(x):\n    return x + 2\n") != plain
 
 
-def test_code_of_another_part_does_not_count() -> None:
+def test_code_key_ignores_unrelated_code() -> None:
     training, tasks = "dg_project.training.selection", "dg_project.tasks"
     assert code_key.code_key(training) == code_key.code_key(training)
     assert code_key.code_key(training) != code_key.code_key(training, tasks)
 
 
-def test_only_named_images_are_published(tmp_path: Path) -> None:
+def test_publish_images_named_only(tmp_path: Path) -> None:
     work, target = tmp_path / "work", tmp_path / "target"
     for name in ("fog/a.png", "fog/a.json", "fog/b.png"):
         (work / name).parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def test_only_named_images_are_published(tmp_path: Path) -> None:
         cache.publish_images(work, pd.DataFrame({"image": ["../secret.png"]}))(target)
 
 
-def test_folders_are_published_under_their_names(tmp_path: Path) -> None:
+def test_publish_folders_names(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.json").write_text(name)
@@ -62,7 +62,7 @@ def test_folders_are_published_under_their_names(tmp_path: Path) -> None:
     assert (target / "drsf/seed0/model.json").read_text() == "two"
 
 
-def test_a_folder_is_held_by_one_at_a_time_and_free_afterwards(tmp_path: Path) -> None:
+def test_lock_folder_is_exclusive(tmp_path: Path) -> None:
     with cache.lock_folder(tmp_path), pytest.raises(cache.BusyError), cache.lock_folder(tmp_path, wait=False):
         pass
     with cache.lock_folder(tmp_path, wait=False):

@@ -1,4 +1,4 @@
-"""The key of code covers a module and everything that it imports, and nothing else."""
+"""The code key covers a module and its imports, and nothing else."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def key(root: Path) -> str:
 
 
 @pytest.mark.parametrize("module", MEMBERS)
-def test_code_key_changes_with_every_module_of_a_training(copied: Path, module: str) -> None:
+def test_code_key_covers_every_training_module(copied: Path, module: str) -> None:
     path = file_of(copied, module)
     text, before = path.read_text(), key(copied)
     try:
@@ -59,8 +59,8 @@ def test_code_key_ignores_modules_outside(copied: Path) -> None:
         file_of(copied, module).write_text(text)
 
 
-def test_closure_holds_all_that_python_imports() -> None:
-    """What an interpreter really loads for a training is in the closure that was read from the source."""
+def test_closure_covers_all_python_imports() -> None:
+    """All modules that Python loads for a training are in the closure."""
     code = (f"import {TRAINING}, sys, json\n"
             "print(json.dumps([name for name in sys.modules if name.split('.')[0] == 'dg_project']))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -74,7 +74,7 @@ def test_code_key_unknown_module() -> None:
         code_key.code_key("dg_project.no_such")
 
 
-def test_cache_folder_tells_which_code_changed(tmp_path: Path, caplog: pytest.LogCaptureFixture,
+def test_cache_folder_logs_changed_code(tmp_path: Path, caplog: pytest.LogCaptureFixture,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
     first = cache.cache_folder(tmp_path, "training", {"lr": 0.1}, code=["dg_project.core.errors"])
     assert not caplog.records

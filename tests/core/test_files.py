@@ -22,7 +22,7 @@ def fail_after(write):
     raise RuntimeError("killed")
 
 
-def test_a_file_appears_whole(tmp_path):
+def test_atomic_file(tmp_path):
     target = tmp_path / "deep" / "table.csv"
     with atomic_file(target) as aside:
         aside.write_text("a,b\n")
@@ -32,7 +32,7 @@ def test_a_file_appears_whole(tmp_path):
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_an_unfinished_file_leaves_the_old_one(tmp_path):
+def test_atomic_file_error_keeps_old(tmp_path):
     target = tmp_path / "table.csv"
     target.write_text("old")
     with pytest.raises(RuntimeError, match="killed"), atomic_file(target) as aside:
@@ -41,7 +41,7 @@ def test_an_unfinished_file_leaves_the_old_one(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_folder_replaces_the_old_one_at_once(tmp_path):
+def test_atomic_folder_replaces_old(tmp_path):
     target = tmp_path / "model"
     for name in ("first", "second"):
         with atomic_folder(target) as aside:
@@ -51,7 +51,7 @@ def test_a_folder_replaces_the_old_one_at_once(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_an_unfinished_folder_leaves_the_old_one(tmp_path):
+def test_atomic_folder_error_keeps_old(tmp_path):
     target = tmp_path / "model"
     target.mkdir()
     (target / "weights").write_text("old")
@@ -62,7 +62,7 @@ def test_an_unfinished_folder_leaves_the_old_one(tmp_path):
 
 
 @pytest.mark.parametrize("whole", [atomic_file, atomic_folder])
-def test_a_full_disk_is_explained(tmp_path, whole):
+def test_full_disk_message(tmp_path, whole):
     with pytest.raises(OSError, match=r"the disk is full: '.*out' was not written") as caught, whole(tmp_path / "out"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.errno == errno.ENOSPC
@@ -70,19 +70,19 @@ def test_a_full_disk_is_explained(tmp_path, whole):
 
 
 @pytest.mark.parametrize("whole", [atomic_file, atomic_folder])
-def test_other_errors_keep_their_words(tmp_path, whole):
+def test_other_os_errors_unchanged(tmp_path, whole):
     with pytest.raises(PermissionError, match="no entry"), whole(tmp_path / "out"):
         raise PermissionError(errno.EACCES, "no entry")
 
 
-def test_a_link_shares_the_bytes(tmp_path):
+def test_link_or_copy_links(tmp_path):
     (tmp_path / "a").write_text("bytes")
     link_or_copy(tmp_path / "a", tmp_path / "deep" / "b")
     assert (tmp_path / "deep" / "b").read_text() == "bytes"
     assert (tmp_path / "a").stat().st_ino == (tmp_path / "deep" / "b").stat().st_ino
 
 
-def test_where_links_are_refused_a_copy_is_made(tmp_path, monkeypatch):
+def test_link_or_copy_copies_without_links(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.EXDEV, "cross-device link")
 
@@ -93,7 +93,7 @@ def test_where_links_are_refused_a_copy_is_made(tmp_path, monkeypatch):
     assert (tmp_path / "a").stat().st_ino != (tmp_path / "b").stat().st_ino
 
 
-def test_fingerprints_follow_values_not_the_order_of_keys(tmp_path):
+def test_fingerprint_ignores_key_order(tmp_path):
     class Sizes(BaseModel):
         width: int
 
@@ -105,7 +105,7 @@ def test_fingerprints_follow_values_not_the_order_of_keys(tmp_path):
     assert all(len(text) == 16 and int(text, 16) >= 0 for text in different)
 
 
-def test_hashes_follow_names_and_bytes(tmp_path):
+def test_hashes_depend_on_names_and_bytes(tmp_path):
     folder = tmp_path / "folder"
     (folder / "sub").mkdir(parents=True)
     (folder / "sub" / "a").write_bytes(b"abc")
@@ -117,7 +117,7 @@ def test_hashes_follow_names_and_bytes(tmp_path):
     assert len({before, renamed, folder_hash(folder)}) == 3
 
 
-def test_paths_stay_inside(tmp_path):
+def test_inside_refuses_leaving_the_root(tmp_path):
     root = tmp_path / "root"
     root.mkdir()
     assert inside(root, "a/b.png") == root / "a/b.png"
@@ -128,11 +128,11 @@ def test_paths_stay_inside(tmp_path):
             inside(root, relative)
 
 
-def test_the_nearest_name_or_all_of_them():
+def test_nearest():
     assert nearest("drfs", ["erm", "drsf"]) == " Did you mean 'drsf'?"
     assert nearest("zzz", ["erm", "drsf"]) == " Known: drsf, erm."
 
 
 @pytest.mark.parametrize("rows", [[], [("a", [1.5, 2.0], True)], [("ü", 1), {"b": 1, "a": None}, ["x"]]])
-def test_a_fingerprint_row_by_row_is_that_of_the_list(rows):
+def test_fingerprint_rows_equals_fingerprint(rows):
     assert fingerprint_rows(iter(rows)) == fingerprint(rows)

@@ -7,7 +7,7 @@ import torch
 from streets_fixture import SOURCE
 
 from dg_project.core.errors import DataError, ParameterError
-from dg_project.data.batches import Batch, BatchStream, Deal, cut, flip_horizontally
+from dg_project.data.batches import Batch, BatchStream, Shard, flip_horizontally, split_rows
 from dg_project.data.dataset import ManifestDataset
 
 DOMAINS = [SOURCE, "night", "fog"]
@@ -26,7 +26,7 @@ def pseudo(tiny_pseudo):
 
 
 def gated(tiny_pseudo, dropped):
-    """The pseudo data set without the rows ``dropped``; their files are gone, so opening one fails."""
+    """The pseudo data set without the rows ``dropped``; their files are deleted, so opening one fails."""
     root, manifest = tiny_pseudo
     manifest["kept"] = [index not in dropped for index in range(len(manifest))]
     for index in dropped:
@@ -42,7 +42,7 @@ def same(one: Batch, other: Batch) -> bool:
 
 
 @pytest.mark.parametrize("batching", ["source", "mixed", "paired", "halves", "apart"])
-def test_a_batch_is_a_function_of_seed_and_step_alone(source, pseudo, batching):
+def test_batch_depends_on_seed_and_step(source, pseudo, batching):
     def stream(seed):
         return BatchStream(source, pseudo, DOMAINS, batching, 6, seed, 0.5)
 
@@ -59,7 +59,7 @@ def test_a_batch_is_a_function_of_seed_and_step_alone(source, pseudo, batching):
         assert batch.weight.dtype == torch.float32
 
 
-def test_source_batches_show_every_image_once_an_epoch(source):
+def test_source_epochs(source):
     stream = BatchStream(source, None, [SOURCE], "source", 6, 0, 0.5)
     order = [int(pair) for step in range(8) for pair in stream.batch(step).pair_id]
     epochs = [order[i:i + 8] for i in range(0, 48, 8)]
@@ -67,7 +67,7 @@ def test_source_batches_show_every_image_once_an_epoch(source):
     assert len({tuple(epoch) for epoch in epochs}) > 1
 
 
-def test_mixed_batches_draw_source_and_kept_pseudo_images_equally_often(source, tiny_pseudo):
+def test_mixed_draws_uniformly(source, tiny_pseudo):
     stream = BatchStream(source, gated(tiny_pseudo, {0, 9}), DOMAINS, "mixed", 11, 0, 0.5)
     seen = Counter((int(d), int(p)) for step in range(4) for b in [stream.batch(step)]
                    for d, p in zip(b.domain_id, b.pair_id, strict=True))
@@ -78,7 +78,7 @@ def test_mixed_batches_draw_source_and_kept_pseudo_images_equally_often(source, 
 
 @pytest.mark.parametrize(("share", "sources"), [(0.5, 11), (0.25, 5), (None, 8)])
 @pytest.mark.parametrize("batching", ["mixed", "paired"])
-def test_a_share_of_source_images_is_kept_whatever_the_number_of_pseudo_images(source, tiny_pseudo, batching, share,
+def test_source_share_is_exact(source, tiny_pseudo, batching, share,
                                                                                sources):
     stream = BatchStream(source, gated(tiny_pseudo, {0, 9}), DOMAINS, batching, 11, 0, 0.5, pairs=0, source_share=share)
     drawn = [Counter((int(d), int(p)) for d, p in zip(b.domain_id, b.pair_id, strict=True))
@@ -89,7 +89,7 @@ def test_a_share_of_source_images_is_kept_whatever_the_number_of_pseudo_images(s
     assert max(made) - min(made) <= 1, "every pseudo image is drawn before one is drawn again"
 
 
-def test_without_pseudo_images_a_share_of_source_images_is_all_of_them(source, tiny_pseudo):
+def test_source_share_without_pseudo(source, tiny_pseudo):
     none = gated(tiny_pseudo, set(range(16)))
     stream, plain = (BatchStream(source, none, DOMAINS, "mixed", 5, 0, 0.5, source_share=share)
                      for share in (0.5, None))
@@ -99,7 +99,7 @@ def test_without_pseudo_images_a_share_of_source_images_is_all_of_them(source, t
 
 
 @pytest.mark.parametrize("batching", ["mixed", "paired", "halves", "apart"])
-def test_equal_pair_ids_share_boxes_and_flip(source, pseudo, batching):
+def test_pair_shares_boxes_and_flip(source, pseudo, batching):
     stream = BatchStream(source, pseudo, DOMAINS, batching, 12, 0, 0.5)
     flips = set()
     for step in range(6):
@@ -120,7 +120,7 @@ def test_equal_pair_ids_share_boxes_and_flip(source, pseudo, batching):
     assert flips == {True, False}
 
 
-def test_pairs_are_one_source_image_and_its_own_pseudo_images(source, pseudo):
+def test_pair_members(source, pseudo):
     stream = BatchStream(source, pseudo, DOMAINS, "paired", 6, 0, 0.5, pairs=2, partners=2)
     for step in range(4):
         batch = stream.batch(step)
@@ -136,7 +136,7 @@ def test_pairs_are_one_source_image_and_its_own_pseudo_images(source, pseudo):
 
 
 @pytest.mark.parametrize(("images", "partners"), [(1, 1), (2, 1), (2, 5), (3, 2), (4, 1), (6, 1), (7, 2)])
-def test_paired_batches_always_have_the_same_size_and_begin_with_a_pair(source, pseudo, images, partners):
+def test_paired_batch_size(source, pseudo, images, partners):
     stream = BatchStream(source, pseudo, DOMAINS, "paired", images, 0, 0.0, pairs=1, partners=partners)
     for step in range(5):
         batch = stream.batch(step)
@@ -147,7 +147,7 @@ def test_paired_batches_always_have_the_same_size_and_begin_with_a_pair(source, 
         assert len(set(batch.domain_id[:size].tolist())) == size
 
 
-def test_pseudo_images_of_a_paired_batch_bring_the_source_image_they_were_made_from(source, pseudo):
+def test_paired_origins(source, pseudo):
     stream = BatchStream(source, pseudo, DOMAINS, "paired", 6, 0, 0.5, pairs=1)
     alone = BatchStream(source, None, DOMAINS[:1], "source", 1, 0, 0.0)
     for step in range(4):
@@ -169,7 +169,7 @@ def test_pseudo_images_of_a_paired_batch_bring_the_source_image_they_were_made_f
     assert len(batch.joined(alone.batch(0)).origins) == 7
 
 
-def test_what_pairs_leave_of_a_batch_is_drawn_in_epochs_of_everything(source, pseudo):
+def test_paired_remainder_epochs(source, pseudo):
     stream = BatchStream(source, pseudo, DOMAINS, "paired", 6, 0, 0.0)
     kept = int(pseudo.manifest["kept"].sum())
     steps = (len(source) + kept) // 4
@@ -180,13 +180,13 @@ def test_what_pairs_leave_of_a_batch_is_drawn_in_epochs_of_everything(source, ps
     assert len(drawn) == 4 * steps
 
 
-def test_the_domains_of_a_pair_rotate(source, pseudo):
+def test_pair_domains_rotate(source, pseudo):
     stream = BatchStream(source, pseudo, DOMAINS, "paired", 2, 0, 0.0)
     drawn = Counter(stream.batch(step).domain_id.tolist()[1] for step in range(60))
     assert min(drawn[1], drawn[2]) > 15
 
 
-def test_dropped_images_are_never_opened_and_bare_source_images_still_drawn(source, tiny_pseudo):
+def test_dropped_images_never_opened(source, tiny_pseudo):
     # image 0 lost both pseudo images, image 1 lost its night
     stream = BatchStream(source, gated(tiny_pseudo, {0, 8, 1}), DOMAINS, "paired", 6, 0, 0.5, partners=2)
     groups = Counter()
@@ -200,12 +200,12 @@ def test_dropped_images_are_never_opened_and_bare_source_images_still_drawn(sour
     assert not any(len(domains) > 1 for pair, domains in groups if pair == 0)
 
 
-def test_paired_without_any_kept_image_falls_back_to_source_images(source, tiny_pseudo):
+def test_paired_without_kept_images(source, tiny_pseudo):
     stream = BatchStream(source, gated(tiny_pseudo, set(range(16))), DOMAINS, "paired", 6, 0, 0.5)
     assert stream.batch(0).domain_id.tolist() == [0] * 6
 
 
-def test_prefetching_gives_the_same_batches_and_ends_its_thread(source, pseudo):
+def test_iterate_prefetches_same_batches(source, pseudo):
     stream = BatchStream(source, pseudo, DOMAINS, "paired", 6, 0, 0.5)
     for step, (part,) in stream.iterate(2, 6):
         assert same(part.batch, stream.batch(step))
@@ -215,25 +215,25 @@ def test_prefetching_gives_the_same_batches_and_ends_its_thread(source, pseudo):
     assert not any(thread.name == "batches" for thread in threading.enumerate())
 
 
-def test_parts_are_the_batch_dealt_out_by_pair(source, pseudo):
+def test_parts_split_batch_by_pair(source, pseudo):
     stream = BatchStream(source, pseudo, DOMAINS, "paired", 9, 0, 0.5, pairs=3, partners=2)
-    whole, parts = stream.batch(3), stream.parts(3, Deal(2))
+    whole, parts = stream.batch(3), stream.parts(3, Shard(2))
     assert [(part.number, round(9 * part.share)) for part in parts] == [(0, 6), (1, 3)]
     for part in parts:
         assert same(part.batch, whole.rows(torch.isin(whole.pair_id, part.batch.pair_id)))
     for process in (0, 1):
-        own, = stream.parts(3, Deal(2, process, 2))
+        own, = stream.parts(3, Shard(2, process, 2))
         assert same(own.batch, parts[process].batch)
-    assert len(stream.parts(3, Deal(5))) == 3, "three pairs fill three parts"
-    assert cut([7, 8, 7], [True, False, False], 1) == [[0, 1, 2]], "the whole batch keeps its order"
+    assert len(stream.parts(3, Shard(5))) == 3, "three pairs fill three parts"
+    assert split_rows([7, 8, 7], [True, False, False], 1) == [[0, 1, 2]], "the whole batch keeps its order"
 
 
-def test_every_part_gets_a_source_image_while_there_are_some():
+def test_parts_get_source_images():
     pairs, source = [4, 4, 5, 6, 7, 8], [True, False, False, False, False, True]
-    assert cut(pairs, source, 2) == [[0, 1, 3], [2, 4, 5]]
+    assert split_rows(pairs, source, 2) == [[0, 1, 3], [2, 4, 5]]
 
 
-def test_halves_are_source_images_and_one_pseudo_image_of_each(source, pseudo):
+def test_halves_members(source, pseudo):
     stream = BatchStream(source, pseudo, DOMAINS, "halves", 6, 0, 0.5)
     for step in range(8):
         batch = stream.batch(step)
@@ -242,7 +242,7 @@ def test_halves_are_source_images_and_one_pseudo_image_of_each(source, pseudo):
         assert len(real) == 3
 
 
-def test_halves_apart_are_epochs_of_their_own(source, tiny_pseudo):
+def test_apart_epochs(source, tiny_pseudo):
     stream = BatchStream(source, gated(tiny_pseudo, {0, 9}), DOMAINS, "apart", 7, 0, 0.5)
     batches = [stream.batch(step) for step in range(56)]
     seen = Counter((int(d), int(p)) for b in batches for d, p in zip(b.domain_id, b.pair_id, strict=True))
@@ -252,14 +252,14 @@ def test_halves_apart_are_epochs_of_their_own(source, tiny_pseudo):
     assert any(len(set(batch.pair_id.tolist())) == 7 for batch in batches), "a step may see a scene once"
 
 
-def test_an_error_in_the_thread_reaches_the_trainer(source, tiny_streets, tiny_manifest):
+def test_iterate_raises_thread_error(source, tiny_streets, tiny_manifest):
     (tiny_streets / tiny_manifest.iloc[0]["image"]).unlink()
     stream = BatchStream(source, None, [SOURCE], "source", 8, 0, 0.5)
     with pytest.raises(DataError, match="train_000"):
         list(stream.iterate(0, 2))
 
 
-def test_a_flip_twice_is_the_image_itself(source):
+def test_flip_twice_is_identity(source):
     image, target = source[0]
     once = flip_horizontally(image, target)
     twice = flip_horizontally(*once)
@@ -271,7 +271,7 @@ def test_a_flip_twice_is_the_image_itself(source):
     assert torch.equal(once[0][:, y0:y1, x0:x1].flip(-1), image[:, b0:b1, a0:a1])
 
 
-def test_rows_take_masks_and_indices(source, pseudo):
+def test_batch_rows_mask_and_indices(source, pseudo):
     batch = BatchStream(source, pseudo, DOMAINS, "paired", 6, 0, 0.5, pairs=2, partners=2).batch(0)
     by_mask = batch.rows(batch.domain_id == 0)
     by_index = batch.rows((batch.domain_id == 0).nonzero().flatten())
@@ -280,11 +280,11 @@ def test_rows_take_masks_and_indices(source, pseudo):
     assert same(batch.to("cpu"), batch)
 
 
-def test_wrong_inputs_are_explained(source, pseudo, tiny_manifest, tiny_streets):
+def test_batch_stream_errors(source, pseudo, tiny_manifest, tiny_streets):
     with pytest.raises(DataError, match="pseudo domain 'fog' is not one of"):
         BatchStream(source, pseudo, [SOURCE, "night"], "mixed", 6, 0, 0.5)
     few = ManifestDataset(tiny_manifest.head(3), tiny_streets)
-    with pytest.raises(DataError, match="which is no source training image"):
+    with pytest.raises(DataError, match="which is not a source training image"):
         BatchStream(few, pseudo, DOMAINS, "paired", 6, 0, 0.5)
     with pytest.raises(DataError, match=r"domains\[0\]"):
         BatchStream(source, pseudo, ["night", "fog"], "paired", 6, 0, 0.5)
@@ -292,7 +292,7 @@ def test_wrong_inputs_are_explained(source, pseudo, tiny_manifest, tiny_streets)
         BatchStream(source, pseudo, DOMAINS, "pairs", 6, 0, 0.5)
 
 
-def test_several_sources_share_a_step_equally_and_each_has_its_own_epochs(tiny_streets, tiny_manifest):
+def test_several_sources_epochs(tiny_streets, tiny_manifest):
     train = tiny_manifest[tiny_manifest["split"] == "train"]
     parts = [train.head(2).assign(domain="b"), train.head(5).assign(domain="a"), train.tail(3).assign(domain="c")]
     several = ManifestDataset(pd.concat(parts), tiny_streets)
@@ -309,7 +309,7 @@ def test_several_sources_share_a_step_equally_and_each_has_its_own_epochs(tiny_s
         BatchStream(several, None, ["b", "a", "d"], "source", 6, 0, 0.0)
 
 
-def test_halves_of_several_sources_are_shared_equally_too(pseudo, tiny_streets, tiny_manifest):
+def test_several_sources_halves(pseudo, tiny_streets, tiny_manifest):
     train = tiny_manifest[tiny_manifest["split"] == "train"]
     several = ManifestDataset(train.assign(domain=["a"] * 5 + ["b"] * 3), tiny_streets)
     stream = BatchStream(several, pseudo, ["a", "b", "night", "fog"], "halves", 8, 0, 0.0)

@@ -5,7 +5,7 @@ from streets_fixture import CLASSES, SOURCE
 from dg_project.data.card import data_card, format_card
 
 
-def test_the_card_counts_what_the_manifest_holds(tiny_manifest):
+def test_data_card_counts(tiny_manifest):
     card = data_card(tiny_manifest, CLASSES, ["a.jpg: it is truncated"])
     assert json.loads(json.dumps(card)) == card
     assert [(e["domain"], e["split"], e["images"]) for e in card["splits"]][:3] == [
@@ -21,7 +21,7 @@ def test_the_card_counts_what_the_manifest_holds(tiny_manifest):
         assert entry["masks"] == entry["images"]
 
 
-def test_the_fingerprint_follows_the_boxes(tiny_manifest):
+def test_fingerprint_depends_on_boxes(tiny_manifest):
     before = data_card(tiny_manifest, CLASSES, [])
     changed = tiny_manifest.copy(deep=True)
     boxes = [list(box) for box in changed.at[0, "boxes"]]
@@ -33,7 +33,7 @@ def test_the_fingerprint_follows_the_boxes(tiny_manifest):
     assert same == [False, True, True, True, True, True, True]
 
 
-def test_the_table_shows_every_split_missing_classes_and_skipped_samples(tiny_manifest):
+def test_format_card(tiny_manifest):
     few = tiny_manifest[tiny_manifest["split"] != "test"]
     text = format_card(data_card(few, [*CLASSES, "tram"], ["a.jpg: it is truncated"] * 12))
     lines = text.splitlines()
@@ -45,7 +45,7 @@ def test_the_table_shows_every_split_missing_classes_and_skipped_samples(tiny_ma
     assert lines[-1] == "  …"
 
 
-def test_a_card_without_any_box(tiny_manifest):
+def test_data_card_without_boxes(tiny_manifest):
     empty = tiny_manifest.head(2).assign(boxes=[[], []], labels=[[], []], difficult=[[], []])
     card = data_card(empty, CLASSES, [])
     assert card["splits"][0]["images_without_boxes"] == 2
@@ -53,7 +53,7 @@ def test_a_card_without_any_box(tiny_manifest):
     assert SOURCE in format_card(card)
 
 
-def test_masks_are_counted_and_many_classes_have_no_columns(tiny_manifest):
+def test_format_card_masks_and_many_classes(tiny_manifest):
     card = data_card(tiny_manifest, CLASSES, [])
     assert all(entry["masks"] == entry["instances"] == entry["images"] for entry in card["splits"])
     many = [*CLASSES, *(f"class {k}" for k in range(60))]

@@ -1,4 +1,4 @@
-"""Instance masks come in the order of the boxes, from index maps and COCO files; pycocotools is the reference."""
+"""Instance masks in the order of the boxes, from index maps and COCO files (reference: pycocotools)."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ def row(instances: str, instance_ids: list[int]) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_instances_of_an_index_map_come_in_the_order_of_the_ids(tmp_path, dtype):
+def test_index_map_order(tmp_path, dtype):
     high = 200 if dtype == np.uint8 else 24001
     values = scene(0, 0, {3: CAR, high: PERSON, 4: (0, 0, 2, 2)}, dtype)
     ids(tmp_path / "i.png", values)
@@ -31,7 +31,7 @@ def test_instances_of_an_index_map_come_in_the_order_of_the_ids(tmp_path, dtype)
     assert load_instances(tmp_path, row("i.png", [])).shape == (0, HEIGHT, WIDTH)
 
 
-def test_wrong_instances_are_explained(tmp_path):
+def test_wrong_instances(tmp_path):
     ids(tmp_path / "i.png", scene(0, 0, {1: CAR}))
     ids(tmp_path / "small.png", np.zeros((4, 4), np.uint8))
     picture(tmp_path / "photo.png")
@@ -41,17 +41,17 @@ def test_wrong_instances_are_explained(tmp_path):
     cases = {
         "no instance masks": row("", [1]), r"i\.png: no pixel has the value 2": row("i.png", [1, 2]),
         "no pixel has the value 70000": row("i.png", [70000]), "it is 4x4": row("small.png", [1]),
-        "it is a colour picture": row("photo.png", [1]), "leaves its root": row("../i.png", [1]),
-        "no annotation 5 any more": row("a.json", [5]), "neither polygons nor": row("a.json", [1]),
+        "it is a colour image": row("photo.png", [1]), "leaves its root": row("../i.png", [1]),
+        "no longer has the annotation 5": row("a.json", [5]), "neither polygons nor": row("a.json", [1]),
         "run lengths of a 40x24 image": row("a.json", [2]),
-        r"b\.json: it is no COCO file": row("b.json", [1]),
+        r"b\.json: it is no longer a COCO file": row("b.json", [1]),
     }
     for message, case in cases.items():
         with pytest.raises(DataError, match=message):
             load_instances(tmp_path, case)
 
 
-def test_run_lengths_and_polygons_are_rasterised_as_pycocotools_does(tmp_path):
+def test_rasterise_equals_pycocotools(tmp_path):
     triangle = [[3.5, 2.0, 30.0, 4.5, 12.25, 20.0]]
     coded = coco_mask.merge(coco_mask.frPyObjects(triangle, HEIGHT, WIDTH))
     compressed = {"size": [HEIGHT, WIDTH], "counts": coded["counts"].decode()}
@@ -63,7 +63,7 @@ def test_run_lengths_and_polygons_are_rasterised_as_pycocotools_does(tmp_path):
     assert load_instances(tmp_path, row("a.json", [])).shape == (0, HEIGHT, WIDTH)
 
 
-def test_a_label_file_outside_the_root_is_refused(tmp_path: Path):
+def test_label_file_outside_root(tmp_path: Path):
     with pytest.raises(DataError, match="leaves its root"):
         load_instances(tmp_path / "root", row("../x.json", [1]))
 
@@ -76,20 +76,20 @@ def test_a_label_file_outside_the_root_is_refused(tmp_path: Path):
     {"size": [HEIGHT, WIDTH], "counts": "zzzzzzzz"},
     {"size": [HEIGHT, WIDTH], "counts": "a"}, {"size": [HEIGHT, WIDTH], "counts": "Å"},
     {"size": [HEIGHT, WIDTH], "counts": coco_mask.encode(np.ones((99, 99), np.uint8, "F"))["counts"].decode()}])
-def test_what_would_end_the_process_is_an_error(tmp_path, segmentation):
+def test_crashing_segmentations_are_errors(tmp_path, segmentation):
     write_json(tmp_path / "a.json", {"annotations": [{"id": 1, "segmentation": segmentation}]})
     with pytest.raises(DataError, match=r"a\.json: .*40x24 image"):
         load_instances(tmp_path, row("a.json", [1]))
 
 
-def test_degenerate_polygons_are_left_out(tmp_path):
+def test_degenerate_polygons_skipped(tmp_path):
     triangle = [3, 2, 30, 4, 12, 20]
     write_json(tmp_path / "a.json", {"annotations": [{"id": 1, "segmentation": [[1, 1, 2, 2], triangle]},
                                                      {"id": 2, "segmentation": [triangle]}]})
     assert torch.equal(*load_instances(tmp_path, row("a.json", [1, 2])))
 
 
-def test_run_lengths_are_unpacked_as_pycocotools_packs_them():
+def test_unpack_counts_equals_pycocotools():
     random = np.random.default_rng(0)
     for share in np.linspace(0, 1, 60):
         mask = np.asfortranarray(random.random((HEIGHT, WIDTH)) < share, np.uint8)
@@ -97,7 +97,7 @@ def test_run_lengths_are_unpacked_as_pycocotools_packs_them():
         assert np.array_equal(np.repeat(np.arange(len(runs)) % 2, runs), mask.ravel("F"))
 
 
-def test_a_difficult_object_needs_no_pixel(tmp_path):
+def test_difficult_object_without_pixel(tmp_path):
     """Pascal VOC paints some of them as void."""
     ids(tmp_path / "i.png", scene(0, 0, {1: CAR}))
     known = row("i.png", [1, 2])

@@ -12,7 +12,7 @@ from dg_project.data.dataset import ManifestDataset
 from dg_project.data.images import load_image
 
 
-def test_every_kind_of_file_becomes_rgb_uint8(tmp_path):
+def test_load_image_rgb_uint8(tmp_path):
     grey = np.arange(24, dtype=np.uint8).reshape(4, 6)
     Image.fromarray(grey).save(tmp_path / "grey.png")
     image = load_image(tmp_path / "grey.png")
@@ -23,14 +23,14 @@ def test_every_kind_of_file_becomes_rgb_uint8(tmp_path):
     assert load_image(tmp_path / "rgba.png").shape == (3, 4, 6)
 
 
-def test_a_broken_file_is_named(tmp_path):
+def test_load_image_broken_file(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
     for name in ("broken.png", "absent.png"):
         with pytest.raises(DataError, match=name):
             load_image(tmp_path / name)
 
 
-def test_targets_keep_difficult_boxes_with_their_flag(tiny_streets, tiny_manifest):
+def test_targets_difficult_boxes(tiny_streets, tiny_manifest):
     data = ManifestDataset(tiny_manifest, tiny_streets)
     assert len(data) == len(tiny_manifest)
     for index in range(len(data)):
@@ -45,14 +45,14 @@ def test_targets_keep_difficult_boxes_with_their_flag(tiny_streets, tiny_manifes
     assert any(target["difficult"].any() for _, target in (data[i] for i in range(len(data))))
 
 
-def test_no_boxes_keep_their_shape(tiny_streets, tiny_manifest):
+def test_targets_without_boxes(tiny_streets, tiny_manifest):
     bare = tiny_manifest.head(1).assign(boxes=[[]], labels=[[]], difficult=[[]])
     _, target = ManifestDataset(bare, tiny_streets)[0]
     assert target["boxes"].shape == (0, 4)
     assert target["labels"].shape == (0,)
 
 
-def test_the_manifest_may_come_back_from_parquet(tmp_path, tiny_streets, tiny_manifest):
+def test_dataset_from_parquet(tmp_path, tiny_streets, tiny_manifest):
     tiny_manifest.to_parquet(tmp_path / "manifest.parquet")
     again = ManifestDataset(pd.read_parquet(tmp_path / "manifest.parquet"), tiny_streets)
     plain = ManifestDataset(tiny_manifest, tiny_streets)
@@ -61,7 +61,7 @@ def test_the_manifest_may_come_back_from_parquet(tmp_path, tiny_streets, tiny_ma
             assert torch.equal(again[index][1][key], plain[index][1][key])
 
 
-def test_the_cache_serves_without_the_file_until_it_is_full(tiny_streets, tiny_manifest):
+def test_dataset_cache_limit(tiny_streets, tiny_manifest):
     two = 2 * 3 * 64 * 96
     data = ManifestDataset(tiny_manifest, tiny_streets, cache_bytes=two)
     images = [data[i][0] for i in range(4)]
@@ -73,7 +73,7 @@ def test_the_cache_serves_without_the_file_until_it_is_full(tiny_streets, tiny_m
         data[2]
 
 
-def test_without_cache_every_image_is_read_again(tiny_streets, tiny_manifest):
+def test_dataset_without_cache(tiny_streets, tiny_manifest):
     data = ManifestDataset(tiny_manifest, tiny_streets, cache=False)
     data[0]
     (tiny_streets / tiny_manifest.iloc[0]["image"]).unlink()
@@ -82,7 +82,7 @@ def test_without_cache_every_image_is_read_again(tiny_streets, tiny_manifest):
 
 
 @pytest.mark.parametrize(("room", "decoded"), [(2 << 30, ["a", "b"]), (0, ["a", "b", "a"])])
-def test_a_frame_is_decoded_once_for_all_its_crops(tiny_streets, tiny_manifest, monkeypatch, room, decoded):
+def test_crops_decode_frame_once(tiny_streets, tiny_manifest, monkeypatch, room, decoded):
     row, crops = tiny_manifest.iloc[0], ([0, 0, 30, 20], [10, 5, 40, 25])
     frame = load_image(tiny_streets / row["image"])
     for name in ("a", "b"):
@@ -98,6 +98,6 @@ def test_a_frame_is_decoded_once_for_all_its_crops(tiny_streets, tiny_manifest, 
     assert opened == decoded
 
 
-def test_a_manifest_cannot_lead_out_of_its_root(tiny_streets, tiny_manifest):
+def test_dataset_path_leaves_root(tiny_streets, tiny_manifest):
     with pytest.raises(DataError, match="leaves its root"):
         ManifestDataset(tiny_manifest.head(1).assign(image="../secret.png"), tiny_streets)

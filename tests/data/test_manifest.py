@@ -11,7 +11,7 @@ from dg_project.data.masks import load_mask
 from dg_project.data.readers import read_domain
 
 
-def test_a_good_manifest_passes_unchanged(tiny_manifest):
+def test_validate_manifest_valid(tiny_manifest):
     assert validate_manifest(tiny_manifest, CLASSES) is tiny_manifest
 
 
@@ -23,15 +23,15 @@ def test_a_good_manifest_passes_unchanged(tiny_manifest):
     (lambda m: m.head(1).assign(labels=[[1]]), "labels"),
     (lambda m: m.head(1).assign(boxes=[[[0, 0, 97, 5]]], labels=[[1]]), "outside"),
     (lambda m: m.head(1).assign(mask_ids=""), "a mask without mask_ids"),
-    (lambda m: m.head(1).assign(instance_ids=[[1]]), "not one instance id a box"),
-    (lambda m: m.head(1).assign(instances=""), "not one instance id a box"),
+    (lambda m: m.head(1).assign(instance_ids=[[1]]), "not one instance id per box"),
+    (lambda m: m.head(1).assign(instances=""), "not one instance id per box"),
 ])
-def test_a_wrong_manifest_is_explained(tiny_manifest, change, message):
+def test_validate_manifest_errors(tiny_manifest, change, message):
     with pytest.raises(DataError, match=message):
         validate_manifest(change(tiny_manifest), CLASSES)
 
 
-def test_candidates_of_one_image_are_no_duplicates(tiny_pseudo):
+def test_validate_manifest_candidates(tiny_pseudo):
     _, manifest = tiny_pseudo
     second = manifest.assign(candidate=1)
     validate_manifest(pd.concat([manifest, second], ignore_index=True), CLASSES)
@@ -41,7 +41,7 @@ def test_candidates_of_one_image_are_no_duplicates(tiny_pseudo):
     ([0, 0, 10, 5], True), ([0, 0, 10.5, 5], False), ([-0.5, 0, 3, 3], False), ([3, 0, 3, 3], False),
     ([4, 0, 3, 3], False), ([0, np.nan, 3, 3], False), ([0, 0, np.inf, 3], False),
 ])
-def test_boxes_lie_inside_and_have_an_area(box, fine):
+def test_check_boxes(box, fine):
     if fine:
         check_boxes(np.array([box]), 10, 5, "here")
     else:
@@ -49,7 +49,7 @@ def test_boxes_lie_inside_and_have_an_area(box, fine):
             check_boxes(np.array([box]), 10, 5, "here")
 
 
-def test_select_filters_and_counts_from_zero(tiny_manifest):
+def test_select(tiny_manifest):
     rows = select(tiny_manifest, split="test", role="target")
     assert len(rows) == 16
     assert rows.index.tolist() == list(range(16))
@@ -58,12 +58,12 @@ def test_select_filters_and_counts_from_zero(tiny_manifest):
 
 
 @pytest.mark.parametrize("change", [{"labels_sha256": "0"}, {"mask_ids": "voc"}, {"instance_ids": [[7, 8]]}])
-def test_the_fingerprint_follows_the_masks(tiny_manifest, change):
+def test_fingerprint_depends_on_masks(tiny_manifest, change):
     one = tiny_manifest.head(1)
     assert manifest_fingerprint(one) != manifest_fingerprint(one.assign(**change))
 
 
-def test_the_hash_of_the_labels_follows_mask_and_index_map(tiny_streets, tiny_manifest):
+def test_labels_hash(tiny_streets, tiny_manifest):
     before = tiny_manifest.set_index(["domain", "image_id"])["labels_sha256"]
     for kind in ("SegmentationClass", "SegmentationObject"):
         path = tiny_streets / SOURCE / "VOC2007" / kind / "val_000.png"
@@ -74,7 +74,7 @@ def test_the_hash_of_the_labels_follows_mask_and_index_map(tiny_streets, tiny_ma
         before[SOURCE, "val_000"] = after.loc[0, "labels_sha256"]
 
 
-def test_a_pseudo_image_has_the_masks_of_its_source(tiny_streets, tiny_manifest, tiny_pseudo):
+def test_pseudo_image_uses_source_masks(tiny_streets, tiny_manifest, tiny_pseudo):
     _, pseudo = tiny_pseudo
     origins = tiny_manifest[tiny_manifest["role"] == "source"].set_index("image_id")
     for row in pseudo.itertuples():
@@ -85,7 +85,7 @@ def test_a_pseudo_image_has_the_masks_of_its_source(tiny_streets, tiny_manifest,
         assert len(load_instances(tiny_streets, row)) == len(row.boxes)
 
 
-def test_the_fingerprint_survives_parquet_and_follows_weights(tmp_path, tiny_pseudo):
+def test_fingerprint_parquet_and_weights(tmp_path, tiny_pseudo):
     _, manifest = tiny_pseudo
     manifest.to_parquet(tmp_path / "m.parquet")
     assert manifest_fingerprint(pd.read_parquet(tmp_path / "m.parquet")) == manifest_fingerprint(manifest)

@@ -1,4 +1,4 @@
-"""Images that their EXIF orientation turns: seen as viewers show them, and what Pillow itself says to that."""
+"""EXIF orientation, compared with Pillow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ORIENTATION = 0x0112
 
 
 def photo(path: Path, value: int) -> Path:
-    """Write the pixels with an orientation."""
+    """Write the image with an EXIF orientation."""
     exif = Image.Exif()
     exif[ORIENTATION] = value
     Image.fromarray(PIXELS).save(path, exif=exif, **({"lossless": True} if path.suffix == ".webp" else {}))
@@ -24,7 +24,7 @@ def photo(path: Path, value: int) -> Path:
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 @pytest.mark.parametrize("value", range(1, 9))
-def test_an_image_is_turned_as_pillow_turns_it(tmp_path: Path, suffix: str, value: int) -> None:
+def test_upright_equals_exif_transpose(tmp_path: Path, suffix: str, value: int) -> None:
     path = photo(tmp_path / f"a{suffix}", value)
     with Image.open(path) as image, Image.open(path) as again:
         wanted = ImageOps.exif_transpose(again)
@@ -35,13 +35,13 @@ def test_an_image_is_turned_as_pillow_turns_it(tmp_path: Path, suffix: str, valu
 
 
 @pytest.mark.parametrize("value", [0, 9, 60000])
-def test_an_orientation_that_there_is_not_turns_nothing(tmp_path: Path, value: int) -> None:
+def test_upright_invalid_orientation(tmp_path: Path, value: int) -> None:
     with Image.open(photo(tmp_path / "a.png", value)) as image:
         np.testing.assert_array_equal(np.asarray(upright(image)), PIXELS)
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0MM\0*\0"])
-def test_unreadable_exif_turns_nothing(tmp_path: Path, exif: bytes) -> None:
+def test_upright_unreadable_exif(tmp_path: Path, exif: bytes) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "a.png", exif=exif)
     with Image.open(tmp_path / "a.png") as image:
         image.load()

@@ -1,4 +1,4 @@
-"""Unlabelled target images: how they are listed, drawn, and kept apart from labels."""
+"""Unlabelled target images: listing, batches, separation from labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from layouts import acdc, bdd100k, cityscapes, coco, gta5, image_folder, mapilla
 from streets_fixture import CLASSES, SOURCE, TARGETS
 
 from dg_project.core.errors import DataError
-from dg_project.data.batches import BatchStream, Deal
+from dg_project.data.batches import BatchStream, Shard
 from dg_project.data.card import unlabelled_card
 from dg_project.data.dataset import ManifestDataset
 from dg_project.data.objects import whole_images
@@ -25,7 +25,7 @@ def ingest(root: Path) -> pd.DataFrame:
                      ignore_index=True)
 
 
-def test_annotations_may_be_poisoned_or_gone(tiny_streets: Path, tiny_adapt: pd.DataFrame) -> None:
+def test_adapt_opens_no_annotation(tiny_streets: Path, tiny_adapt: pd.DataFrame) -> None:
     assert len(tiny_adapt) == 3 * len(TARGETS)
     assert set(tiny_adapt["role"]) == set(tiny_adapt["split"]) == {"adapt"}
     assert not any(len(row) for column in ("boxes", "labels", "difficult", "instance_ids", "mask")
@@ -45,7 +45,7 @@ def test_annotations_may_be_poisoned_or_gone(tiny_streets: Path, tiny_adapt: pd.
     (synthia, "synthia", "all", "GT"), (mapillary, "mapillary", "val", "validation/labels"),
     (yolo, "yolo", "val", "labels"), (bdd100k, "bdd100k", "val", "labels"), (image_folder, "image_folder", "all", ""),
 ])
-def test_readers_list_images_without_their_labels(tmp_path: Path, build, reader, split, truth) -> None:
+def test_readers_list_unlabelled_images(tmp_path: Path, build, reader, split, truth) -> None:
     build(tmp_path)
     domain = "art_painting" if reader == "image_folder" else next(
         path.name for path in sorted(tmp_path.iterdir()) if (path / truth).is_dir())
@@ -56,14 +56,14 @@ def test_readers_list_images_without_their_labels(tmp_path: Path, build, reader,
     assert not any(len(row) for row in found["labels"])
 
 
-def test_a_layout_that_lists_its_images_in_annotations_is_refused(tmp_path: Path) -> None:
+def test_adapt_refuses_annotation_lists(tmp_path: Path) -> None:
     coco(tmp_path)
     domain = next(path.name for path in tmp_path.iterdir() if path.is_dir())
     with pytest.raises(DataError, match="adaptation must not open; list the images in the layout of the voc reader"):
         read_domain("coco", tmp_path, domain, "adapt", {"adapt": "val2017"}, ["car"])
 
 
-def test_batches_are_a_function_of_seed_and_step_and_leave_the_labelled_ones_alone(
+def test_adapt_batches_depend_on_seed_and_step(
         tiny_streets: Path, tiny_manifest: pd.DataFrame, tiny_adapt: pd.DataFrame) -> None:
     source = ManifestDataset(tiny_manifest[tiny_manifest["split"] == "train"], tiny_streets)
     images = ManifestDataset(tiny_adapt, tiny_streets)
@@ -77,7 +77,7 @@ def test_batches_are_a_function_of_seed_and_step_and_leave_the_labelled_ones_alo
         assert torch.equal(torch.stack(batch.images), torch.stack(same.images))
         adapt, again = batch.to("cpu").adapt, UnlabelledStream(images, 1, 4, seed=3, flip=0.5).batch(step)
         assert torch.equal(torch.stack(adapt.images), torch.stack(again.images))
-        parts = [part.batch.adapt.images for part in adapting.parts(step, Deal(parts=2))]
+        parts = [part.batch.adapt.images for part in adapting.parts(step, Shard(parts=2))]
         assert torch.equal(torch.stack(adapt.images), torch.stack([row for pair in zip(*parts, strict=True)
                                                                    for row in pair]))
         assert adapt.domain_id.tolist() == [1] * 4
@@ -91,14 +91,14 @@ def test_batches_are_a_function_of_seed_and_step_and_leave_the_labelled_ones_alo
     assert batch.rows(torch.tensor([0])).adapt is None
 
 
-def test_labels_and_test_images_are_refused(tiny_streets: Path, tiny_manifest: pd.DataFrame,
+def test_adapt_refuses_labels_and_test_images(tiny_streets: Path, tiny_manifest: pd.DataFrame,
                                             tiny_adapt: pd.DataFrame) -> None:
     target = tiny_manifest[tiny_manifest["role"] == "target"]
     with pytest.raises(DataError, match=r"test_000.*comes with labels"):
         UnlabelledStream(ManifestDataset(target, tiny_streets), 1, 2, 0, 0.0)
     with pytest.raises(DataError, match="no unlabelled target image"):
         UnlabelledStream(ManifestDataset(tiny_adapt.head(0), tiny_streets), 1, 2, 0, 0.0)
-    with pytest.raises(DataError, match=r"'test_000' of 'night_clear' is to be adapted to and to be scored"):
+    with pytest.raises(DataError, match=r"'test_000' of 'night_clear' is in both the adapt split and the test split"):
         unlabelled_card(target, target, [])
     card = unlabelled_card(tiny_adapt, target, [])
     assert card["images"] == dict.fromkeys(TARGETS, 3)

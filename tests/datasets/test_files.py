@@ -1,4 +1,4 @@
-"""Single-file versions are whole or absent, and figures and pages come back."""
+"""Atomic single-file versions; figures and pages can be loaded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dg_project.datasets.pages import FigureDataset, HTMLDataset
 from dg_project.datasets.tables import CSVDataset, JSONDataset, ParquetDataset
 
 
-def test_a_table_keeps_its_boxes(tmp_path: Path) -> None:
+def test_parquet_boxes_roundtrip(tmp_path: Path) -> None:
     table = pd.DataFrame({"image_id": ["a", "b"], "boxes": [[[0.0, 1.0, 2.0, 3.0]], []]})
     ParquetDataset(filepath=str(tmp_path / "t.parquet"), version=Version(None, "v1")).save(table)
     loaded = ParquetDataset(filepath=str(tmp_path / "t.parquet"), version=Version(None, None)).load()
@@ -22,7 +22,7 @@ def test_a_table_keeps_its_boxes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [ParquetDataset, CSVDataset])
-def test_an_error_while_writing_leaves_no_version(tmp_path: Path, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_error_leaves_no_version(tmp_path: Path, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
     def half(self: pd.DataFrame, *args: object, **kwargs: object) -> None:
         raise OSError("the power went")
 
@@ -35,13 +35,13 @@ def test_an_error_while_writing_leaves_no_version(tmp_path: Path, kind: type, mo
     assert not kind(filepath=str(tmp_path / "t"), version=Version(None, None)).exists()
 
 
-def test_a_version_is_never_overwritten(tmp_path: Path) -> None:
+def test_version_not_overwritten(tmp_path: Path) -> None:
     JSONDataset(filepath=str(tmp_path / "t.json"), version=Version(None, "v1")).save({"a": 1})
     with pytest.raises(DatasetError, match="must not exist"):
         JSONDataset(filepath=str(tmp_path / "t.json"), version=Version(None, "v1")).save({"a": 2})
 
 
-def test_a_figure_comes_back_as_the_path_of_its_image(tmp_path: Path) -> None:
+def test_figure_loads_path(tmp_path: Path) -> None:
     figure = Figure(figsize=(2, 1))
     figure.subplots().plot([0, 1])
     FigureDataset(filepath=str(tmp_path / "f.png"), version=Version(None, "v1")).save(figure)
@@ -50,13 +50,13 @@ def test_a_figure_comes_back_as_the_path_of_its_image(tmp_path: Path) -> None:
     assert len(figure.axes) == 1
 
 
-def test_a_page_is_its_own_preview(tmp_path: Path) -> None:
+def test_html_preview(tmp_path: Path) -> None:
     page = HTMLDataset(filepath=str(tmp_path / "p.html"), version=Version(None, "v1"))
     page.save("<p>hello</p>")
     assert page.preview() == "<p>hello</p>"
 
 
-def test_the_preview_of_a_table_is_json(tmp_path: Path) -> None:
+def test_table_preview(tmp_path: Path) -> None:
     import json
 
     table = pd.DataFrame({"image_id": ["a", "b"], "boxes": [[[0.0, 1.0, 2.0, 3.0]], []], "n": [1, 0]})

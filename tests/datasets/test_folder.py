@@ -1,4 +1,4 @@
-"""Versioned folders are whole or absent."""
+"""Atomic versioned folders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def dataset(root: Path, version: str | None = None, kind: type[FolderDataset] = 
     return kind(filepath=root / "things", version=Version(None, version))
 
 
-def test_versions_are_kept_and_the_newest_is_read(tmp_path: Path) -> None:
+def test_folder_versions(tmp_path: Path) -> None:
     dataset(tmp_path, "2026-01-01T00.00.00.000Z").save(writer("a.txt", "old"))
     dataset(tmp_path, "2026-01-02T00.00.00.000Z").save(writer("a.txt", "new"))
     assert (dataset(tmp_path).load() / "sub" / "a.txt").read_text() == "new"
@@ -35,7 +35,7 @@ def test_versions_are_kept_and_the_newest_is_read(tmp_path: Path) -> None:
     assert (pinned.load() / "sub" / "a.txt").read_text() == "old"
 
 
-def test_an_error_while_writing_leaves_nothing(tmp_path: Path) -> None:
+def test_folder_error_leaves_nothing(tmp_path: Path) -> None:
     def breaks(folder: Path) -> None:
         (folder / "half").write_text("half")
         raise RuntimeError("the power went")
@@ -46,17 +46,17 @@ def test_an_error_while_writing_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "things").rglob("*")) == []
 
 
-def test_a_full_disk_is_explained(tmp_path: Path) -> None:
+def test_full_disk_message(tmp_path: Path) -> None:
     import errno
 
     def full(folder: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(DatasetError, match=r"the disk is full: .* nothing half-written is left"):
+    with pytest.raises(DatasetError, match=r"the disk is full: .* no partial file is left"):
         dataset(tmp_path, "v1").save(full)
 
 
-def test_a_folder_is_taken_over_by_its_path(tmp_path: Path) -> None:
+def test_folder_saved_by_path(tmp_path: Path) -> None:
     writer("a.txt", "text")(tmp_path)
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "b.txt").write_text("b")
@@ -64,19 +64,19 @@ def test_a_folder_is_taken_over_by_its_path(tmp_path: Path) -> None:
     assert (dataset(tmp_path).load() / "b.txt").read_text() == "b"
 
 
-def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="is no folder"):
+def test_folder_not_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="is not a folder"):
         dataset(tmp_path, "v1").save(tmp_path / "nowhere")
 
 
-def test_unversioned_folder_is_replaced(tmp_path: Path) -> None:
+def test_folder_unversioned(tmp_path: Path) -> None:
     plain = FolderDataset(filepath=tmp_path / "things")
     plain.save(writer("a.txt", "1"))
     plain.save(writer("b.txt", "2"))
     assert [p.name for p in plain.load().rglob("*.txt")] == ["b.txt"]
 
 
-def test_the_preview_of_images_is_a_sheet(tmp_path: Path) -> None:
+def test_image_folder_preview(tmp_path: Path) -> None:
     import base64
     import io
 
@@ -91,7 +91,7 @@ def test_the_preview_of_images_is_a_sheet(tmp_path: Path) -> None:
     assert sheet.getpixel((70, 10)) == (50, 0, 0)
 
 
-def test_the_preview_of_a_model_is_its_card(tmp_path: Path) -> None:
+def test_model_preview(tmp_path: Path) -> None:
     def write(folder: Path) -> None:
         (folder / "model.json").write_text('{"method": "erm"}')
 

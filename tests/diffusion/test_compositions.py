@@ -1,4 +1,4 @@
-"""Several weathers in one caption."""
+"""Captions composed of several weathers."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from dg_project.diffusion.prompts import compose, prompt_of
      {f"a cityscape photo of a street at dusk in falling snow and {fog}, snowy road" for fog in ("fog", "dense fog")}),
     (["a street in a sandstorm", "a city street at night."], {"a street in a sandstorm, a city street at night"}),
 ])
-def test_the_words_of_all_prompts_are_in_the_caption(prompts: list[str], captions: set[str]) -> None:
+def test_compose_joins_weather_words(prompts: list[str], captions: set[str]) -> None:
     assert {compose(prompts, seed) for seed in range(30)} == captions
 
 
-def test_compositions_are_captions_of_the_corpus() -> None:
+def test_compose_gives_corpus_captions() -> None:
     known = set(pd.read_csv(Path(__file__).parents[2] / "data/01_raw/streets_corpus/captions.csv")["caption"])
     made = compose(["a city street in light fog", "a city street at night", "a city street in heavy rain"], 0)
     assert made in known
 
 
-def test_a_vocabulary_gives_its_scene_sentence() -> None:
+def test_prompt_of_vocabulary() -> None:
     words = VocabularyParams(weather=["rainy"], time=["night"])
     assert prompt_of(PseudoDomain(vocabulary=words), 0) == "a cityscape photo of a rainy street during night."

@@ -1,4 +1,4 @@
-"""Conditions: edges are thin, whole and where the image changes; masks get the colours of their palette."""
+"""ControlNet conditions: thin edges, and masks in palette colours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def square(inside: float, outside: float = 40.0) -> np.ndarray:
     return grey
 
 
-def test_the_edge_of_a_square_is_its_outline_one_pixel_thin() -> None:
+def test_canny_square_outline() -> None:
     edges = canny(square(200))
     rows, columns = np.nonzero(edges)
     assert (rows.min(), rows.max()) in ((9, 29), (10, 30), (9, 30), (10, 29))
@@ -27,7 +27,7 @@ def test_the_edge_of_a_square_is_its_outline_one_pixel_thin() -> None:
 
 
 @pytest.mark.parametrize("angle", [0, 30, 45, 60, 120])
-def test_an_edge_is_found_in_every_direction(angle: float) -> None:
+def test_canny_every_direction(angle: float) -> None:
     y, x = np.mgrid[-20:21, -20:21]
     normal = np.cos(np.radians(angle)) * x + np.sin(np.radians(angle)) * y
     edges = canny(np.where(normal > 0, 220, 30).astype(np.float32))[5:-5, 5:-5]
@@ -36,7 +36,7 @@ def test_an_edge_is_found_in_every_direction(angle: float) -> None:
     assert 31 <= edges.sum() <= 62, "thin, and from border to border"
 
 
-def test_faint_edges_stay_only_where_they_touch_strong_ones() -> None:
+def test_canny_hysteresis() -> None:
     # A step of h grey levels has a Sobel response of 4 h: 30 is faint (120), 60 is strong (240), 20 is nothing (80).
     assert not canny(square(70)).any()
     assert canny(square(100)).any()
@@ -46,7 +46,7 @@ def test_faint_edges_stay_only_where_they_touch_strong_ones() -> None:
     assert canny(lit)[12:28, 44:46].sum() > 0, "the faint far side is joined to the strong near side"
 
 
-def test_an_edge_image_is_white_on_black_and_a_plain_image_has_none() -> None:
+def test_edge_image_colours() -> None:
     image = edge_image(Image.fromarray(square(200).astype(np.uint8)).convert("RGB"))
     assert image.mode == "RGB"
     assert set(np.unique(np.asarray(image))) == {0, 255}
@@ -54,7 +54,7 @@ def test_an_edge_image_is_white_on_black_and_a_plain_image_has_none() -> None:
 
 
 @pytest.mark.parametrize("palette", PALETTES)
-def test_every_train_id_has_a_colour_and_what_is_ignored_is_black(palette: str) -> None:
+def test_segmentation_image_colours(palette: str) -> None:
     assert len(PALETTES[palette]) == 19
     mask = Image.fromarray(np.array([[0, 13, 10, 255]], np.uint8))
     road, car, sky, ignored = np.asarray(segmentation_image(mask, palette))[0].tolist()

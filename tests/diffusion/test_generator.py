@@ -29,7 +29,7 @@ def same(a: Image.Image, b: Image.Image) -> bool:
     return np.array_equal(np.asarray(a), np.asarray(b))
 
 
-def test_batch_size_never_changes_an_image(generator: Generator) -> None:
+def test_batch_size_does_not_change_images(generator: Generator) -> None:
     images, prompts, seeds = [scene(i) for i in range(4)], ["a foggy street", "night", "rain", "dusk"], [5, 6, 7, 8]
     together = generator.generate(images, prompts, seeds, steps=4, strength=0.5)
     for i in range(4):
@@ -37,7 +37,7 @@ def test_batch_size_never_changes_an_image(generator: Generator) -> None:
         assert same(alone, together[i])
 
 
-def test_seed_prompt_and_source_each_change_the_image(generator: Generator) -> None:
+def test_seed_prompt_and_source_change_image(generator: Generator) -> None:
     def make(image: Image.Image, prompt: str, seed: int) -> Image.Image:
         return generator.generate([image], [prompt], [seed], steps=4, strength=0.5)[0]
 
@@ -49,14 +49,14 @@ def test_seed_prompt_and_source_each_change_the_image(generator: Generator) -> N
 
 
 @pytest.mark.parametrize("size", [(40, 24), (41, 27), (9, 10)])
-def test_any_size_comes_back_as_it_went_in(generator: Generator, size: tuple[int, int]) -> None:
+def test_image_size_is_kept(generator: Generator, size: tuple[int, int]) -> None:
     image = scene(3, *size)
     assert generator.generate([image], ["fog"], [0], steps=2)[0].size == size
     tensor = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
     assert same(*(generator.generate([x], ["fog"], [0], steps=2)[0] for x in (image, tensor)))
 
 
-def test_strength_zero_is_the_source_and_too_little_is_an_error(generator: Generator) -> None:
+def test_strength_zero_and_too_small(generator: Generator) -> None:
     image = scene(0)
     assert same(generator.generate([image], ["fog"], [0], strength=0.0)[0], image)
     with pytest.raises(ParameterError, match=r"raise ldm.steps to 10"):
@@ -84,7 +84,7 @@ def test_strength_runs_only_the_last_steps(tiny_ldm: Path, scheduler: type, monk
     assert seen == pytest.approx(whole)
 
 
-def test_little_strength_starts_from_the_source_latents(tiny_ldm: Path) -> None:
+def test_small_strength_starts_from_source(tiny_ldm: Path) -> None:
     generator = Generator.open(tiny_ldm)
     scheduler, vae, image = generator.pipeline.scheduler, generator.pipeline.vae, scene(0)
     generator.pipeline.scheduler = LastSteps(scheduler, 1)
@@ -97,7 +97,7 @@ def test_little_strength_starts_from_the_source_latents(tiny_ldm: Path) -> None:
     torch.testing.assert_close(got, alpha.sqrt() * clean + (1 - alpha).sqrt() * noise)
 
 
-def test_strength_leaves_the_pipeline_as_it_was(tiny_ldm: Path) -> None:
+def test_strength_leaves_pipeline_unchanged(tiny_ldm: Path) -> None:
     generator = Generator.open(tiny_ldm)
     scheduler, config = generator.pipeline.scheduler, dict(generator.pipeline.config)
     before = generator.generate([scene(0)], ["fog"], [0], steps=2)[0]
@@ -117,7 +117,7 @@ def test_fingerprint_follows_the_files(tiny_ldm: Path, tiny_img2img: Path) -> No
     assert prints[0] == prints[1] != prints[2]
 
 
-def test_a_folder_that_is_no_pipeline_is_named(tmp_path: Path, tiny_ldm: Path) -> None:
+def test_open_invalid_folder_error(tmp_path: Path, tiny_ldm: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         Generator.open(tmp_path / "nowhere")
     (tmp_path / "config.json").write_text("{}")
@@ -133,6 +133,6 @@ def test_a_folder_that_is_no_pipeline_is_named(tmp_path: Path, tiny_ldm: Path) -
         Generator.open(broken)
 
 
-def test_an_unknown_scheduler_names_the_nearest(tiny_ldm: Path) -> None:
+def test_unknown_scheduler_suggests_nearest(tiny_ldm: Path) -> None:
     with pytest.raises(ParameterError, match="DDIMScheduler"):
         Generator.open(tiny_ldm, scheduler="DDIMSheduler")

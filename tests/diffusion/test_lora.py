@@ -1,4 +1,4 @@
-"""LoRA: the sum is the formula, whatever the file's format, and a wrong file is named before an image is made."""
+"""LoRA: merging matches the formula for every file format; wrong files give an early error."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "lora"
 
 
-def test_the_weights_become_the_formula(plain: Generator, tiny_img2img: Path, saved: Path) -> None:
+def test_merge_matches_formula(plain: Generator, tiny_img2img: Path, saved: Path) -> None:
     changed = opened(tiny_img2img, {"weights": str(saved), "scale": 0.7})
     down, up = pair(16, 16)
     torch.testing.assert_close(weight(changed, ATTENTION), weight(plain, ATTENTION) + 0.7 * up @ down)
@@ -61,7 +61,7 @@ def test_the_weights_become_the_formula(plain: Generator, tiny_img2img: Path, sa
     assert torch.equal(weight(changed, untouched), weight(plain, untouched))
 
 
-def test_several_are_added_and_the_fingerprint_follows_them(plain: Generator, tiny_img2img: Path, saved: Path) -> None:
+def test_several_loras_and_fingerprint(plain: Generator, tiny_img2img: Path, saved: Path) -> None:
     once, twice = {"weights": str(saved), "scale": 0.5}, {"weights": str(saved / "pytorch_lora_weights.safetensors")}
     both = opened(tiny_img2img, once, twice)
     down, up = pair(16, 16)
@@ -71,7 +71,7 @@ def test_several_are_added_and_the_fingerprint_follows_them(plain: Generator, ti
     assert one.fingerprint == opened(tiny_img2img, once).fingerprint
 
 
-def test_the_format_of_kohya_with_alphas_and_convolutions(plain: Generator, tiny_img2img: Path, tmp_path: Path) -> None:
+def test_kohya_format(plain: Generator, tiny_img2img: Path, tmp_path: Path) -> None:
     down, up = pair(16, 16, rank=4)
     conv_down, conv_up = torch.randn(2, 8, 3, 3), torch.randn(8, 2, 1, 1)
     flat = {ATTENTION: (down, up), CONV: (conv_down, conv_up)}
@@ -89,7 +89,7 @@ def test_the_format_of_kohya_with_alphas_and_convolutions(plain: Generator, tiny
     torch.testing.assert_close(after, before + 1 / 4 * up @ down)
 
 
-def test_the_alpha_of_the_metadata_counts(plain: Generator, tiny_img2img: Path, tmp_path: Path) -> None:
+def test_alpha_from_metadata(plain: Generator, tiny_img2img: Path, tmp_path: Path) -> None:
     down, up = pair(16, 16)
     StableDiffusionImg2ImgPipeline.save_lora_weights(
         tmp_path, layers(ATTENTION, down, up), unet_lora_adapter_metadata={"r": 2, "lora_alpha": 8})
@@ -97,7 +97,7 @@ def test_the_alpha_of_the_metadata_counts(plain: Generator, tiny_img2img: Path, 
     torch.testing.assert_close(weight(changed, ATTENTION), weight(plain, ATTENTION) + 4 * up @ down)
 
 
-def test_sdxl_has_two_text_encoders(tiny_sdxl: Path, tmp_path: Path) -> None:
+def test_sdxl_two_text_encoders(tiny_sdxl: Path, tmp_path: Path) -> None:
     StableDiffusionXLImg2ImgPipeline.save_lora_weights(
         tmp_path, layers(ATTENTION, *pair(16, 32)), layers(QUERY, *pair(16, 16)), layers(QUERY, *pair(16, 16, seed=1)))
     plain, changed = opened(tiny_sdxl), opened(tiny_sdxl, {"weights": str(tmp_path)})
@@ -106,14 +106,14 @@ def test_sdxl_has_two_text_encoders(tiny_sdxl: Path, tmp_path: Path) -> None:
         assert sum(not torch.equal(before[name], after[name]) for name in before) == 1, part
 
 
-def test_one_path_is_enough_on_the_command_line() -> None:
+def test_lora_params_from_path() -> None:
     assert LDMParams(checkpoint="x", loras="/a/b.safetensors").loras == LDMParams(
         checkpoint="x", loras=[{"weights": "/a/b.safetensors", "scale": 1.0}]).loras
 
 
-def test_a_lora_of_another_family_is_refused_by_its_header(tiny_img2img: Path, tmp_path: Path) -> None:
+def test_header_of_another_family_error(tiny_img2img: Path, tmp_path: Path) -> None:
     StableDiffusionXLImg2ImgPipeline.save_lora_weights(tmp_path, layers(ATTENTION, *pair(16, 2048)))
-    with pytest.raises(CheckpointError, match=r"trained for text of width 2048, but .* listens to 16"):
+    with pytest.raises(CheckpointError, match=r"trained for text of width 2048, but .* takes 16"):
         opened(tiny_img2img, {"weights": str(tmp_path)})
 
 
@@ -123,7 +123,7 @@ def test_a_lora_of_another_family_is_refused_by_its_header(tiny_img2img: Path, t
     ({f"{ATTENTION}.hada_w1_a": torch.zeros(2, 2)}, "holds no plain LoRA"),
     ({**layers(ATTENTION, *pair(16, 16)), f"{ATTENTION}.dora_scale": torch.ones(16)}, "is a DoRA, which cannot be"),
 ])
-def test_what_does_not_fit_the_network_is_named(
+def test_unfit_weights_error(
     tiny_img2img: Path, tmp_path: Path, tensors: dict[str, torch.Tensor], message: str
 ) -> None:
     save_file({f"unet.{key}": value for key, value in tensors.items()}, tmp_path / "odd.safetensors")
@@ -131,11 +131,11 @@ def test_what_does_not_fit_the_network_is_named(
         opened(tiny_img2img, {"weights": str(tmp_path / "odd.safetensors")})
 
 
-def test_files_that_are_none_or_several_are_named(tiny_img2img: Path, tmp_path: Path, saved: Path) -> None:
+def test_missing_or_ambiguous_files_error(tiny_img2img: Path, tmp_path: Path, saved: Path) -> None:
     with pytest.raises(CheckpointError, match="do not exist"):
         opened(tiny_img2img, {"weights": str(tmp_path / "nowhere.safetensors")})
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
-    with pytest.raises(CheckpointError, match="no safetensors file"):
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
         opened(tiny_img2img, {"weights": str(tmp_path / "broken.safetensors")})
     only = saved / "pytorch_lora_weights.safetensors"
     (saved / "second.safetensors").write_bytes(only.read_bytes())

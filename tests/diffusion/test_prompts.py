@@ -1,4 +1,4 @@
-"""Prompts: every choice comes up, a seed decides, mistakes are named."""
+"""Prompts: choices, seeds, errors, paraphrases."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from dg_project.core.errors import ParameterError
 from dg_project.diffusion.prompts import choices, expand, paraphrase
 
 
-def test_every_word_is_drawn_and_a_seed_decides() -> None:
+def test_words_are_drawn_by_seed() -> None:
     prompt = "a {rainy|dark|foggy} street during {daytime|dusk}"
     drawn = {expand(prompt, seed) for seed in range(60)}
     assert drawn == {f"a {w} street during {t}" for w in ("rainy", "dark", "foggy") for t in ("daytime", "dusk")}
     assert expand(prompt, 7) == expand(prompt, 7)
 
 
-def test_an_empty_alternative_is_allowed_and_leaves_no_double_space() -> None:
+def test_expand_empty_alternative() -> None:
     assert {expand("a {wet|} street", seed) for seed in range(20)} == {"a wet street", "a street"}
 
 
 @pytest.mark.parametrize("prompt", ["a {rainy street", "a rainy} street", "a {rainy|{dark|dim}} street", "a {} street"])
-def test_mistakes_are_named(prompt: str) -> None:
+def test_expand_invalid_prompt_error(prompt: str) -> None:
     with pytest.raises(ParameterError, match="prompt"):
         expand(prompt, 0)
 
 
-def test_choices_are_listed_in_order() -> None:
+def test_choices_in_order() -> None:
     assert choices("a {rainy|foggy} street at {dusk|night}") == [["rainy", "foggy"], ["dusk", "night"]]
 
 
-def test_a_paraphrase_says_the_same_in_the_words_of_the_paper() -> None:
+def test_paraphrase_scene_prompts() -> None:
     def said(caption: str) -> set[str]:
         return {paraphrase(caption, seed) for seed in range(40)}
 
@@ -44,5 +44,5 @@ def test_a_paraphrase_says_the_same_in_the_words_of_the_paper() -> None:
     assert "a cityscape photo of a dark and foggy street during night" in said("a city street at night in fog")
 
 
-def test_a_caption_of_another_form_stays_as_it_is() -> None:
+def test_paraphrase_keeps_other_captions() -> None:
     assert {paraphrase("two dogs", seed) for seed in range(10)} == {"two dogs"}

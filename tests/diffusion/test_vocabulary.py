@@ -1,4 +1,4 @@
-"""The dual prompts: the paper's sentences, words drawn by the image's seed, one weather and time for all of them."""
+"""Prompts from a vocabulary: the paper's sentences, drawn by seed, with one weather and time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dg_project.config import VocabularyParams
 from dg_project.diffusion.prompts import describe
 
 
-def test_every_word_is_drawn_and_a_seed_decides() -> None:
+def test_words_are_drawn_by_seed() -> None:
     words = VocabularyParams()
     drawn = {describe(words, [], seed) for seed in range(200)}
     assert drawn == {f"a cityscape photo of a {weather} street during {time}."
@@ -16,14 +16,14 @@ def test_every_word_is_drawn_and_a_seed_decides() -> None:
     assert describe(words, ["car"], 3) == describe(words, ["car"], 3)
 
 
-def test_an_objects_sentence_speaks_of_the_same_weather_scene_and_time() -> None:
+def test_describe_repeats_weather_scene_time() -> None:
     words = VocabularyParams(scene="highway", actions={"car": ["skidding"]})
     form = re.compile(r"a cityscape photo of a (\w+) highway during (\w+)\. "
                       r"A car is skidding in a \1 highway during \2\.")
     assert all(form.fullmatch(describe(words, ["car", "car"], seed)) for seed in range(20))
 
 
-def test_at_most_so_many_classes_each_once() -> None:
+def test_describe_limits_classes() -> None:
     words, names = VocabularyParams(objects=2), ["car", "bus", "person", "car", "truck"]
     texts = [describe(words, names, seed) for seed in range(60)]
     assert all(text.count(" is ") == 2 for text in texts)
@@ -37,5 +37,5 @@ def test_articles_and_unknown_classes() -> None:
                                               "An awning is seen in an overcast street during dusk.")
 
 
-def test_the_order_of_the_objects_does_not_matter() -> None:
+def test_describe_ignores_object_order() -> None:
     assert describe(VocabularyParams(), ["car", "bus"], 5) == describe(VocabularyParams(), ["bus", "car"], 5)

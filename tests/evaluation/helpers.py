@@ -1,4 +1,4 @@
-"""Random boxes, their manifests and predictions, for the tests of evaluation and figures."""
+"""Random boxes with manifests and predictions, for tests of evaluation and figures."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ WEATHERS = ["daytime_clear", "night_clear", "dusk_rainy", "night_rainy", "daytim
 
 def score_detections(predictions: pd.DataFrame, manifest: pd.DataFrame, classes: list[str],
                      metrics: tuple[str, ...] | None = None) -> pd.DataFrame:
-    """Score boxes; they lie in the manifest, so no folder is opened."""
+    """Score boxes, which are in the manifest, so no folder is opened."""
     return score_predictions(BoxScorer(), predictions, manifest, classes, Path(), metrics)
 
 
 def bootstrap_boxes(predictions: dict[str, pd.DataFrame], manifest: pd.DataFrame, classes: list[str],
                     **options: Any) -> Bootstrap:
-    """Draw scenes again and score boxes."""
+    """Bootstrap the scores of boxes."""
     return bootstrap(BoxScorer(), predictions, manifest, classes, Path(), **options)
 
 
@@ -42,7 +42,7 @@ def random_case(seed: int, n_images: int = 3, n_classes: int = 2, domains: tuple
     for domain in domains:
         for i in range(n_images):
             boxes = random_boxes(generator, generator.integers(0, 6))
-            if len(boxes) > 2:  # two boxes that overlap by more than half: here VOC and COCO part
+            if len(boxes) > 2:  # two boxes that overlap by more than half, where VOC and COCO differ
                 boxes[1] = boxes[0] + generator.integers(0, 4, 4)
             labels = generator.integers(1, n_classes + 1, len(boxes))
             truth.append({"image_id": f"{i:03d}", "domain": domain, "split": "test",

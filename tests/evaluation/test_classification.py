@@ -36,7 +36,7 @@ def scores(manifest: pd.DataFrame, probabilities: np.ndarray) -> pd.Series:
     return table.set_index(["domain", "metric", "class"])["value"]
 
 
-def test_accuracies_equal_those_of_a_library() -> None:
+def test_accuracies_equal_sklearn() -> None:
     generator = np.random.default_rng(0)
     domains = {f"case {case}": generator.choice(3, 20, p=[0.7, 0.2, 0.1]).tolist() for case in range(30)}
     manifest = truth(domains)
@@ -54,7 +54,7 @@ def test_accuracies_equal_those_of_a_library() -> None:
             assert value[domain, "accuracy", CLASSES[label]] == pytest.approx(recall)
 
 
-def test_a_class_that_a_domain_does_not_have_is_reported_as_missing() -> None:
+def test_absent_class_is_nan() -> None:
     manifest = truth({"day": [0, 1, 1, 2], "night": [0, 1, 1, 1]})
     value = scores(manifest, np.eye(3)[[0, 1, 0, 2, 2, 1, 1, 1]])
     assert value["day", "balanced_accuracy", "all"] == pytest.approx((1 + 0.5 + 1) / 3)
@@ -63,7 +63,7 @@ def test_a_class_that_a_domain_does_not_have_is_reported_as_missing() -> None:
     assert value["night", "accuracy", "all"] == pytest.approx(0.75)
 
 
-def test_a_probability_that_is_not_finite_is_refused() -> None:
+def test_non_finite_probability_raises() -> None:
     manifest = truth({"day": [0, 1]})
     with pytest.raises(DataError, match=r"day_1.*not finite"):
         scores(manifest, np.array([[1.0, 0, 0], [np.nan, 0, 1]]))

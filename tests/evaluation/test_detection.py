@@ -48,7 +48,7 @@ def voc_ap(manifest, predictions, label):
         if total else np.nan
 
 
-def test_voc_equals_the_definition_on_a_thousand_cases():
+def test_voc_equals_its_definition():
     manifest, predictions = random_case(0, domains=tuple(f"case {k}" for k in range(1000)))
     scores = score_detections(predictions, manifest, ["car", "person"], metrics=("mAP@50",))
     truth, found = manifest.to_dict("records"), predictions.to_dict("records")  # three images per case
@@ -61,7 +61,7 @@ def test_voc_equals_the_definition_on_a_thousand_cases():
     assert telling > 600, "the cases are too easy to tell anything"
 
 
-def test_coco_equals_pycocotools_own_summary_on_a_thousand_cases(monkeypatch):
+def test_coco_equals_pycocotools_summary(monkeypatch):
     kept = []
     original = COCOeval.evaluate
     monkeypatch.setattr(COCOeval, "evaluate", lambda self: (original(self), kept.append(self)))
@@ -79,7 +79,7 @@ def test_coco_equals_pycocotools_own_summary_on_a_thousand_cases(monkeypatch):
 
 
 @pytest.mark.parametrize("rule", ["voc", "coco"])
-def test_masks_that_fill_their_boxes_match_as_the_boxes_do(rule):
+def test_full_masks_match_like_boxes(rule):
     manifest, predictions = random_case(0, n_images=30, noise=0)
 
     def rles(boxes):
@@ -118,7 +118,7 @@ EASY, HARD = [0, 0, 10, 10], [30, 30, 50, 50]
 
 
 @pytest.mark.parametrize("metric", list(METRICS))
-def test_a_detection_on_a_difficult_box_counts_neither_way(metric):
+def test_difficult_box_counts_neither_way(metric):
     without = score_detections(*reversed(one_image([EASY, HARD], [False, True], [EASY], [0.5])), ["car"], (metric,))
     with_one = score_detections(*reversed(one_image([EASY, HARD], [False, True], [HARD, EASY], [0.9, 0.5])),
                                 ["car"], (metric,))
@@ -128,20 +128,20 @@ def test_a_detection_on_a_difficult_box_counts_neither_way(metric):
     assert as_easy["value"].iloc[0] == pytest.approx(0.5, abs=0.01)
 
 
-def test_a_second_detection_on_a_difficult_box_is_ignored_by_voc_and_false_by_coco():
+def test_second_detection_on_difficult_box():
     manifest, predictions = one_image([EASY, HARD], [False, True], [HARD, HARD, EASY], [0.9, 0.8, 0.5])
     values = score_detections(predictions, manifest, ["car"]).set_index(["metric", "class"])["value"]
     assert values["mAP@50", "car"] == 1.0
     assert values["mAP", "car"] == 0.5
 
 
-def test_the_order_of_boxes_and_a_doubled_detection():
+def test_box_order_and_doubled_detection():
     manifest, predictions = one_image([EASY, HARD], [False, False], [EASY, EASY, HARD], [0.9, 0.8, 0.7])
     value = score_detections(predictions, manifest, ["car"], ("mAP@50",))["value"].iloc[0]
     assert value == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
 
 
-def test_absent_class_is_nan_and_left_out_of_the_mean():
+def test_absent_class_is_nan():
     manifest, predictions = one_image([EASY], [False], [EASY], [0.9])
     scores = score_detections(predictions, manifest, ["car", "bus"])
     for _, part in scores.groupby("metric"):
@@ -152,12 +152,12 @@ def test_absent_class_is_nan_and_left_out_of_the_mean():
     assert np.isnan(present_mean(np.array([np.nan, np.nan])))
 
 
-def test_no_detection_at_all_scores_zero():
+def test_no_detection_scores_zero():
     manifest, predictions = one_image([EASY], [False], [], [])
     assert score_detections(predictions, manifest, ["car"])["value"].tolist() == [0.0] * 4
 
 
-def test_parquet_round_trip_changes_nothing(tmp_path):
+def test_parquet_round_trip(tmp_path):
     manifest, predictions = random_case(3, n_images=5, domains=tuple(WEATHERS))
     predictions.to_parquet(tmp_path / "p.parquet")
     manifest.to_parquet(tmp_path / "m.parquet")
@@ -173,7 +173,7 @@ def test_row_order_does_not_matter():
     pd.testing.assert_frame_equal(shuffled, score_detections(predictions, manifest, ["a", "b"]))
 
 
-def test_per_class_table_keeps_the_order_of_domains_and_classes():
+def test_per_class_table_keeps_order():
     manifest, predictions = random_case(1, n_images=4, domains=tuple(WEATHERS))
     table = per_class_table(score_detections(predictions, manifest, ["person", "car"]), "mAP@50")
     assert list(table.columns) == ["person", "car", "all"]
@@ -186,7 +186,7 @@ def test_pycocotools_stays_silent(capfd):
     assert capfd.readouterr().out == ""
 
 
-def test_predictions_of_other_images_are_refused():
+def test_predictions_of_other_images_raise():
     manifest, predictions = random_case(1)
     with pytest.raises(DataError, match="has no prediction"):
         score_detections(predictions.iloc[1:], manifest, ["a", "b"])
@@ -194,11 +194,11 @@ def test_predictions_of_other_images_are_refused():
         score_detections(predictions, manifest.iloc[1:], ["a", "b"])
 
 
-def test_malformed_predictions_are_refused():
+def test_malformed_predictions_raise():
     manifest, predictions = random_case(1)
     with pytest.raises(DataError, match="'scores'"):
         score_detections(predictions.drop(columns="scores"), manifest, ["a", "b"])
-    with pytest.raises(DataError, match="comes twice"):
+    with pytest.raises(DataError, match="is listed twice"):
         score_detections(pd.concat([predictions, predictions]), manifest, ["a", "b"])
     broken = predictions.assign(boxes=[[[np.nan] * 4]] * len(predictions), labels=[[1]] * len(predictions),
                                 scores=[[0.5]] * len(predictions))
@@ -208,7 +208,7 @@ def test_malformed_predictions_are_refused():
         score_detections(broken.assign(labels=[[1, 2]] * len(predictions)), manifest, ["a", "b"])
 
 
-def test_coco_caps_the_detections_per_image_and_voc_does_not():
+def test_only_coco_caps_detections_per_image():
     n = matching.COCO_MAX_DETECTIONS
     clutter = [[60, 60, 70, 70]] * n
     manifest, predictions = one_image([EASY], [False], [*clutter, EASY], [*np.linspace(0.9, 0.5, n), 0.1])

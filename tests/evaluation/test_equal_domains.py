@@ -1,4 +1,4 @@
-"""A method of K pseudo domains stands beside naive mixing of the same K."""
+"""Gains over naive mixing of the same pseudo domains."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def grid() -> pd.DataFrame:
                        images_generated=[0 if name == "erm" else 8 for name in rows["method"]])
 
 
-def test_rows_are_compared_with_naive_mixing_of_their_own_domains(grid: pd.DataFrame) -> None:
+def test_rows_are_compared_at_equal_domains(grid: pd.DataFrame) -> None:
     table = gains_at_equal_domains(grid, metric="mAP@50")
     assert table[["domains", "method"]].to_numpy().tolist() == [["night", "drsf"], ["all", "drsf"]]
     assert table["gain"].tolist() == pytest.approx([0.06, 0.02])  # stage_2 changes more
@@ -37,12 +37,12 @@ def test_rows_are_compared_with_naive_mixing_of_their_own_domains(grid: pd.DataF
     assert shown.loc["night", "source: method"] == "70.0"
 
 
-def test_seeds_that_one_of_both_lacks_are_left_out(grid: pd.DataFrame) -> None:
+def test_only_common_seeds_are_compared(grid: pd.DataFrame) -> None:
     fewer = grid[~((grid["method"] == "naive_k1") & (grid["seed"] == 1))]
     assert gains_at_equal_domains(fewer, metric="mAP@50")["gain"].tolist() == pytest.approx([0.05, 0.02])
 
 
-def test_one_choice_of_domains_is_nothing_to_compare(grid: pd.DataFrame) -> None:
+def test_single_choice_of_domains_gives_no_rows(grid: pd.DataFrame) -> None:
     plain = grid[grid["method"].isin(["erm", "naive", "drsf"])]
     assert gains_at_equal_domains(plain, metric="mAP@50").empty
     assert gains_at_equal_domains(plain.drop(columns="overrides"), metric="mAP@50").empty

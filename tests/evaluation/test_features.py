@@ -1,4 +1,4 @@
-"""Feature shift: formulas, and that a shift is seen where there is one."""
+"""Feature shift: formulas, and detection of a shift."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_mmd_equals_the_double_sum():
     assert mmd2(x, y, 1.5) == pytest.approx(within_x + within_y - 2 * between)
 
 
-def test_shift_grows_with_distance_and_is_near_zero_without():
+def test_shift_grows_with_distance():
     generator = np.random.default_rng(1)
     features = np.concatenate([generator.normal(shift, 1, (40, 50)) for shift in (0, 0, 0.4, 2)])
     table = domain_shift(features, ["source"] * 40 + ["same"] * 40 + ["near"] * 40 + ["far"] * 40, "source")
@@ -36,7 +36,7 @@ def test_shift_grows_with_distance_and_is_near_zero_without():
     assert 0 <= proxy_a_distance(features[:40], features[80:120]) <= 2
 
 
-def test_embed_separates_what_is_apart():
+def test_embed_separates_clusters():
     generator = np.random.default_rng(2)
     features = np.concatenate([generator.normal(0, 1, (20, 30)), generator.normal(5, 1, (20, 30))])
     for method in ("pca", "tsne"):
@@ -47,7 +47,7 @@ def test_embed_separates_what_is_apart():
     assert np.array_equal(embed(features, "tsne", 1), embed(features, "tsne", 1))
 
 
-def test_a_domain_with_one_image_is_refused():
+def test_domain_with_one_image_raises():
     with pytest.raises(DataError, match=r"reporting\.feature_images"):
         domain_shift(np.zeros((3, 4)), ["source", "source", "fog"], "source")
 

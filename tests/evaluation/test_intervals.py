@@ -17,7 +17,7 @@ def repeated(table: pd.DataFrame, ids: list[str], counts: np.ndarray) -> pd.Data
 
 
 @pytest.mark.parametrize("metric", ["mAP@50", "mAP"])
-def test_a_weighted_draw_equals_scoring_repeated_images(metric):
+def test_weights_equal_repeated_images(metric):
     manifest, predictions = random_case(7, n_images=9)
     ids = sorted(manifest["image_id"])
     weights = module._weights(ids, 12, 3)
@@ -28,7 +28,7 @@ def test_a_weighted_draw_equals_scoring_repeated_images(metric):
         assert drawn == pytest.approx(scores["value"].iloc[-1], abs=1e-12)
 
 
-def test_point_is_the_score_and_unseen_mean_is_over_targets():
+def test_bootstrap_value_and_unseen_mean():
     manifest, predictions = random_case(2, n_images=10, domains=tuple(WEATHERS))
     table = bootstrap_boxes({"m": predictions}, manifest, ["a", "b"], resamples=50).intervals().set_index("domain")
     scores = score_detections(predictions, manifest, ["a", "b"], ("mAP@50",))
@@ -40,7 +40,7 @@ def test_point_is_the_score_and_unseen_mean_is_over_targets():
     assert table.loc["unseen_mean", "n_images"] == 40
 
 
-def test_same_scenes_get_the_same_draws_and_differences_are_paired():
+def test_same_scenes_share_resamples():
     manifest, good = random_case(4, n_images=20, domains=tuple(WEATHERS), noise=1)
     worse = good.assign(scores=[[1 - s for s in scores] for scores in good["scores"]])
     result = bootstrap_boxes({"erm": worse, "same": worse, "drsf": good}, manifest, ["a", "b"], resamples=100)
@@ -52,7 +52,7 @@ def test_same_scenes_get_the_same_draws_and_differences_are_paired():
     assert not np.array_equal(module._weights(["a", "b", "c"], 5, 0), module._weights(["a", "b", "d"], 5, 0))
 
 
-def test_interval_covers_the_truth_about_as_often_as_it_says():
+def test_interval_has_nominal_coverage():
     """AP of one class where each image holds one box found with p = .6 and no false alarm is the share found."""
     hits = 0
     for trial in range(60):

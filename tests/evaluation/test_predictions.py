@@ -23,7 +23,7 @@ def bright(images):
              "scores": image.mean()[None] if image.mean() > 0 else torch.zeros(0)} for image in images]
 
 
-def test_rows_come_in_order_for_any_batch_size(tmp_path):
+def test_rows_keep_order_for_any_batch_size(tmp_path):
     manifest, _ = random_case(0, n_images=5)
     for k, row in enumerate(manifest.itertuples()):
         path = tmp_path / row.image
@@ -36,7 +36,7 @@ def test_rows_come_in_order_for_any_batch_size(tmp_path):
     assert one["scores"].iloc[3] == [pytest.approx(150 / 255)]
 
 
-def test_test_rows_take_the_first_of_each_domain_and_refuse_an_empty_one():
+def test_scored_rows_take_the_first_of_each_domain():
     manifest, _ = random_case(0, n_images=5, domains=("daytime_clear", "fog", "night"))
     source, target = manifest[manifest["role"] == "source"], manifest[manifest["role"] == "target"]
     rows = scored_rows(source, target, 2)

@@ -18,7 +18,7 @@ from dg_project.evaluation.table import benchmark_table, table_domains, to_markd
 FACTS = RunFacts("drsf", "daytime_clear", 3, "source_val", 0.57, "2026-01-01", images_generated=640, peak_memory_mb=900)
 
 
-def test_records_hold_source_targets_and_their_mean():
+def test_records_have_source_targets_and_mean():
     manifest, predictions = random_case(2, n_images=6, domains=tuple(WEATHERS))
     scores = score_detections(predictions, manifest, ["a", "b"])
     rows = result_records(scores, FACTS)
@@ -36,18 +36,18 @@ def test_records_hold_source_targets_and_their_mean():
     assert with_bounds.loc[with_bounds["metric"] == "mAP", "low"].isna().all()
 
 
-def test_records_refuse_a_run_without_its_source_or_targets():
+def test_records_without_source_or_targets_raise():
     manifest, predictions = random_case(2, domains=("night", "fog"))
     with pytest.raises(DataError, match=r"data\.source"):
         result_records(score_detections(predictions, manifest, ["a", "b"]), FACTS)
 
 
-def test_check_records_names_missing_columns_and_repeated_runs():
+def test_check_records_names_the_problem():
     rows = records({"erm": {0: {"daytime_clear": 0.7, "fog": 0.5}}})
     assert check_records(rows) is rows
     with pytest.raises(DataError, match="'selection'"):
         check_records(rows.drop(columns="selection"))
-    with pytest.raises(DataError, match="'erm' comes twice with seed 0"):
+    with pytest.raises(DataError, match="'erm' has several records with seed 0"):
         check_records(pd.concat([rows, rows]))
 
 
@@ -77,7 +77,7 @@ VALUES = {"drsf": {s: {"daytime_clear": 0.70, "fog": 0.60 + s / 100, "night": 0.
           "erm": {s: {"daytime_clear": 0.71, "fog": 0.55, "night": 0.45 + s / 50} for s in (0, 1, 2, 3)}}
 
 
-def test_benchmark_table_pairs_by_seed_and_puts_the_baseline_first():
+def test_benchmark_table_pairs_by_seed():
     table = benchmark_table(records(VALUES))
     assert list(table.index) == ["erm", "drsf"]
     assert table_domains(table) == ["daytime_clear", "fog", "night", "unseen_mean"]
@@ -94,7 +94,7 @@ def test_benchmark_table_pairs_by_seed_and_puts_the_baseline_first():
     assert "70.0 ± 0.0" in text
 
 
-def test_benchmark_table_refuses_a_missing_baseline_and_mixed_selection():
+def test_benchmark_table_raises():
     rows = records(VALUES)
     with pytest.raises(DataError, match="Did you mean 'erm'"):
         benchmark_table(rows, baseline="ermm")
@@ -103,6 +103,6 @@ def test_benchmark_table_refuses_a_missing_baseline_and_mixed_selection():
         benchmark_table(mixed)
 
 
-def test_a_domain_that_was_not_run_is_said_so():
+def test_missing_domain_is_shown_as_not_run():
     values = {**VALUES, "naive": {0: {"daytime_clear": 0.7, "fog": 0.5}}}
     assert "not run" in to_markdown(benchmark_table(records(values)))

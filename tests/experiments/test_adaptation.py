@@ -15,7 +15,7 @@ from streets_fixture import SOURCE, TARGETS
 
 from dg_project.core.errors import DataError
 from dg_project.experiments.training_data import TrainingData
-from dg_project.experiments.training_run import train_method
+from dg_project.experiments.training_run import TrainingRun
 from dg_project.methods.model_folder import read_card
 from dg_project.pipelines.ingestion.nodes import ingest_adapt
 from dg_project.settings import CONFIG_LOADER_ARGS
@@ -50,8 +50,9 @@ def test_no_test_image_and_no_label_of_a_target_is_opened(
     pseudo = tiny_pseudo[1].assign(candidates=1)
     opened = []
     adapt, _ = ingest_adapt(chosen.data)
-    trained = train_method(method, chosen, TrainingData(tiny_manifest[tiny_manifest["role"] == "source"], tiny_streets,
-                                                        pseudo, tiny_pseudo[0], adapt=adapt), tmp_path / "work")
+    data = TrainingData(tiny_manifest[tiny_manifest["role"] == "source"], tiny_streets, pseudo, tiny_pseudo[0],
+                        adapt=adapt)
+    trained = TrainingRun.resolve(method, chosen, data, tmp_path / "work").train()
     seen, opened = opened, None
     of_targets = {path for path in seen if set(TARGETS) & set(path.parts)}
     images = {path for path in of_targets if path.suffix != ".txt"}
@@ -69,11 +70,12 @@ def test_no_test_image_and_no_label_of_a_target_is_opened(
 def test_other_methods_get_no_unlabelled_image_and_those_that_adapt_need_them(
         tiny_streets: Path, tiny_manifest: pd.DataFrame, tiny_adapt: pd.DataFrame, tmp_path: Path) -> None:
     data = TrainingData(tiny_manifest, tiny_streets, adapt=tiny_adapt)
+    nothing = TrainingData(tiny_manifest, tiny_streets, adapt=tiny_adapt.head(0))
     with pytest.raises(DataError, match="'mic' adapts to unlabelled target images, and there are none"):
-        train_method("mic", settings(), TrainingData(tiny_manifest, tiny_streets, adapt=tiny_adapt.head(0)), tmp_path)
+        TrainingRun.resolve("mic", settings(), nothing, tmp_path)
     for path in tiny_streets.glob("*/VOC2007/JPEGImages/adapt_*"):
         path.unlink()
-    trained = train_method("erm", settings(training__max_steps=1), data, tmp_path)
+    trained = TrainingRun.resolve("erm", settings(training__max_steps=1), data, tmp_path).train()
     assert read_card(trained.folder)[1]["images_adapted_to"] == 0
 
 

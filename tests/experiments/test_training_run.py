@@ -12,26 +12,27 @@ from run_settings import settings
 from dg_project.core.errors import DataError, ParameterError
 from dg_project.core.files import fingerprint
 from dg_project.experiments.scoring import nested
-from dg_project.experiments.training_data import TrainingData, as_seen
-from dg_project.experiments.training_run import determining, method_class, model_spec, train_method
-from dg_project.methods.model_folder import WEIGHTS
+from dg_project.experiments.training_data import TrainingData
+from dg_project.experiments.training_run import TrainingRun, key_inputs
+from dg_project.methods import method_class
+from dg_project.methods.model_folder import WEIGHTS, ModelSpec
 
 Pseudo = tuple[Path, pd.DataFrame]
 
 
 def address(method: str, source: pd.DataFrame, pseudo: pd.DataFrame | None, **changes: Any) -> str:
     chosen, kind = settings(**changes), method_class(method)
-    spec = model_spec(kind, chosen, ["daytime_clear", "night"])
-    seen = as_seen(TrainingData(source, Path(), pseudo, Path()), spec, chosen.sampling.gate.least_visibility)
-    return fingerprint(*determining(kind, spec, chosen, seen))
+    spec = ModelSpec.of(kind, chosen, ["daytime_clear", "night"])
+    seen = TrainingData(source, Path(), pseudo, Path()).as_seen(spec, chosen.sampling.gate.least_visibility)
+    return fingerprint(*key_inputs(spec, chosen, seen))
 
 
 def test_a_gate_that_is_off_drops_no_object(tiny_pseudo: Pseudo, tiny_manifest: pd.DataFrame) -> None:
     faint = tiny_pseudo[1].assign(visibility=[[0.05] * len(boxes) for boxes in tiny_pseudo[1]["boxes"]], kept=True)
     for enabled in (True, False):
         chosen = settings(task="classification", sampling__gate={"enabled": enabled, "min_visibility": 0.2})
-        spec = model_spec(method_class("naive"), chosen, ["daytime_clear", "night", "fog"])
-        seen = as_seen(TrainingData(tiny_manifest, Path(), faint, Path()), spec, chosen.sampling.gate.least_visibility)
+        spec = ModelSpec.of(method_class("naive"), chosen, ["daytime_clear", "night", "fog"])
+        seen = TrainingData(tiny_manifest, Path(), faint, Path()).as_seen(spec, chosen.sampling.gate.least_visibility)
         assert seen.pseudo is not None
         assert set(seen.pseudo["kept"]) == {not enabled}
 
@@ -68,12 +69,12 @@ def test_images_labels_and_the_gate_count_and_targets_do_not(tiny_manifest: pd.D
 
 def test_a_method_on_pseudo_domains_needs_them(tiny_manifest: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="trains on pseudo domains"):
-        train_method("drsf", settings(), TrainingData(tiny_manifest, tmp_path), tmp_path)
+        TrainingRun.resolve("drsf", settings(), TrainingData(tiny_manifest, tmp_path), tmp_path)
 
 
 def test_an_unknown_method_is_named(tiny_manifest: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="Did you mean 'drsf'"):
-        train_method("drfs", settings(), TrainingData(tiny_manifest, tmp_path), tmp_path)
+        TrainingRun.resolve("drfs", settings(), TrainingData(tiny_manifest, tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize(("name", "change", "message"), [
@@ -83,7 +84,7 @@ def test_an_unknown_method_is_named(tiny_manifest: pd.DataFrame, tmp_path: Path)
 def test_what_a_method_cannot_do_with_stops_before_training(name: str, change: dict[str, Any], message: str,
                                                             tiny_manifest: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=message):
-        train_method(name, settings(**change), TrainingData(tiny_manifest, tmp_path), tmp_path)
+        TrainingRun.resolve(name, settings(**change), TrainingData(tiny_manifest, tmp_path), tmp_path)
 
 
 def test_records_become_nested_numbers() -> None:
@@ -101,11 +102,11 @@ def test_two_processes_train_the_model_that_one_trains(tiny_streets: Path, tiny_
         chosen = settings(training__accumulate=2, training__processes=processes, training__images_per_step=6,
                           training__max_steps=2, training__device="cpu", backbone__frozen_bn=True,
                           synthesis__domains={"night": {"prompt": "night"}, "fog": {"prompt": "fog"}})
-        trained[processes] = train_method("drsf", chosen, data, tmp_path / f"workspace{processes}")
+        trained[processes] = TrainingRun.resolve("drsf", chosen, data, tmp_path / f"workspace{processes}").train()
     one, two = trained[1], trained[2]
     assert two.folder.parent.name == one.folder.parent.name, "the number of processes is no part of the address"
     assert (two.folder / WEIGHTS).read_bytes() == (one.folder / WEIGHTS).read_bytes()
     pd.testing.assert_frame_equal(two.history.drop(columns="seconds"), one.history.drop(columns="seconds"))
     assert two.history["loss_adv_image"].notna().all(), "pairs stayed together"
     assert two.history["source_val"].notna().sum() == 1
-    assert {path.name for path in two.folder.parent.iterdir()} == {"model", ".lock"}
+    assert {path.name for path in two.folder.parent.iterdir()} == {"model", ".lock", "code.json"}

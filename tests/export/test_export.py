@@ -1,4 +1,4 @@
-"""Exported graphs of every task, opened again from their files, against the trained model on twenty images."""
+"""Exported graphs of every task predict what the trained model predicts on twenty images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dg_project.data.images import load_image
 from dg_project.export import export
 from dg_project.export.decoding import CARD, FILES, open_exported, to_input
 from dg_project.export.graph import graph_of, suppress
-from dg_project.export.parity import TOLERANCE, Parity, parity
+from dg_project.export.parity import TOLERANCE, ParityResult, measure_parity
 from dg_project.export.served import check_servable
 from dg_project.methods.erm import ERM
 from dg_project.methods.model_folder import build_method, load_model, read_card, save_model
@@ -28,7 +28,7 @@ TASKS: list[Task] = ["classification", "segmentation", "detection", "instance_se
 
 @pytest.fixture(scope="session")
 def images(streets: Path) -> list[Tensor]:
-    """Twenty images of five weathers, the last one of another size."""
+    """Twenty images of five weathers, the last of another size."""
     files = [path for domain in [SOURCE, *TARGETS]
              for path in sorted((streets / domain / "VOC2007" / "JPEGImages").glob("test_*.jpg"))]
     found = [load_image(path).float() / 255 for path in files]
@@ -36,8 +36,7 @@ def images(streets: Path) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_exported_models_agree_with_the_trained_one(task: Task, models: dict[Task, Path], images: list[Tensor],
-                                                        tmp_path: Path) -> None:
+def test_exported_models_agree(task: Task, models: dict[Task, Path], images: list[Tensor], tmp_path: Path) -> None:
     model = models[task]
     kinds: tuple[ExportFormat, ...] = ("onnx", "torch_export")
     parities = export.export_graphs(model, {kind: tmp_path / FILES[kind] for kind in kinds}, images)
@@ -53,12 +52,12 @@ def test_the_exported_models_agree_with_the_trained_one(task: Task, models: dict
         assert all(found.largest.get(name, 0) < 1e-3 for name in ("mask", "masks"))
         together = open_exported(tmp_path, kind).predict(images[:3])  # the batch is free
         assert len(together) == 3
-        again = parity(predict, lambda _, together=together: together[:1], images[:1])
+        again = measure_parity(predict, lambda _, together=together: together[:1], images[:1])
         assert all(value < 1e-3 for value in again.largest.values())
 
 
-def test_the_card_says_what_was_measured_and_how_to_use_it(models: dict[Task, Path]) -> None:
-    found = Parity(images=20, objects=31, largest={"boxes": 2.5e-7, "scores": 1e-6})
+def test_card_and_readme(models: dict[Task, Path]) -> None:
+    found = ParityResult(images=20, objects=31, largest={"boxes": 2.5e-7, "scores": 1e-6})
     card = export.card(models["detection"], {"onnx": found}, "20 test images of `daytime_clear`", "0123abcd")
     assert card["parity"]["formats"]["onnx"] == {"images": 20, "objects": 31, "largest": found.largest}
     text = export.readme(card)
@@ -75,25 +74,26 @@ def test_the_card_says_what_was_measured_and_how_to_use_it(models: dict[Task, Pa
     ({"scores": torch.tensor([0.7])}, "scores"),
     ({"boxes": torch.zeros(0, 4), "labels": torch.zeros(0), "scores": torch.zeros(0)}, "boxes"),
 ])
-def test_a_difference_is_seen_and_stops_the_export(change: dict[str, Tensor], name: str) -> None:
+def test_difference_stops_the_export(change: dict[str, Tensor], name: str) -> None:
     one = {"boxes": torch.tensor([[0.0, 0.0, 10.0, 10.0]]), "labels": torch.tensor([1]), "scores": torch.tensor([0.9])}
     images = [torch.zeros(3, 20, 40)]
-    assert parity(lambda _: [one], lambda _: [dict(one)], images).agrees
-    found = parity(lambda _: [one], lambda _: [one | change], images)
+    assert measure_parity(lambda _: [one], lambda _: [dict(one)], images).agrees
+    found = measure_parity(lambda _: [one], lambda _: [one | change], images)
     assert found.largest[name] > TOLERANCE
     with pytest.raises(CheckpointError, match="nothing was exported"):
         export.check_parity("onnx", found)
 
 
-def test_only_equal_scores_may_change_places() -> None:
+def test_only_equal_scores_may_be_reordered() -> None:
     boxes = torch.tensor([[0.0, 0, 9, 9], [20, 0, 29, 9], [10, 0, 19, 9]])
     one = {"boxes": boxes, "labels": torch.tensor([1, 1, 1]), "scores": torch.tensor([0.9, 0.5, 0.5])}
     for order, agrees in (([0, 2, 1], True), ([1, 0, 2], False)):
         other = {"boxes": boxes[order], "labels": one["labels"], "scores": one["scores"]}
-        assert parity(lambda _: [one], lambda _, other=other: [other], [torch.zeros(3, 20, 40)]).agrees is agrees
+        found = measure_parity(lambda _: [one], lambda _, other=other: [other], [torch.zeros(3, 20, 40)])
+        assert found.agrees is agrees
 
 
-def test_suppression_is_torchvisions_in_every_image() -> None:
+def test_suppress_equals_batched_nms() -> None:
     from torchvision.ops import batched_nms
 
     generator = torch.Generator().manual_seed(0)
@@ -109,9 +109,9 @@ def test_suppression_is_torchvisions_in_every_image() -> None:
         assert len(kept) < len(rows)
 
 
-def test_a_method_that_does_more_at_test_time_is_refused(models: dict[Task, Path]) -> None:
+def test_method_with_own_predict_raises(models: dict[Task, Path]) -> None:
     class Adaptive(ERM):
-        """Something happens to the predictions."""
+        """Predicts with more than its network."""
 
         def predict(self, images):
             return super().predict(images)
@@ -121,24 +121,24 @@ def test_a_method_that_does_more_at_test_time_is_refused(models: dict[Task, Path
         graph_of(Adaptive(method.model, method.params, ["a"]))
 
 
-def test_a_served_model_leaves_nothing_out(models: dict[Task, Path], tmp_path: Path) -> None:
+def test_method_that_needs_the_ldm_is_not_servable(models: dict[Task, Path], tmp_path: Path) -> None:
     check_servable(models["classification"])
     spec = read_card(models["classification"])[0].model_copy(update={"method": "dsi", "method_params": {}})
     save_model(build_method(spec), spec, tmp_path)
-    with pytest.raises(ParameterError, match="'dsi' asks the diffusion model when it predicts"):
+    with pytest.raises(ParameterError, match="'dsi' needs the diffusion model to predict"):
         check_servable(tmp_path)
 
 
-def test_what_is_no_export_is_named(models: dict[Task, Path], tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is no exported model"):
+def test_open_exported_names_the_problem(models: dict[Task, Path], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is not an exported model"):
         open_exported(tmp_path, "onnx")
     (tmp_path / CARD).write_text(json.dumps({"formats": {"torch_export": "model.pt2"}}))
-    with pytest.raises(CheckpointError, match="holds no 'onnx', only torch_export"):
+    with pytest.raises(CheckpointError, match="has no 'onnx', only torch_export"):
         open_exported(tmp_path, "onnx")
 
 
-def test_images_are_brought_to_the_input_as_the_model_does_it(models: dict[Task, Path]) -> None:
+def test_to_input_equals_model_prepare(models: dict[Task, Path]) -> None:
     image = torch.rand(3, 50, 70, generator=torch.Generator().manual_seed(0))
     model = load_model(models["detection"]).model
-    mine = model.backbone.normalise(to_input([image], model.image_size))
-    np.testing.assert_array_equal(mine.numpy(), model.prepare([image]).images.numpy())
+    prepared = model.backbone.normalise(to_input([image], model.image_size))
+    np.testing.assert_array_equal(prepared.numpy(), model.prepare([image]).images.numpy())

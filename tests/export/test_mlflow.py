@@ -1,10 +1,11 @@
-"""An exported MLflow model, loaded as anybody would, against the trained model's own predictions, in every task."""
+"""An exported MLflow model, loaded by MLflow, predicts what the trained model predicts, in every task."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ COLUMNS: dict[Task, list[str]] = {
 
 @pytest.fixture(scope="module")
 def files(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Three JPEGs as they lie in the data set, and two PNGs of other shapes: a grey one, and one of a single colour."""
+    """Three JPEGs of the data set and two PNGs of other shapes: one grey, one of a single colour."""
     others = tmp_path_factory.mktemp("others")
     with Image.open(folder / "test_000.jpg") as image:
         image.convert("L").resize((70, 110)).save(others / "grey.png")
@@ -66,7 +67,7 @@ def trained(task: Task, models: dict[Task, Path], files: list[Path]) -> list[dic
         return [method.predict([load_image(file).float() / 255])[0] for file in files]
 
 
-def test_the_loaded_model_predicts_what_the_trained_one_does(
+def test_loaded_model_predicts_as_trained(
         task: Task, models: dict[Task, Path], served: Any, trained: list[dict[str, Tensor]], files: list[Path]) -> None:
     answer = served.predict(pd.DataFrame({"image": [file.read_bytes() for file in files]}))
     assert list(answer.columns) == COLUMNS[task] == served.metadata.signature.outputs.input_names()
@@ -79,7 +80,7 @@ def test_the_loaded_model_predicts_what_the_trained_one_does(
 
 
 def compare(row: dict[str, Any], wanted: dict[str, Tensor]) -> None:
-    """Compare a row of the answer with a prediction of the trained model."""
+    """Check that a row of the answer equals a prediction of the trained model."""
     for name in {"boxes", "scores", "probabilities"} & wanted.keys():
         found = np.asarray(row[name], np.float32).reshape(wanted[name].shape)
         np.testing.assert_allclose(found, wanted[name].numpy(), rtol=0, atol=TOLERANCE)
@@ -103,8 +104,7 @@ def compare_names(row: dict[str, Any], classes: list[str]) -> None:
         assert row["class"] == classes[int(np.argmax(row["probabilities"]))]
 
 
-def test_over_http_it_predicts_the_same(
-        served: Any, trained: list[dict[str, Tensor]], files: list[Path]) -> None:
+def test_http_predictions_equal_trained(served: Any, trained: list[dict[str, Tensor]], files: list[Path]) -> None:
     from mlflow.pyfunc.scoring_server import invocations
 
     rows = [[base64.b64encode(file.read_bytes()).decode()] for file in files]
@@ -117,7 +117,7 @@ def test_over_http_it_predicts_the_same(
         compare(row, wanted)
 
 
-def test_the_parity_that_the_export_measures_is_that_of_every_task(
+def test_pyfunc_parity_of_every_task(
         task: Task, exported: Path, models: dict[Task, Path], files: list[Path]) -> None:
     images = [load_image(file).float() / 255 for file in files]
     found = pyfunc_parity(models[task], exported, images)
@@ -128,8 +128,20 @@ def test_the_parity_that_the_export_measures_is_that_of_every_task(
     assert found.agrees
 
 
+def test_models_that_name_the_old_loader_open(
+        exported: Path, trained: list[dict[str, Tensor]], files: list[Path], tmp_path: Path) -> None:
+    import mlflow
+
+    older = shutil.copytree(exported, tmp_path / "mlflow")
+    description = (older / "MLmodel").read_text()
+    assert description.count("loader_module: dg_project.export.served") == 1
+    (older / "MLmodel").write_text(description.replace("dg_project.export.served", "dg_project.deploy.served"))
+    answer = mlflow.pyfunc.load_model(str(older)).predict(pd.DataFrame({"image": [files[0].read_bytes()]}))
+    compare(answer.to_dict("records")[0], trained[0])
+
+
 @pytest.mark.parametrize("task", ["detection", "instance_segmentation"])
-def test_an_image_without_a_find_is_a_row_of_empty_lists(
+def test_image_without_detections(
         task: Task, models: dict[Task, Path], files: list[Path], tmp_path: Path) -> None:
     import mlflow
 

@@ -1,4 +1,4 @@
-"""A small but complete run, invented: manifests with images, predictions, histories, pseudo images, records."""
+"""A small synthetic run: manifests with images, predictions, histories, pseudo images, records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIGHT = {"daytime_clear": (1.0, 0.0), "night_clear": (0.25, 0.0), "dusk_rainy": 
 
 
 def scene(seed: int, light: float, fog: float) -> tuple[Image.Image, list[list[float]], list[int]]:
-    """Return a street of boxes in one weather; the layout depends on the seed alone."""
+    """Return a street of boxes in one weather; the layout depends only on the seed."""
     generator = np.random.default_rng(seed)
     image = Image.new("RGB", SIZE, (150, 190, 230))
     draw = ImageDraw.Draw(image)

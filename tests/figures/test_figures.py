@@ -1,4 +1,4 @@
-"""Every figure shows the numbers it was given, and keeps its text inside the picture and off its axes."""
+"""Every figure shows the given numbers; its text stays inside the picture and off the axes."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def text_of(figure: Figure) -> str:
 @pytest.mark.parametrize("name", ["domain", "losses", "panels", "pseudo", "shift", "benchmark", "forest", "allocation",
                                   "gains", "hardest", "hard", "gates",
                                   "labels"])
-def test_title_caption_and_labels_stay_inside_and_clear_of_the_axes(name, run):
+def test_text_stays_inside_and_off_the_axes(name, run):
     figure = make(name, run)
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
@@ -152,7 +152,7 @@ def test_title_caption_and_labels_stay_inside_and_clear_of_the_axes(name, run):
         assert legend.get_window_extent(renderer).x1 <= width
 
 
-def test_domain_chart_shows_the_values_and_says_the_finding(run):
+def test_domain_chart_shows_values_and_difference(run):
     figure = make("domain", run)
     axes = figure.axes[0]
     expected = 100 * run["intervals"].set_index(["method", "domain"])["value"]
@@ -164,7 +164,7 @@ def test_domain_chart_shows_the_values_and_says_the_finding(run):
     assert "%" in axes.get_ylabel()
 
 
-def test_domain_chart_without_intervals_or_with_a_missing_domain(run):
+def test_domain_chart_without_intervals(run):
     bare = run["intervals"].assign(low=np.nan, high=np.nan)
     bare.loc[bare["domain"] == "night_rainy", "value"] = np.nan
     figure = domain_chart(bare, run["differences"].iloc[:0], source="daytime_clear")
@@ -173,7 +173,7 @@ def test_domain_chart_without_intervals_or_with_a_missing_domain(run):
     assert "bootstrap" not in text_of(figure)
 
 
-def test_loss_curves_leave_out_what_a_method_lacks(run):
+def test_loss_curves_skip_missing_losses(run):
     figure = make("losses", run)
     lines = {axes.get_title(loc="left"): {line.get_label() for line in axes.lines if line.get_label()[0] != "_"}
              for axes in figure.axes}
@@ -181,7 +181,7 @@ def test_loss_curves_leave_out_what_a_method_lacks(run):
                      "learning rate": {"ERM", "DRSF"}}
 
 
-def test_prediction_panels_draw_detections_above_the_threshold_only(run):
+def test_prediction_panels_apply_the_threshold(run):
     figure = make("panels", run)
     assert len(figure.axes) == 2 * len(WEATHERS)
     first = figure.axes[0]
@@ -202,7 +202,7 @@ def test_prediction_panels_without_shared_scenes(run):
     assert len(figure.axes) == 4 * len(WEATHERS)
 
 
-def test_pseudo_sheet_frames_the_dropped_and_gives_the_reason(run):
+def test_pseudo_sheet_frames_dropped_images(run):
     figure = make("pseudo", run)
     framed = [axes for axes in figure.axes
               if axes.spines["left"].get_visible() and to_hex(axes.spines["left"].get_edgecolor()) == REJECTED]
@@ -211,13 +211,13 @@ def test_pseudo_sheet_frames_the_dropped_and_gives_the_reason(run):
     assert "16 of 18 images kept, 2 dropped" in text_of(figure)
 
 
-def test_pseudo_sheet_where_an_image_was_never_made(run):
+def test_pseudo_sheet_with_missing_image(run):
     pseudo = run["pseudo"].drop(index=run["pseudo"].index[0])
     figure = pseudo_sheet(run["source"], run["root"] / "source", pseudo, run["root"] / "pseudo", scenes=3)
-    assert sum(text.get_text() == "none made" for axes in figure.axes for text in axes.texts) == 1
+    assert sum(text.get_text() == "not generated" for axes in figure.axes for text in axes.texts) == 1
 
 
-def test_feature_shift_shows_every_point_and_distance():
+def test_feature_shift_shows_points_and_distances():
     figure, shift = shift_figure()
     *clouds, bars = figure.axes
     assert [sum(len(dots.get_offsets()) for dots in cloud.collections) for cloud in clouds] == [30, 30]
@@ -227,12 +227,12 @@ def test_feature_shift_shows_every_point_and_distance():
     assert "n = 10 images" in text_of(figure)
 
 
-def test_class_gains_show_every_difference_and_mark_what_is_missing():
+def test_class_gains_mark_missing_classes():
     shown = [text.get_text() for text in make("gains", {}).axes[0].texts]
     assert shown == ["+10.0", "-5.0", "+2.5", "+2.0", "–", "+2.0"]
 
 
-def test_the_hardest_images_are_those_of_the_lowest_score(run):
+def test_hardest_images_have_the_lowest_scores(run):
     figure = make("hardest", run)
     scores = per_image_scores(SCORERS["detection"], run["predictions"]["drsf"], run["manifest"], CLASSES,
                               run["root"] / "data")
@@ -242,7 +242,7 @@ def test_the_hardest_images_are_those_of_the_lowest_score(run):
     assert [label.split("DRSF ")[1] for label in column] == [f"{100 * value:.0f}" for value in worst]
 
 
-def test_the_hard_samples_are_the_selected_share_and_the_easiest_come_last(run):
+def test_hard_samples_order(run):
     figure, samples = make("hard", run), crops(run)
     n_hard = int(0.3 * len(samples))
     framed = [to_hex(axes.spines["left"].get_edgecolor()) == REJECTED for axes in figure.axes]
@@ -255,11 +255,11 @@ def test_the_hard_samples_are_the_selected_share_and_the_easiest_come_last(run):
     assert "right on 100% of these" in text_of(figure)
 
 
-def test_label_precision_shows_both_rules_and_the_gain_at_equal_coverage():
+def test_label_precision_shows_the_gain():
     figure = make("labels", {})
     assert "at equal coverage: +5.0, +5.0 points" in text_of(figure)
     assert "each at its own coverage: +2.0, +2.0." in text_of(figure)
-    own = [{line.get_label(): line.get_xydata() for line in axes.lines}.get("labels of the features' own model")
+    own = [{line.get_label(): line.get_xydata() for line in axes.lines}.get("labels of the feature model")
            for axes in figure.axes]
     assert own[0] is None  # the line is its own
     np.testing.assert_allclose(own[1], [[60, 88]])
@@ -271,7 +271,7 @@ def test_label_precision_shows_both_rules_and_the_gain_at_equal_coverage():
         assert [text.get_text() for text in axes.texts] == ["+5.0"]
 
 
-def test_benchmark_chart_names_the_best_and_shows_the_gain(run):
+def test_benchmark_chart_names_the_best(run):
     figure = make("benchmark", run)
     table = benchmark_table(benchmark_records())
     assert f"DRSF, {100 * table.loc['drsf', 'unseen_mean']:.1f}" in text_of(figure)
@@ -282,7 +282,7 @@ def test_benchmark_chart_names_the_best_and_shows_the_gain(run):
 
 
 @pytest.mark.parametrize("chart", [benchmark_chart, forest_chart])
-def test_rows_that_opened_target_images_are_marked_and_never_the_best(chart):
+def test_uda_rows_are_marked_and_never_best(chart):
     records = benchmark_records()
     table = benchmark_table(records)
     table.loc["drsf", "setting"] = "UDA"
@@ -293,7 +293,7 @@ def test_rows_that_opened_target_images_are_marked_and_never_the_best(chart):
     assert "DRSF †" in [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
 
 
-def test_many_rows_become_one_line_each():
+def test_many_rows_become_a_forest_chart():
     grid = pd.concat([benchmark_records(), *(benchmark_records().query("method == 'drsf'").assign(method=f"row_{k}")
                                              for k in range(5))])
     table = benchmark_table(grid)
@@ -304,12 +304,12 @@ def test_many_rows_become_one_line_each():
     assert "t-interval over seeds" in text_of(figure)
 
 
-def test_a_method_keeps_its_colour_whoever_is_beside_it():
+def test_methods_keep_their_colours():
     assert method_colours(["erm", "drsf"])["drsf"] == method_colours(["new", "drsf", "other"])["drsf"]
     assert len(set(method_colours(["a", "b", "c", "erm"]).values())) == 4
 
 
-def test_figures_leave_global_settings_alone(run):
+def test_figures_keep_global_settings(run):
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)

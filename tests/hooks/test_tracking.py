@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from pydantic import BaseModel
 
+from dg_project.core.nested import flatten
 from dg_project.hooks.mlflow import artifacts
-from dg_project.hooks.mlflow.runs import flatten
 
 
 class Client:

@@ -10,7 +10,7 @@ def pair():
     return torch.randn(2, 4, 6, 9, generator=generator) * torch.tensor([1.0, 3.0]).view(2, 1, 1, 1) + 2
 
 
-def test_recombination_has_the_statistics_of_the_style(pair):
+def test_recombine_statistics(pair):
     style, content = pair
     mixed = adain.recombine(style, content)
     for wanted, got in zip(adain.statistics(style), adain.statistics(mixed), strict=True):
@@ -19,7 +19,7 @@ def test_recombination_has_the_statistics_of_the_style(pair):
     assert torch.allclose(adain.recombine(content, content), content, atol=1e-4)
 
 
-def test_statistics_are_those_of_every_channel(pair):
+def test_statistics_per_channel(pair):
     mean, deviation = adain.statistics(pair[0])
     for channel in range(4):
         values = pair[0][channel].flatten().tolist()
@@ -29,7 +29,7 @@ def test_statistics_are_those_of_every_channel(pair):
             (sum((v - average) ** 2 for v in values) / len(values)) ** 0.5)
 
 
-def test_distance_and_similarity_by_hand(pair):
+def test_distance_and_similarity_values(pair):
     image = pair[0]
     assert adain.style_distance(image + 3, image) == pytest.approx(6, rel=1e-4)  # four channels: sqrt(4 · 3²)
     assert adain.content_similarity(2 * image + 3, image) == pytest.approx(1)
@@ -37,7 +37,7 @@ def test_distance_and_similarity_by_hand(pair):
     assert abs(adain.content_similarity(pair[1], image)) < 0.4
 
 
-def test_a_flat_channel_is_no_division_by_zero():
+def test_flat_channel_is_finite():
     flat = torch.full((2, 4, 4), 0.5)
     assert torch.equal(adain.normalise(flat), torch.zeros_like(flat))
     assert torch.isfinite(adain.recombine(flat, torch.rand(2, 4, 4))).all()

@@ -1,21 +1,21 @@
-"""The average of the weights that predicts."""
+"""Averages of the weights that predict."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from dg_project.ops.ema import Average
+from dg_project.ops.ema import WeightAverage
 
 
 class Weight(nn.Linear):
     average_from: int | None = None
 
 
-def test_the_plain_average_is_the_mean_of_the_weights_from_its_step_on() -> None:
+def test_plain_average_from_step() -> None:
     module = Weight(1, 1)
     module.average_from = 2
-    average, seen = Average(module, None), []
+    average, seen = WeightAverage(module, None), []
     for step in range(6):
         with torch.no_grad():
             module.weight.fill_(float(step * step))
@@ -29,7 +29,7 @@ def test_the_plain_average_is_the_mean_of_the_weights_from_its_step_on() -> None
     assert module.weight.item() == 25.0
 
 
-def test_without_either_average_the_present_weights_predict() -> None:
-    average = Average(Weight(1, 1), None)
+def test_no_average_keeps_current_weights() -> None:
+    average = WeightAverage(Weight(1, 1), None)
     average.update(0)
     assert average.state is None

@@ -11,19 +11,19 @@ def pair(request):
     return torch.rand(2, 3, *request.param, generator=generator)
 
 
-def test_recomposition_is_exact(pair):
+def test_recompose_inverts_decompose(pair):
     image = pair[0]
     assert torch.allclose(fourier.recompose(*fourier.decompose(image), image.shape[-2:]), image, atol=1e-5)
 
 
-def test_decomposition_is_that_of_numpy(pair):
+def test_decompose_matches_numpy(pair):
     amplitude, phase = fourier.decompose(pair[0])
     spectrum = np.fft.rfft2(pair[0].double().numpy(), norm="ortho")
     assert np.allclose(amplitude, np.abs(spectrum), atol=1e-4)
     assert np.allclose(torch.polar(amplitude, phase), spectrum, atol=1e-4)
 
 
-def test_recombination_has_the_style_of_one_and_the_content_of_the_other():
+def test_recombine_style_and_content():
     generator = torch.Generator().manual_seed(1)
     style, content = 0.5 + 0.02 * torch.randn(2, 3, 16, 24, generator=generator)
     mixed = fourier.recombine(style, content)
@@ -34,12 +34,12 @@ def test_recombination_has_the_style_of_one_and_the_content_of_the_other():
     assert torch.allclose(fourier.recombine(content, content), content, atol=1e-5)
 
 
-def test_an_image_is_at_no_distance_from_itself(pair):
+def test_distance_to_itself_is_zero(pair):
     assert fourier.style_distance(pair[0], pair[0]) == pytest.approx(0, abs=1e-5)
     assert fourier.content_similarity(pair[0], pair[0]) == pytest.approx(1)
 
 
-def test_contrast_changes_the_style_alone_and_a_shift_the_content_alone(pair):
+def test_contrast_is_style_shift_is_content(pair):
     image, other = pair
     fogged = 0.3 * image + 0.6
     assert fourier.style_distance(fogged, image) > 0.01
@@ -50,7 +50,7 @@ def test_contrast_changes_the_style_alone_and_a_shift_the_content_alone(pair):
     assert abs(fourier.content_similarity(other, image)) < 0.3
 
 
-def test_content_similarity_is_the_correlation_of_phase_only_images():
+def test_content_similarity_phase_correlation():
     a, b = torch.rand(2, 3, 15, 21, generator=torch.Generator().manual_seed(2))
     full = [torch.fft.fft2(x, norm="ortho") for x in (a, b)]
     whitened = [torch.fft.ifft2(x / x.abs(), norm="ortho").real.flatten() for x in full]

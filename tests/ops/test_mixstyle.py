@@ -7,7 +7,7 @@ import torch
 from dg_project.ops.mixstyle import StyleMixer, mix_style
 
 
-def test_mixed_features_have_the_mixed_statistics_and_their_own_content() -> None:
+def test_mix_style_statistics_and_content() -> None:
     features = torch.randn(3, 4, 5, 6, generator=torch.Generator().manual_seed(0)) * 2 + 1
     partner, weight = torch.tensor([1, 2, 0]), torch.tensor([1.0, 0.25, 0.0])
     mixed = mix_style(features, partner, weight)
@@ -21,7 +21,7 @@ def test_mixed_features_have_the_mixed_statistics_and_their_own_content() -> Non
     torch.testing.assert_close(mixed[0], features[0], rtol=1e-4, atol=1e-4)
 
 
-def test_no_gradient_flows_through_the_statistics() -> None:
+def test_mix_style_detaches_statistics() -> None:
     features = torch.randn(2, 1, 2, 2, generator=torch.Generator().manual_seed(0), requires_grad=True)
     mix_style(features, torch.tensor([1, 0]), torch.tensor([0.0, 0.0])).sum().backward()
     ratio = features.detach().std((2, 3))[[1, 0]] / features.detach().std((2, 3))
@@ -29,7 +29,7 @@ def test_no_gradient_flows_through_the_statistics() -> None:
     torch.testing.assert_close(features.grad, ratio.view(2, 1, 1, 1).expand(2, 1, 2, 2), rtol=1e-4, atol=1e-4)
 
 
-def test_it_is_the_identity_outside_training_and_acts_with_probability_p() -> None:
+def test_style_mixer_training_and_probability() -> None:
     features = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
     assert StyleMixer(1.0, 0.1).eval()(features) is features
     torch.manual_seed(0)

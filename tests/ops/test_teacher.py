@@ -1,11 +1,11 @@
-"""The teacher: its schedule, what it copies, and that it never trains."""
+"""EMA teacher: schedule, copies, no gradient."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from dg_project.ops.ema import Teacher
+from dg_project.ops.ema import EMATeacher
 
 
 def student(value: float) -> nn.Sequential:
@@ -14,9 +14,9 @@ def student(value: float) -> nn.Sequential:
     return module
 
 
-def test_the_first_teachers_are_plain_means_and_later_ones_forget() -> None:
+def test_ema_teacher_schedule() -> None:
     module = student(0.0)
-    teacher = Teacher(module, alpha=0.75)
+    teacher = EMATeacher(module, alpha=0.75)
     seen, expected = [8.0, 4.0, 0.0, 2.0, 6.0], []
     for step, value in enumerate(seen):
         nn.init.constant_(module[0].weight, value)
@@ -30,16 +30,16 @@ def test_the_first_teachers_are_plain_means_and_later_ones_forget() -> None:
     assert int(teacher.updates) == 5
 
 
-def test_a_teacher_is_a_copy_without_gradient_that_the_state_dict_holds() -> None:
+def test_ema_teacher_copy_and_state_dict() -> None:
     module = student(1.0)
-    teacher = Teacher(module, alpha=0.9)
+    teacher = EMATeacher(module, alpha=0.9)
     module(torch.randn(4, 2)).sum().backward()
     assert teacher.module[0].weight is not module[0].weight
     assert not any(weight.requires_grad for weight in teacher.parameters())
     for value in (2.0, 5.0):
         nn.init.constant_(module[0].weight, value)
         teacher.update(module)
-    resumed = Teacher(student(0.0), alpha=0.9)
+    resumed = EMATeacher(student(0.0), alpha=0.9)
     resumed.load_state_dict(teacher.state_dict())
     nn.init.constant_(module[0].weight, 7.0)
     for one in (teacher, resumed):

@@ -21,7 +21,7 @@ from dg_project.dry_run.plan import (
     describe_training,
     diffusion_weights,
     method_weights,
-    rehearse_folds,
+    plan_folds,
 )
 from dg_project.dry_run.timing import passes, time_training
 from dg_project.pipelines.sums import create_sums
@@ -96,7 +96,7 @@ def test_a_dry_run_of_leave_one_out_names_every_problem_at_once(project: Any) ->
 def test_a_step_that_no_fold_can_take_is_a_problem(tmp_path: Path) -> None:
     chosen = settings(leave_one_out__methods=["domainfusion"], leave_one_out__images_per_domain=1,
                       training__accumulate=2, training__device="cpu", classification__image_size=[64, 64])
-    plan = rehearse_folds(chosen, build_folders(tmp_path / "animals", 2), tmp_path)
+    plan = plan_folds(chosen, build_folders(tmp_path / "animals", 2), tmp_path)
     assert [problem[:55] for problem in plan.problems] == [
         "a step of 'domainfusion' failed: training.accumulate: 2"]
 

@@ -14,7 +14,7 @@ from dg_project.core.errors import DataError, ParameterError
 from dg_project.evaluation.records import COLUMNS
 from dg_project.experiments import grid, training_run
 from dg_project.experiments.training_data import TrainingData
-from dg_project.pseudo.gate import view
+from dg_project.pseudo.gate import regate
 from dg_project.reports.results_page import main
 
 Run = tuple[Any, str]
@@ -52,7 +52,7 @@ def test_a_benchmark_in_parts_is_collected_into_one_table(drsf_run: Run, monkeyp
     facts = json.loads((project.root / "benchmarks/results/tiny.json").read_text())
     assert facts["run"] == version
     assert facts["parameters"]["training"]["max_steps"] == 6
-    assert "6 steps of 4 images" in (project.root / "docs/results.md").read_text()
+    assert "6 steps of 4 images" in (project.root / "docs/results/detection.md").read_text()
 
 
 def test_an_ablation_changes_rows_and_synthesises_nothing(drsf_run: Run) -> None:
@@ -83,7 +83,7 @@ def test_a_row_in_the_closed_loop_paints_as_many_images_and_is_collected(drsf_ru
         project.run("benchmark", benchmark={**chosen, "collect": True})
     project.run("benchmark", benchmark=chosen)
     cells = files(project.root / "data" / ".workspace")
-    monkeypatch.setattr(training_run, "fit", refuse)
+    monkeypatch.setattr(training_run.TrainingRun, "_fit", refuse)
     version = project.run("benchmark", benchmark={**chosen, "collect": True})
     assert files(project.root / "data" / ".workspace") == cells
     first = project.load("benchmark_records", version).drop_duplicates("method").set_index("method")
@@ -112,13 +112,17 @@ def test_cells_of_another_process_are_left_for_last(monkeypatch: pytest.MonkeyPa
                                                     settings: Settings) -> None:
     asked: list[tuple[str, int, bool]] = []
 
-    def train(name: str, cell: Settings, data: TrainingData, workspace: Path, wait: bool) -> training_run.Trained:
-        asked.append((name, cell.seed, wait))
-        if (name, cell.seed) == ("erm", 0) and not wait:
-            raise BusyError
-        return training_run.Trained(tmp_path / name, None)  # type: ignore[arg-type]
+    class Run:
+        def __init__(self, name: str, cell: Settings) -> None:
+            self.name, self.seed = name, cell.seed
 
-    monkeypatch.setattr(training_run, "train_method", train)
+        def train(self, wait: bool) -> training_run.Trained:
+            asked.append((self.name, self.seed, wait))
+            if (self.name, self.seed) == ("erm", 0) and not wait:
+                raise BusyError
+            return training_run.Trained(tmp_path / self.name, None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(grid.TrainingRun, "resolve", lambda name, cell, *_: Run(name, cell))
     done = grid.train_cells(settings, GridParams(methods=["erm", "naive"], seeds=[0, 1]),
                             TrainingData(None, tmp_path), tmp_path)  # type: ignore[arg-type]
     assert asked == [("erm", 0, False), ("naive", 0, False), ("erm", 1, False), ("naive", 1, False), ("erm", 0, True)]
@@ -137,11 +141,11 @@ def test_a_view_weighs_what_the_gate_weighed(drsf_run: Run) -> None:
     project, version = drsf_run
     pseudo = project.load("pseudo_manifest", version)
     made_with = GateParams(min_visibility=-1)
-    assert view(pseudo, None, made_with, made_with) is pseudo
-    again = view(pseudo, None, GateParams(enabled=False), made_with)
+    assert regate(pseudo, None, made_with, made_with) is pseudo
+    again = regate(pseudo, None, GateParams(enabled=False), made_with)
     assert again[["weight", "kept", "reason"]].equals(pseudo[["weight", "kept", "reason"]])
-    strict = view(pseudo, ["fog"], made_with, GateParams(min_visibility=1, drop_below=1))
+    strict = regate(pseudo, ["fog"], made_with, GateParams(min_visibility=1, drop_below=1))
     assert set(strict["domain"]) == {"fog"}
     assert not strict["kept"].any()
     assert strict["reason"].str.startswith("0 of ").all()
-    assert view(strict, None, GateParams(min_visibility=1, drop_below=1), GateParams(enabled=False))["kept"].all()
+    assert regate(strict, None, GateParams(min_visibility=1, drop_below=1), GateParams(enabled=False))["kept"].all()

@@ -205,11 +205,12 @@ def test_a_stage_without_its_input_says_what_to_run(project: Any) -> None:
     ({"ldm": {"checkpoint": "data/01_raw/streets"}}, CheckpointError, "model_index.json"),
     ({"ldm": {"mode": "img2img"}}, ParameterError, "use ldm.mode: instruct"),
     ({"ldm": {"loras": "data/nowhere.safetensors"}}, CheckpointError, "data/nowhere.safetensors' do not exist"),
-    ({"sampling": {"gate": {"clip": "data/01_raw/streets"}}}, CheckpointError, "is no CLIP model"),
+    ({"sampling": {"gate": {"clip": "data/01_raw/streets"}}}, CheckpointError, "is not a CLIP model"),
     ({"method": "mic"}, ParameterError, "kedro run --pipeline=uda --params uda.method=mic"),
     ({"backbone": {"name": "resnet81"}}, ParameterError, "no network 'resnet81'. Did you mean 'resnet18'"),
     ({"backbone": {"name": "convnext_tiny"}, "drsf": {"stage": 1}}, ParameterError, "backbone has no stage 'stage1'"),
-    ({"method": "lfme", "task": "classification"}, ParameterError, "lfme has one expert per source domain"),
+    ({"method": "lfme", "task": "classification"}, ParameterError,
+     "the method 'lfme' compares domains, and there is one domain"),
     ({"method": "diga_warmup"}, ParameterError, "'diga_warmup' is made for segmentation, not for detection"),
     ({"diga": {"self_training": {"begin": 0.2}}}, ParameterError, "unknown parameter 'begin'"),
     ({"data": {"root": "data/nowhere"}}, DataError, "nowhere"),
@@ -238,7 +239,7 @@ def test_the_card_of_the_model_is_written_and_tracked(drsf_run: Run) -> None:
     text = project.load("model_card", version)
     assert "# Domain-robustness card: DRSF, detection" in text
     assert "fog, dusk_rain, night, night_rain" in text.split("**Pseudo domains**")[1].splitlines()[0]
-    assert all(f"* `{target}`: 3 images, opened for scoring alone." in text for target in TARGETS)
+    assert all(f"* `{target}`: 3 images, used only for scoring." in text for target in TARGETS)
     assert "all images are rendered" in text
     run = project.tracked(version)
     assert "model_card.md" in {entry.path for entry in project.mlflow().list_artifacts(run.info.run_id)}

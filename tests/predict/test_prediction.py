@@ -1,4 +1,4 @@
-"""Predictions on folders, lists and videos: what is written, what a kill costs, what is wrong with an input."""
+"""Predictions on folders, lists and videos: outputs, resuming, and unusable inputs."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from dg_project.export.served import Served
 from dg_project.methods.model_folder import load_model
 from dg_project.predict import inputs, prediction
 from dg_project.predict.inputs import Frame, ImageFiles, open_source
-from dg_project.predict.prediction import Predicted, predict_source
+from dg_project.predict.prediction import PredictionRun, predict_source
 from dg_project.predict.writing import summary, write_predictions
 
 Models = dict[Task, Path]
 
 
-def run(model: Path, path: Path, work: Path, **params: Any) -> Predicted:
+def run(model: Path, path: Path, work: Path, **params: Any) -> PredictionRun:
     chosen = PredictParams(**{"score_threshold": 0.2, **params})
     return predict_source(model, open_source(path, chosen.every), chosen, "cpu", work)
 
 
-def written(predicted: Predicted, target: Path) -> Path:
+def written(predicted: PredictionRun, target: Path) -> Path:
     target.mkdir()
     write_predictions(predicted, target)
     return target
 
 
-def test_a_folder_becomes_coco_csv_and_drawn_images(models: Models, folder: Path, tmp_path: Path) -> None:
+def test_folder_outputs(models: Models, folder: Path, tmp_path: Path) -> None:
     predicted = run(models["instance_segmentation"], folder, tmp_path / "work")
     out = written(predicted, tmp_path / "out")
     names = sorted(path.name for path in folder.iterdir())
@@ -51,10 +51,10 @@ def test_a_folder_becomes_coco_csv_and_drawn_images(models: Models, folder: Path
     method, image = load_model(models["instance_segmentation"]), load_image(folder / names[0])
     found = method.predict([image.float() / 255])[0]
     sure = found["scores"] >= 0.2
-    mine = coco.loadAnns(coco.getAnnIds(imgIds=[1]))
-    assert len(mine) == int(sure.sum()) > 0
-    for annotation, box, label, mask in zip(mine, found["boxes"][sure], found["labels"][sure], found["masks"][sure],
-                                            strict=True):
+    annotations = coco.loadAnns(coco.getAnnIds(imgIds=[1]))
+    assert len(annotations) == int(sure.sum()) > 0
+    for annotation, box, label, mask in zip(annotations, found["boxes"][sure], found["labels"][sure],
+                                            found["masks"][sure], strict=True):
         x, y, w, h = annotation["bbox"]
         np.testing.assert_allclose([x, y, x + w, y + h], box.tolist(), atol=1e-3)
         assert annotation["category_id"] == int(label)
@@ -67,7 +67,7 @@ def test_a_folder_becomes_coco_csv_and_drawn_images(models: Models, folder: Path
     assert sum(counts["found"].values()) == len(rows)
 
 
-def test_masks_are_train_ids_in_cityscapes_colours(models: Models, folder: Path, tmp_path: Path) -> None:
+def test_masks_have_cityscapes_colours(models: Models, folder: Path, tmp_path: Path) -> None:
     out = written(run(models["segmentation"], folder, tmp_path / "work", formats="masks"), tmp_path / "out")
     first = min(path.name for path in folder.iterdir())
     mask = Image.open(out / "masks" / f"{first}.png")
@@ -78,10 +78,10 @@ def test_masks_are_train_ids_in_cityscapes_colours(models: Models, folder: Path,
     assert not (out / "drawn").exists()
 
 
-def test_a_photo_is_turned_upright_in_every_output(models: Models, folder: Path, tmp_path: Path) -> None:
-    """A folder with a sideways photo gives what the folder with its upright twin gives, and so does a served model."""
+def test_exif_orientation_is_applied(models: Models, folder: Path, tmp_path: Path) -> None:
+    """A rotated photo and its upright twin give the same outputs, also from a served model."""
     exif = Image.Exif()
-    exif[0x0112] = 8  # viewers turn it a quarter to the left
+    exif[0x0112] = 8  # viewers rotate it by 90 degrees to the left
     with Image.open(folder / "test_000.jpg") as image:
         shown = image.convert("RGB")
     for name in ("photo", "twin"):
@@ -102,7 +102,7 @@ def test_a_photo_is_turned_upright_in_every_output(models: Models, folder: Path,
     assert np.array_equal(np.stack(rows["boxes"][0]), np.stack(rows["boxes"][1]))
 
 
-def test_a_list_keeps_its_order_and_names_stay_inside(models: Models, folder: Path, tmp_path: Path) -> None:
+def test_list_keeps_order_and_names_stay_inside(models: Models, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "lists").mkdir()
     shutil.copy(folder / "test_001.jpg", tmp_path / "ä b.jpg")
     (tmp_path / "lists" / "some.txt").write_text(f"{folder / 'test_003.jpg'}\n../ä b.jpg\n\n", encoding="utf-8")
@@ -114,7 +114,7 @@ def test_a_list_keeps_its_order_and_names_stay_inside(models: Models, folder: Pa
     assert (out / "drawn" / "ä b.jpg").is_file()
 
 
-def test_broken_images_stop_or_are_counted(models: Models, folder: Path, tmp_path: Path) -> None:
+def test_broken_images_raise_or_are_counted(models: Models, folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "images")
     (tmp_path / "images" / "val_000.jpg").write_bytes(b"no image")
     (tmp_path / "images" / "notes.zip").write_bytes(b"PK")
@@ -128,8 +128,8 @@ def test_broken_images_stop_or_are_counted(models: Models, folder: Path, tmp_pat
     assert len(json.loads((out / "coco.json").read_text())["images"]) == 15
 
 
-def test_a_kill_costs_one_chunk_at_most(models: Models, folder: Path, tmp_path: Path,
-                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_run_resumes_at_its_chunk(models: Models, folder: Path, tmp_path: Path,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "CHUNK", 4)
     opened: list[str] = []
     plain = inputs._read
@@ -166,8 +166,7 @@ def make_video(path: Path, folder: Path, frames: int = 10) -> Path:
     return path
 
 
-def test_a_video_becomes_a_drawn_video(models: Models, folder: Path, tmp_path: Path,
-                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_video_outputs(models: Models, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import av
 
     monkeypatch.setattr(inputs, "CHUNK", 2)
@@ -188,11 +187,11 @@ def test_a_video_becomes_a_drawn_video(models: Models, folder: Path, tmp_path: P
     assert again.keys == predicted.keys
 
     film.write_bytes(film.read_bytes()[:200])
-    with pytest.raises(DataError, match="is no video that can be read"):
+    with pytest.raises(DataError, match="is not a readable video"):
         open_source(film)
 
 
-def test_a_video_needs_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_video_needs_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'dg_project\[video\]'"):
@@ -200,12 +199,11 @@ def test_a_video_needs_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(("name", "content", "message"), [
-    ("nowhere", None, "does not exist"), ("a.zip", b"PK", "is neither a folder"), ("empty", "folder", "names no image"),
-    ("list.txt", b"\n", "names no image"), ("list.txt", b"\xff\xfe\x00", "no UTF-8 text"),
-    ("list.txt", b"/a/b.jpg\na/b.jpg\n", "both be called 'a/b.jpg'"),
+    ("nowhere", None, "does not exist"), ("a.zip", b"PK", "is neither a folder"), ("empty", "folder", "has no image"),
+    ("list.txt", b"\n", "has no image"), ("list.txt", b"\xff\xfe\x00", "not UTF-8 text"),
+    ("list.txt", b"/a/b.jpg\na/b.jpg\n", "both be named 'a/b.jpg'"),
 ])
-def test_an_input_that_cannot_be_used_says_why(name: str, content: bytes | str | None, message: str,
-                                               tmp_path: Path) -> None:
+def test_unusable_input_raises(name: str, content: bytes | str | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / name
     if content == "folder":
         path.mkdir()
@@ -215,14 +213,13 @@ def test_an_input_that_cannot_be_used_says_why(name: str, content: bytes | str |
         open_source(path)
 
 
-def test_a_format_that_the_task_lacks_is_named(models: Models, folder: Path, tmp_path: Path) -> None:
+def test_format_that_the_task_lacks_raises(models: Models, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="segmentation cannot be written as 'coco'; it has drawn, masks"):
         run(models["segmentation"], folder, tmp_path, formats="drawn+coco")
 
 
-def test_memory_does_not_grow_with_the_number_of_images(models: Models, folder: Path, tmp_path: Path,
-                                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    """No more than one batch and one chunk of rows is alive, whatever the number of images."""
+def test_memory_is_constant(models: Models, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most one batch and one chunk of rows are alive, for any number of images."""
     import gc
     import weakref
 
@@ -240,7 +237,7 @@ def test_memory_does_not_grow_with_the_number_of_images(models: Models, folder: 
         return frame
 
     monkeypatch.setattr(inputs, "_read", counted)
-    monkeypatch.setattr(prediction._Looker, "_predict", lambda self, batch: [])
+    monkeypatch.setattr(prediction._ChunkPredictor, "_predict", lambda self, batch: [])
     source = open_source(folder)
     assert isinstance(source, ImageFiles)
     predict_source(models["classification"], source, PredictParams(batch_size=2), "cpu", tmp_path)

@@ -1,4 +1,4 @@
-"""Crops of the streets as image folders: every object once, as classification sees it, each layout in one domain."""
+"""Street crops as image folders: every object of the classification task, each layout in one domain."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from dg_project.data.dataset import ManifestDataset
 from dg_project.data.readers import read_domain
 from dg_project.experiments.leave_one_out import layout
 from dg_project.experiments.training_data import task_rows
-from dg_project.pretraining.street_crops import deal, main, write_crops
+from dg_project.pretraining.street_crops import assign_layouts, main, write_crops
 
 
-def test_a_layout_stays_in_one_domain_and_those_with_few_images_get_the_next() -> None:
+def test_assign_layouts() -> None:
     rows = [("day", f"l{i}_c{c}") for i in range(4) for c in range(2)]
     rows += [(domain, f"l{i}_c{c}") for domain in ("fog", "night") for i in range(2, 8) for c in range(2)]
-    found = deal(pd.DataFrame(rows, columns=["domain", "image_id"]))
+    found = assign_layouts(pd.DataFrame(rows, columns=["domain", "image_id"]))
     owners = found.groupby(found["image_id"].str[:2])["domain"].agg(set)
     assert owners.map(len).tolist() == [1] * 8
     assert found["image_id"].nunique() == len(found) == 16, "all cameras of a layout stay together, none is lost"
     assert found["domain"].value_counts().to_dict() == {"day": 6, "fog": 6, "night": 4}
 
 
-def test_the_crops_are_those_of_the_task_and_leave_one_out_reads_them(tiny_streets: Path, tmp_path: Path) -> None:
+def test_write_crops_read_by_leave_one_out(tiny_streets: Path, tmp_path: Path) -> None:
     out = tmp_path / "crops"
     counts = write_crops(tiny_streets, out, CLASSES)
     files = {path.relative_to(out).as_posix(): path for path in out.rglob("*.png")}
@@ -52,8 +52,8 @@ def test_the_crops_are_those_of_the_task_and_leave_one_out_reads_them(tiny_stree
     assert compared
 
 
-def test_what_is_there_is_not_written_over(tiny_streets: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is there already"):
+def test_existing_folder_error(tiny_streets: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="already exists"):
         write_crops(tiny_streets, tmp_path, CLASSES)
     assert main(["--root", str(tmp_path / "nowhere"), "--out", str(tmp_path / "crops")]) == 1
     assert not (tmp_path / "crops").exists()

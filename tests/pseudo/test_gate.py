@@ -65,18 +65,18 @@ NOT_SEEN = {
 
 
 @pytest.mark.parametrize("change", STILL_SEEN.values(), ids=STILL_SEEN)
-def test_darkness_tint_and_light_fog_keep_objects_visible(street, change):
+def test_visibility_kept_under_light_changes(street, change):
     image, boxes = street
     assert (box_visibility(image, stored(change(image)), boxes) > 2 * LOST).all()
 
 
 @pytest.mark.parametrize("change", NOT_SEEN.values(), ids=NOT_SEEN)
-def test_fog_walls_black_and_noise_do_not(street, change):
+def test_visibility_lost_in_fog_black_noise(street, change):
     image, boxes = street
     assert (box_visibility(image, stored(change(image)), boxes) < LOST).all()
 
 
-def test_an_object_painted_over_is_lost_and_the_others_are_not(street):
+def test_visibility_of_painted_over_object(street):
     image, boxes = street
     gone = box_visibility(image, stored(without(image, boxes[:1])), boxes)
     assert gone[0] < LOST
@@ -84,20 +84,20 @@ def test_an_object_painted_over_is_lost_and_the_others_are_not(street):
 
 
 @pytest.mark.parametrize("domain", ["night_clear", "dusk_rainy", "night_rainy", "daytime_foggy"])
-def test_the_weathers_of_the_fixture_keep_their_objects(domain):
+def test_visibility_in_fixture_weathers(domain):
     day, _, objects = scene(5)
     pseudo = torch.from_numpy(weather(day, domain)).permute(2, 0, 1) / 255
     boxes = torch.tensor([box for _, box, _ in objects])
     assert (box_visibility(torch.from_numpy(day).permute(2, 0, 1) / 255, pseudo, boxes) > 2 * LOST).all()
 
 
-def test_denser_fog_never_shows_more(street):
+def test_visibility_falls_with_fog_density(street):
     image, boxes = street
     scores = torch.stack([box_visibility(image, t * image + (1 - t) * 0.8, boxes) for t in (1, 0.5, 0.2, 0.1, 0.05, 0)])
     assert (scores.diff(dim=0) <= 1e-6).all()
 
 
-def test_the_score_is_the_correlation_that_is_documented(street):
+def test_visibility_matches_formula(street):
     image, boxes = street
     pseudo = stored(0.5 * image + noise(image.shape, 0.03))
     ours, theirs = gates.edges(image).double().numpy(), gates.edges(pseudo).double().numpy()
@@ -113,7 +113,7 @@ def test_the_score_is_the_correlation_that_is_documented(street):
         assert float(score) == pytest.approx(reference, abs=1e-5)
 
 
-def test_edges_are_about_one_in_any_light_and_faint_ones_about_none():
+def test_edges_scale():
     step = torch.full((3, 24, 24), 0.2)
     step[:, :, 12:] = 0.8
     strong = gates.edges(step).square().sum((0, 1)).sqrt()[12].max()
@@ -123,7 +123,7 @@ def test_edges_are_about_one_in_any_light_and_faint_ones_about_none():
     assert faint < 0.1
 
 
-def test_boxes_at_the_border_tiny_boxes_and_no_boxes():
+def test_visibility_border_tiny_and_no_boxes():
     image = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(0))
     boxes = torch.tensor([[0, 0, 30, 20], [28, 18, 30, 20], [5, 5, 6, 6]], dtype=torch.float32)
     assert (box_visibility(image, image, boxes) > 0.8).all()
@@ -142,7 +142,7 @@ def test_boxes_at_the_border_tiny_boxes_and_no_boxes():
     ([0.0, 0.1], [True, True], (1.0, True, "")),
     ([], [], (1.0, True, "")),
 ])
-def test_the_gate_weighs_by_the_share_of_boxes_seen(scores, difficult, expected):
+def test_gate_weight_by_visible_share(scores, difficult, expected):
     params = GateParams(min_visibility=0.3, drop_below=0.4, down_weight_below=0.8)
     arguments = torch.tensor(scores), torch.tensor(difficult, dtype=torch.bool)
     assert gate(*arguments, params) == pytest.approx(expected)

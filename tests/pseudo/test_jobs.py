@@ -1,4 +1,4 @@
-"""The job list: sharding, folders of bounded size, what a card holds, which source images take part."""
+"""Synthesis jobs: sharding, folder sizes, card contents, eligible source images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def jobs(images: int = 5, shard: str | None = None, **ldm: Any) -> Jobs:
     return Jobs(manifest(images), Path("nowhere"), DOMAINS, params, 2, 0, "model", ["bus", "car"], shard)
 
 
-def test_shards_share_the_list_out_and_keep_an_images_candidates_together() -> None:
+def test_shards_partition_jobs() -> None:
     whole = {job.image: job.card for job in jobs(7)}
     parts = [list(jobs(7, f"{i}/3")) for i in (1, 2, 3)]
     assert len(whole) == len(jobs(7)) == 7 * 2 * 2
@@ -40,12 +40,12 @@ def test_shards_share_the_list_out_and_keep_an_images_candidates_together() -> N
     assert sources == [{"s0", "s3", "s6"}, {"s1", "s4"}, {"s2", "s5"}]
 
 
-def test_more_shards_than_images_leave_some_empty() -> None:
+def test_more_shards_than_images() -> None:
     assert list(jobs(2, "3/3")) == []
     assert len(jobs(2, "3/3")) == 0
 
 
-def test_no_folder_grows_beyond_its_size() -> None:
+def test_folder_size_limit() -> None:
     folders = Counter(str(Path(job.image).parent) for job in jobs(2 * FOLDER_SIZE + 3))
     assert set(folders) == {f"{name}{part}" for name in DOMAINS for part in ("", "/0001", "/0002")}
     assert max(folders.values()) == 2 * FOLDER_SIZE
@@ -54,13 +54,13 @@ def test_no_folder_grows_beyond_its_size() -> None:
     assert few < {job.image for job in jobs(FOLDER_SIZE + 1)}, "an image keeps its place when the set grows"
 
 
-def test_a_vocabulary_speaks_of_the_images_own_classes() -> None:
+def test_vocabulary_uses_classes_of_image() -> None:
     prompts = {job.card["prompt"] for job in jobs() if job.card["domain"] == "any"}
     assert len(prompts) > 1
     assert all(" A car is " in prompt for prompt in prompts)
 
 
-def test_a_card_is_json_and_holds_what_determines_the_image() -> None:
+def test_card_contents() -> None:
     card = next(iter(jobs())).card
     assert json.loads(json.dumps(card)) == card
     assert {"source_image_id", "candidate", "prompt", "strength", "seed", "model", "domain", "source_sha256", "mode",
@@ -78,7 +78,7 @@ def test_a_card_is_json_and_holds_what_determines_the_image() -> None:
     ({"mode": "inversion"}, {"mode": "inversion", "inversion": {"eta": 0.5}}),
     ({"mode": "controlnet"}, {"mode": "controlnet", "controlnet": {"scale": 0.5}}),
 ])
-def test_what_changes_an_image_changes_its_card(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_card_changes_with_image_params(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert next(iter(jobs(**one))).card != next(iter(jobs(**other))).card
 
 
@@ -86,15 +86,15 @@ def test_what_changes_an_image_changes_its_card(one: dict[str, Any], other: dict
     {"batch_size": 1}, {"checkpoint": "elsewhere"}, {"inpaint": {"box_strength": 0}}, {"variant": "fp16"},
     {"memory": {"offload": "model", "attention_slicing": True, "vae_slicing": True}},
 ])
-def test_what_changes_no_image_does_not(other: dict[str, Any]) -> None:
+def test_card_ignores_speed_params(other: dict[str, Any]) -> None:
     assert next(iter(jobs())).card == next(iter(jobs(**other))).card
 
 
-def test_boxes_belong_to_the_card_where_they_are_protected() -> None:
+def test_card_has_boxes_if_protected() -> None:
     assert next(iter(jobs(mode="inpaint"))).card["boxes"] == [[2.0, 3.0, 12.0, 15.0]]
 
 
-def test_images_without_or_with_too_many_boxes_are_skipped() -> None:
+def test_eligible_box_bounds() -> None:
     source = manifest(6, [0, 1, 16, 3, 15, 2])
     assert list(eligible(source, 0, None, None)["image_id"]) == [f"s{i}" for i in range(6)]
     assert list(eligible(source, 1, 15, None)["image_id"]) == ["s1", "s3", "s4", "s5"]

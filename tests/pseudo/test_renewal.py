@@ -1,4 +1,4 @@
-"""The online augmentation: what a refresh replaces, by what, and how a training goes on from set to set."""
+"""Online augmentation: refreshes of the synthetic set, and training across sets."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from dg_project.core.files import file_hash
 from dg_project.data.manifest import select
 from dg_project.diffusion.generator import Generator
 from dg_project.experiments.training_data import TrainingData
-from dg_project.experiments.training_run import train_method
+from dg_project.experiments.training_run import TrainingRun
 from dg_project.methods.model_folder import read_card
-from dg_project.pseudo.renewal import SyntheticSets, draw_wishes, refresh_steps, turn
+from dg_project.pseudo.renewal import SyntheticSets, draw_domains, refresh_positions, refresh_steps
 from dg_project.training import loop
 
 PROMPTS = {name: PseudoDomain(prompt=name) for name in ("fog", "night", "rain")}
@@ -39,8 +39,8 @@ def floats(path: Path) -> torch.Tensor:
     return torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1) / 255
 
 
-def test_a_refresh_replaces_its_turn_and_goes_on_from_there(tiny_manifest: pd.DataFrame, tiny_streets: Path,
-                                                            tiny_ldm: Path, tmp_path: Path) -> None:
+def test_refresh_replaces_images_in_rotation(tiny_manifest: pd.DataFrame, tiny_streets: Path,
+                                             tiny_ldm: Path, tmp_path: Path) -> None:
     chain = sets(tiny_manifest, tiny_streets, tiny_ldm, tmp_path, refresh_images=3)
     start, first, fourth = chain[0], chain[1], chain[4]
     images = len(start.manifest)
@@ -61,8 +61,8 @@ def test_a_refresh_replaces_its_turn_and_goes_on_from_there(tiny_manifest: pd.Da
     assert {card["source_sha256"] for card in cards} == {first.manifest.iloc[1]["sha256"]}
 
 
-def test_the_newest_style_is_put_on_the_truest_content(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_ldm: Path,
-                                                       tmp_path: Path) -> None:
+def test_refresh_combines_style_and_content(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_ldm: Path,
+                                            tmp_path: Path) -> None:
     chain = sets(tiny_manifest, tiny_streets, tiny_ldm, tmp_path, refresh_images=1, candidates=3)
     row = chain[1].manifest.iloc[0]
     source = floats(tiny_streets / chain[0].manifest.iloc[0]["image"])
@@ -77,14 +77,14 @@ def test_the_newest_style_is_put_on_the_truest_content(tiny_manifest: pd.DataFra
     torch.testing.assert_close(floats(chain[1].root / row["image"]), expected, atol=1 / 254, rtol=0)
 
 
-def test_statistics_of_latents_are_a_style_too(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_ldm: Path,
-                                               tmp_path: Path) -> None:
+def test_refresh_adain_on_latents(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_ldm: Path,
+                                  tmp_path: Path) -> None:
     one = sets(tiny_manifest, tiny_streets, tiny_ldm, tmp_path, refresh_images=1, decomposition="adain")[1]
     assert Image.open(one.root / one.manifest.iloc[0]["image"]).size == (96, 64)
 
 
-def test_an_image_that_would_lose_its_objects_stays(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_ldm: Path,
-                                                    tmp_path: Path) -> None:
+def test_refresh_keeps_image_if_objects_lost(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_ldm: Path,
+                                             tmp_path: Path) -> None:
     lost = {"min_visibility": 1.0, "drop_below": 1.0, "down_weight_below": 1.0}
     chain = sets(tiny_manifest, tiny_streets, tiny_ldm, tmp_path, gate=lost, refresh_images=2)
     assert chain[1].manifest["sha256"].tolist() == chain[0].manifest["sha256"].tolist()
@@ -93,29 +93,29 @@ def test_an_image_that_would_lose_its_objects_stays(tiny_manifest: pd.DataFrame,
     assert chain[1].card["replaced"] == 0
 
 
-def test_finished_sets_are_found_again(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_ldm: Path, tmp_path: Path,
-                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_sets_are_cached(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_ldm: Path, tmp_path: Path,
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
     before = sets(tiny_manifest, tiny_streets, tiny_ldm, tmp_path, refresh_images=2)[1].manifest
     monkeypatch.setattr(Generator, "generate", None)
     after = sets(tiny_manifest, tiny_streets, tiny_ldm, tmp_path, refresh_images=2, refresh_epochs=3)[1].manifest
     assert after["sha256"].tolist() == before["sha256"].tolist()
 
 
-def test_every_domain_is_asked_for_before_one_comes_again() -> None:
-    wishes = draw_wishes(PROMPTS, OnlineParams(candidates=4, strength=(0.3, 0.7)), 0, 1)
-    assert len(wishes) == 4
-    assert {wish.prompt for wish in list(wishes.values())[:3]} == {"fog", "night", "rain"}
-    assert all(0.3 <= wish.strength <= 0.7 for wish in wishes.values())
-    assert not wishes.keys() & draw_wishes(PROMPTS, OnlineParams(), 0, 2).keys()
-    assert {wish.strength for wish in draw_wishes(PROMPTS, OnlineParams(strength=None), 0, 1).values()} == {1.0}
+def test_draw_domains() -> None:
+    drawn = draw_domains(PROMPTS, OnlineParams(candidates=4, strength=(0.3, 0.7)), 0, 1)
+    assert len(drawn) == 4
+    assert {domain.prompt for domain in list(drawn.values())[:3]} == {"fog", "night", "rain"}
+    assert all(0.3 <= domain.strength <= 0.7 for domain in drawn.values())
+    assert not drawn.keys() & draw_domains(PROMPTS, OnlineParams(), 0, 2).keys()
+    assert {domain.strength for domain in draw_domains(PROMPTS, OnlineParams(strength=None), 0, 1).values()} == {1.0}
 
 
-def test_turns_go_round() -> None:
-    assert [turn(5, 2, number) for number in (1, 2, 3)] == [[0, 1], [2, 3], [0, 4]]
-    assert turn(3, None, 7) == [0, 1, 2]
+def test_refresh_positions() -> None:
+    assert [refresh_positions(5, 2, number) for number in (1, 2, 3)] == [[0, 1], [2, 3], [0, 4]]
+    assert refresh_positions(3, None, 7) == [0, 1, 2]
 
 
-def test_refreshes_come_every_few_epochs() -> None:
+def test_refresh_steps() -> None:
     assert refresh_steps(OnlineParams(refreshes=None), 20, 8, 16) == [5, 10, 15]
     assert refresh_steps(OnlineParams(refresh_epochs=0.5), 20, 8, 4) == [2]
     assert refresh_steps(OnlineParams(), 20, 8, 16) == [5, 10], "two, unless more are asked for"
@@ -123,18 +123,18 @@ def test_refreshes_come_every_few_epochs() -> None:
         refresh_steps(OnlineParams(), 20, 8, 5)
 
 
-def test_strengths_that_run_no_step_are_refused(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_ldm: Path,
-                                                tmp_path: Path) -> None:
+def test_strength_without_steps_error(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_ldm: Path,
+                                      tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=r"raise ldm\.steps to 4"):
         sets(tiny_manifest, tiny_streets, tiny_ldm, tmp_path, strength=(0.3, 0.7))
 
 
-def test_a_killed_training_goes_on_with_the_right_set(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_ldm: Path,
-                                                      tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_training_resumes_with_its_set(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_ldm: Path,
+                                              tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = TrainingData(select(tiny_manifest, role="source"), tiny_streets)
     chosen = settings(task="classification", ldm__checkpoint=str(tiny_ldm), classification={"image_size": [32, 32]},
                       domainfusion={"refresh_epochs": 0.5, "refresh_images": 2, "candidates": 2, "strength": [0.5, 1]})
-    whole = train_method("domainfusion", chosen, data, tmp_path / "whole")
+    whole = TrainingRun.resolve("domainfusion", chosen, data, tmp_path / "whole").train()
     assert len(whole.sets) == 3
     meta = read_card(whole.folder)[1]
     assert meta["images_generated"] == 2 * 2 * 2
@@ -153,17 +153,17 @@ def test_a_killed_training_goes_on_with_the_right_set(tiny_manifest: pd.DataFram
     with monkeypatch.context() as patch:
         patch.setattr(loop._Run, "step", killed_in_the_last_round)
         with pytest.raises(KeyboardInterrupt):
-            train_method("domainfusion", chosen, data, tmp_path / "cut")
-    resumed = train_method("domainfusion", chosen, data, tmp_path / "cut")
+            TrainingRun.resolve("domainfusion", chosen, data, tmp_path / "cut").train()
+    resumed = TrainingRun.resolve("domainfusion", chosen, data, tmp_path / "cut").train()
     assert file_hash(resumed.folder / "model.safetensors") == file_hash(whole.folder / "model.safetensors")
 
 
-def test_detection_gets_the_augmentation_alone(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_ldm: Path,
-                                               tmp_path: Path) -> None:
+def test_detection_without_distillation(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_ldm: Path,
+                                        tmp_path: Path) -> None:
     data = TrainingData(select(tiny_manifest, role="source"), tiny_streets)
     chosen = settings(ldm__checkpoint=str(tiny_ldm), training__max_steps=3,
                       domainfusion={"refresh_epochs": 0.5, "refresh_images": 1, "strength": [0.5, 1]})
-    trained = train_method("domainfusion", chosen, data, tmp_path)
+    trained = TrainingRun.resolve("domainfusion", chosen, data, tmp_path).train()
     assert len(trained.sets) == 2
     losses = {name for name in trained.history if name.startswith("loss_")}
     assert {name.replace("loss_synthetic_", "loss_") for name in losses} == losses - {
@@ -171,7 +171,7 @@ def test_detection_gets_the_augmentation_alone(tiny_manifest: pd.DataFrame, tiny
     assert "loss_ld" not in losses
 
 
-def test_several_processes_are_refused(tiny_manifest: pd.DataFrame, tiny_streets: Path, tmp_path: Path) -> None:
+def test_several_processes_error(tiny_manifest: pd.DataFrame, tiny_streets: Path, tmp_path: Path) -> None:
     chosen = settings(training__processes=2, training__accumulate=2)
     with pytest.raises(ParameterError, match=r"set training\.processes: 1"):
-        train_method("domainfusion", chosen, TrainingData(tiny_manifest, tiny_streets), tmp_path)
+        TrainingRun.resolve("domainfusion", chosen, TrainingData(tiny_manifest, tiny_streets), tmp_path).train()

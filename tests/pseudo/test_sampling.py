@@ -1,4 +1,4 @@
-"""Candidates become a pseudo manifest: one image each, gated, stored with its reason."""
+"""Sampling: candidates become a gated pseudo manifest."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def setup(tiny_streets: Path, tiny_manifest: pd.DataFrame, tiny_pseudo: tuple[Pa
     return tiny_manifest[tiny_manifest["role"] == "source"], tiny_streets, candidates, root
 
 
-def test_one_image_per_source_image_and_domain(setup: Setup, tmp_path: Path) -> None:
+def test_sample_one_image_per_source_and_domain(setup: Setup, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     rows = sample(*setup, SamplingParams(style_weight=0, content_weight=1), folder)
     assert not rows.duplicated(["domain", "source_image_id"]).any()
@@ -41,7 +41,7 @@ def test_one_image_per_source_image_and_domain(setup: Setup, tmp_path: Path) -> 
     assert rows["kept"].all()
 
 
-def test_images_that_lost_their_objects_are_dropped_with_a_reason(setup: Setup, tmp_path: Path) -> None:
+def test_sample_drops_lost_objects(setup: Setup, tmp_path: Path) -> None:
     source, root, candidates, folder = setup
     lost = (candidates["candidate"] == 1) & (candidates["domain"] == "night")
     mixed = candidates[lost | ((candidates["candidate"] == 0) & (candidates["domain"] == "fog"))]
@@ -53,20 +53,20 @@ def test_images_that_lost_their_objects_are_dropped_with_a_reason(setup: Setup, 
     assert rows.loc[rows["domain"] == "fog", "kept"].all()
 
 
-def test_nothing_left_is_an_error(setup: Setup, tmp_path: Path) -> None:
+def test_sample_nothing_kept_error(setup: Setup, tmp_path: Path) -> None:
     source, root, candidates, folder = setup
     with pytest.raises(DataError, match="the gate dropped every pseudo image"):
         sample(source, root, candidates[candidates["candidate"] == 1], folder, SamplingParams(), tmp_path / "out")
 
 
-def test_the_gate_can_be_off(setup: Setup, tmp_path: Path) -> None:
+def test_sample_gate_off(setup: Setup, tmp_path: Path) -> None:
     source, root, candidates, folder = setup
     params = SamplingParams(gate=GateParams(enabled=False))
     grey = candidates[candidates["candidate"] == 1]
     assert sample(source, root, grey, folder, params, tmp_path / "out")["kept"].all()
 
 
-def test_recombined_images_are_new_and_stored(setup: Setup, tmp_path: Path) -> None:
+def test_sample_recombined_images(setup: Setup, tmp_path: Path) -> None:
     source, root, candidates, folder = setup
     for row in candidates[candidates["candidate"] == 1].itertuples():  # the source itself, darker
         Image.open(root / source.set_index("image_id")["image"][row.source_image_id]).point(lambda v: v // 2).save(
@@ -77,13 +77,13 @@ def test_recombined_images_are_new_and_stored(setup: Setup, tmp_path: Path) -> N
     assert all(Image.open(tmp_path / "out" / row.image).size == (row.width, row.height) for row in rows.itertuples())
 
 
-def test_candidates_of_other_data_are_refused(setup: Setup, tmp_path: Path) -> None:
+def test_sample_unknown_source_error(setup: Setup, tmp_path: Path) -> None:
     source, root, candidates, folder = setup
-    with pytest.raises(DataError, match="no source image"):
+    with pytest.raises(DataError, match="not a source image"):
         sample(source.iloc[:0], root, candidates, folder, SamplingParams(), tmp_path / "out")
 
 
-def test_all_candidates_may_be_kept(setup: Setup, tmp_path: Path) -> None:
+def test_sample_keep_all(setup: Setup, tmp_path: Path) -> None:
     source, root, candidates, folder = setup
     params = SamplingParams(keep="all", gate=GateParams(enabled=False))
     rows = sample(source, root, candidates, folder, params, tmp_path / "out")

@@ -19,7 +19,7 @@ def candidates(source):
 
 
 @pytest.mark.parametrize("decomposition", ["fourier", "adain"])
-def test_it_picks_the_known_answers(candidates, source, decomposition):
+def test_select_known_candidates(candidates, source, decomposition):
     chosen = select(candidates, source, decomposition)
     assert chosen.style_index == 2
     assert chosen.content_index in (0, 1)  # both hold the source's content
@@ -30,7 +30,7 @@ def test_it_picks_the_known_answers(candidates, source, decomposition):
 
 
 @pytest.mark.parametrize(("decomposition", "part"), [("fourier", fourier), ("adain", adain)])
-def test_scores_are_the_weighted_sum(candidates, source, decomposition, part):
+def test_select_scores(candidates, source, decomposition, part):
     chosen = select(candidates, source, decomposition, style_weight=0.2, content_weight=3)
     for candidate, score in zip(candidates, chosen.scores, strict=True):
         reference = 0.2 * part.style_distance(candidate, source) + 3 * part.content_similarity(candidate, source)
@@ -39,7 +39,7 @@ def test_scores_are_the_weighted_sum(candidates, source, decomposition, part):
 
 
 @pytest.mark.parametrize(("decomposition", "part"), [("fourier", fourier), ("adain", adain)])
-def test_recombination_takes_style_and_content_from_two_candidates(candidates, source, decomposition, part):
+def test_select_recombine(candidates, source, decomposition, part):
     chosen = select(candidates, source, decomposition, recombine=True)
     wanted = part.recombine(candidates[2], candidates[chosen.content_index]).clamp(0, 1)
     assert torch.allclose(chosen.image, wanted)
@@ -47,7 +47,7 @@ def test_recombination_takes_style_and_content_from_two_candidates(candidates, s
     assert part.content_similarity(chosen.image, source) > 0.8
 
 
-def test_adain_works_on_the_features_that_it_is_given(candidates, source):
+def test_select_adain_on_features(candidates, source):
     def encode(image):
         return 4 * image.flip(-1)
 
@@ -60,7 +60,7 @@ def test_adain_works_on_the_features_that_it_is_given(candidates, source):
     assert torch.allclose(coded.image, plain.image, atol=1e-5)
 
 
-def test_one_candidate_is_taken_and_none_is_an_error(source):
+def test_select_one_or_no_candidate(source):
     assert select([source], source).index == 0
     with pytest.raises(ParameterError, match="at least one candidate"):
         select([], source)

@@ -1,4 +1,4 @@
-"""Synthesis: labels kept, resumable image by image, killed without a truncated file, independent of the batch size."""
+"""Synthesis: labels kept, resumable by image, no truncated files, independent of the batch size."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def run(
     return synthesise(*source, DOMAINS, ldm, 2, 0, Generator.open(checkpoint), workspace)
 
 
-def test_manifest_keeps_labels_and_records_how_each_image_was_made(source, tiny_ldm: Path, tmp_path: Path) -> None:
+def test_manifest_labels_and_provenance(source, tiny_ldm: Path, tmp_path: Path) -> None:
     made = validate_manifest(run(source, tiny_ldm, tmp_path / "w"), ["car"])
     assert len(made) == 3 * 2 * 2
     assert set(made.role) == {"pseudo"}
@@ -91,13 +91,13 @@ def images_and_cards(folder: Path) -> dict[str, object]:
     return found | {str(path.relative_to(folder)): file_hash(path) for path in folder.rglob("*.png")}
 
 
-def test_batch_size_changes_nothing_on_disk(source, tiny_ldm: Path, tmp_path: Path) -> None:
+def test_batch_size_does_not_change_files(source, tiny_ldm: Path, tmp_path: Path) -> None:
     frames = [run(source, tiny_ldm, tmp_path / str(size), size) for size in (1, 4)]
     pd.testing.assert_frame_equal(*(frame.drop(columns="ldm_seconds") for frame in frames))
     assert images_and_cards(tmp_path / "1") == images_and_cards(tmp_path / "4")
 
 
-def test_resumes_image_by_image_and_equals_an_uninterrupted_run(
+def test_resume_equals_uninterrupted_run(
     source, tiny_ldm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(source, tiny_ldm, tmp_path / "whole")
@@ -121,7 +121,7 @@ def test_resumes_image_by_image_and_equals_an_uninterrupted_run(
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items()), "finished images were made again"
 
 
-def test_a_damaged_image_or_other_parameters_are_made_again(source, tiny_ldm: Path, tmp_path: Path) -> None:
+def test_damaged_or_changed_image_is_remade(source, tiny_ldm: Path, tmp_path: Path) -> None:
     first = run(source, tiny_ldm, tmp_path / "w")
     whole = images_and_cards(tmp_path / "w")
     victim = tmp_path / "w" / first.image[0]
@@ -133,13 +133,13 @@ def test_a_damaged_image_or_other_parameters_are_made_again(source, tiny_ldm: Pa
     assert (other.sha256 != first.sha256).all()
 
 
-def test_the_seed_names_the_image() -> None:
+def test_image_seed() -> None:
     assert image_seed(0, "fog", "a", 0) == image_seed(0, "fog", "a", 0) < 2**48
     seeds = {image_seed(s, d, i, c) for s in (0, 1) for d in ("fog", "rain") for i in ("a", "b") for c in (0, 1)}
     assert len(seeds) == 16
 
 
-def test_a_missing_source_image_is_named(source, tiny_ldm: Path, tmp_path: Path) -> None:
+def test_missing_source_image_error(source, tiny_ldm: Path, tmp_path: Path) -> None:
     (source[1] / "1.png").unlink()
     with pytest.raises(DataError, match=r"1\.png"):
         run(source, tiny_ldm, tmp_path / "w")
@@ -165,7 +165,7 @@ def quickly(source: tuple[pd.DataFrame, Path], workspace: Path, **options: objec
     return synthesise(*source, DOMAINS, ldm, 2, 0, Noise(), workspace, **options)
 
 
-def test_shards_fill_one_workspace_and_a_last_run_gathers_them(source, tmp_path: Path) -> None:
+def test_shards_share_one_workspace(source, tmp_path: Path) -> None:
     images = many(source, 7)
     parts = [quickly(images, tmp_path / "shared", shard=f"{i}/3") for i in (1, 2, 3)]
     made = {p: p.stat().st_mtime_ns for p in (tmp_path / "shared").rglob("*.png")}
@@ -178,7 +178,7 @@ def test_shards_fill_one_workspace_and_a_last_run_gathers_them(source, tmp_path:
     pd.testing.assert_frame_equal(joined, gathered.sort_values("image").reset_index(drop=True))
 
 
-def test_batches_stay_full_though_some_images_are_there_already(
+def test_batches_stay_full_on_resume(
     source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, sizes = many(source, 9), []
@@ -190,7 +190,7 @@ def test_batches_stay_full_though_some_images_are_there_already(
     assert sizes == [3, 3, 3, 3, 3, 3, 3, 3], "six sources, two candidates, two domains, three at a time"
 
 
-def test_memory_does_not_grow_with_the_number_of_jobs(source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_independent_of_job_count(source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dg_project.pseudo.synthesis.CHUNK", 32)
     quickly(many(source, 3), tmp_path / "warm")
     overheads = {}
@@ -205,7 +205,7 @@ def test_memory_does_not_grow_with_the_number_of_jobs(source, tmp_path: Path, mo
     assert overheads[100] < overheads[10] + 50_000
 
 
-def test_inpainting_gets_the_boxes_and_the_card_names_both(source, tiny_img2img: Path, tmp_path: Path) -> None:
+def test_inpaint_boxes_in_call_and_card(source, tiny_img2img: Path, tmp_path: Path) -> None:
     ldm = LDMParams(checkpoint=str(tiny_img2img), steps=2, mode="inpaint", inpaint={"box_strength": 0})
     made = synthesise(*source, {"fog": DOMAINS["fog"]}, ldm, 1, 0, Generator.from_params(ldm), tmp_path / "w")
     for row in made.itertuples():
@@ -220,7 +220,7 @@ def test_inpainting_gets_the_boxes_and_the_card_names_both(source, tiny_img2img:
     assert set(card["made_with"]) == {"torch", "diffusers"}
 
 
-def test_stable_diffusion_of_v_prediction_synthesises(source, tiny_v_prediction: Path, tmp_path: Path) -> None:
+def test_v_prediction_checkpoint(source, tiny_v_prediction: Path, tmp_path: Path) -> None:
     made = validate_manifest(run(source, tiny_v_prediction, tmp_path / "w"), ["car"])
     assert len(made) == 3 * 2 * 2
     for row in made.itertuples():
@@ -230,7 +230,7 @@ def test_stable_diffusion_of_v_prediction_synthesises(source, tiny_v_prediction:
     assert made.sha256.is_unique
 
 
-def test_a_segmentation_controlnet_gets_the_mask_or_names_the_image_that_has_none(
+def test_segmentation_controlnet_masks(
     source, tiny_img2img: Path, tiny_controlnet: Path, tmp_path: Path
 ) -> None:
     manifest, root = source
@@ -250,7 +250,7 @@ def test_a_segmentation_controlnet_gets_the_mask_or_names_the_image_that_has_non
     assert (sky["mask"] == "sky.png").all()
 
 
-def test_a_card_says_auto_nowhere(source, tiny_ldm: Path, tmp_path: Path) -> None:
+def test_card_resolves_auto(source, tiny_ldm: Path, tmp_path: Path) -> None:
     made = run(source, tiny_ldm, tmp_path / "w")
     assert json.loads((tmp_path / "w" / made.image[0]).with_suffix(".json").read_text())["mode"] == "instruct"
 
@@ -260,8 +260,8 @@ import sys
 import numpy as np, pandas as pd
 from pathlib import Path
 from PIL import Image
-from dg_project.diffusion.synthesis import synthesise
-from dg_project.parameters import LDMParams, PseudoDomain
+from dg_project.pseudo.synthesis import synthesise
+from dg_project.config import LDMParams, PseudoDomain
 
 class Noise:
     fingerprint = "noise"

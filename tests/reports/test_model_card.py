@@ -27,29 +27,29 @@ def card(name: str = "drsf", **trained: Any) -> str:
                                        "erm"))
 
 
-def test_scores_drops_and_what_was_never_seen() -> None:
+def test_card_has_scores_drops_and_unseen_domains() -> None:
     text = card()
     assert "| night clear | 40.0 | 35.0 to 45.0 | 50 % | +10.0 |" in text
     assert "| daytime clear (source) | 80.0 | 75.0 to 85.0 | – | +0.0 |" in text
     assert "| unseen mean | 40.0 | – | 50 % |" in text
     assert "320 training images, 80 validation images" in text
-    assert "**Pseudo domains** fog: made of source images by a diffusion model, 640 images generated" in text
+    assert "**Pseudo domains** fog: generated from source images by a diffusion model, 640 images generated" in text
     assert "the model of step 200, where the source's validation images score 70.0" in text
     assert "* `night_clear`: " in text.split("## What it never saw")[1]
     assert "\n\n\n" not in text
 
 
-def test_a_target_that_training_adapted_to_is_no_unseen_one() -> None:
+def test_adapted_targets_are_named() -> None:
     text = card(images_adapted_to=12)
     assert "**Unlabelled target images**, 12 of night_clear: adaptation" in text
     assert "other images of it took part in the training" in text.split("## What it never saw")[1]
 
 
-def test_the_results_may_call_the_model_otherwise_than_its_method() -> None:
+def test_label_may_differ_from_method() -> None:
     assert "| night clear | 40.0 | 35.0 to 45.0 | 50 % | +10.0 |" in card("drsf_closed_loop", label="drsf_closed_loop")
 
 
-def test_the_card_is_a_part_of_a_page_and_escaped() -> None:
+def test_card_as_html_is_escaped() -> None:
     page = card_as_html(card())
     assert "<h2>Domain-robustness card: DRSF, detection</h2>" in page
     assert page.count('<div class="scroll"><table>') == 1
@@ -58,7 +58,7 @@ def test_the_card_is_a_part_of_a_page_and_escaped() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan")])
-def test_without_a_score_at_the_source_there_is_no_drop(value: float) -> None:
+def test_no_drop_without_source_score(value: float) -> None:
     rows = records({"drsf": {0: {"daytime_clear": value, "night_clear": 0.4}}})
     rows = rows.assign(low=float("nan"), high=float("nan"))
     text = model_card(rows, ModelFacts(SPEC, TRAINED | {"score": None}, "0", "1", DATA, []))

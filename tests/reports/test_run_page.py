@@ -1,4 +1,4 @@
-"""The report: one file, self-contained, escaped, with the numbers it was given."""
+"""The report is one self-contained, escaped HTML file with the given numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evaluation.helpers import records
 from PIL import Image
 
 from dg_project.figures.style import new_figure
-from dg_project.reports.run_page import Picture, Report, embed_figure, flatten, render_report
+from dg_project.reports.run_page import Picture, Report, embed_figure, render_report
 
 DOMAINS = {"daytime_clear": 0.712, "night_clear": 0.433, "daytime_foggy": 0.571}
 
@@ -60,7 +60,7 @@ class Checker(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_fetches_nothing():
+def test_page_is_self_contained():
     page = render_report(make_report())
     checker = Checker()
     checker.feed(page)
@@ -78,7 +78,7 @@ def test_text_is_escaped():
     assert "Losses &amp; more" in page
 
 
-def test_results_show_values_intervals_gains_and_the_rule():
+def test_results_table():
     page = render_report(make_report())
     for text in ("43.3", "40.3 to 46.3", "48.3", "+5.0", "+1.0 to +8.0", "DRSF − ERM", "source_val", "Seed: 0",
                  "95 % bootstrap interval", "unseen mean", "training.max_steps", "2.15", "Rendered images."):
@@ -86,14 +86,14 @@ def test_results_show_values_intervals_gains_and_the_rule():
     assert re.search(r"daytime foggy</th><td>–</td>", page)
 
 
-def test_without_intervals_no_interval_is_claimed():
+def test_results_without_intervals():
     rows = make_report().records.drop(columns=["low", "high"])
     page = render_report(make_report(records=rows, differences=make_report().differences.iloc[:0]))
     assert "bootstrap" not in page
     assert "DRSF − ERM" not in page
 
 
-def test_a_domain_without_a_score_is_said_to_be_not_run():
+def test_missing_domain_is_shown_as_not_run():
     rows = make_report().records
     page = render_report(make_report(records=rows[~((rows["method"] == "drsf") & (rows["domain"] == "night_clear"))]))
     assert "not run" in page
@@ -107,7 +107,7 @@ def test_pictures_decode(photo, kind):
     assert image.size == (600, 450)
 
 
-def test_a_picture_may_be_a_file(tmp_path):
+def test_picture_from_file(tmp_path):
     shown = picture()
     shown.figure.savefig(tmp_path / "f.png")
     assert embed_figure(tmp_path / "f.png") == embed_figure(shown.figure)
@@ -118,5 +118,7 @@ def test_wide_pictures_are_scaled_down():
     assert Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1]))).width == 1800
 
 
-def test_flatten_names_nested_keys():
-    assert flatten({"a": {"b": 1, "c": {}}, "d": [1]}) == [("a.b", "1"), ("a.c", "{}"), ("d", "[1]")]
+def test_parameters_are_listed_by_dotted_path():
+    page = render_report(make_report(parameters={"a": {"b": 1, "c": {}}, "d": [1]}))
+    for row in ("<td>a.b</td><td>1</td>", "<td>a.c</td><td>{}</td>", "<td>d</td><td>[1]</td>"):
+        assert row in page, row

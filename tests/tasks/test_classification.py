@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dg_project.config import BackboneParams, ClassificationParams
 from dg_project.tasks import build_task
-from dg_project.tasks.classification import Classifier, PooledHead, true_labels
+from dg_project.tasks.classification import ClassHead, Classifier, true_labels
 
 CLASSES = ["bus", "car", "person"]
 
@@ -33,13 +33,13 @@ def images(n: int) -> list[Tensor]:
     return [torch.rand(3, 20 + 9 * k, 31, generator=generator) for k in range(n)]
 
 
-def test_crops_of_any_size_become_one_batch(classifier: Classifier) -> None:
+def test_prepare_any_size(classifier: Classifier) -> None:
     inputs = classifier.prepare(images(3), targets(1, 3, 2))
     assert inputs.images.shape == (3, 3, 32, 32)
     assert true_labels(inputs).tolist() == [0, 2, 1]
 
 
-def test_the_loss_is_the_weighted_mean_cross_entropy(classifier: Classifier) -> None:
+def test_classification_loss(classifier: Classifier) -> None:
     inputs = classifier.prepare(images(2), targets(1, 3))
     maps = classifier.neck(classifier.features(inputs.images))
     got = classifier.losses(maps, inputs, torch.tensor([1.0, 0.5]))["loss_classification"]
@@ -47,15 +47,15 @@ def test_the_loss_is_the_weighted_mean_cross_entropy(classifier: Classifier) -> 
     torch.testing.assert_close(got, -(log_p[0, 0] + 0.5 * log_p[1, 2]) / 2)
 
 
-def test_probabilities_sum_to_one(classifier: Classifier) -> None:
+def test_decode_probabilities(classifier: Classifier) -> None:
     for found in classifier.predict(images(2)):
         assert found["probabilities"].shape == (3,)
         assert found["probabilities"].sum().item() == pytest.approx(1)
 
 
-def test_the_auxiliary_head_against_its_definition(classifier: Classifier) -> None:
+def test_class_head(classifier: Classifier) -> None:
     head = classifier.aux_head(8)
-    assert isinstance(head, PooledHead)
+    assert isinstance(head, ClassHead)
     features = torch.randn(2, 8, 3, 3)
     logits = head(features)
     torch.testing.assert_close(logits, head.linear(features.mean((2, 3))))

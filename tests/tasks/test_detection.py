@@ -1,4 +1,4 @@
-"""The detector: targets, losses against torchvision's, weights, difficult boxes, decoding."""
+"""The detector: targets, losses compared with torchvision, weights, difficult boxes, decoding."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def detector() -> Detector:
     (192, 48, 4), (750, 188, 4), (1333, 334, 4), (750, 47, 16), (1333, 42, 32), (1333, 21, 64), (90, 3, 32),
     (224, 16, 14),
 ])
-def test_the_stride_is_that_of_the_convolutions(side: int, cells: int, expected: int) -> None:
+def test_stride(side: int, cells: int, expected: int) -> None:
     assert stride(side, cells) == expected
 
 
-def test_anchors_reach_the_far_edge_and_are_exact() -> None:
+def test_anchors_exact() -> None:
     image, maps = torch.zeros(1, 3, 750, 1333), [torch.zeros(1, 16, 188, 334), torch.zeros(1, 16, 12, 21)]
     anchors = build_rpn(SIZES.model_copy(update={"anchor_sizes": [32, 512]})).anchor_generator
     both = anchors(ImageList(image, [(750, 1333)]), maps)[0]
@@ -64,7 +64,7 @@ def images(n: int = 2, height: int = 64, width: int = 96) -> list[Tensor]:
     return [torch.rand(3, height, width, generator=generator) for _ in range(n)]
 
 
-def test_prepare_resizes_images_and_boxes_and_sets_difficult_ones_aside(detector: Detector) -> None:
+def test_prepare_boxes_and_difficult(detector: Detector) -> None:
     given = target((10.0, 20.0, 30.0, 40.0), (0.0, 0.0, 50.0, 50.0), difficult=(False, True))
     inputs = detector.prepare(images(1, 128, 48), [given])
     assert inputs.images.shape == (1, 3, 64, 96)
@@ -75,7 +75,7 @@ def test_prepare_resizes_images_and_boxes_and_sets_difficult_ones_aside(detector
     assert inputs.targets[0]["labels"].tolist() == [1]
 
 
-def test_losses_are_those_of_torchvision(detector: Detector) -> None:
+def test_losses_equal_torchvision(detector: Detector) -> None:
     inputs = detector.prepare(images(), TWO)
     maps = detector.neck(detector.features(inputs.images))
     shown = detector._image_list(inputs)
@@ -91,7 +91,7 @@ def test_losses_are_those_of_torchvision(detector: Detector) -> None:
         torch.testing.assert_close(ours[name], value)
 
 
-def test_weights_scale_the_losses_of_their_image(detector: Detector) -> None:
+def test_weights_scale_losses(detector: Detector) -> None:
     inputs = detector.prepare(images(), TWO)
     maps = detector.neck(detector.features(inputs.images))
 
@@ -105,13 +105,13 @@ def test_weights_scale_the_losses_of_their_image(detector: Detector) -> None:
     assert losses(0, 0).abs().max() == 0
 
 
-def test_weighted_mean_divides_by_the_number_of_samples() -> None:
+def test_weighted_mean() -> None:
     loss = torch.tensor([[1.0, 1.0], [2.0, 2.0]])
     assert weighted_mean(loss, torch.tensor([1.0, 0.5]), 4).item() == pytest.approx((2 + 0.5 * 4) / 4)
     assert weighted_mean(torch.zeros(0, 4), torch.zeros(0), 0).item() == 0
 
 
-def test_difficult_boxes_are_neither_objects_nor_background(detector: Detector) -> None:
+def test_difficult_boxes_ignored(detector: Detector) -> None:
     box = (20.0, 10.0, 60.0, 50.0)
     easy, hard, none = (detector.prepare(images(1), [t]).targets for t in (
         target(box), target(box, difficult=(True,)), target()))
@@ -122,7 +122,7 @@ def test_difficult_boxes_are_neither_objects_nor_background(detector: Detector) 
     assert labels[0].tolist() == [0], "only the proposal away from the difficult box is sampled"
 
 
-def test_an_image_without_boxes_has_finite_losses_and_gradients(detector: Detector) -> None:
+def test_losses_without_boxes(detector: Detector) -> None:
     inputs = detector.prepare(images(), [target(), target()])
     losses = detector.losses(detector.neck(detector.features(inputs.images)), inputs, torch.ones(2))
     total = torch.stack(list(losses.values())).sum()
@@ -132,7 +132,7 @@ def test_an_image_without_boxes_has_finite_losses_and_gradients(detector: Detect
     assert all(weight.grad is None or weight.grad.isfinite().all() for weight in detector.parameters())
 
 
-def test_predictions_are_in_the_original_image(detector: Detector) -> None:
+def test_predictions_in_original_size(detector: Detector) -> None:
     shown = [images(1, 64, 96)[0], images(1, 128, 192)[0], images(1, 40, 30)[0]]
     predictions = detector.predict(shown)
     assert detector.training, "predict restores the mode"
@@ -146,7 +146,7 @@ def test_predictions_are_in_the_original_image(detector: Detector) -> None:
         assert ((prediction["labels"] >= 1) & (prediction["labels"] <= 3)).all()
 
 
-def test_pseudo_labels_are_sure_detections_and_unsure_ones_are_difficult(
+def test_detection_pseudo_labels(
         detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
     boxes, labels = torch.tensor([[0.0, 0, 9, 9]] * 4), torch.tensor([1, 2, 3, 1])
     found = [{"boxes": boxes, "labels": labels, "scores": torch.tensor(scores)}
@@ -160,7 +160,7 @@ def test_pseudo_labels_are_sure_detections_and_unsure_ones_are_difficult(
     assert detector.training
 
 
-def test_instances_stand_at_their_rows_and_slots(detector: Detector) -> None:
+def test_instance_rows_and_slots(detector: Detector) -> None:
     inputs = detector.prepare(images(), TWO)
     maps = detector.neck(detector.features(inputs.images))
     instances = detector.instance_features(maps, inputs)
@@ -171,7 +171,7 @@ def test_instances_stand_at_their_rows_and_slots(detector: Detector) -> None:
     assert empty.vectors.shape == (0, SIZES.box_head_features)
 
 
-def test_presence_head_against_a_plain_computation() -> None:
+def test_presence_head() -> None:
     head = PresenceHead(5, 3)
     logits = torch.tensor([[2.0, -1.0, 0.0], [0.5, 3.0, -4.0]])
     entropy = 0.0
@@ -183,7 +183,7 @@ def test_presence_head_against_a_plain_computation() -> None:
     assert image_labels(TWO, 3).tolist() == [[1, 1, 0], [1, 0, 0]]
 
 
-def test_sizes_that_do_not_fit_are_named() -> None:
+def test_detector_size_errors() -> None:
     with pytest.raises(ParameterError, match="anchor_sizes"):
         build_task("detection", BACKBONE, SIZES.model_copy(update={"anchor_sizes": [8]}), CLASSES)
     with pytest.raises(ParameterError, match="fpn_stages"):

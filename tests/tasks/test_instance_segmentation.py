@@ -1,4 +1,4 @@
-"""The instance segmenter: mask targets, the loss against torchvision's, masks of original size."""
+"""The instance segmenter: mask targets, loss compared with torchvision, masks in original size."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def images(n: int) -> list[Tensor]:
     return [torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(k)) for k in range(n)]
 
 
-def test_masks_follow_their_boxes(segmenter: InstanceSegmenter) -> None:
+def test_mask_targets_match_boxes(segmenter: InstanceSegmenter) -> None:
     inputs = segmenter.prepare(images(1), [target(difficult=(True, False))])
     assert inputs.targets is not None
     assert inputs.targets[0]["boxes"].tolist() == [BOXES[1].tolist()]
     assert torch.equal(inputs.targets[0]["masks"], target()["instances"][1:])
 
 
-def test_the_mask_loss_is_torchvisions_when_all_weights_are_one(segmenter: InstanceSegmenter) -> None:
+def test_mask_loss_equals_torchvision(segmenter: InstanceSegmenter) -> None:
     inputs = segmenter.prepare(images(2), [target(), target()])
     assert inputs.targets is not None
     maps = segmenter.neck(segmenter.features(inputs.images))
@@ -60,7 +60,7 @@ def test_the_mask_loss_is_torchvisions_when_all_weights_are_one(segmenter: Insta
     torch.testing.assert_close(half, got / 2)
 
 
-def test_images_without_an_object_train_too(segmenter: InstanceSegmenter) -> None:
+def test_mask_loss_without_objects(segmenter: InstanceSegmenter) -> None:
     empty = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64),
              "difficult": torch.zeros(0, dtype=torch.bool), "instances": torch.zeros(0, 64, 96, dtype=torch.bool)}
     inputs = segmenter.prepare(images(1), [empty])
@@ -69,7 +69,7 @@ def test_images_without_an_object_train_too(segmenter: InstanceSegmenter) -> Non
     assert all(value.isfinite() for value in losses.values())
 
 
-def test_masks_lie_in_their_boxes_in_the_original_image(segmenter: InstanceSegmenter) -> None:
+def test_masks_inside_boxes(segmenter: InstanceSegmenter) -> None:
     image = torch.rand(3, 100, 70, generator=torch.Generator().manual_seed(3))
     found = segmenter.predict([image])[0]
     assert found["masks"].shape == (len(found["boxes"]), 100, 70)

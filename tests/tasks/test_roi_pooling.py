@@ -1,4 +1,4 @@
-"""RoIAlign by matrix products, beside torchvision's own."""
+"""RoIAlign by matrix products, compared with torchvision."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STRIDES = {"stage3": 8, "stage4": 16, "stage5": 32}
 
 @pytest.mark.parametrize("levels", [["stage3"], ["stage3", "stage4", "stage5"]])
 @pytest.mark.parametrize("samples", [1, 2, 3])
-def test_values_and_gradients_are_those_of_torchvision(levels: list[str], samples: int) -> None:
+def test_roi_pooling_equals_torchvision(levels: list[str], samples: int) -> None:
     draw = torch.Generator().manual_seed(0)
     maps = {name: torch.randn(3, 5, 96 // stride, 160 // stride, generator=draw, requires_grad=True)
             for name, stride in STRIDES.items() if name in levels}
@@ -29,22 +29,22 @@ def test_values_and_gradients_are_those_of_torchvision(levels: list[str], sample
     pooled, expected = (kind(levels, **options)(maps, given, SHAPES) for kind in (RoIPooling, MultiScaleRoIAlign))
     torch.testing.assert_close(pooled, expected, rtol=1e-4, atol=1e-4)
     weight = torch.randn(expected.shape, generator=draw)
-    for mine, theirs in zip(*(torch.autograd.grad((value * weight).sum(), list(maps.values()))
+    for ours, reference in zip(*(torch.autograd.grad((value * weight).sum(), list(maps.values()))
                               for value in (pooled, expected)), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(ours, reference, rtol=1e-4, atol=1e-4)
 
 
-def test_no_box_is_no_error() -> None:
+def test_roi_pooling_without_boxes() -> None:
     maps = {"stage3": torch.zeros(1, 5, 12, 20)}
     assert RoIPooling(["stage3"], 4, 2)(maps, [torch.zeros(0, 4)], SHAPES[:1]).shape == (0, 5, 4, 4)
 
 
-def test_an_accelerator_pools_with_the_kernel_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked for a deterministic RoIAlign, torchvision compiles one at the first step."""
-    asked = []
+def test_roi_pooling_on_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deterministic RoIAlign would be compiled by torchvision at the first step."""
+    settings = []
 
     def kernel(*_: Any) -> torch.Tensor:
-        asked.append(torch.are_deterministic_algorithms_enabled())
+        settings.append(torch.are_deterministic_algorithms_enabled())
         return torch.zeros(1)
 
     monkeypatch.setattr(MultiScaleRoIAlign, "forward", kernel)
@@ -52,4 +52,4 @@ def test_an_accelerator_pools_with_the_kernel_that_is_there(monkeypatch: pytest.
     with deterministic():
         pooling({"0": torch.zeros(1, 2, 8, 8, device="meta")}, [torch.zeros(1, 4, device="meta")], [(32, 32)])
         assert torch.are_deterministic_algorithms_enabled()
-    assert asked == [False]
+    assert settings == [False]

@@ -37,7 +37,7 @@ def images(*sizes: tuple[int, int]) -> list[Tensor]:
     return [torch.rand(3, *size, generator=generator) for size in sizes]
 
 
-def test_masks_are_resized_without_new_ids() -> None:
+def test_mask_resize_keeps_ids() -> None:
     sizes = [(64, 96), (50, 71)]
     inputs = segmenter().prepare(images(*sizes), masks(*sizes))
     assert inputs.targets is not None
@@ -49,13 +49,13 @@ def test_masks_are_resized_without_new_ids() -> None:
             assert torch.equal(target["mask"], given["mask"].long())
 
 
-def test_a_train_id_without_a_class_is_an_error_and_not_a_wrong_index() -> None:
+def test_train_id_without_class() -> None:
     given = {"mask": torch.full((64, 96), 3, dtype=torch.uint8), "image_id": "a_street"}
     with pytest.raises(DataError, match=r"image .a_street. has the train id 3, but .* has 3 classes"):
         segmenter().prepare(images((64, 96)), [given])
 
 
-def test_the_loss_is_the_mean_over_labelled_pixels_times_the_weight_of_the_image() -> None:
+def test_segmentation_loss() -> None:
     model = segmenter()
     inputs = model.prepare(images((64, 96), (64, 96)), masks((64, 96), (64, 96)))
     maps = model.neck(model.features(inputs.images))
@@ -69,11 +69,11 @@ def test_the_loss_is_the_mean_over_labelled_pixels_times_the_weight_of_the_image
     torch.testing.assert_close(got, (each[0] + 0.25 * each[1]) / 2)
 
 
-def test_an_image_without_a_labelled_pixel_has_no_loss() -> None:
+def test_loss_without_labelled_pixels() -> None:
     assert pixel_loss(torch.randn(1, 3, 4, 4), torch.full((1, 4, 4), 255)).item() == 0
 
 
-def test_masks_come_back_in_the_size_of_the_image() -> None:
+def test_masks_in_original_size() -> None:
     sizes = [(64, 96), (50, 71)]
     for found, size in zip(segmenter().predict(images(*sizes)), sizes, strict=True):
         assert found["mask"].shape == size
@@ -81,7 +81,7 @@ def test_masks_come_back_in_the_size_of_the_image() -> None:
         assert int(found["mask"].max()) < 3
 
 
-def test_pseudo_labels_are_likely_classes_weighed_by_the_share_of_sure_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segmentation_pseudo_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     model = segmenter()
     seen = torch.tensor([[0.9, 0.05, 0.05], [0.1, 0.6, 0.3], [0.3, 0.3, 0.4], [0.0, 0.0, 1.0]]).T.reshape(1, 3, 2, 2)
     monkeypatch.setattr(Segmenter, "probabilities", lambda *inputs: seen)
@@ -91,7 +91,7 @@ def test_pseudo_labels_are_likely_classes_weighed_by_the_share_of_sure_pixels(mo
     assert weight.tolist() == [0.5]
 
 
-def test_no_batch_statistics_mix_the_domains() -> None:
+def test_no_batch_norm_in_head() -> None:
     model = segmenter()
     heads = [model.pyramid, model.reduce, model.decode_stage]
     assert not any(isinstance(module, nn.BatchNorm2d) for head in heads for module in head.modules())
@@ -101,7 +101,7 @@ def test_no_batch_statistics_mix_the_domains() -> None:
     torch.testing.assert_close(both[:1], alone)
 
 
-def test_entropy_is_one_for_a_guess_and_zero_for_certainty() -> None:
+def test_pixel_head_entropy() -> None:
     head = PixelHead(4, 3)
     assert head.entropy(torch.zeros(2, 3, 5, 5)).item() == pytest.approx(1)
     assert head.entropy(torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1) * 100).item() == pytest.approx(0, abs=1e-6)
@@ -110,7 +110,7 @@ def test_entropy_is_one_for_a_guess_and_zero_for_certainty() -> None:
     assert head.entropy(logits).item() == pytest.approx(-sum(float(v) * math.log(float(v)) for v in p) / math.log(3))
 
 
-def test_the_auxiliary_head_learns_the_class_of_each_position() -> None:
+def test_pixel_head_learns() -> None:
     model = segmenter()
     inputs = model.prepare(images((64, 96)), masks((64, 96)))
     logits = model.aux_head(8)(torch.randn(1, 8, 8, 12))
@@ -118,6 +118,6 @@ def test_the_auxiliary_head_learns_the_class_of_each_position() -> None:
     assert model.aux_head(8).loss(logits, inputs).isfinite()
 
 
-def test_a_stage_that_is_not_there_is_named() -> None:
+def test_unknown_low_stage() -> None:
     with pytest.raises(ParameterError, match=r"low_stages.*'stage9'.*stage"):
         segmenter(low_stages=[9])

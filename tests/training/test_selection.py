@@ -1,4 +1,4 @@
-"""Rules that choose weights: what each may see, and that no target image is ever within reach."""
+"""Selection rules: the images they use, and that no target image is opened."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import pytest
 from run_settings import settings
 from streets_fixture import SOURCE, TARGETS
 
+from dg_project.config import checkpoint_fields
 from dg_project.core.errors import DataError
 from dg_project.data.dataset import ManifestDataset
 from dg_project.experiments import training_run
 from dg_project.experiments.held_out import leave_one_pseudo_out
 from dg_project.experiments.training_data import TrainingData
-from dg_project.experiments.training_run import train_method
+from dg_project.experiments.training_run import TrainingRun
 from dg_project.methods import method_classes
 from dg_project.methods.model_folder import read_card
 
 Pseudo = tuple[Path, pd.DataFrame]
 
 
-def test_neither_the_weather_nor_the_scenes_that_choose_are_trained_on(tiny_manifest: pd.DataFrame,
-                                                                       tiny_pseudo: Pseudo) -> None:
+def test_leave_one_pseudo_out(tiny_manifest: pd.DataFrame,
+                              tiny_pseudo: Pseudo) -> None:
     pseudo = tiny_pseudo[1].copy()
     source = tiny_manifest[tiny_manifest["domain"] == SOURCE]
     fold = leave_one_pseudo_out(source, pseudo, seed=3, share=0.3)
@@ -45,7 +46,7 @@ def test_neither_the_weather_nor_the_scenes_that_choose_are_trained_on(tiny_mani
     assert len(leave_one_pseudo_out(source, pseudo, 3, 0.3).held_out) == 2
 
 
-def test_a_fold_needs_two_domains_and_kept_images(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo) -> None:
+def test_leave_one_pseudo_out_refused(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo) -> None:
     pseudo = tiny_pseudo[1]
     with pytest.raises(DataError, match=r"there are 1 domain\(s\) of 8 scene\(s\)"):
         leave_one_pseudo_out(tiny_manifest, pseudo[pseudo["domain"] == "fog"], 0, 0.2)
@@ -53,19 +54,24 @@ def test_a_fold_needs_two_domains_and_kept_images(tiny_manifest: pd.DataFrame, t
         leave_one_pseudo_out(tiny_manifest, pseudo.assign(kept=pseudo["domain"] != "night"), 0, 0.2)
 
 
-def on_given_images() -> list[str]:
-    """Methods that need nothing but the images they are given; the others have tests of their own about what they open:
-    those that adapt (``test_adaptation``), and those of the test below."""
-    return sorted(name for name, kind in method_classes().items()
-                  if not kind.adapts and name not in ("adaodm", "dadg", "domainfusion", "lfme", "scmd"))
+def needing_images() -> list[str]:
+    """Methods that need only images; ``test_adaptation`` covers those that adapt, the test below the others."""
+    return sorted({name for name, kind in method_classes().items() if not kind.needs.unlabelled_targets}
+                  - set(needing_models()))
 
 
-@pytest.mark.parametrize(("name", "rule"), [*((name, "leave_one_pseudo_out") for name in on_given_images()),
+def needing_models() -> list[str]:
+    """Methods that need several sources, a teacher, or a diffusion model in training."""
+    return sorted(name for name, kind in method_classes().items() if not kind.needs.unlabelled_targets
+                  and (kind.needs.several_domains or kind.needs.ldm == "training" or checkpoint_fields(kind.Params)))
+
+
+@pytest.mark.parametrize(("name", "rule"), [*((name, "leave_one_pseudo_out") for name in needing_images()),
                                             ("naive", "source_val"), ("naive", "last")])
-def test_no_training_and_no_selection_opens_a_target_image(name: str, rule: str, tiny_manifest: pd.DataFrame,
-                                                           tiny_streets: Path, tiny_pseudo: Pseudo, tmp_path: Path,
-                                                           monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folders of the targets are gone, the test split of the source too: whoever opens one of them fails."""
+def test_training_opens_no_target_image(name: str, rule: str, tiny_manifest: pd.DataFrame,
+                                        tiny_streets: Path, tiny_pseudo: Pseudo, tmp_path: Path,
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target folders and the source test split are deleted, so opening one of them fails."""
     for target in TARGETS:
         shutil.rmtree(tiny_streets / target)
     for image in (tiny_streets / SOURCE).rglob("test_*.jpg"):
@@ -78,9 +84,9 @@ def test_no_training_and_no_selection_opens_a_target_image(name: str, rule: str,
     options = settings(training__selection=rule, training__max_steps=1, seed=1,
                        task="detection" if "detection" in tasks else tasks[0])
     data = TrainingData(tiny_manifest[tiny_manifest["domain"] == SOURCE], tiny_streets, pseudo, tiny_pseudo[0])
-    trained = train_method(name, options, data, tmp_path / "workspace")
+    trained = TrainingRun.resolve(name, options, data, tmp_path / "workspace").train()
     card = read_card(trained.folder)[1]
-    source_only = method_classes()[name].batching == "source"
+    source_only = method_classes()[name].needs.batches == "source"
     used = "source_val" if rule == "leave_one_pseudo_out" and source_only else rule
     assert card["selection"] == used
     assert (used in trained.history) == (used != "last")
@@ -88,27 +94,27 @@ def test_no_training_and_no_selection_opens_a_target_image(name: str, rule: str,
     assert {image.split("_")[0] for image in opened} == ({"train"} if used == "last" else {"train", "val"})
 
 
-@pytest.mark.parametrize("name", ["adaodm", "dadg", "domainfusion", "lfme", "scmd"])
-def test_neither_do_methods_that_want_more_than_images(name: str, tiny_manifest: pd.DataFrame, tiny_streets: Path,
-                                                       tiny_ldm: Path, clip: Path, tmp_path: Path) -> None:
-    """Several sources, a teacher, a diffusion model: the folders of the targets are gone here too."""
+@pytest.mark.parametrize("name", needing_models())
+def test_ldm_and_teacher_open_no_target_image(name: str, tiny_manifest: pd.DataFrame, tiny_streets: Path,
+                                              tiny_ldm: Path, clip: Path, tmp_path: Path) -> None:
+    """Several sources, a teacher, a diffusion model: the target folders are deleted here too."""
     for target in TARGETS:
         shutil.rmtree(tiny_streets / target)
     for image in (tiny_streets / SOURCE).rglob("test_*.jpg"):
         image.unlink()
     source = tiny_manifest[tiny_manifest["domain"] == SOURCE].reset_index(drop=True)
-    several = name in ("adaodm", "dadg", "lfme")
+    several = method_classes()[name].needs.several_domains
     source["domain"] = [f"{SOURCE}_{k % 2}" if several else SOURCE for k in range(len(source))]
     options = settings(task="classification", training__max_steps=2, ldm__checkpoint=str(tiny_ldm),
                        classification={"image_size": [32, 32], "min_side": 6},
                        domainfusion={"refresh_epochs": 0.25, "strength": [0.5, 1.0], "candidates": 1},
                        scmd={"teacher": str(clip), "embedding_size": 8, "average_from": 1})
-    trained = train_method(name, options, TrainingData(source, tiny_streets), tmp_path / "workspace")
+    trained = TrainingRun.resolve(name, options, TrainingData(source, tiny_streets), tmp_path / "workspace").train()
     assert "source_val" in trained.history
 
 
-def test_held_out_images_count_half_of_the_score(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_pseudo: Pseudo,
-                                                 tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_out_score_counts_half(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_pseudo: Pseudo,
+                                    tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[list[str], Path]] = []
 
     def score(scorer: Any, found: pd.DataFrame, images: pd.DataFrame, classes: list[str], root: Path,
@@ -119,6 +125,6 @@ def test_held_out_images_count_half_of_the_score(tiny_manifest: pd.DataFrame, ti
     monkeypatch.setattr(training_run, "score_predictions", score)
     options = settings(training__selection="leave_one_pseudo_out", training__max_steps=1)
     data = TrainingData(tiny_manifest, tiny_streets, tiny_pseudo[1].assign(candidates=1), tiny_pseudo[0])
-    trained = train_method("naive", options, data, tmp_path / "workspace")
+    trained = TrainingRun.resolve("naive", options, data, tmp_path / "workspace").train()
     assert read_card(trained.folder)[1]["score"] == pytest.approx(0.4)
     assert seen == [([SOURCE], tiny_streets), (["night"], tiny_streets)]

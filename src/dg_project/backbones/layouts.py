@@ -1,4 +1,4 @@
-"""How a network's stage hands on its features, and the map ``(B, C, H, W)`` that is in them."""
+"""Layouts of stage outputs, and their conversion to and from maps ``(B, C, H, W)``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 
 
 class Layout(Protocol):
-    """Reads a map out of what a stage returns, and writes another map in its place."""
+    """Extracts the map from a stage's output, and replaces it."""
 
     def fold(self, output: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return the map ``(B, C, h, w)`` in a stage's output; ``size`` is that of the images that the network saw."""
+        """Return the map ``(B, C, h, w)`` of a stage's output; ``size`` is that of the network's input images."""
         ...
 
     def unfold(self, features: Tensor, output: Tensor) -> Tensor:
-        """Return ``output`` with the map ``features`` in the place of its own."""
+        """Return ``output`` with its map replaced by ``features``."""
         ...
 
 
@@ -50,7 +50,7 @@ class Tokens:
     """``(B, prefix + h w, C)``: plain vision transformers, one token per patch, row by row.
 
     Attributes:
-        prefix: number of class and register tokens before the patches; they are no part of the map.
+        prefix: number of class and register tokens before the patches; not part of the map.
         patch: pixels per side of a patch.
     """
 

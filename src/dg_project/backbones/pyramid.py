@@ -1,4 +1,4 @@
-"""Strides 4, 8, 16 and 32 from a plain vision transformer, whose maps all have the stride of its patches."""
+"""Feature pyramid of strides 4, 8, 16 and 32 for plain vision transformers, whose maps share the patch stride."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ STAGES = ("stage2", "stage3", "stage4", "stage5")
 
 
 def evenly_spaced(depth: int) -> dict[str, int]:
-    """Return which of ``depth`` blocks ends each stage: a quarter of the blocks per stage, the last ends ``stage5``."""
+    """Return the last of ``depth`` blocks for each stage: a quarter of the blocks per stage."""
     return {stage: -(-depth * quarter // len(STAGES)) - 1 for quarter, stage in enumerate(STAGES, 1)}
 
 
 @dataclass(frozen=True)
 class Pyramid:
-    """Resamples the maps of evenly spaced blocks, the earliest to the finest, so that every head finds its strides.
+    """Resamples the maps of evenly spaced blocks to the strides that heads expect, the earliest to the finest.
 
-    Maps of evenly spaced blocks are what dense heads on plain transformers read (BEiT: Bao et al., ICLR 2022), and make
-    a tap meaningful: it changes the stages after its own and none before. That a single-stride map resampled to four
-    strides serves a detector as well as a hierarchy is the finding of ViTDet (Li et al., ECCV 2022, arXiv 2203.16527).
-    Both learn the resampling (transposed convolutions). Here it is linear interpolation: a frozen backbone then holds
-    nothing untrained, and the 1x1 convolutions of a head, which commute with it, do the learning.
+    Dense heads on plain transformers read evenly spaced blocks (BEiT: Bao et al., ICLR 2022), so a tap changes only its
+    own and later stages. ViTDet (Li et al., ECCV 2022, arXiv 2203.16527) found that a single-stride map resampled to
+    four strides serves a detector as well as a hierarchy. Both learn the resampling (transposed convolutions). Here it
+    is linear interpolation, so a frozen backbone has no untrained weights; the 1x1 convolutions of a head, which
+    commute with it, learn instead.
 
     Attributes:
-        norm: the network's final normalisation, applied to every stage, as DINOv2 does for dense heads: the stream
-            between blocks has no scale of its own. Taps lie before it.
+        norm: the network's final normalisation, applied to every stage as in DINOv2's dense heads, because features
+            between blocks are not normalised. Taps come before it.
         patch: pixels per side of a patch.
     """
 
@@ -39,8 +39,8 @@ class Pyramid:
         """Map ``(B, C, h, w)`` at the stride of the patches to ``stage<n>: (B, C, ceil(H / 2**n), ceil(W / 2**n))``.
 
         Args:
-            maps: by stage name.
-            size: height and width of the images before they were padded to whole patches.
+            maps: maps by stage name.
+            size: height and width of the images before padding to whole patches.
         """
         return OrderedDict((stage, self._stage(features, 2 ** int(stage.removeprefix("stage")), size))
                            for stage, features in maps.items())
@@ -56,11 +56,11 @@ class Pyramid:
 
 
 def resampling(n: int, stride: int, new_n: int, new_stride: int) -> Tensor:
-    """Return the matrix ``(new_n, n)`` that linearly interpolates n cells of a stride to cells of another stride.
+    """Return the matrix ``(new_n, n)`` that linearly interpolates n cells of one stride to cells of another stride.
 
-    Both grids begin at the same pixel, so a box keeps its place whatever the strides are; going to a coarser stride,
-    the filter is as much wider (antialiasing). ``torch.nn.functional.interpolate`` does the same for whole ratios; it
-    drops the last cell that an image only partly fills, and has no deterministic gradient on a GPU.
+    Both grids start at the same pixel, so boxes keep their position for any strides; the filter is wider for a coarser
+    stride (antialiasing). ``torch.nn.functional.interpolate`` does the same for integer ratios, but drops a last cell
+    that the image fills only partly, and has no deterministic gradient on a GPU.
     """
     ratio = new_stride / stride
     centres = (torch.arange(new_n)[:, None] + 0.5) * ratio - 0.5

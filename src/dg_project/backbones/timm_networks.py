@@ -1,4 +1,4 @@
-"""timm networks: convolutional and hierarchical ones by their feature pyramid, plain transformers by their blocks."""
+"""timm networks as backbones: stages by feature pyramid, or by blocks for plain transformers."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SHORT_NAMES = {
     # OpenAI trained with QuickGELU; timm's network without it in the name computes GELU.
     "clip_vit_base": "vit_base_patch16_clip_quickgelu_224.openai",
 }
-"""What people say, and what timm calls it."""
+"""Short name -> timm name."""
 
 SOURCES = ("hf-hub:", "local-dir:")
 ANY_SIZE: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
-"""How networks are asked to read images of any size: plain transformers, windowed ones, convolutional ones."""
+"""Options to accept images of any size, for plain transformers, windowed transformers and convolutional networks."""
 
-# timm warns that a pyramid does not use the classifier's weights, which is the point of a pyramid.
+# timm warns that a feature pyramid does not use the classifier's weights, as intended.
 logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
 
 
@@ -46,7 +46,7 @@ def timm_body(name: str, weights: str | None) -> Body:
         weights: see ``build_backbone``.
 
     Raises:
-        ParameterError: there is no such network, or it has no stages.
+        ParameterError: unknown network, or one without stages.
         CheckpointError: the weights cannot be read or do not belong to the network.
     """
     name = SHORT_NAMES.get(name, name)
@@ -58,7 +58,7 @@ def timm_body(name: str, weights: str | None) -> Body:
 
 
 def _outline(name: str) -> tuple[Any, dict[str, bool]]:
-    """Return the network without memory for its weights, and the options that let it read images of any size."""
+    """Return the network on the meta device, and its options to accept images of any size."""
     if not name.startswith(SOURCES) and not timm.is_model(name):
         known = [*SHORT_NAMES, *timm.list_models()]
         close = difflib.get_close_matches(name, known, cutoff=0.5)
@@ -115,13 +115,13 @@ def _hierarchical(name: str, weights: str | None, options: dict[str, bool]) -> B
 
 
 def _layout(network: nn.Module) -> Layout:
-    """Return the layout that the stages hand on among themselves; some wrappers keep the network inside."""
+    """Return the layout of the stage outputs; some wrappers keep the network in ``model``."""
     output = getattr(getattr(network, "model", network), "output_fmt", None)
     return ChannelsLast() if output is not None and Format(output) is Format.NHWC else ChannelsFirst()
 
 
 def _path(network: nn.Module, path: str, name: str) -> str:
-    """Return where a stage is in timm's wrapper, some of which flatten ``stages.0`` or keep the network inside."""
+    """Return the module name of a stage in timm's wrapper, which may flatten ``stages.0`` or prefix ``model``."""
     modules = dict(network.named_modules())
     for end in (path, path.replace(".", "_"), f"model.{path}"):
         if end in modules:

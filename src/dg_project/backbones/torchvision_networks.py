@@ -1,4 +1,4 @@
-"""torchvision networks: every one that is a sequence of layers, and the vision transformers."""
+"""torchvision networks as backbones: those that are a sequence of layers, and vision transformers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from dg_project.core.errors import ParameterError, nearest
 
 
 def torchvision_body(name: str, weights: str | None) -> Body:
-    """Build a torchvision classifier, cut off its head, and find its stages.
+    """Build a torchvision classifier, remove its head, and find its stages.
 
     Args:
-        name: torchvision's name.
+        name: torchvision name.
         weights: see ``build_backbone``.
 
     Raises:
-        ParameterError: there is no such network, or it is no sequence of layers.
+        ParameterError: unknown network, or one that is not a sequence of layers.
         CheckpointError: the weights cannot be read or do not belong to the network.
     """
     known = torchvision.models.list_models(module=torchvision.models)
@@ -57,9 +57,9 @@ def _load(name: str, weights: str | None) -> nn.Module:
 
 
 class AnySize(nn.Module):
-    """torchvision's vision transformer without its head, for images of any size in whole patches.
+    """torchvision's vision transformer without its head, for images of any multiple of the patch size.
 
-    Its own forward takes images of the pretraining size only. Position embeddings are resampled by timm.
+    torchvision's forward accepts only the pretraining size. Position embeddings are resampled by timm.
     """
 
     def __init__(self, model: VisionTransformer) -> None:
@@ -94,14 +94,14 @@ def _before_pooling(model: nn.Module) -> list[nn.Module]:
 
 @torch.no_grad()
 def _stage_ends(network: nn.Sequential, name: str) -> dict[str, End]:
-    """Return the last layer of each stride above 1, found by passing a square and a wider image through."""
+    """Return the last layer of each stride above 1, measured with a square and a wider image."""
     network.eval()
     height, width = PROBE
     ends, square, wide = {}, torch.zeros(1, 3, height, height), torch.zeros(1, 3, height, width)
     for index, layer in enumerate(network):
         try:
             square, wide = layer(square), layer(wide)
-            # Only the width differs between the two: it is the last dimension, or the third of channels-last layers.
+            # Only the widths differ: the last dimension, or the third in channels-last layers.
             first = square.shape[3] != wide.shape[3]
             stride = height // wide.shape[2 if first else 1]
         except (RuntimeError, TypeError, IndexError, AttributeError) as error:

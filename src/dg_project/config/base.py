@@ -1,4 +1,4 @@
-"""Base class of all parameter groups, and types that mark a parameter as a path."""
+"""Base class and helpers of all parameter groups, and the types of parameters that are paths."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dg_project.core.errors import nearest
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PATH, CHECKPOINT, WEIGHTS = "path", "checkpoint", "weights"
 ProjectPath = Annotated[str, PATH]
-"""A file or folder; a relative path starts at the project folder (``config.paths``)."""
+"""A file or folder; relative paths are resolved against the project (``config.paths``)."""
 OptionalPath = Annotated[str | None, PATH]
 Checkpoint = Annotated[str, CHECKPOINT]
-"""A folder or hub name; a relative folder starts at the project folder."""
+"""A folder or hub name; relative folders are resolved against the project."""
 OptionalCheckpoint = Annotated[str | None, CHECKPOINT]
 
 
@@ -24,17 +24,17 @@ def checkpoint_fields(params: type[Params]) -> list[str]:
 
 
 def listed(value: Any) -> Any:
-    """Split a list that is given without commas, because ``--params`` splits at commas: ``erm+drsf``."""
+    """Split a list that is joined by ``+``, because ``--params`` splits at commas: ``erm+drsf``."""
     return value.split("+") if isinstance(value, str) else value
 
 
 def counted(value: Any) -> Any:
-    """Return the seeds 0, 1, ... if a number of seeds is given, else ``listed(value)``."""
+    """Convert a number of seeds to the list 0, 1, ...; other values as ``listed``."""
     return list(range(value)) if isinstance(value, int) else listed(value)
 
 
 class Params(BaseModel):
-    """Base of all parameter groups: immutable, and an unknown key names the nearest known one."""
+    """Base of all parameter groups: immutable; errors of unknown keys name the nearest known one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

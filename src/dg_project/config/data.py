@@ -1,4 +1,4 @@
-"""Which domains there are, and how they lie on disk."""
+"""Parameters of the data: domains and their layout on disk."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ from dg_project.core.errors import nearest
 
 
 class DomainParams(Params):
-    """How one domain differs from what ``data`` says."""
+    """Settings of one domain that differ from ``data``."""
 
-    reader: str | None = Field(None, description="name of its reader; None: data.reader")
-    folder: str | None = Field(None, description="its folder below data.root; None: it is called like the domain")
-    options: dict[str, Any] | None = Field(None, description="of its reader; None: data.options, unless reader differs")
+    reader: str | None = Field(None, description="name of the reader; None: data.reader")
+    folder: str | None = Field(None, description="folder below data.root; None: name of the domain")
+    options: dict[str, Any] | None = Field(
+        None, description="reader options; None: data.options if the reader is the same")
 
 
 class DataParams(Params):
-    """Which domains there are and how they lie on disk."""
+    """Domains and their layout on disk."""
 
     reader: str = Field("voc", description="name of the reader in dg_project.data.readers")
-    root: ProjectPath = Field(description="folder that holds one folder per domain")
-    source: str = Field(description="the one labelled domain that training may open")
-    targets: list[str] = Field(min_length=1, description="unseen domains, opened by evaluation only")
+    root: ProjectPath = Field(description="folder with one folder per domain")
+    source: str = Field(description="the labelled domain used for training")
+    targets: list[str] = Field(min_length=1, description="unseen domains, used only in evaluation")
     classes: list[str] = Field(min_length=1, description="class names; their order gives the labels 1..C")
     splits: dict[str, str] = Field({"train": "train", "val": "val", "test": "test"},
                                    description="our split name -> the data set's, or a share of it: train[:90%]; null "
-                                               "takes one away")
-    target_split: str | None = Field(None, description="the data set's split that targets are scored on; None: as test")
-    adapt_split: str | None = Field(None, description="the split of the targets whose images, never their labels, "
-                                                       "methods that adapt (UDA) may open; None: no such images")
-    split_seed: int = Field(0, description="draws the shares of splits")
+                                               "removes one")
+    target_split: str | None = Field(None, description="the data set's split for scoring targets; None: same as test")
+    adapt_split: str | None = Field(None, description="split of the targets whose images (never labels) UDA "
+                                                       "methods may use; None: no such images")
+    split_seed: int = Field(0, description="random seed of the shares of splits")
     options: dict[str, Any] = Field({}, description="options of the reader, see docs/add_a_dataset.md")
     domains: dict[str, DomainParams] = Field({}, description="domains with another reader, folder or other options")
     rename: dict[str, str] = Field({}, description="class name in the data set -> name in classes")
-    other_classes: Literal["stop", "ignore"] = Field("stop", description="boxes of classes that are not in classes")
-    expected_counts: dict[str, int] = Field({}, description="domain/split -> images it must list, or ingestion stops")
+    other_classes: Literal["stop", "ignore"] = Field("stop", description="stop at boxes of other classes, or skip them")
+    expected_counts: dict[str, int] = Field({}, description="domain/split -> required number of images")
     max_train: int | None = Field(None, ge=1, description="use only the first n training images")
-    on_bad_sample: Literal["stop", "skip"] = Field("stop", description="a broken image or label stops, or is counted")
+    on_bad_sample: Literal["stop", "skip"] = Field("stop", description="stop at a broken image or label, or skip it")
 
     @field_validator("splits", mode="before")
     @classmethod
@@ -48,24 +49,24 @@ class DataParams(Params):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
-        """Find misspelt names, which would change nothing."""
+        """Find misspelt names, which would have no effect."""
         domains = [self.source, *self.targets]
         lists = [f"{self.source}/{split}" for split in self.splits]
         lists += [f"{target}/{split}" for target in self.targets for split in ("test", "adapt")]
         wrong = [(f"domains: '{name}' is neither source nor target.", name, domains) for name in self.domains]
-        wrong += [(f"expected_counts: '{name}' is no domain/split.", name, lists) for name in self.expected_counts]
+        wrong += [(f"expected_counts: '{name}' is not a domain/split.", name, lists) for name in self.expected_counts]
         wrong += [(f"rename: '{name}' is not in classes.", name, self.classes) for name in self.rename.values()]
         if found := next(((text, name, known) for text, name, known in wrong if name not in known), None):
             raise ValueError(found[0] + nearest(found[1], found[2]))
         if self.target_split is None and "test" not in self.splits:
-            raise ValueError("splits: 'test' is missing, and target_split does not say what targets are scored on")
+            raise ValueError("splits: 'test' is missing, and target_split does not set a split for scoring targets")
         if self.adapt_split is not None and self.adapt_split == (self.target_split or self.splits["test"]):
             raise ValueError(f"adapt_split: targets are scored on '{self.adapt_split}', so no method may adapt to it; "
                              "name another split, or a share of it as in 'train[:50%]'")
         return self
 
     def splits_of(self, domain: str) -> dict[str, str]:
-        """Return the splits that may be opened of a domain: all of the source, the one of test of a target."""
+        """Return the splits that may be opened: all splits of the source, only the test split of a target."""
         return self.splits if domain == self.source else {"test": self.target_split or self.splits["test"]}
 
     def layout(self, domain: str) -> tuple[str, str, dict[str, Any]]:

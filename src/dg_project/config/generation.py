@@ -1,4 +1,4 @@
-"""The diffusion model, what it is asked for, and what is kept of its images."""
+"""Parameters of the diffusion model, of synthesis and of the selection of pseudo images."""
 
 from __future__ import annotations
 
@@ -13,71 +13,71 @@ class ControlNetParams(Params):
     """The ControlNet of the mode ``controlnet``."""
 
     checkpoint: OptionalCheckpoint = Field(None, description="folder or hub name of a ControlNetModel; None: the "
-                                                             "checkpoint's own")
-    condition: Literal["edges", "segmentation"] = Field("edges", description="what it was trained to follow")
+                                                             "checkpoint's")
+    condition: Literal["edges", "segmentation"] = Field("edges", description="kind of condition that it was trained on")
     palette: Literal["ade20k", "cityscapes"] = Field("ade20k", description="class colours of the segmentation")
-    scale: float = Field(1.0, ge=0, description="how strongly it holds")
-    end: Fraction = Field(1.0, description="share of the run steps after which it lets go")
+    scale: float = Field(1.0, ge=0, description="conditioning scale")
+    end: Fraction = Field(1.0, description="share of the denoising steps that are conditioned")
 
 
 class InpaintParams(Params):
-    """What the mode ``inpaint`` does inside the labelled boxes."""
+    """The mode ``inpaint``, which treats labelled boxes separately."""
 
-    box_strength: Fraction = Field(0.3, description="the boxes' own strength; 0 keeps their source pixels exactly")
+    box_strength: Fraction = Field(0.3, description="strength inside boxes; 0 keeps their source pixels exactly")
 
 
 class InversionParams(Params):
     """DDIM inversion, the mode ``inversion``."""
 
-    source_prompt: str = Field("", description="what the source images show; the inversion is steered by it")
-    eta: Fraction = Field(0.0, description="fresh noise while sampling; at 0 the seed changes nothing")
+    source_prompt: str = Field("", description="description of the source images, used for the inversion")
+    eta: Fraction = Field(0.0, description="new noise while sampling; at 0 the seed has no effect")
 
 
 class LoRAParams(Params):
     """Low-rank weights that are added to the checkpoint's."""
 
-    weights: Checkpoint = Field(description="a .safetensors file, a folder that holds one, or a hub name")
-    file: str | None = Field(None, description="name of the file where the folder or repository holds several")
-    scale: float = Field(1.0, description="1 adds them as they were trained")
+    weights: Checkpoint = Field(description="a .safetensors file, a folder with one, or a hub name")
+    file: str | None = Field(None, description="file name if the folder or repository has several")
+    scale: float = Field(1.0, description="scale of the added weights; 1 is as trained")
 
 
 class MemoryParams(Params):
-    """What fits a large model into a small accelerator."""
+    """Memory savings for large models on small accelerators."""
 
     attention_slicing: bool = False
     vae_slicing: bool = Field(False, description="decode a batch image by image")
     vae_tiling: bool = Field(False, description="decode an image tile by tile, which changes it slightly")
-    offload: Literal["none", "model", "sequential"] = Field("none", description="what waits on the CPU for its turn")
+    offload: Literal["none", "model", "sequential"] = Field("none", description="keep unused parts on the CPU")
 
 
 class LDMParams(Params):
     """The latent diffusion model and how it is sampled."""
 
     checkpoint: Checkpoint = Field(description="folder of a diffusers pipeline, or a hub name")
-    variant: str | None = Field(None, description="of the weight files, such as fp16; None is the plain one")
+    variant: str | None = Field(None, description="variant of the weight files, such as fp16")
     mode: Literal["auto", "img2img", "instruct", "controlnet", "inpaint", "inversion"] = Field(
-        "auto", description="auto: what the checkpoint was made for")
+        "auto", description="auto: mode of the checkpoint")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "float32", description="auto: bfloat16 on a CPU with AMX or AVX512-BF16, else float32")
-    scheduler: str | None = Field(None, description="diffusers scheduler class; None keeps the checkpoint's own")
+    scheduler: str | None = Field(None, description="diffusers scheduler class; None: the checkpoint's")
     scheduler_options: dict[str, bool | int | float | str] = Field({}, description="such as timestep_spacing: trailing")
     steps: int = Field(6, ge=1)
     guidance_scale: float = Field(1.0, ge=0)
-    image_guidance_scale: float = Field(1.0, ge=1, description="mode instruct: how strongly the source pulls")
+    image_guidance_scale: float = Field(1.0, ge=1, description="mode instruct: guidance of the source image")
     negative_prompt: str = ""
-    resolution: int | None = Field(None, ge=8, description="shorter side while generating; the image comes back as "
-                                                           "large as its source. None is the source's own")
+    resolution: int | None = Field(None, ge=8, description="shorter side while generating; results are resized to "
+                                                           "the source. None: size of the source")
     controlnet: ControlNetParams = ControlNetParams()
     inpaint: InpaintParams = InpaintParams()
     inversion: InversionParams = InversionParams()
     loras: list[LoRAParams] = Field([])
     memory: MemoryParams = MemoryParams()
-    batch_size: int = Field(4, ge=1, description="changes the speed, never an image")
+    batch_size: int = Field(4, ge=1, description="affects speed, not images")
 
     @field_validator("loras", mode="before")
     @classmethod
     def _from_command_line(cls, value: Any) -> Any:
-        """One LoRA of scale 1 may be its path alone: ``--params ldm.loras=/path/to/lora.safetensors``."""
+        """Accept a path for one LoRA of scale 1: ``--params ldm.loras=/path/to/lora.safetensors``."""
         return [{"weights": value}] if isinstance(value, str) else value
 
     @model_validator(mode="after")
@@ -85,8 +85,8 @@ class LDMParams(Params):
         if self.negative_prompt and self.guidance_scale <= 1:
             raise ValueError("negative_prompt has no effect without guidance: raise guidance_scale above 1 or empty it")
         if self.controlnet.checkpoint and self.mode not in ("auto", "controlnet"):
-            raise ValueError(f"controlnet.checkpoint is not used in mode '{self.mode}': set mode: controlnet, or take "
-                             "it away")
+            raise ValueError(f"controlnet.checkpoint is not used in mode '{self.mode}': set mode: controlnet, or "
+                             "remove it")
         if self.mode == "inversion" and self.scheduler not in (None, "DDIMScheduler"):
             raise ValueError(f"mode 'inversion' inverts DDIM, not {self.scheduler}: leave scheduler out")
         return self
@@ -103,40 +103,40 @@ class LDMParams(Params):
 
 
 def denoising_steps(steps: int, strength: float) -> int:
-    """Return how many of the last ``steps`` a strength runs, ``int(steps · strength)`` but for rounding errors."""
+    """Return the number of denoising steps of a strength: ``int(steps · strength)``, without rounding errors."""
     return min(steps, int(steps * strength + 1e-6))
 
 
 class VocabularyParams(Params):
-    """Words of the DRSF paper's dual prompts, drawn per image."""
+    """Vocabulary of the DRSF paper's dual prompts, drawn per image."""
 
     weather: list[str] = Field(["rainy", "dark", "foggy"], min_length=1)
     time: list[str] = Field(["daytime", "dusk", "night"], min_length=1)
     scene: str = Field("street", min_length=1)
-    objects: int = Field(3, ge=0, description="object sentences at most, one per class in the image")
-    actions: dict[str, list[str]] = Field({}, description="what a class may be doing, beside the built-in words")
+    objects: int = Field(3, ge=0, description="maximum number of object sentences, one per class in the image")
+    actions: dict[str, list[str]] = Field({}, description="class -> actions, in addition to the built-in ones")
 
 
 class PseudoDomain(Params):
-    """One pseudo domain: what to ask the diffusion model for."""
+    """One pseudo domain: prompt and strength of the diffusion model."""
 
     prompt: str | None = Field(None, min_length=1, description="{a|b|c} draws one of the words per image")
-    vocabulary: VocabularyParams | None = Field(None, description="instead of a prompt; {} takes all its defaults")
-    strength: Fraction = Field(1.0, description="share of the noise schedule that is run, from the noised source image")
+    vocabulary: VocabularyParams | None = Field(None, description="used instead of a prompt; {} takes all defaults")
+    strength: Fraction = Field(1.0, description="share of the noise schedule to run on the source image")
 
     @model_validator(mode="after")
     def _one_text(self) -> PseudoDomain:
         if (self.prompt is None) == (self.vocabulary is None):
-            raise ValueError("give either a prompt or a vocabulary (prompt: null takes a default prompt away)")
+            raise ValueError("give either a prompt or a vocabulary (prompt: null removes a default prompt)")
         return self
 
 
 class SynthesisParams(Params):
-    """How many pseudo images, of which domains."""
+    """Pseudo domains and numbers of pseudo images."""
 
     domains: dict[str, PseudoDomain] = Field(min_length=1)
-    n_images: int | None = Field(None, ge=1, description="source training images to start from; None is all of them")
-    candidates: int = Field(2, ge=1, description="N images per source image and domain, one of which sampling keeps")
+    n_images: int | None = Field(None, ge=1, description="number of source training images to use; None: all")
+    candidates: int = Field(2, ge=1, description="N images per source image and domain; sampling keeps one")
     min_boxes: int = Field(0, ge=0, description="source images with fewer boxes are skipped; 1 skips empty ones")
     max_boxes: int | None = Field(None, ge=1, description="source images with more boxes are skipped")
     shard: str | None = Field(None, pattern=r"^\d+/\d+$", description="'2/4' makes the second quarter of the images")
@@ -147,7 +147,7 @@ class SynthesisParams(Params):
         if shard is not None:
             part, parts = map(int, shard.split("/"))
             if not 1 <= part <= parts:
-                raise ValueError(f"'{shard}' is no part: the parts of {parts} are '1/{parts}' to '{parts}/{parts}'")
+                raise ValueError(f"'{shard}' is not a part: the parts of {parts} are '1/{parts}' to '{parts}/{parts}'")
         return shard
 
     @model_validator(mode="after")
@@ -159,67 +159,67 @@ class SynthesisParams(Params):
     @field_validator("domains", mode="before")
     @classmethod
     def _without_removed(cls, domains: Any) -> Any:
-        """Environments and ``--params`` add to the domains of conf/base; ``fog: null`` takes one away."""
+        """Environments and ``--params`` add to the domains of conf/base; ``fog: null`` removes one."""
         return {k: v for k, v in domains.items() if v is not None} if isinstance(domains, dict) else domains
 
 
 class GateParams(Params):
-    """The label-fidelity gate: are the kept boxes still to be seen in a pseudo image?"""
+    """The label-fidelity gate: checks that the labelled boxes are still visible in a pseudo image."""
 
     enabled: bool = True
-    min_visibility: float = Field(0.2, ge=-1, le=1, description="a box scoring less counts as lost")
-    drop_below: Fraction = Field(0.4, description="images keeping a smaller share of their boxes are dropped")
-    down_weight_below: Fraction = Field(0.8, description="between the two, the weight is the share kept")
-    clip: OptionalCheckpoint = Field(None, description="folder or hub name of a CLIP model that must recognise boxes")
-    min_recognition: Fraction = Field(0.1, description="a box whose class CLIP finds less probable counts as lost")
+    min_visibility: float = Field(0.2, ge=-1, le=1, description="boxes with a lower score count as lost")
+    drop_below: Fraction = Field(0.4, description="drop images with a smaller share of visible boxes")
+    down_weight_below: Fraction = Field(0.8, description="between the two, the weight is the share of visible boxes")
+    clip: OptionalCheckpoint = Field(None, description="folder or hub name of a CLIP model that checks the boxes")
+    min_recognition: Fraction = Field(0.1, description="boxes with a lower CLIP probability of their class are lost")
 
     @property
     def least_visibility(self) -> float:
-        """Score that an object needs to be trained on by itself: without the gate -1, which none lacks."""
+        """Minimum score of an object to be used in training; -1 (all objects) if the gate is disabled."""
         return self.min_visibility if self.enabled else -1.0
 
 
 class SamplingParams(Params):
-    """Style/content selection among candidates (DomainFusion), then the gate."""
+    """Selection among candidates by style and content (DomainFusion), followed by the gate."""
 
     decomposition: Literal["fourier", "adain"] = "fourier"
-    style_weight: float = Field(5.0, ge=0, description="of the style distance, which spreads less than content")
+    style_weight: float = Field(5.0, ge=0, description="weight of the style distance, which varies less than content")
     content_weight: float = Field(0.5, ge=0)
-    recombine: bool = Field(False, description="put the chosen style on the chosen content")
-    keep: Literal["best", "all"] = Field("best", description="of the candidates of an image; all chooses none (CDGA)")
+    recombine: bool = Field(False, description="combine the chosen style with the chosen content")
+    keep: Literal["best", "all"] = Field("best", description="keep the best candidate of an image, or all (CDGA)")
     gate: GateParams = GateParams()
 
 
 class ClosedLoopParams(Params):
-    """Rounds of training, measuring and synthesis; the budget of images and steps is that of the open loop."""
+    """Rounds of training, measurement and synthesis, with the budget of images and steps of the open loop."""
 
-    rounds: int = Field(3, ge=2, description="the first one has no measurement yet and divides its images evenly")
-    probe_images: int = Field(12, ge=1, description="held-out source scenes per pseudo domain on which difficulty is "
-                                                    "measured; their images are part of the budget")
-    temperature: float = Field(0.1, gt=0, description="a difficulty larger by this much gets e times the images")
-    floor: Fraction = Field(0.5, description="share of a round that is divided evenly, so that no domain starves")
-    prior_images: float = Field(8.0, ge=0, description="a difficulty is drawn to the mean of all domains as if by so "
-                                                       "many images: few probes say little")
-    compositions: Fraction = Field(0.25, description="share of a later round that goes to compositions such as fog + "
-                                                     "night + rain")
-    compose: int = Field(3, ge=2, description="domains that one composition takes its words from, at most")
-    strength_step: Fraction = Field(0.1, description="the hardest domain's strength grows by this much, up to 1")
-    images: Literal["enlarge", "renew"] = Field("enlarge", description="does a round add its images, or replace all?")
+    rounds: int = Field(3, ge=2, description="the first one divides its images evenly, without measurement")
+    probe_images: int = Field(12, ge=1, description="held-out source scenes per pseudo domain to measure difficulty, "
+                                                    "part of the budget")
+    temperature: float = Field(0.1, gt=0, description="a difficulty larger by this value gets e times as many images")
+    floor: Fraction = Field(0.5, description="share of a round that is divided evenly over all domains")
+    prior_images: float = Field(8.0, ge=0, description="pseudo-count of the shrinkage towards the mean difficulty of "
+                                                       "all domains")
+    compositions: Fraction = Field(0.25, description="share of compositions, such as fog + night + rain, in later "
+                                                     "rounds")
+    compose: int = Field(3, ge=2, description="maximum number of domains in a composition")
+    strength_step: Fraction = Field(0.1, description="increase of the hardest domain's strength per round, up to 1")
+    images: Literal["enlarge", "renew"] = Field("enlarge", description="a round adds its images, or replaces all")
 
 
 class OnlineParams(Params):
-    """Online lightweight augmentation; base of the parameters of a method that trains on it."""
+    """Online lightweight augmentation; base class of the parameters of methods that use it."""
 
-    refresh_epochs: float = Field(1.0, gt=0, description="T: epochs between two refreshes, of as many source rows as "
-                                                       "the set has images")
-    refreshes: int | None = Field(2, ge=1, description="how many at most; None: until the training ends")
-    refresh_images: int | None = Field(96, ge=1, description="images that one refresh replaces, in turn; None: all")
-    candidates: int = Field(2, ge=1, description="N images made for each of them; prompts are those of "
-                                                 "synthesis.domains in random order")
-    strength: tuple[Fraction, Fraction] | None = Field(None, description="each candidate's own is drawn between the "
-                                                                         "two; None: that of its synthesis domain")
+    refresh_epochs: float = Field(1.0, gt=0, description="T: epochs between two refreshes; an epoch has as many source "
+                                                       "rows as the set has images")
+    refreshes: int | None = Field(2, ge=1, description="maximum number of refreshes; None: until training ends")
+    refresh_images: int | None = Field(96, ge=1, description="images replaced by a refresh, in turn; None: all")
+    candidates: int = Field(2, ge=1, description="N candidates per image; prompts of synthesis.domains in "
+                                                 "random order")
+    strength: tuple[Fraction, Fraction] | None = Field(None, description="range of the random strength of a "
+                                                                         "candidate; None: that of its domain")
     decomposition: Literal["fourier", "adain"] = Field(
-        "fourier", description="of style and content: amplitude and phase, or statistics of VAE latents and the rest")
+        "fourier", description="style and content as amplitude and phase, or as statistics and rest of VAE latents")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

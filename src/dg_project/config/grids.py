@@ -1,4 +1,4 @@
-"""Rows x seeds -> one table: which methods a grid trains, and what each row changes."""
+"""Parameters of grids (rows x seeds): the methods to train, and the changes of each row."""
 
 from __future__ import annotations
 
@@ -13,37 +13,39 @@ from dg_project.config.models import TASK_PARAMS
 from dg_project.core.errors import ParameterError, nearest
 
 BASELINE = "erm"
+MIXED = "_pseudo"
+"""Ending of a row's name that puts a method on mixed batches; records have such names."""
 _TRAINED = ("training", "backbone", "sampling", *TASK_PARAMS)
-"""Groups that a row may change beside those of methods; images, labels and seeds are the same for all rows."""
-_VIEWS = {"enabled", "min_visibility", "drop_below", "down_weight_below"}
-"""Parameters of the gate that weigh the same pseudo images anew."""
+"""Groups that a row may change, besides those of methods; images, labels and seeds are shared by all rows."""
+_GATE_KEYS = {"enabled", "min_visibility", "drop_below", "down_weight_below"}
+"""Gate parameters that reweight the same pseudo images."""
 
 
 class RowParams(Params):
-    """One row of a grid: a method, and how it differs from the run's parameters."""
+    """One row of a grid: a method, and its changes to the run's parameters."""
 
     method: str
-    domains: list[str] | None = Field(None, min_length=1, description="pseudo domains that it sees; None is all")
-    loop: Literal["open", "closed"] = Field("open", description="whose pseudo images: those of the run, "
-                                            "or its own, which the closed loop makes anew for every seed")
+    domains: list[str] | None = Field(None, min_length=1, description="pseudo domains to train on; None: all")
+    loop: Literal["open", "closed"] = Field("open", description="pseudo images of the run, or of a "
+                                            "closed loop per seed")
     params: dict[str, Any] = Field({}, description="changes, nested as in the parameter files: {drsf: {stage: 2}}")
 
     @model_validator(mode="after")
     def _loop_chooses(self) -> RowParams:
         if self.loop == "closed" and self.domains:
-            raise ValueError("domains: the closed loop divides its images over all pseudo domains; leave them out")
+            raise ValueError("domains: the closed loop divides its images over all pseudo domains; remove them")
         return self
 
 
 class GridParams(Params):
-    """Methods, and rows with changes of their own, over seeds."""
+    """Methods, and further rows with changes, over seeds."""
 
     methods: list[str] = Field(["erm", "mixstyle", "naive", "drsf"], description="rows without changes")
-    rows: dict[str, RowParams] = Field({}, description="further rows by name; null takes one away")
-    only: list[str] | None = Field(None, description="names of the rows to run, beside erm; None is all")
+    rows: dict[str, RowParams] = Field({}, description="further rows by name; null removes one")
+    only: list[str] | None = Field(None, description="names of the rows to run, in addition to erm; None: all")
     seeds: list[int] = Field([0, 1, 2], min_length=1)
     confidence: Fraction = 0.95
-    collect: bool = Field(False, description="train nothing: stop if a cell is missing, score what the workspace has")
+    collect: bool = Field(False, description="do not train: score cached models, and stop if one is missing")
 
     _listed = field_validator("methods", "only", mode="before")(listed)
     _counted = field_validator("seeds", mode="before")(counted)
@@ -68,8 +70,8 @@ class GridParams(Params):
 
     @property
     def every_row(self) -> dict[str, RowParams]:
-        """All rows by name, the plain methods first."""
-        return {**{name: RowParams(method=name) for name in self.methods}, **self.rows}
+        """All rows by name, plain methods first."""
+        return {**{name: plain_row(name) for name in self.methods}, **self.rows}
 
     @property
     def chosen_rows(self) -> dict[str, RowParams]:
@@ -78,8 +80,15 @@ class GridParams(Params):
                 if self.only is None or name in self.only or name == BASELINE}
 
 
+def plain_row(name: str) -> RowParams:
+    """Return the row of a method's name; ``<method>_pseudo`` is the method on the batches of naive mixing."""
+    if name.endswith(MIXED):
+        return RowParams(method=name.removesuffix(MIXED), params={"training": {"batches": "mixed"}})
+    return RowParams(method=name)
+
+
 def merged(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested parameters with changes in the place of what they name.
+    """Merge changes into nested parameters.
 
     >>> merged({"drsf": {"stage": 3, "alpha": 1.0}}, {"drsf": {"stage": None}})
     {'drsf': {'stage': None, 'alpha': 1.0}}
@@ -90,12 +99,12 @@ def merged(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 
 def check_domains(grid: str, rows: Mapping[str, RowParams], domains: Iterable[str]) -> None:
-    """Look whether a run makes the pseudo domains that the rows of a grid see.
+    """Check that a run generates the pseudo domains of a grid's rows.
 
-    It is asked of the grid that runs alone: who writes other ``synthesis.domains`` need not rewrite the ablation.
+    Only the grid that runs is checked, so that changing ``synthesis.domains`` does not require changing the ablation.
 
     Raises:
-        ParameterError: a row names a domain that the run does not make.
+        ParameterError: a row names a domain that the run does not generate.
     """
     known = list(domains)
     for name, row in rows.items():
@@ -106,22 +115,26 @@ def check_domains(grid: str, rows: Mapping[str, RowParams], domains: Iterable[st
 
 
 def row_problems(row: RowParams, methods: Iterable[str], gate: GateParams) -> list[str]:
-    """Return what is wrong with the names in a row; the values are checked with all other parameters.
+    """Return the problems with names in a row; values are checked with all other parameters.
 
     Args:
-        row: of a grid.
+        row: row of a grid.
         methods: names of all methods.
         gate: the run's gate.
     """
     methods = set(methods)
-    problems = [f"unknown method '{row.method}'.{nearest(row.method, methods)}"] * (row.method not in methods)
-    allowed = {*_TRAINED, *methods, *(["closed_loop"] if row.loop == "closed" else [])}
+    problems = []
+    if row.method not in methods:
+        problems.append(f"unknown method '{row.method}'.{nearest(row.method, methods)}")
+    allowed = {*_TRAINED, *methods}
+    if row.loop == "closed":
+        allowed.add("closed_loop")
     problems += [f"params: a row cannot change '{key}', only what is trained on the same images.{nearest(key, allowed)}"
                  for key in row.params if key not in allowed]
     sampling = row.params.get("sampling", {})
     changed = set(sampling.get("gate", {})) if set(sampling) <= {"gate"} else set(sampling)
-    seen_anew = _VIEWS if gate.clip is None else {"enabled"}
+    reweighted = _GATE_KEYS if gate.clip is None else {"enabled"}
     problems += [f"params.sampling: '{key}' would choose other images (or needs the CLIP model again); a row "
-                 f"can change {', '.join(sorted('gate.' + name for name in seen_anew))}"
-                 for key in sorted(changed - seen_anew)]
+                 f"can change {', '.join(sorted('gate.' + name for name in reweighted))}"
+                 for key in sorted(changed - reweighted)]
     return problems

@@ -1,4 +1,4 @@
-"""How a model is trained, scored and shown."""
+"""Parameters of training, evaluation and reporting."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dg_project.config.base import Fraction, Params, counted, listed
 
 
 class TrainingParams(Params):
-    """The loop, the same for every method."""
+    """The training loop, the same for every method."""
 
     max_steps: int = Field(300, ge=1)
-    images_per_step: int = Field(6, ge=1, description="the same for every method: source plus pseudo images")
-    adapt_per_step: int = Field(2, ge=1, description="unlabelled target images beside them, for methods that adapt")
+    images_per_step: int = Field(6, ge=1, description="source plus pseudo images, the same for every method")
+    adapt_per_step: int = Field(2, ge=1, description="additional unlabelled target images, for UDA methods")
     lr: float = Field(6e-4, gt=0)
     head_lr_factor: float = Field(1.0, gt=0)
     optimizer: Literal["sgd", "adamw"] = "adamw"
@@ -24,33 +24,34 @@ class TrainingParams(Params):
     schedule: Literal["constant", "cosine", "step", "poly"] = Field(
         "cosine", description="step: x0.1 at 1/2 and at 2/3 of the steps; poly: (1 - t)^0.9")
     grad_clip: float | None = Field(10.0, gt=0)
-    ema: Fraction | None = Field(None, description="decay of the weight average that predicts; None is off")
+    ema: Fraction | None = Field(None, description="decay of the predicting weight average; None: off")
     flip: Fraction = 0.5
+    batches: Literal["source", "mixed", "paired", "halves", "apart"] | None = Field(None, description=(
+        "images of a step; None: what the method says. mixed trains a method of the source on pseudo images too"))
     source_share: float | None = Field(0.5, gt=0, lt=1, description=(
-        "share of source images in batches of source and pseudo images (naive mixing, DRSF); None: every image is "
-        "equally likely"))
-    pairs_per_step: int = Field(0, ge=0, description="source images of a paired batch that come with their own pseudo "
-                                                     "images; the rest of the batch is drawn as naive mixing does")
-    pseudo_per_source: int = Field(1, ge=1, description="pseudo images beside each source image of a pair")
+        "share of source images in mixed batches (naive mixing, DRSF); None: every image is equally likely"))
+    pairs_per_step: int = Field(0, ge=0, description="source images of a paired batch with their pseudo images; the "
+                                                     "rest of the batch is drawn as in naive mixing")
+    pseudo_per_source: int = Field(1, ge=1, description="pseudo images per source image of a pair")
     checkpoint_every: int = Field(50, ge=1)
     validate_every: int = Field(100, ge=1)
     selection: Literal["source_val", "leave_one_pseudo_out", "last"] = Field(
-        "source_val", description="what chooses the weights, see training.selection; never a target image")
-    keep_validated: bool = Field(False, description="keep the weights of every validation beside the model, which "
-                                                    "`kedro run --pipeline=target_oracle` compares on the targets")
-    held_out_share: float = Field(0.2, gt=0, lt=1, description="leave_one_pseudo_out: share of the scenes with pseudo "
-                                                               "images that choose and do not train")
+        "source_val", description="rule to choose the weights, without target images; see training.selection")
+    keep_validated: bool = Field(False, description="keep the weights of every validation, to compare them on the "
+                                                    "targets with `kedro run --pipeline=target_oracle`")
+    held_out_share: float = Field(0.2, gt=0, lt=1, description="leave_one_pseudo_out: share of scenes with pseudo "
+                                                               "images held out to choose the weights")
     device: str = Field("auto", description="auto | cpu | cuda | cuda:1 | mps")
-    threads: int | None = Field(None, ge=1, description="torch threads; None keeps torch's own choice")
-    precision: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of convolutions and products")
-    accumulate: int = Field(1, ge=1, description="micro-batches that a step is computed in, one after another or each "
-                                                 "by another process")
-    processes: int = Field(1, ge=1, description="that share the micro-batches, each on a GPU of its own")
+    threads: int | None = Field(None, ge=1, description="torch threads; None: torch's default")
+    precision: Literal["float32", "bfloat16", "float16"] = Field("float32", description="dtype of matrix operations")
+    accumulate: int = Field(1, ge=1, description="micro-batches per step, computed one after another or by several "
+                                                 "processes")
+    processes: int = Field(1, ge=1, description="processes that share the micro-batches, one GPU each")
 
     @model_validator(mode="after")
     def _shared_out(self) -> Self:
         if self.accumulate > self.images_per_step:
-            raise ValueError(f"accumulate {self.accumulate} cuts a step of {self.images_per_step} images into more "
+            raise ValueError(f"accumulate {self.accumulate} splits a step of {self.images_per_step} images into more "
                              "micro-batches than images: lower it, or raise images_per_step")
         if self.accumulate % self.processes:
             raise ValueError(f"accumulate {self.accumulate} micro-batches cannot be shared by {self.processes} "
@@ -68,16 +69,16 @@ class TrainingParams(Params):
 
 
 class EvaluationParams(Params):
-    """Where and how a trained model is scored."""
+    """Scoring of a trained model."""
 
-    max_images: int | None = Field(None, ge=1, description="first n images of each test split")
+    max_images: int | None = Field(None, ge=1, description="use the first n images of each test split")
     batch_size: int = Field(4, ge=1)
 
 
 class ReportingParams(Params):
-    """Pictures of a run."""
+    """Figures of a run."""
 
-    panel_scenes: int = Field(3, ge=1, description="test scenes shown in every domain")
+    panel_scenes: int = Field(3, ge=1, description="test scenes to show in every domain")
     feature_images: int = Field(40, ge=4, description="images per domain in the feature-shift figure")
     score_threshold: Fraction = 0.5
 
@@ -87,9 +88,9 @@ class LeaveOneOutParams(Params):
 
     methods: list[str] | None = Field(None, description="None: ERM and params:method")
     domains: list[str] | None = Field(None, description="None: every folder of data.root")
-    classes: list[str] | None = Field(None, description="None: every class folder that a domain has")
-    train_share: float = Field(0.8, gt=0, lt=1, description="of a source domain; the rest validates")
-    images_per_domain: int = Field(8, ge=1, description="images of each source domain in a step")
+    classes: list[str] | None = Field(None, description="None: all class folders")
+    train_share: float = Field(0.8, gt=0, lt=1, description="share of a source domain for training; the rest validates")
+    images_per_domain: int = Field(8, ge=1, description="images per source domain and step")
     seeds: list[int] = Field([0, 1, 2], min_length=1)
     confidence: Fraction = 0.95
 
@@ -98,7 +99,7 @@ class LeaveOneOutParams(Params):
 
 
 class UDAParams(Params):
-    """What ``--pipeline=uda`` trains: methods that may see unlabelled target images."""
+    """Methods of ``--pipeline=uda``, which may use unlabelled target images."""
 
-    method: str = Field("drsf_uda", description="the method")
-    baseline: str = Field("mic", description="what it is compared with")
+    method: str = Field("drsf_uda", description="UDA method")
+    baseline: str = Field("mic", description="method to compare with")

@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, files, the cache, devices, provenance."""
+"""Shared basics: errors, files, the cache, devices, provenance."""

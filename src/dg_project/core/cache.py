@@ -1,7 +1,7 @@
-"""The workspace: unfinished and reusable work on disk, in folders named after everything that determines it.
+"""Cache of unfinished and reusable work: folders of the workspace, named by a hash of inputs and code.
 
-A run that was killed finds its folder again and goes on; a run with other inputs gets another folder. Nothing in it is
-an artifact: finished work is published through the catalog, and the workspace may be deleted at any time.
+A killed run finds its folder and resumes; a run with other inputs gets another folder. Finished work is published
+through the catalog, so the workspace can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from dg_project.core.files import FolderWriter, atomic_file, fingerprint, inside
 logger = logging.getLogger(__name__)
 
 CODE = "code.json"
-"""File in a cache folder: the hash of every module that its content depends on."""
+"""File in a cache folder with the hash of every module that its content depends on."""
 MOST_NAMES = 4
 
 
 def cache_folder(workspace: Path, kind: str, *inputs: Any, code: Iterable[str]) -> Path:
-    """Return the folder ``<workspace>/<kind>/<key of the inputs>-<key of the code>``, made if need be.
+    """Return the folder ``<workspace>/<kind>/<key of the inputs>-<key of the code>``, created if missing.
 
     Args:
-        workspace: folder of all cached work.
-        kind: what is kept in it, such as ``training``.
-        inputs: parameters, manifests, hashes of files: everything that decides the content but the code.
-        code: dotted names of the modules that make the content; what they import counts too (see ``code_key``).
+        workspace: root folder of all cached work.
+        kind: kind of content, such as ``training``.
+        inputs: everything that determines the content except the code: parameters, manifests, file hashes.
+        code: dotted names of the modules that produce the content; their imports count too (see ``code_key``).
     """
     hashes = module_hashes(*code)
     folder = workspace / kind / f"{fingerprint(*inputs)}-{fingerprint(hashes)}"
@@ -45,7 +45,7 @@ def cache_folder(workspace: Path, kind: str, *inputs: Any, code: Iterable[str]) 
 
 
 def _tell_outdated(folder: Path, hashes: dict[str, str]) -> None:
-    """Log once why work on the same inputs is not used again: which modules changed since."""
+    """Log once which modules changed since cached work on the same inputs."""
     for older in sorted(folder.parent.glob(f"{folder.name.split('-')[0]}-*")):
         try:
             before = json.loads((older / CODE).read_text())
@@ -57,19 +57,19 @@ def _tell_outdated(folder: Path, hashes: dict[str, str]) -> None:
 
 
 class BusyError(Exception):
-    """Another process works in the folder."""
+    """Another process holds the lock."""
 
 
 @contextmanager
 def lock_folder(folder: Path, wait: bool = True) -> Iterator[None]:
-    """Hold a folder of the workspace against other processes; the system lets go of it when a process dies.
+    """Lock a workspace folder against other processes; the system releases the lock when the process dies.
 
     Args:
-        folder: that exists.
-        wait: until it is free.
+        folder: existing folder.
+        wait: wait until the lock is free.
 
     Raises:
-        BusyError: another process holds it, and ``wait`` is False.
+        BusyError: another process holds the lock and ``wait`` is False.
     """
     with lock_file(folder / ".lock", wait):
         yield
@@ -77,7 +77,7 @@ def lock_folder(folder: Path, wait: bool = True) -> Iterator[None]:
 
 @contextmanager
 def lock_file(lock: Path, wait: bool = True) -> Iterator[None]:
-    """Hold a lock file, made if need be; see ``lock_folder``."""
+    """Lock a file, created if missing; see ``lock_folder``."""
     with lock.open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -87,7 +87,7 @@ def lock_file(lock: Path, wait: bool = True) -> Iterator[None]:
 
 
 def publish_images(folder: Path, manifest: pd.DataFrame) -> FolderWriter:
-    """Return a writer that links the images of a manifest (and the JSON card beside each) into a new folder."""
+    """Return a writer that links the images of a manifest (and the JSON card next to each) into a new folder."""
     names = [str(name) for name in manifest["image"]]
 
     def write(target: Path) -> None:
@@ -106,7 +106,7 @@ def publish_folder(folder: Path) -> FolderWriter:
 
 
 def publish_folders(folders: dict[str, Path]) -> FolderWriter:
-    """Return a writer that links every file of each folder into the sub-folder that it is named by."""
+    """Return a writer that links every file of each folder into a subfolder of the given name."""
     def write(target: Path) -> None:
         for name, folder in folders.items():
             for path in folder.rglob("*"):

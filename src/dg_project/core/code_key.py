@@ -1,7 +1,7 @@
 """Cache keys of code: a hash of a module and of everything it imports inside the package.
 
-The imports are read from the source, those inside functions too, so no list of files has to be kept by hand. Comments,
-docstrings and layout do not count.
+Imports are read from the source, including those inside functions, so no list of files is kept by hand. Comments,
+docstrings and formatting do not change the key.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from dg_project.core.files import fingerprint
 
 PACKAGE = __name__.split(".", maxsplit=1)[0]
 ROOT = Path(__file__).parents[2]
-"""Folder that the package lies in."""
+"""Folder that contains the package."""
 
 
 def code_key(*modules: str, root: Path = ROOT) -> str:
-    """Return 16 hex digits that change when the code behind any of the modules changes.
+    """Return 16 hex digits that change when the code of any of the modules or of their imports changes.
 
     Args:
         modules: dotted names, such as ``"dg_project.pseudo.synthesis"``.
-        root: folder that the package lies in.
+        root: folder that contains the package.
     """
     return fingerprint(module_hashes(*modules, root=root))
 
@@ -35,10 +35,10 @@ def module_hashes(*modules: str, root: Path = ROOT) -> dict[str, str]:
 
 
 def closure(*modules: str, root: Path = ROOT) -> list[str]:
-    """Return the modules and all that they import inside the package, directly or through others, sorted.
+    """Return the modules and everything they import inside the package, directly or indirectly, sorted.
 
     Raises:
-        ModuleNotFoundError: there is no such module in the package.
+        ModuleNotFoundError: the package has no such module.
     """
     found: set[str] = set()
     waiting = list(modules)
@@ -58,7 +58,7 @@ def every_module(root: Path = ROOT) -> list[str]:
 
 
 def _code(root: Path, name: str) -> tuple[str, tuple[str, ...]]:
-    """Return the hash of what a module does, and the modules of the package that it imports."""
+    """Return the hash of a module's code and the modules of the package that it imports."""
     path = _path(root, name)
     if path is None:
         raise ModuleNotFoundError(f"there is no module '{name}' below '{root}'", name=name)
@@ -68,7 +68,7 @@ def _code(root: Path, name: str) -> tuple[str, tuple[str, ...]]:
 
 @cache
 def _read(root: Path, name: str, path: Path, changed: int, size: int) -> tuple[str, tuple[str, ...]]:
-    """See ``_code``; a file is parsed again only when its time or size changed."""
+    """See ``_code``; a file is parsed again only if its time or size changed."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imported = {module for found in _imports(tree) for module in _existing(root, found)}
     return hashlib.sha256(ast.dump(_without_strings(tree)).encode()).hexdigest()[:16], tuple(sorted(imported - {name}))
@@ -80,7 +80,7 @@ def _path(root: Path, name: str) -> Path | None:
 
 
 def _existing(root: Path, name: str) -> Iterator[str]:
-    """Yield a module and the packages around it, whose ``__init__`` runs first; a name inside a module is no module."""
+    """Yield a module and its parent packages, whose ``__init__`` runs first; skip names defined inside a module."""
     parts = name.split(".")
     for length in range(1, len(parts) + 1):
         module = ".".join(parts[:length])
@@ -89,7 +89,7 @@ def _existing(root: Path, name: str) -> Iterator[str]:
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:
-    """Yield the dotted names that code imports from the package; imports for type checkers alone never run."""
+    """Yield the dotted names that code imports from the package, except under ``TYPE_CHECKING``."""
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
@@ -104,7 +104,7 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 
 def _without_strings(tree: ast.Module) -> ast.Module:
-    """Drop every string that stands alone: docstrings of modules, classes, functions and constants."""
+    """Remove all docstrings: of modules, classes, functions and constants."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):

@@ -1,4 +1,4 @@
-"""Where tensors live, chosen once."""
+"""Device choice, CPU threads, peak memory, seeds and deterministic algorithms."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from dg_project.core.errors import ParameterError
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device that ``auto | cpu | cuda | cuda:<n> | mps`` means on this machine.
+    """Return the device for ``auto | cpu | cuda | cuda:<n> | mps`` on this machine.
 
     Raises:
-        ParameterError: there is no such device here.
+        ParameterError: this machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ParameterError(f"training.device: '{name}' is no device; use auto, cpu, cuda, cuda:<n> or mps") from error
+        raise ParameterError(f"training.device: '{name}' is not a device; use auto, cpu, cuda, cuda:<n> or "
+                             "mps") from error
     here = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if (device.index or 0) >= here.get(device.type, 0):
         raise ParameterError(f"training.device: '{name}' is not on this machine; use auto or cpu")
@@ -36,13 +37,13 @@ def resolve_device(name: str) -> torch.device:
 
 
 def use_threads(threads: int | None) -> None:
-    """Let torch compute with this many CPU threads; None keeps its own choice."""
+    """Set the number of CPU threads of torch; None keeps torch's default."""
     if threads is not None:
         torch.set_num_threads(threads)
 
 
-def forget_peak_memory(device: torch.device) -> None:
-    """Let ``peak_memory_mb`` count from now on, where the system can (Linux, CUDA)."""
+def reset_peak_memory(device: torch.device) -> None:
+    """Reset the counter of ``peak_memory_mb``, where the system supports it (Linux, CUDA)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):
@@ -50,19 +51,20 @@ def forget_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Return the largest memory in MB since ``forget_peak_memory``: of the device's tensors, or of the process."""
+    """Return the peak memory in MB since ``reset_peak_memory``: tensors on a CUDA device, otherwise the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     unit = 2**20 if platform.system() == "Darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def seed_step(seed: int, step: int, part: int = 0) -> None:
-    """Seed Python, NumPy and torch (all devices) for one micro-batch of a step.
+def seed_step(seed: int, step: int, part: int = 0, phase: int = 0) -> None:
+    """Seed Python, NumPy and torch (all devices) for one micro-batch of one phase of a step.
 
-    No generator state has to be stored: what it draws is a function of ``(seed, step, part)``.
+    All random draws are a function of ``(seed, step, part, phase)``, so no generator state needs to be stored.
     """
-    state = np.random.SeedSequence([seed, step, part]).generate_state(3)
+    address = [seed, step, part] if phase == 0 else [seed, step, part, phase]
+    state = np.random.SeedSequence(address).generate_state(3)
     random.seed(int(state[0]))
     np.random.seed(int(state[1]))
     torch.manual_seed(int(state[2]))
@@ -70,11 +72,11 @@ def seed_step(seed: int, step: int, part: int = 0) -> None:
 
 @contextmanager
 def deterministic(wanted: bool = True) -> Iterator[None]:
-    """Let torch choose deterministic algorithms where it has them, or not; restore the old choice afterwards."""
+    """Turn torch's deterministic algorithms on (where available) or off; restore the old setting afterwards."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     fill = debugging.fill_uninitialized_memory  # type: ignore[attr-defined]  # the module is replaced at import
     torch.use_deterministic_algorithms(wanted, warn_only=True)
-    # Filling every new tensor with NaN finds bugs in kernels, at the price of a pass through memory.
+    # Filling every new tensor with NaN finds kernel bugs, but costs a pass through memory.
     debugging.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The errors that a user can mend: each message names the file or key and the remedy."""
+"""Errors that a user can fix: each message names the file or key and the remedy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 
 class DGError(Exception):
-    """Base of every error that this project raises on purpose."""
+    """Base class of all errors that this project raises on purpose."""
 
 
 class DataError(DGError):
@@ -26,11 +26,11 @@ class ParameterError(DGError):
 
 
 class ClusterError(DGError):
-    """A cluster cannot be reached, or its workers cannot do the work."""
+    """A cluster cannot be reached, or its workers cannot run the jobs."""
 
 
 class TrainingError(DGError):
-    """Training cannot go on (a loss is not finite, say)."""
+    """Training cannot continue, for example because a loss is not finite."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -45,7 +45,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def exit_status(work: Callable[[], object]) -> int:
-    """Do the work of a command and return 0, or 1 with a line about what a user has to mend."""
+    """Run a command; return 0, or log the error that a user can fix and return 1."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         work()

@@ -1,4 +1,4 @@
-"""Optional libraries, each with one clear error where it is missing."""
+"""Import optional libraries, with a clear error if one is missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dg_project.core.errors import DGError
 
 
 class MissingExtraError(DGError):
-    """A library that only some uses need is not installed."""
+    """An optional library is not installed."""
 
 
 def _need(module: str, what: str, extra: str) -> Any:
@@ -21,15 +21,15 @@ def _need(module: str, what: str, extra: str) -> Any:
 
 
 def av() -> Any:
-    """Return PyAV, which reads and writes videos."""
+    """Return PyAV (reads and writes videos)."""
     return _need("av", "a video", "video")
 
 
 def onnxruntime() -> Any:
-    """Return ONNX Runtime, which runs exported models."""
+    """Return ONNX Runtime (runs exported models)."""
     return _need("onnxruntime", "running an ONNX model", "export")
 
 
 def onnxscript() -> Any:
-    """Return ONNX Script, which ``torch.onnx`` translates with."""
+    """Return ONNX Script (used by ``torch.onnx``)."""
     return _need("onnxscript", "the export to ONNX", "export")

@@ -1,7 +1,8 @@
-"""Files that are whole or absent: atomic writes, content fingerprints, paths that stay inside their root."""
+"""Atomic writes, content hashes, and paths that must stay inside their root."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -14,10 +15,13 @@ from typing import Any
 
 from dg_project.core.errors import DataError
 
+FolderWriter = Callable[[Path], None]
+"""A function that writes the files of a folder artifact into the empty folder it is given."""
+
 
 @contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
-    """Yield a hidden sibling of ``target`` to write to; it takes the target's name when the block ends well."""
+    """Yield a hidden sibling of ``target`` to write to; it is renamed to ``target`` if the block succeeds."""
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.parent / f".{target.stem}-{uuid.uuid4().hex}{target.suffix}"
     try:
@@ -31,7 +35,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty hidden sibling folder; it replaces ``target`` when the block ends well."""
+    """Yield an empty hidden sibling folder; it replaces ``target`` if the block succeeds."""
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.parent / f".tmp-{uuid.uuid4().hex}"
     try:
@@ -47,16 +51,14 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 def _explain(error: OSError, target: Path) -> OSError:
-    import errno
-
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OSError(error.errno, f"the disk is full: '{target}' was not written, nothing half-written is left. "
+        return OSError(error.errno, f"the disk is full: '{target}' was not written, and no partial file is left. "
                                     "Free some space and run the same command again; it resumes")
     return error
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Hard-link ``source`` to ``target`` where the file system can, copy it elsewhere."""
+    """Hard-link ``source`` to ``target``, or copy it if the file system does not support links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
@@ -70,7 +72,7 @@ def fingerprint(*parts: Any) -> str:
 
 
 def fingerprint_rows(rows: Iterable[Any]) -> str:
-    """Return ``fingerprint(list(rows))``, holding one row at a time."""
+    """Return ``fingerprint(list(rows))``, with one row in memory at a time."""
     digest = hashlib.sha256(b"[[")
     for number, row in enumerate(rows):
         digest.update(f"{', ' if number else ''}{_JSON.encode(row)}".encode())
@@ -92,7 +94,7 @@ def file_hash(path: Path) -> str:
 
 
 def weights_hash(folder: Path) -> str:
-    """Return a fingerprint of the safetensors files of a folder; ``""`` where there are none, as of a hub name."""
+    """Return a fingerprint of the safetensors files of a folder; ``""`` if there are none (a hub name, for example)."""
     weights = sorted(folder.rglob("*.safetensors")) if folder.is_dir() else []
     return fingerprint([file_hash(path) for path in weights]) if weights else ""
 
@@ -107,18 +109,14 @@ def inside(root: Path, relative: str) -> Path:
     """Return ``root / relative``, refusing absolute paths and any that leave the root.
 
     Raises:
-        DataError: the path leaves ``root``, or its symbolic links lead in a circle.
+        DataError: the path leaves ``root``, or its symbolic links form a loop.
     """
     path = root / relative
     try:
         resolved = path.resolve()
-    except (RuntimeError, OSError, ValueError) as error:  # links that lead in a circle, a name with a zero byte
-        raise DataError(f"the path {str(path)!r} leads nowhere ({error}); remove or correct its symbolic links, "
-                        "or the name") from error
+    except (RuntimeError, OSError, ValueError) as error:  # looping links, or a name with a zero byte
+        raise DataError(f"the path {str(path)!r} cannot be resolved ({error}); remove or correct its symbolic "
+                        "links, or the name") from error
     if Path(relative).is_absolute() or not resolved.is_relative_to(root.resolve()):
         raise DataError(f"the path '{relative}' leaves its root '{root}': manifests may only name files below the root")
     return path
-
-
-FolderWriter = Callable[[Path], None]
-"""What a node returns for a folder artifact: a function that writes into the empty folder it is given."""

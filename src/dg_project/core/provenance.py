@@ -1,4 +1,4 @@
-"""What a record of numbers says of where it was made: commit, hardware, versions of the libraries."""
+"""Provenance of records: commit, hardware and library versions."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 
 LIBRARIES = ("torch", "torchvision", "diffusers", "kedro", "mlflow")
 STATED = "DG_PROJECT_COMMIT"
-"""Environment variable with the commit, for where the code was copied to without its history."""
+"""Environment variable with the commit, for copies of the code without git history."""
 
 
 def commit(root: Path) -> str:
-    """Return the commit that ``root`` is at, or ``""`` where nobody knows; what STATED says has the first word."""
+    """Return the commit of ``root``, or ``""`` if unknown; the variable STATED takes precedence."""
     return os.environ.get(STATED) or _git(root, "rev-parse", "HEAD")
 
 
 def is_dirty(root: Path) -> bool:
-    """Tell whether tracked files differ from the commit, or new ones lie beside them; not where STATED says it."""
+    """Return whether tracked files differ from the commit or untracked files exist; False if STATED is set."""
     return not os.environ.get(STATED) and bool(_git(root, "status", "--porcelain"))
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that compute, where they are installed."""
+    """Return the versions of Python and of the installed numeric libraries."""
     found = {"Python": platform.python_version()}
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):
@@ -34,7 +34,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(device: str) -> str:
-    """Return what a training computes on: the processor with its usable cores, and the accelerator.
+    """Return the accelerator, if any, and the processor with its usable cores.
 
     Args:
         device: name of a torch device.

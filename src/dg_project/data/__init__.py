@@ -1,1 +1,1 @@
-"""Data of a domain: manifests, readers of real layouts, images, masks and the batches made of them."""
+"""Manifests, data set readers, images, masks and training batches."""

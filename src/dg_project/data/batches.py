@@ -1,15 +1,13 @@
-"""Batches as a pure function of (seed, step): a resumed run sees exactly the images it would have seen."""
+"""Training batches as a pure function of (seed, step), so that a resumed run sees the same images."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import math
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Self, get_args
 
@@ -17,55 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dg_project.data.dataset import ManifestDataset, target_to
-from dg_project.core.errors import DataError, ParameterError
 from dg_project.config import TrainingParams
-
-
-
-@dataclass(frozen=True)
-class Deal:
-    """Every batch is cut into ``parts``, of which this process gets each ``processes``-th.
-
-    The cut is a function of the batch and of ``parts`` alone: how many processes share the parts changes nothing.
-    """
-
-    parts: int = 1
-    process: int = 0
-    processes: int = 1
-
-    def mine(self, pairs: Sequence[int], source: Sequence[bool]) -> Iterator[tuple[int, list[int]]]:
-        """Yield the number and the rows of this process's parts, leaving out those that are empty.
-
-        Args:
-            pairs: the pair that each row of the batch belongs to.
-            source: whether each row is a source image.
-        """
-        for number, rows in enumerate(cut(pairs, source, self.parts)):
-            if rows and number % self.processes == self.process:
-                yield number, rows
-
-
-WHOLE = Deal()
-
-
-def cut(pairs: Sequence[int], source: Sequence[bool], parts: int) -> list[list[int]]:
-    """Return the rows of every part, in their order: rows of one pair stay together.
-
-    Each pair goes to the part with the fewest rows so far, those with a source image first: losses may need one in
-    every part. With fewer pairs than parts, the last parts are empty.
-    """
-    groups: dict[int, list[int]] = {}
-    for row, pair in enumerate(pairs):
-        groups.setdefault(pair, []).append(row)
-    rows: list[list[int]] = [[] for _ in range(parts)]
-    for group in sorted(groups.values(), key=lambda group: not any(source[row] for row in group)):
-        min(rows, key=len).extend(group)
-    return [sorted(part) for part in rows]
+from dg_project.core.errors import DataError, ParameterError
+from dg_project.data.dataset import ManifestDataset, target_to
+from dg_project.data.images import to_float
 
 Batching = Literal["source", "mixed", "paired", "halves", "apart"]
 Item = tuple[int, int]
-"""(0 for the source data set or 1 for the pseudo one, index in it)."""
+"""(0 for the source or 1 for the pseudo data set, index in it)."""
 
 
 @dataclass
@@ -75,14 +32,13 @@ class Batch:
     Attributes:
         images: N float32 tensors (3, H, W), 0..1; sizes may differ.
         targets: N dicts: ``boxes`` (n, 4) float32 xyxy, ``labels`` (n,) int64, ``difficult`` (n,) bool, ``image_id``,
-            and where the task wants them ``mask`` (H, W) uint8 and ``instances`` (n, H, W) bool.
-        domain_id: (N,) int64; 0 is the source (0..S-1 where there are S sources), then come the pseudo domains.
-        pair_id: (N,) int64; index of the source image that a row came from. Equal ids share their geometry,
-            flip included.
+            and if the task needs them ``mask`` (H, W) uint8 and ``instances`` (n, H, W) bool.
+        domain_id: (N,) int64; 0 is the source (0..S-1 for S sources), followed by the pseudo domains.
+        pair_id: (N,) int64; index of the source image that a row was made from. Rows with equal ids share their
+            geometry, including the flip.
         weight: (N,) float32; weight of the image in the losses, 0..1.
-        adapt: unlabelled target images beside the N ones, for methods that adapt; see ``domains.unlabelled``.
-        origins: of each row that was made from a source image, that image as this batch shows it (3, H, W), and None of
-            the others. Only ``paired`` batches bring them along.
+        adapt: additional unlabelled target images, for UDA methods; see ``data.unlabelled``.
+        origins: source image (3, H, W) of each pseudo row (same flip), else None; ``paired`` batches only.
     """
 
     images: list[Tensor]
@@ -105,15 +61,15 @@ class Batch:
                           origins)
 
     def rows(self, which: Tensor) -> Self:
-        """Return some rows, without ``adapt``: ``which`` is a bool mask (N,) or int64 indices (n,)."""
+        """Return the rows ``which``, a bool mask (N,) or int64 indices (n,), without ``adapt``."""
         index = which.nonzero().flatten() if which.dtype == torch.bool else which
-        places = index.tolist()
-        return type(self)([self.images[i] for i in places], [self.targets[i] for i in places], self.domain_id[index],
+        chosen = index.tolist()
+        return type(self)([self.images[i] for i in chosen], [self.targets[i] for i in chosen], self.domain_id[index],
                           self.pair_id[index], self.weight[index],
-                          origins=self.origins and [self.origins[i] for i in places])
+                          origins=self.origins and [self.origins[i] for i in chosen])
 
     def joined(self, other: Batch) -> Self:
-        """Return the rows of both, this batch's first, without ``adapt``."""
+        """Concatenate two batches, without ``adapt``."""
         origins = [image for batch in (self, other) for image in batch.origins or [None] * len(batch)]
         return type(self)([*self.images, *other.images], [*self.targets, *other.targets],
                           torch.cat([self.domain_id, other.domain_id]), torch.cat([self.pair_id, other.pair_id]),
@@ -121,11 +77,11 @@ class Batch:
 
 
 class Part(NamedTuple):
-    """A micro-batch: some of the rows of a step's batch.
+    """A micro-batch of a step.
 
     Attributes:
-        number: which part of the step it is.
-        share: of the step's rows.
+        number: index of the part in the step.
+        share: its fraction of the step's rows.
         batch: its rows.
     """
 
@@ -134,36 +90,88 @@ class Part(NamedTuple):
     batch: Batch
 
 
+@dataclass(frozen=True)
+class Shard:
+    """Split of every batch into ``parts``, of which this process gets every ``processes``-th.
+
+    The split depends only on the batch and on ``parts``, so the number of processes does not change it.
+    """
+
+    parts: int = 1
+    process: int = 0
+    processes: int = 1
+
+    def select(self, pairs: Sequence[int], source: Sequence[bool]) -> Iterator[tuple[int, list[int]]]:
+        """Yield the number and the rows of each non-empty part of this process.
+
+        Args:
+            pairs: pair id of each row of the batch.
+            source: whether each row is a source image.
+        """
+        for number, rows in enumerate(split_rows(pairs, source, self.parts)):
+            if rows and number % self.processes == self.process:
+                yield number, rows
+
+
+WHOLE = Shard()
+
+
+def split_rows(pairs: Sequence[int], source: Sequence[bool], parts: int) -> list[list[int]]:
+    """Return the sorted rows of each part; rows of one pair stay together.
+
+    Each pair goes to the smallest part so far, pairs with a source image first, because losses may need a source image
+    in every part. With fewer pairs than parts, the last parts are empty.
+    """
+    groups: dict[int, list[int]] = {}
+    for row, pair in enumerate(pairs):
+        groups.setdefault(pair, []).append(row)
+    rows: list[list[int]] = [[] for _ in range(parts)]
+    for group in sorted(groups.values(), key=lambda group: not any(source[row] for row in group)):
+        min(rows, key=len).extend(group)
+    return [sorted(part) for part in rows]
+
+
+def flip_horizontally(image: Tensor, target: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+    """Mirror an image (3, H, W), its boxes and its masks left to right; not in place."""
+    boxes = target["boxes"].clone()
+    boxes[:, [0, 2]] = image.shape[-1] - boxes[:, [2, 0]]
+    masks: dict[str, Any] = {part: target[part].flip(-1) for part in ("mask", "instances") if part in target}
+    return image.flip(-1), {**target, "boxes": boxes, **masks}
+
+
 class BatchStream:
     """Endless batches of ``images_per_step`` images.
 
-    ``source`` draws source images; ``mixed`` draws from source and kept pseudo images, ``source_share`` of them source
-    images; ``paired`` draws ``pairs`` source images together with up to ``partners`` of their own kept pseudo images,
-    and the rest of the batch as ``mixed`` does: pairs show one scene twice, and a step should see many scenes. Pseudo
-    images of such a batch bring the source image along that they were made from, in pairs and alone. ``halves`` pairs
-    them all: half of a batch are source images, the other half one pseudo image of each. ``apart`` has the same halves,
-    but draws the pseudo images by themselves, so that a step sees twice as many scenes. Images come in random epochs
-    (every image once), and the domains of a pair rotate at random. A flip is shared by all rows of one ``pair_id``.
-    Of several source domains, all but ``mixed`` and ``paired`` draw equally many images each a step, in epochs of their
-    own.
+    Batching modes:
+
+    - ``source`` draws source images.
+    - ``mixed`` draws source and kept pseudo images, a share ``source_share`` of them source images.
+    - ``paired`` draws ``pairs`` source images with up to ``partners`` of their own kept pseudo images each, and fills
+      the batch as ``mixed`` does, so that a step shows more scenes. Its pseudo rows have ``origins``.
+    - ``halves`` draws half of the batch from the source, and one pseudo image of each of these.
+    - ``apart`` has the same halves, but draws the pseudo images independently: twice as many scenes per step.
+
+    Images come in random epochs (each image once), and the domains of a pair are drawn at random. All rows of a
+    ``pair_id`` share one flip. With several source domains, all modes except ``mixed`` and ``paired`` draw equally many
+    images per domain and step, with separate epochs.
 
     Args:
         source: source training images.
         pseudo: pseudo images; rows with ``kept`` False are never opened. None with ``source`` batching.
         domains: domain names by id, the source (or the sources) first.
         batching: see above.
-        images_per_step: rows of every batch.
-        seed: the only source of randomness, beside the step.
+        images_per_step: rows per batch.
+        seed: random seed; batches depend only on it and on the step.
         flip: probability of a horizontal flip.
-        adapt: (step, number of a part, number of parts) -> the ``adapt`` of that part's batch; without it, the batches
-            are the same ones.
-        pairs: source images of a ``paired`` batch that come with their own pseudo images, as many as have room.
-        partners: pseudo images beside each of them.
-        source_share: share of source images among those that ``mixed`` draws, kept exactly over the steps. None: every
-            image is equally likely, so the more pseudo images there are, the less is seen of the source.
+        adapt: function of (step, part, number of parts) that returns the ``adapt`` of that part's batch; it does not
+            change the other rows.
+        pairs: source images of a ``paired`` batch that come with their pseudo images, at most as many as fit.
+        partners: pseudo images per pair.
+        source_share: share of source images that ``mixed`` draws, exact over the steps. None: every image is equally
+            likely, so more pseudo images mean fewer source images.
 
     Raises:
-        DataError: no images, or pseudo images that belong to no domain or source image.
+        DataError: there are no images, or pseudo images of an unknown domain or source image.
         ParameterError: ``batching`` is unknown, or ``images_per_step`` cannot be shared equally among the sources.
     """
 
@@ -190,34 +198,34 @@ class BatchStream:
     def from_params(cls, params: TrainingParams, seed: int, source: ManifestDataset, pseudo: ManifestDataset | None,
                     domains: list[str], batching: Batching,
                     adapt: Callable[[int, int, int], Batch] | None = None) -> Self:
-        """Return the batches that a training with these parameters sees."""
+        """Create the stream that the training parameters describe."""
         return cls(source, pseudo, domains, batching, params.images_per_step, seed, params.flip, adapt,
                    params.pairs_per_step, params.pseudo_per_source, params.source_share)
 
     def batch(self, step: int) -> Batch:
-        """Return the batch of one step, the same whenever and wherever it is asked for."""
+        """Return the batch of one step."""
         return self.parts(step)[0].batch
 
-    def parts(self, step: int, deal: Deal = WHOLE) -> list[Part]:
-        """Return the parts of a step's batch that are this process's; images of other parts are never opened."""
+    def parts(self, step: int, shard: Shard = WHOLE) -> list[Part]:
+        """Return this process's parts of a step; images of other parts are not opened."""
         rng = np.random.default_rng([self.seed, 1, step])
         items = self._items(step, rng)
         pairs = [self._pair_ids[kind][index] for kind, index in items]
         flipped = {pair: rng.random() < self.flip for pair in dict.fromkeys(pairs)}
         parts = [Part(number, len(rows) / len(items), self._load([(*items[row], flipped[pairs[row]]) for row in rows]))
-                 for number, rows in deal.mine(pairs, [kind == 0 for kind, _ in items])]
+                 for number, rows in shard.select(pairs, [kind == 0 for kind, _ in items])]
         if self.adapt is not None:
             for part in parts:
-                part.batch.adapt = self.adapt(step, part.number, deal.parts)
+                part.batch.adapt = self.adapt(step, part.number, shard.parts)
         return parts
 
     def _load(self, rows: list[tuple[int, int, bool]]) -> Batch:
-        """Open images, given by data set, index and whether they are flipped."""
+        """Load rows of (data set, index, flip)."""
         images, targets = [], []
         for kind, index, flip in rows:
             image, target = self._dataset(kind)[index]
             image, target = flip_horizontally(image, target) if flip else (image, dict(target))
-            images.append(_pixels(image))
+            images.append(to_float(image))
             targets.append(target)
         return Batch(images, targets, torch.tensor([self._domain_ids[kind][index] for kind, index, _ in rows]),
                      torch.tensor([self._pair_ids[kind][index] for kind, index, _ in rows]),
@@ -228,10 +236,10 @@ class BatchStream:
         if kind == 0:
             return None
         image, _ = self.source[self._pair_ids[1][index]]
-        return _pixels(image.flip(-1) if flip else image)
+        return to_float(image.flip(-1) if flip else image)
 
-    def iterate(self, first: int, last: int, deal: Deal = WHOLE, ahead: int = 3) -> Iterator[tuple[int, list[Part]]]:
-        """Yield ``(step, parts)`` for ``first <= step < last``; a thread prepares up to ``ahead`` steps."""
+    def iterate(self, first: int, last: int, shard: Shard = WHOLE, ahead: int = 3) -> Iterator[tuple[int, list[Part]]]:
+        """Yield ``(step, parts)`` for ``first <= step < last``; a thread prefetches up to ``ahead`` steps."""
         ready: queue.Queue[tuple[int, list[Part] | BaseException]] = queue.Queue(maxsize=ahead)
         stop = threading.Event()
 
@@ -246,8 +254,8 @@ class BatchStream:
                 if stop.is_set():
                     return
                 try:
-                    offer(step, self.parts(step, deal))
-                except BaseException as error:  # raised again where the batch is used
+                    offer(step, self.parts(step, shard))
+                except BaseException as error:  # raised again in the consumer
                     offer(step, error)
                     return
 
@@ -267,11 +275,11 @@ class BatchStream:
         return self.pseudo if kind and self.pseudo is not None else self.source
 
     def _ids(self) -> tuple[list[list[int]], list[list[int]]]:
-        """Domain id and pair id of every source and pseudo row."""
+        """Return the domain ids and the pair ids of the source rows and of the pseudo rows."""
         position = {name: i for i, name in enumerate(self.source.image_ids)}
         sources = self.domains[:len(set(self.source.domains))]
-        if strangers := set(self.source.domains) - set(sources):
-            raise DataError(f"source images of the domain {sorted(strangers)}, but domains[0] is '{self.domains[0]}'"
+        if unknown := set(self.source.domains) - set(sources):
+            raise DataError(f"source images of the domain {sorted(unknown)}, but domains[0] is '{self.domains[0]}'"
                             f"{f' and the other sources are {sources[1:]}' if sources[1:] else ''}")
         domain_ids: list[list[int]] = [[sources.index(name) for name in self.source.domains], []]
         pair_ids: list[list[int]] = [list(range(len(self.source))), []]
@@ -283,17 +291,18 @@ class BatchStream:
                 raise DataError(f"the pseudo domain '{domain}' is not one of {made}; run synthesis and "
                                 "sampling again with the present parameters")
             if origin not in position:
-                raise DataError(f"a pseudo image was made from '{origin}', which is no source training image; run "
+                raise DataError(f"a pseudo image was made from '{origin}', which is not a source training image; run "
                                 "synthesis and sampling again with the present data")
             domain_ids[1].append(self.domains.index(domain))
             pair_ids[1].append(position[origin])
         return domain_ids, pair_ids
 
     def _pools_by_batching(self) -> list[list[Item]]:
-        """What is drawn from.
+        """Return the pools that batches are drawn from.
 
-        A pool per source domain; or everything (of ``apart``: the pseudo images), then the source images that pairs
-        begin with, or those of each domain. With a ``source_share`` everything is two pools, both at the end.
+        ``source``: one pool per source domain. ``mixed``: all images. ``paired``: all images, then the source images
+        with partners. ``halves``: all images, then the source images with partners per domain. ``apart``: pseudo
+        images, then the source images per domain. A ``source_share`` appends source images and pseudo images.
         """
         if self.batching == "source":
             return self._by_domain(range(len(self.source)), self.images_per_step, 1)
@@ -309,7 +318,7 @@ class BatchStream:
         return pools if self.source_share is None else [*pools, sources, made]
 
     def _by_domain(self, rows: Sequence[int], drawn: int, factor: int) -> list[list[Item]]:
-        """Return source rows by their domain, of which a step draws ``drawn``, with ``factor`` images for each."""
+        """Group source rows by domain; a step draws ``drawn`` of them in total, each with ``factor`` images."""
         pools: dict[int, list[Item]] = {}
         for i in rows:
             pools.setdefault(self._domain_ids[0][i], []).append((0, i))
@@ -319,7 +328,7 @@ class BatchStream:
         return [pools[domain] for domain in sorted(pools)]
 
     def _kept_partners(self) -> list[list[int]]:
-        """Indices of the kept pseudo images of every source image."""
+        """Return the indices of the kept pseudo images of every source image."""
         partners: list[list[int]] = [[] for _ in range(len(self.source))]
         if self.pseudo is None:
             return partners
@@ -336,23 +345,23 @@ class BatchStream:
         return [item for pool in pools for item in self._draw(step, count // len(pools), pool)]
 
     def _draw(self, step: int, count: int, pool: int) -> list[Item]:
-        """The next ``count`` items of a pool, as in each step before."""
-        return self._stretch(step * count, (step + 1) * count, pool)
+        """Return the ``count`` items of a pool for this step; every step draws the same number."""
+        return self._slice(step * count, (step + 1) * count, pool)
 
-    def _stretch(self, first: int, last: int, pool: int) -> list[Item]:
-        """Items ``first <= i < last`` of a pool's endless sequence of shuffled epochs."""
+    def _slice(self, first: int, last: int, pool: int) -> list[Item]:
+        """Return items ``first <= i < last`` of a pool's endless sequence of shuffled epochs."""
         items = self._pools[pool]
-        places = (divmod(i, len(items)) for i in range(first, last))
-        return [items[self._epoch_order(epoch, pool)[offset]] for epoch, offset in places]
+        positions = (divmod(i, len(items)) for i in range(first, last))
+        return [items[self._epoch_order(epoch, pool)[offset]] for epoch, offset in positions]
 
     def _draw_mixed(self, step: int, count: int) -> list[Item]:
-        """The next ``count`` source and pseudo images."""
+        """Return ``count`` source and pseudo images for this step."""
         if self.source_share is None:
             return self._draw(step, count, 0)
         sources, made = len(self._pools) - 2, len(self._pools) - 1
         before, after = (math.floor(done * count * self.source_share) for done in (step, step + 1))
-        return self._stretch(before, after, sources) + \
-            self._stretch(step * count - before, (step + 1) * count - after, made)
+        return self._slice(before, after, sources) + \
+            self._slice(step * count - before, (step + 1) * count - after, made)
 
     def _items(self, step: int, rng: np.random.Generator) -> list[Item]:
         if self.in_pairs:
@@ -366,9 +375,9 @@ class BatchStream:
         return self._draw_equally(step, self.images_per_step, range(len(self._pools)))
 
     def _paired_items(self, step: int, rng: np.random.Generator) -> list[Item]:
-        """Pairs of one source image and some of its kept pseudo images; the rest is drawn from everything.
+        """Return pairs of a source image and some of its kept pseudo images; the rest is drawn from all images.
 
-        A pair of which the gate left too few pseudo images is smaller; random images take their place.
+        If the gate left too few pseudo images for a pair, random images fill the batch.
         """
         anchors = range(1, len(self._pools) if self.batching == "halves" else 2)
         size = min(1 + min(len(self.domains) - 1, self.partners), self.images_per_step)
@@ -380,16 +389,3 @@ class BatchStream:
         items += self._draw_mixed(step, self.images_per_step - pairs * size)
         missing = rng.integers(len(self._pools[0]), size=self.images_per_step - len(items))
         return items + [self._pools[0][index] for index in missing]
-
-
-def _pixels(image: Tensor) -> Tensor:
-    """Return an image of bytes as float32 in 0..1."""
-    return image.to(torch.float32).div_(255)
-
-
-def flip_horizontally(image: Tensor, target: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
-    """Mirror an image (3, H, W), its boxes and its masks left to right; nothing is changed in place."""
-    boxes = target["boxes"].clone()
-    boxes[:, [0, 2]] = image.shape[-1] - boxes[:, [2, 0]]
-    masks: dict[str, Any] = {part: target[part].flip(-1) for part in ("mask", "instances") if part in target}
-    return image.flip(-1), {**target, "boxes": boxes, **masks}

@@ -1,4 +1,4 @@
-"""The data card: what was ingested, counted, so that a wrong path or class map is seen before it is trained on."""
+"""The data card: counts of the ingested data, to notice a wrong path or class map before training."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from dg_project.data.manifest import manifest_fingerprint
 from dg_project.core.errors import DataError
+from dg_project.data.manifest import manifest_fingerprint
 
 MOST_COLUMNS = 12
-"""More classes than that do not fit beside one another."""
+"""More classes than this do not fit into one table."""
 
 
 def data_card(manifest: pd.DataFrame, classes: list[str], skipped: list[str]) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def data_card(manifest: pd.DataFrame, classes: list[str], skipped: list[str]) ->
     Args:
         manifest: rows of any number of domains.
         classes: class names; label i is ``classes[i - 1]``.
-        skipped: messages of the samples that were left out.
+        skipped: messages of the skipped samples.
 
     Returns:
         A JSON-able dict: ``classes``, ``skipped``, ``fingerprint`` and ``splits``, a list with one entry per domain and
@@ -39,9 +39,9 @@ def unlabelled_card(adapt: pd.DataFrame, target: pd.DataFrame, skipped: list[str
     """Count the unlabelled images of every target domain.
 
     Args:
-        adapt: their rows.
-        target: rows of the images that the targets are scored on.
-        skipped: messages of the samples that were left out.
+        adapt: rows of the unlabelled images.
+        target: rows of the target test images.
+        skipped: messages of the skipped samples.
 
     Returns:
         A JSON-able dict: ``images`` (domain -> number), ``skipped`` and ``fingerprint``.
@@ -51,7 +51,7 @@ def unlabelled_card(adapt: pd.DataFrame, target: pd.DataFrame, skipped: list[str
     """
     scored = set(zip(target["domain"], target["image_id"], strict=True))
     if both := [pair for pair in zip(adapt["domain"], adapt["image_id"], strict=True) if pair in scored]:
-        raise DataError(f"the image '{both[0][1]}' of '{both[0][0]}' is to be adapted to and to be scored "
+        raise DataError(f"the image '{both[0][1]}' of '{both[0][0]}' is in both the adapt split and the test split "
                         f"({len(both)} such images); choose a data.adapt_split that shares no image with the test "
                         "split of the targets")
     counts = {str(domain): int(count) for domain, count in adapt.groupby("domain", sort=False).size().items()}
@@ -75,9 +75,9 @@ def _entry(rows: pd.DataFrame, classes: list[str], domain: Any, split: Any) -> d
 
 
 def format_card(card: dict[str, Any]) -> str:
-    """Return the card as a table of plain text, then the classes that a split lacks and the skipped samples.
+    """Format the card as a plain text table, followed by missing classes and skipped samples.
 
-    Many classes have no column each, but a line per split with the rarest and the most frequent one.
+    With many classes, a line per split names the rarest and the most frequent class instead of one column per class.
     """
     wide = len(card["classes"]) <= MOST_COLUMNS
     head = ["domain", "split", "images", "boxes", "difficult", "masks", "instances", *(card["classes"] if wide else []),
@@ -99,7 +99,7 @@ def format_card(card: dict[str, Any]) -> str:
 
 
 def _about_classes(entry: dict[str, Any], wide: bool) -> list[str]:
-    """Name the classes without a box, and among many classes the extremes of the others."""
+    """Name the classes without boxes, and with many classes the rarest and the most frequent one."""
     where, counts = f"{entry['domain']}/{entry['split']}", entry["boxes_per_class"]
     held = sorted((count, name) for name, count in counts.items() if count)
     lines = []
@@ -112,6 +112,6 @@ def _about_classes(entry: dict[str, Any], wide: bool) -> list[str]:
 
 
 def _sizes(sizes: dict[str, int]) -> str:
-    """The most common size, and how many others there are."""
+    """Return the most common size and the number of others."""
     first, *others = sizes
     return f"{first} (+{len(others)})" if others else first

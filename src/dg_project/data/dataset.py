@@ -1,4 +1,4 @@
-"""The rows of a manifest as images with what is labelled in them."""
+"""Data set of the rows of a manifest: images with their targets."""
 
 from __future__ import annotations
 
@@ -6,38 +6,39 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from dg_project.data.instances import load_instances
-from dg_project.data.images import load_image, row_target
-from dg_project.data.manifest import image_path
-from dg_project.data.masks import load_mask
 from dg_project.core.errors import DataError
 from dg_project.core.files import inside
+from dg_project.data.images import load_image, to_float
+from dg_project.data.instances import load_instances
+from dg_project.data.manifest import image_path
+from dg_project.data.masks import load_mask
 
 Sample = tuple[Tensor, dict[str, Any]]
 _PARTS = {"mask": "semantic mask", "instances": "instance masks"}
 
 
 class ManifestDataset(torch.utils.data.Dataset[tuple[Tensor, dict[str, Any]]]):
-    """The rows of a manifest; decoded images and masks stay in memory as uint8 until ``cache_bytes`` are full.
+    """The rows of a manifest. Decoded images and masks are cached as uint8, up to ``cache_bytes``.
 
-    Of crops the frames that they lie in stay there in their place, where all of them have room, else the last one: a
-    frame is not decoded once for each of its objects.
+    For crops the cache holds whole frames, so a frame is decoded once, not once per object. If they do not all fit,
+    only the last frame is kept.
 
     Args:
-        manifest: rows to serve, in this order; a column ``crop`` says which part of each image is served.
-        root: folder that the images' paths are relative to.
-        label_root: folder that the paths of masks are relative to: those of pseudo images lie beside their source.
+        manifest: rows to serve, in this order; a column ``crop`` selects a part of each image.
+        root: folder that image paths are relative to.
+        label_root: folder that mask paths are relative to; pseudo images use the masks of their source images.
         parts: label images to open: ``mask`` and ``instances``.
         cache: keep decoded images.
-        cache_bytes: upper bound of the cache; images beyond it are decoded each time.
+        cache_bytes: size limit of the cache; images beyond it are decoded each time.
 
     Raises:
-        DataError: a row has no label image of the kind that is asked for.
+        DataError: a row lacks a label image of ``parts``.
     """
 
     def __init__(self, manifest: pd.DataFrame, root: Path, label_root: Path | None = None,
@@ -62,10 +63,10 @@ class ManifestDataset(torch.utils.data.Dataset[tuple[Tensor, dict[str, Any]]]):
         return len(self.manifest)
 
     def __getitem__(self, index: int) -> Sample:
-        """Return the image (3, H, W) uint8 and its target; neither may be changed in place.
+        """Return the image (3, H, W) uint8 and its target; do not change them in place.
 
-        The target is that of ``row_target``, with ``mask`` (H, W) uint8 train ids and ``instances`` (n, H, W) bool
-        where they were asked for, and boxes counted from the corner of the crop.
+        The target is that of ``row_target`` with the label images in ``parts``: ``mask`` (H, W) uint8 train ids,
+        ``instances`` (n, H, W) bool. Boxes are relative to the crop.
         """
         if index in self._cache:
             return self._cache[index]
@@ -81,7 +82,7 @@ class ManifestDataset(torch.utils.data.Dataset[tuple[Tensor, dict[str, Any]]]):
                     for path, row in zip(self._paths, self._rows, strict=True)}.values())
 
     def _frame(self, path: Path) -> Tensor:
-        """Return the image that crops are cut from."""
+        """Return the whole image that crops are taken from."""
         if path not in self._frames:
             if not self._keeps_frames:
                 self._frames.clear()
@@ -100,18 +101,29 @@ class ManifestDataset(torch.utils.data.Dataset[tuple[Tensor, dict[str, Any]]]):
         return image[:, y0:y1, x0:x1].clone(), target | cut
 
 
+def row_target(row: Any) -> dict[str, Any]:
+    """Return a manifest row's target: boxes (n, 4) float32 xyxy, labels (n,) int64, difficult (n,) bool, image_id."""
+    boxes = np.asarray([list(box) for box in row.boxes], np.float32).reshape(-1, 4)
+    return {
+        "boxes": torch.from_numpy(boxes),
+        "labels": torch.tensor([int(label) for label in row.labels], dtype=torch.int64),
+        "difficult": torch.tensor([bool(flag) for flag in row.difficult], dtype=torch.bool),
+        "image_id": str(row.image_id),
+    }
+
+
 def target_to(target: dict[str, Any], device: str | torch.device) -> dict[str, Any]:
-    """Return a target with every tensor of it on ``device``."""
+    """Return a target with all its tensors on ``device``."""
     return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in target.items()}
 
 
 class Chunk(NamedTuple):
-    """Some consecutive rows of a data set.
+    """Consecutive rows of a data set.
 
     Attributes:
-        rows: their numbers.
+        rows: row numbers.
         images: float32 tensors (3, H, W) in 0..1.
-        targets: see ``ManifestDataset``, where they were.
+        targets: targets of ``ManifestDataset``, not moved to another device.
     """
 
     rows: range
@@ -120,18 +132,18 @@ class Chunk(NamedTuple):
 
 
 def chunks(dataset: ManifestDataset, size: int, device: str | torch.device, name: str) -> Iterator[Chunk]:
-    """Yield all rows in order, ``size`` at a time, images on ``device``; ``name`` stands at the progress bar."""
+    """Yield all rows in order, ``size`` at a time, images on ``device``; ``name`` labels the progress bar."""
     with tqdm(total=len(dataset), desc=name, unit="image", leave=False) as bar:
         for start in range(0, len(dataset), size):
             rows = range(start, min(start + size, len(dataset)))
             samples = [dataset[i] for i in rows]
-            yield Chunk(rows, [image.to(device).float() / 255 for image, _ in samples],
+            yield Chunk(rows, [to_float(image.to(device)) for image, _ in samples],
                         [target for _, target in samples])
             bar.update(len(rows))
 
 
 def check_part(manifest: pd.DataFrame, part: str) -> None:
-    """Raise ``DataError`` for the first row that has no label image ``part``."""
+    """Raise ``DataError`` for the first row without the label image ``part``."""
     missing = manifest[part].astype(str) == "" if part in manifest else pd.Series(True, manifest.index)
     if missing.any():
         first = manifest[missing].iloc[0]

@@ -1,100 +1,123 @@
-"""Images and targets of a manifest as tensors."""
+"""Image files: open them, rotate photos by their EXIF orientation, and convert between uint8 and float tensors."""
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from dg_project.core.errors import DataError
 
-import struct
-
-from PIL import ExifTags, Image
-
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import islice
-
-from dg_project.core.extras import av
-from dg_project.core.files import fingerprint
-
-
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+"""Lower-case endings of image files."""
 
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises for a file that is missing, truncated, no image, or far too large."""
-
-
-def broken(path: Path, error: BaseException) -> DataError:
-    """Return the error that says why an image file cannot be used, and what to do."""
-    if isinstance(error, Image.DecompressionBombError):
-        return DataError(f"{path}: it unpacks to more pixels than any data set has ({error}); replace the file, or "
-                         "scale it down")
-    return DataError(f"{path}: it is truncated or no image ({error}); restore the file")
-
-
-def load_image(path: Path) -> Tensor:
-    """Return the RGB image at ``path`` as a uint8 tensor (3, H, W).
-
-    Raises:
-        DataError: the file is missing, truncated or no image.
-    """
-    try:
-        with Image.open(path) as image:
-            pixels = np.array(image.convert("RGB"))
-    except BROKEN as error:
-        raise DataError(f"cannot read the image '{path}' ({error}); restore the file or ingest again") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-
-
-def row_target(row: Any) -> dict[str, Any]:
-    """Return a manifest row's target: boxes (n, 4) float32 xyxy, labels (n,) int64, difficult (n,) bool, image_id."""
-    boxes = np.asarray([list(box) for box in row.boxes], np.float32).reshape(-1, 4)
-    return {
-        "boxes": torch.from_numpy(boxes),
-        "labels": torch.tensor([int(label) for label in row.labels], dtype=torch.int64),
-        "difficult": torch.tensor([bool(flag) for flag in row.difficult], dtype=torch.bool),
-        "image_id": str(row.image_id),
-    }
+"""Errors that Pillow raises for a missing, truncated, oversized or non-image file."""
 
 AS_STORED = 1
-_UNREADABLE = (SyntaxError, ValueError, TypeError, LookupError, struct.error)
-_TURNS = {
+"""EXIF orientation of an image that viewers do not rotate."""
+
+_UNREADABLE_EXIF = (SyntaxError, ValueError, TypeError, LookupError, struct.error)
+_ROTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
 
 
+def broken(path: Path, error: BaseException) -> DataError:
+    """Return the error that says why an image file cannot be used and how to fix it."""
+    if isinstance(error, Image.DecompressionBombError):
+        return DataError(f"{path}: it unpacks to more pixels than any data set has ({error}); replace the file, or "
+                         "scale it down")
+    return DataError(f"{path}: it is truncated or no image ({error}); restore the file")
+
+
 def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation of an image, 1 to 8; 1, as it is stored, where there is none that can be read.
+    """Return the EXIF orientation of an image, 1 to 8; 1 (as stored) if there is none or it cannot be read.
 
     Raises:
         OSError: the image is truncated.
     """
-    image.load()  # the EXIF of a PNG may stand behind its pixels; a TIFF is turned by Pillow itself, and 1 from here on
+    image.load()  # a PNG may store EXIF after its pixels; Pillow rotates a TIFF itself and then reports 1
     try:
         found = image.getexif().get(ExifTags.Base.Orientation)
-    except _UNREADABLE:  # its pixels are good
+    except _UNREADABLE_EXIF:  # the pixels are still good
         return AS_STORED
-    return found if found in _TURNS else AS_STORED
+    return found if found in _ROTATIONS else AS_STORED
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Return an image as a viewer shows it. Pillow's ``exif_transpose`` stumbles over EXIF that it cannot write again.
+    """Rotate an image by its EXIF orientation. Pillow's ``exif_transpose`` fails on EXIF that it cannot write back.
 
     Raises:
         OSError: the image is truncated.
     """
-    turn = _TURNS.get(orientation(image))
-    return image if turn is None else image.transpose(turn)
+    rotation = _ROTATIONS.get(orientation(image))
+    return image if rotation is None else image.transpose(rotation)
 
 
-def shown(image: Image.Image) -> Tensor:
-    """Return an opened image as a viewer shows it, turned as its EXIF orientation says: RGB uint8 (3, H, W)."""
-    return torch.from_numpy(np.array(upright(image).convert("RGB"))).permute(2, 0, 1).contiguous()
+def open_rgb(file: Path | BinaryIO, rotate: bool = False) -> Image.Image:
+    """Open and decode an image file as RGB.
+
+    Args:
+        file: path or stream.
+        rotate: rotate by the EXIF orientation, as viewers do. Labelled images are read as stored.
+
+    Raises:
+        BROKEN: one of these errors, if the file is missing, truncated or not an image.
+    """
+    with Image.open(file) as image:
+        return (upright(image) if rotate else image).convert("RGB")
+
+
+def read_image(file: Path | BinaryIO, rotate: bool = False) -> Tensor:
+    """Return ``open_rgb``'s image as a uint8 tensor (3, H, W)."""
+    return torch.from_numpy(np.array(open_rgb(file, rotate))).permute(2, 0, 1).contiguous()
+
+
+def load_image(path: Path) -> Tensor:
+    """Return the RGB image at ``path``, as stored, as a uint8 tensor (3, H, W).
+
+    Raises:
+        DataError: the file is missing, truncated or not an image.
+    """
+    try:
+        return read_image(path)
+    except BROKEN as error:
+        raise DataError(f"cannot read the image '{path}' ({error}); restore the file or ingest again") from error
+
+
+def save_image(image: Tensor, path: Path) -> None:
+    """Write an image (3, H, W), float 0..1, as a PNG; missing folders are created."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.ascontiguousarray(to_uint8(image).permute(1, 2, 0).numpy())).save(path)
+
+
+def to_float(image: Tensor) -> Tensor:
+    """Map uint8 pixels 0..255 to float32 0..1."""
+    return image.to(torch.float32) / 255
+
+
+def to_uint8(image: Tensor) -> Tensor:
+    """Map float pixels 0..1 to uint8 0..255, rounded."""
+    return (image * 255).round().to(torch.uint8)
+
+
+def pixel_hash(image: Tensor, size: int = 16, with_shape: bool = True) -> bytes:
+    """Return the BLAKE2b hash of an image's values, on any device and of any dtype.
+
+    Args:
+        image: any shape.
+        size: length of the hash in bytes.
+        with_shape: whether images with the same values but different shapes get different hashes.
+    """
+    pixels = image.cpu().contiguous().numpy()
+    content = pixels.tobytes() + (str(pixels.shape).encode() if with_shape else b"")
+    return hashlib.blake2b(content, digest_size=size).digest()

@@ -1,6 +1,6 @@
-"""The manifest: one row per image of one or more domains. It travels between pipelines instead of the images.
+"""The manifest: a table with one row per image of one or more domains, passed between pipelines instead of images.
 
-Paths are relative to a root that the consumer is given beside the manifest, so a manifest can be moved with its folder.
+Paths are relative to a root that is passed separately, so a manifest can be moved with its folder.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import pandas as pd
 from dg_project.core.errors import DataError
 from dg_project.core.files import fingerprint_rows, inside
 
-
-
 COLUMNS: dict[str, str] = {
     "image_id": "unique within its domain",
     "domain": "name of the domain",
@@ -26,34 +24,34 @@ COLUMNS: dict[str, str] = {
     "height": "pixels",
     "boxes": "list of [x0, y0, x1, y1], absolute pixels, 0-based, x1/y1 exclusive",
     "labels": "list of int, 1-based index into the class list (0 is background)",
-    "difficult": "list of bool: kept out of the losses and of the score",
-    "mask": "path of the semantic mask as its data set stores it, or ''; a pseudo image has the mask of its source "
-            "image, so the path is always relative to the source data root",
-    "mask_ids": "how its ids become train ids: a name in domains.masks.ENCODINGS, or ''",
+    "difficult": "list of bool: excluded from losses and scores",
+    "mask": "path of the semantic mask as its data set stores it, or ''; always relative to the source data root,"
+            " because a pseudo image uses the mask of its source image",
+    "mask_ids": "how its ids become train ids: a name in data.masks.ENCODINGS, or ''",
     "instances": "path of the index map or COCO file with the instance masks, or ''; relative to the same root as mask",
     "instance_ids": "list of int: value of each box in the index map, or id of its COCO annotation; [] without masks",
     "labels_sha256": "hash of the mask and the index map, or ''",
     "sha256": "hash of the image file",
 }
 NO_MASKS: dict[str, Any] = {"mask": "", "mask_ids": "", "instances": "", "instance_ids": (), "labels_sha256": ""}
-"""What a row says that has boxes alone."""
+"""Columns of a row without masks."""
 ADAPT = "adapt"
-"""Role and split of unlabelled target images; all of them together are one domain of that name to a method."""
+"""Role and split of unlabelled target images; methods see them as a single domain of this name."""
 PSEUDO_COLUMNS: dict[str, str] = {
-    "source_image_id": "the source image that this one was made from; its boxes are kept",
+    "source_image_id": "source image that this one was made from, with the same boxes",
     "candidate": "index of the candidate, 0-based",
-    "prompt": "the text given to the diffusion model",
-    "strength": "how far from the source, 0 to 1",
-    "guidance_scale": "classifier-free guidance; 1 is off",
+    "prompt": "text prompt of the diffusion model",
+    "strength": "strength of the change, 0 to 1",
+    "guidance_scale": "classifier-free guidance; 1 turns it off",
     "steps": "denoising steps",
-    "seed": "seed of this very image",
+    "seed": "random seed of this image",
     "model": "fingerprint of the diffusion checkpoint",
-    "ldm_seconds": "time that the diffusion model took for it",
+    "ldm_seconds": "generation time in seconds",
 }
 SAMPLED_COLUMNS: dict[str, str] = {
     "weight": "weight of the image in the losses, 0 to 1",
-    "kept": "False: the gate dropped it, and training never opens it",
-    "reason": "why it was dropped or down-weighted, or ''",
+    "kept": "False: dropped by the gate; training never opens it",
+    "reason": "reason for dropping or down-weighting it, or ''",
 }
 
 
@@ -61,7 +59,7 @@ def validate_manifest(manifest: pd.DataFrame, classes: list[str], name: str = "m
     """Check columns, ids, labels and boxes; return the manifest unchanged.
 
     Raises:
-        DataError: a column is missing, the manifest is empty, an id comes twice, a label or box is impossible.
+        DataError: a column is missing, the manifest is empty, an id is duplicated, or a label or box is invalid.
     """
     if missing := [c for c in COLUMNS if c not in manifest.columns]:
         raise DataError(f"{name}: column(s) {missing} are missing; write it with `kedro run --pipeline=ingestion`")
@@ -76,9 +74,10 @@ def validate_manifest(manifest: pd.DataFrame, classes: list[str], name: str = "m
         if any(not 1 <= label <= len(classes) for label in row.labels) or len(row.labels) != len(row.boxes):
             raise DataError(f"{name}: {row.image} has labels {list(row.labels)} for {len(row.boxes)} boxes and "
                             f"{len(classes)} classes")
-        if bool(row.mask) != bool(row.mask_ids) or len(row.instance_ids) != len(row.boxes) * bool(row.instances):
-            raise DataError(f"{name}: {row.image} has a mask without mask_ids, or not one instance id a box; ingest "
-                            "again")
+        instances = len(row.boxes) if row.instances else 0
+        if bool(row.mask) != bool(row.mask_ids) or len(row.instance_ids) != instances:
+            raise DataError(f"{name}: {row.image} has a mask without mask_ids, or not one instance id per box; "
+                            "ingest again")
     return manifest
 
 
@@ -91,10 +90,10 @@ def check_boxes(boxes: np.ndarray, width: int, height: int, where: str) -> None:
         elif x1 <= x0 or y1 <= y0:
             problem = "is inverted or empty"
         elif x0 < 0 or y0 < 0 or x1 > width or y1 > height:
-            problem = f"lies outside the {width}x{height} image"
+            problem = f"is outside the {width}x{height} image"
         else:
             continue
-        raise DataError(f"{where}: the box {box.tolist()} {problem}; mend the annotation")
+        raise DataError(f"{where}: the box {box.tolist()} {problem}; fix the annotation")
 
 
 def image_path(root: Path, row: Any) -> Path:
@@ -104,7 +103,7 @@ def image_path(root: Path, row: Any) -> Path:
 
 def select(manifest: pd.DataFrame, *, split: str | None = None, domain: str | None = None,
            role: str | None = None) -> pd.DataFrame:
-    """Return the rows of one split, domain and/or role, re-indexed from 0."""
+    """Return the rows of a split, domain and/or role, re-indexed from 0."""
     rows = manifest
     for column, value in (("split", split), ("domain", domain), ("role", role)):
         rows = rows if value is None else rows[rows[column] == value]

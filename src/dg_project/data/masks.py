@@ -1,8 +1,6 @@
-"""Semantic masks as train ids, whatever the data set stores."""
+"""Load semantic masks and convert the label ids or colours of each data set to train ids."""
 
 from __future__ import annotations
-
-from dg_project.config import SEMANTIC_CLASSES
 
 import io
 from collections.abc import Iterable
@@ -13,29 +11,32 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from dg_project.data.images import BROKEN, broken
+
+from dg_project.config import SEMANTIC_CLASSES
 from dg_project.core.errors import DataError, nearest
-
-
+from dg_project.data.images import BROKEN, broken
 
 IGNORE = 255
-"""Train id of the pixels that are neither trained on nor scored."""
+"""Train id of pixels that are excluded from losses and scores."""
+
+FIRST_THING = 11
+"""Train ids from here on (person, rider, vehicles) have instances and therefore boxes."""
 
 COLOURS = ((128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153),
            (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0),
            (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32))
-"""RGB of every train id in Cityscapes' colours."""
+"""RGB of every train id (Cityscapes colours)."""
 
 IGNORED_COLOURS = ((0, 0, 0), (20, 20, 20), (111, 74, 0), (81, 0, 81), (250, 170, 160), (230, 150, 140),
                    (180, 165, 180), (150, 100, 100), (150, 120, 90), (0, 0, 90), (0, 0, 110))
-"""RGB of the labels that have no train id: unlabelled, static, dynamic, ground, parking, rail track, ..."""
+"""RGB of the labels without a train id: unlabelled, static, dynamic, ground, parking, rail track, ..."""
 
 CITYSCAPES = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12, 26: 13,
               27: 14, 28: 15, 31: 16, 32: 17, 33: 18}
-"""Label id of Cityscapes, and of GTA5 -> train id."""
+"""Label id of Cityscapes and GTA5 -> train id."""
 
 CITYSCAPES_LABELS = 35
-"""Label ids are 0..34; Cityscapes stores its license plates as unlabelled, GTA5 as 34."""
+"""Label ids are 0..34; license plates are unlabelled in Cityscapes and 34 in GTA5."""
 
 SYNTHIA = {1: 10, 2: 2, 3: 0, 4: 1, 5: 4, 6: 8, 7: 5, 8: 13, 9: 7, 10: 11, 11: 18, 12: 17, 15: 6, 16: 9, 17: 12,
            18: 14, 19: 15, 20: 16, 21: 3}
@@ -56,10 +57,10 @@ MAPILLARY = {
     55: ("object--vehicle--car", 13), 57: ("object--vehicle--motorcycle", 17), 58: ("object--vehicle--on-rails", 16),
     61: ("object--vehicle--truck", 14),
 }
-"""Label id of Mapillary Vistas v1.2 -> its name and its train id, as the Cityscapes protocols have it."""
+"""Label id of Mapillary Vistas v1.2 -> its name and its train id in the Cityscapes protocols."""
 
 MAPILLARY_LABELS = 66
-"""Label ids of v1.2 are 0..65; v2.0 has 124 and other numbers."""
+"""Label ids of v1.2 are 0..65; v2.0 has 124 labels with other ids."""
 
 VOC = {2: 18, 6: 15, 7: 13, 14: 17, 15: 11, 19: 16}
 """Class of Pascal VOC (bicycle, bus, car, motorbike, person, train) -> train id."""
@@ -67,13 +68,8 @@ VOC = {2: 18, 6: 15, 7: 13, 14: 17, 15: 11, 19: 16}
 VOC_LABELS = 21
 """Classes are 0 (background) .. 20 (tv monitor)."""
 
-FIRST_THING = 11
-"""Train ids from here on (person, rider, vehicles) have instances, and so boxes."""
-
-__all__ = ["ENCODINGS", "IGNORE", "SEMANTIC_CLASSES", "check_train_ids", "load_mask"]
-
 _OUTSIDE = 254
-"""Marks a stored id that the encoding does not know; no train id is as high."""
+"""Marks stored ids that the encoding does not know; larger than any train id."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +77,9 @@ class Encoding:
     """How a data set stores its masks.
 
     Attributes:
-        table: (256,) uint8: stored id -> train id, ``_OUTSIDE`` where there is no such id.
-        colours: RGB pictures in Cityscapes' colours are read too.
-        deep: 16-bit files are read too, by their first channel.
+        table: (256,) uint8, stored id -> train id; ``_OUTSIDE`` for unknown ids.
+        colours: also read RGB images in Cityscapes colours.
+        deep: also read 16-bit files, by their first channel.
     """
 
     table: np.ndarray
@@ -107,33 +103,23 @@ ENCODINGS: dict[str, Encoding] = {
                                  range(MAPILLARY_LABELS))),
     "voc": Encoding(_table(VOC, range(VOC_LABELS))),
 }
-"""What the column ``mask_ids`` may name."""
-
-
-def check_train_ids(mask: Tensor, n_classes: int, image: str) -> None:
-    """Raise ``DataError`` for a train id of a mask (H, W) that has no class; 255 needs none."""
-    if n_classes == len(SEMANTIC_CLASSES):  # load_mask has looked
-        return
-    outside = (mask >= n_classes) & (mask != IGNORE)
-    if outside.any():
-        raise DataError(f"the mask of the image '{image}' has the train id {int(mask[outside][0])}, but "
-                        f"segmentation.classes has {n_classes} classes; correct these or the mask")
+"""Encodings by name, as in the column ``mask_ids``."""
 
 
 def load_mask(path: Path, ids: str, size: tuple[int, int] | None = None) -> Tensor:
     """Return a semantic mask as train ids.
 
     Args:
-        path: file of the mask: ids in grey or palette indices, or one of the kinds that its encoding allows.
+        path: mask file with grey values or palette indices, or another form that its encoding allows.
         ids: name in ``ENCODINGS``.
-        size: (width, height) of the mask's image; None does not look.
+        size: expected (width, height), that of the image; None skips the check.
 
     Returns:
         uint8 tensor (H, W): 0..18 as in ``SEMANTIC_CLASSES``, 255 ignored.
 
     Raises:
-        DataError: the file is broken, of another size than its image, not stored as ``ids`` says, or holds an id that
-            ``ids`` does not know.
+        DataError: the file is broken, has another size than its image, is not stored as ``ids`` says, or contains an
+            id that ``ids`` does not know.
     """
     if ids not in ENCODINGS:
         raise DataError(f"{path}: unknown mask_ids '{ids}'.{nearest(ids, ENCODINGS)}")
@@ -141,25 +127,35 @@ def load_mask(path: Path, ids: str, size: tuple[int, int] | None = None) -> Tens
     stored, bits = read_pixels(path)
     check_size(path, stored, size)
     if bits == 16 and not encoding.deep:
-        raise DataError(f"{path}: it stores 16 bits a pixel, but '{ids}' masks have 8; this may be an instance map, so "
-                        "look for the semantic mask, or save it as 8-bit ids")
+        raise DataError(f"{path}: it stores 16 bits per pixel, but '{ids}' masks have 8; this may be an instance map: "
+                        "use the semantic mask, or save it as 8-bit ids")
     if bits == 16 and stored.ndim == 3:
         stored = stored[..., 0]
     if stored.ndim == 3 and encoding.colours:
         mask = _from_colours(stored[..., :3])
     elif stored.ndim == 3:
-        raise DataError(f"{path}: it is a colour picture, but '{ids}' masks store one id a pixel; use the file with "
+        raise DataError(f"{path}: it is a colour image, but '{ids}' masks store one id per pixel; use the file with "
                         "the ids, or convert the colours to ids")
     else:
         mask = encoding.table[np.minimum(stored, _OUTSIDE)] if bits == 16 else encoding.table[stored]
     if (outside := mask == _OUTSIDE).any():
         raise DataError(f"{path}: it holds {_few(stored, outside)}, which '{ids}' does not know; it is a mask of "
-                        "another kind (label ids are no train ids), or the wrong file")
+                        "another kind (label ids are not train ids), or the wrong file")
     return torch.from_numpy(mask)
 
 
+def check_train_ids(mask: Tensor, n_classes: int, image: str) -> None:
+    """Raise ``DataError`` if a mask (H, W) has a train id without a class, except 255."""
+    if n_classes == len(SEMANTIC_CLASSES):  # load_mask has checked
+        return
+    outside = (mask >= n_classes) & (mask != IGNORE)
+    if outside.any():
+        raise DataError(f"the mask of the image '{image}' has the train id {int(mask[outside][0])}, but "
+                        f"segmentation.classes has {n_classes} classes; correct these or the mask")
+
+
 def read_pixels(path: Path) -> tuple[np.ndarray, int]:
-    """Return what a file stores, (H, W) or (H, W, C), and its bits per channel: 8 or 16."""
+    """Return the stored values of an image file, (H, W) or (H, W, C), and its bits per channel, 8 or 16."""
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content)) as image:
@@ -168,7 +164,7 @@ def read_pixels(path: Path) -> tuple[np.ndarray, int]:
             deep = image.format == "PNG" and content[24] == 16
             if deep and len(image.getbands()) > 1:  # Pillow keeps only 8 of these 16 bits
                 with Image.open(io.BytesIO(content)) as again:
-                    again.verify()  # torchvision ends the process over a damaged file
+                    again.verify()  # torchvision crashes on a damaged file
                 image.load()
                 return _deep_png(content), 16
             values = np.array(image)
@@ -187,14 +183,15 @@ def _deep_png(content: bytes) -> np.ndarray:
 
 
 def check_size(path: Path, values: np.ndarray, size: tuple[int, int] | None) -> None:
+    """Raise ``DataError`` if the values (H, W, ...) of a file do not have the ``size`` (width, height) of its image."""
     height, width = values.shape[:2]
     if size and (width, height) != tuple(size):
         raise DataError(f"{path}: it is {width}x{height}, but its image is {size[0]}x{size[1]}; it belongs to another "
-                        "image or to one before resizing")
+                        "image or to the image before resizing")
 
 
 def _from_colours(rgb: np.ndarray) -> np.ndarray:
-    """Return the train ids (H, W) of a picture (H, W, 3) in Cityscapes' colours."""
+    """Convert an image (H, W, 3) in Cityscapes colours to train ids (H, W)."""
     colours = np.array([*COLOURS, *IGNORED_COLOURS], np.uint32)
     codes = colours @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     train_ids = np.array([*range(len(COLOURS)), *[IGNORE] * len(IGNORED_COLOURS)], np.uint8)
@@ -205,7 +202,7 @@ def _from_colours(rgb: np.ndarray) -> np.ndarray:
 
 
 def _few(stored: np.ndarray, where: np.ndarray) -> str:
-    """Name up to five of the values or colours at the given pixels."""
+    """List up to five of the values or colours at the given pixels."""
     values = np.unique(stored[where], axis=0)
     kind = "the colours" if values.ndim == 2 else "the ids"
     return f"{kind} {', '.join(str(v) for v in values[:5].tolist())}{' …' if len(values) > 5 else ''}"

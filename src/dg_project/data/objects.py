@@ -1,4 +1,4 @@
-"""A manifest as a task sees it: whole images, or one row per object."""
+"""Manifest rows for classification: one row per labelled object, or whole images."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from dg_project.core.errors import DataError
 
 
 def objects(manifest: pd.DataFrame, margin: float, min_side: int, min_visibility: float = -1.0) -> pd.DataFrame:
-    """Return one row per labelled object, difficult and tiny ones left out.
+    """Return one row per labelled object, without difficult and tiny ones.
 
-    A row keeps its image; the new column ``crop`` says which part of it to look at. Ids get the object's number, so
-    objects of a pseudo image still find theirs in the source image, and one object has one id in every domain.
+    The new column ``crop`` selects the object's part of the image. The object's index is appended to ids, so that an
+    object has the same id in every domain and in the source image of a pseudo image.
 
     Args:
-        manifest: rows of images. An image of one class is an object as large as the image.
-        margin: what a crop shows around its box, in box sides; cut off at the image's border.
-        min_side: objects whose longer side has fewer pixels are left out.
-        min_visibility: objects of pseudo images that score less (column ``visibility``) are not ``kept``.
+        manifest: rows of images. In image folders each image is one object as large as the image.
+        margin: margin of a crop around its box, in box sides; clipped at the image border.
+        min_side: objects whose longer side has fewer pixels are skipped.
+        min_visibility: pseudo objects that score less (column ``visibility``) get ``kept`` False.
 
     Raises:
         DataError: no object is left.
@@ -29,15 +29,15 @@ def objects(manifest: pd.DataFrame, margin: float, min_side: int, min_visibility
             if not difficult and max(box[2] - box[0], box[3] - box[1]) >= min_side]
     if not rows:
         raise DataError(f"no labelled object has a side of {min_side} pixels or more; lower classification.min_side, "
-                        "or look at the data card")
+                        "or check the data card")
     return pd.DataFrame(rows)
 
 
 def whole_images(unlabelled: pd.DataFrame, source: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of unlabelled images for a classifier, which may take each of them for one object.
+    """Return the unlabelled rows, for a classifier that treats each image as one object.
 
     Raises:
-        DataError: the objects of the source are parts of its images, and where those of the others lie is a label.
+        DataError: source objects are crops; cropping the unlabelled images would use their labels.
     """
     for row in source.to_dict("records"):
         if [[float(value) for value in box] for box in row["boxes"]] != [[0, 0, row["width"], row["height"]]]:

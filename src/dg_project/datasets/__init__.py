@@ -1,5 +1,5 @@
-"""Kedro datasets whose versions are whole or absent; the catalog names their modules.
+"""Kedro dataset classes with atomic versions; the catalog names their modules.
 
-``tables``, ``pages``: single files. ``folder``, ``images``, ``model``: artifacts that are folders.
-Nothing is imported here, so a run pays only for the kinds of data that it opens.
+``tables``, ``pages``: single files. ``folder``, ``images``, ``model``: folders.
+Nothing is imported here, so a run loads only the modules of the datasets that it opens.
 """

@@ -1,4 +1,4 @@
-"""A dataset whose artifact is a folder: one complete folder per version, or none."""
+"""A dataset whose artifact is a folder, written atomically per version."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from kedro.io.core import AbstractVersionedDataset, DatasetError, Version
 
 from dg_project.core.files import FolderWriter, atomic_folder, link_or_copy
-from dg_project.datasets.whole import whole
+from dg_project.datasets.atomic import atomic_version
 
 
 class FolderDataset(AbstractVersionedDataset[FolderWriter | Path, Path]):
     """A folder of files, as ``<filepath>/<version>/<name>/...``.
 
-    Saving takes a function that writes into the empty folder it is given, or the path of a folder to take over (by
-    hard links where possible). The folder appears under its name only when it is whole, so a crash leaves no version
-    that the next run would take for the newest. Loading returns the path; what to open in it is the node's affair.
+    Save a function that writes into the empty folder it is given, or the path of a folder to copy (by hard links
+    where possible). The folder gets its final name only when it is complete, so a crash leaves no partial version that
+    the next run takes for the newest. Loading returns the path.
     """
 
     def __init__(
@@ -31,22 +31,22 @@ class FolderDataset(AbstractVersionedDataset[FolderWriter | Path, Path]):
         """Create the dataset.
 
         Args:
-            filepath: the folder; with versioning, the folder of the versions.
-            version: set by Kedro where the catalog says ``versioned: true``.
+            filepath: the folder; with versioning, the parent folder of the versions.
+            version: set by Kedro if the catalog says ``versioned: true``.
             metadata: for Kedro-Viz and MLflow; ignored here.
         """
         self.metadata = metadata
         super().__init__(filepath=PurePosixPath(os.fspath(filepath)), version=version)
 
     def load(self) -> Path:
-        """Return the folder of the version to load."""
+        """Return the folder of the loaded version."""
         return Path(self._get_load_path())
 
     def save(self, data: FolderWriter | Path) -> None:
-        """Write a new version, whole or not at all."""
+        """Write a new version atomically."""
         target = Path(self._get_save_path())
         write: Callable[[Path], None] = data if callable(data) else _copier(Path(data))
-        with whole(target, atomic_folder) as folder:
+        with atomic_version(target, atomic_folder) as folder:
             write(folder)
 
     def _exists(self) -> bool:
@@ -61,7 +61,7 @@ class FolderDataset(AbstractVersionedDataset[FolderWriter | Path, Path]):
 
 def _copier(source: Path) -> FolderWriter:
     if not source.is_dir():
-        raise DatasetError(f"'{source}' is no folder, so it cannot be saved as one")
+        raise DatasetError(f"'{source}' is not a folder, so it cannot be saved as one")
 
     def write(folder: Path) -> None:
         for path in source.rglob("*"):

@@ -12,7 +12,7 @@ _CARDS = ("model.json", "model_index.json", "export.json")
 
 
 class ModelDataset(FolderDataset):
-    """Weights and a JSON card: ``model.json``, diffusers' ``model_index.json``, ``export.json`` of an export."""
+    """Weights and a JSON card: ``model.json``, ``model_index.json`` (diffusers) or ``export.json``."""
 
     def preview(self) -> JSONPreview:
         """Return the card."""

@@ -1,4 +1,4 @@
-"""Figures and pages that can be read back, written whole."""
+"""Figures and pages, written atomically."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from kedro_datasets import matplotlib, text
 from kedro_datasets._typing import HTMLPreview
 
-from dg_project.datasets.whole import WholeFile
+from dg_project.datasets.atomic import AtomicFile
 
 
-class FigureDataset(WholeFile, matplotlib.MatplotlibDataset):
-    """A matplotlib figure; loading, which the base refuses, returns the path of the image."""
+class FigureDataset(AtomicFile, matplotlib.MatplotlibDataset):
+    """A matplotlib figure; loading returns the path of the image (the base class refuses to load)."""
 
     def load(self) -> Any:
         """Return the path of the newest (or pinned) image."""
         return Path(self._get_load_path())
 
 
-class HTMLDataset(WholeFile, text.TextDataset):
+class HTMLDataset(AtomicFile, text.TextDataset):
     """A self-contained page."""
 
     def preview(self) -> HTMLPreview:
@@ -27,5 +27,5 @@ class HTMLDataset(WholeFile, text.TextDataset):
         return HTMLPreview(self.load())
 
 
-class MarkdownDataset(WholeFile, text.TextDataset):
+class MarkdownDataset(AtomicFile, text.TextDataset):
     """A page of Markdown."""

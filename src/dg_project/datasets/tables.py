@@ -1,4 +1,4 @@
-"""The tables and mappings of kedro-datasets, written whole."""
+"""Tables and mappings of kedro-datasets, written atomically."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import numbers
 from kedro_datasets import json, pandas
 from kedro_datasets._typing import TablePreview
 
-from dg_project.datasets.whole import WholeFile
+from dg_project.datasets.atomic import AtomicFile
 
 _LONGEST_CELL = 200
 
 
-class ParquetDataset(WholeFile, pandas.ParquetDataset):
-    """A table with any cell types, lists of boxes included."""
+class ParquetDataset(AtomicFile, pandas.ParquetDataset):
+    """A table with any cell types, including lists of boxes."""
 
     def preview(self, nrows: int = 5) -> TablePreview:
         """Return the first rows for Kedro-Viz, with lists as text (its JSON has no arrays)."""
@@ -21,11 +21,11 @@ class ParquetDataset(WholeFile, pandas.ParquetDataset):
         return TablePreview(rows.map(_readable).to_dict(orient="split"))
 
 
-class CSVDataset(WholeFile, pandas.CSVDataset):
-    """A table that people open."""
+class CSVDataset(AtomicFile, pandas.CSVDataset):
+    """A table meant to be opened by people."""
 
 
-class JSONDataset(WholeFile, json.JSONDataset):
+class JSONDataset(AtomicFile, json.JSONDataset):
     """A nested mapping."""
 
 
@@ -35,6 +35,6 @@ def _readable(cell: object) -> object:
 
 
 def _plain(cell: object) -> object:
-    """Return arrays of arrays, as parquet gives them back, as lists of lists."""
+    """Convert nested arrays, as parquet returns them, to nested lists."""
     cell = cell.tolist() if hasattr(cell, "tolist") else cell
     return [_plain(part) for part in cell] if isinstance(cell, list) else cell

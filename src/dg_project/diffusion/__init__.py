@@ -1,1 +1,1 @@
-"""Everything that touches a latent diffusion model: prompts, generation, synthesis of pseudo domains, the tiny LDM."""
+"""Latent diffusion models: opening checkpoints, modes, prompts, generation."""

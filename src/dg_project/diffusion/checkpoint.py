@@ -1,4 +1,4 @@
-"""What a diffusion checkpoint is, read from its JSON files: nothing here opens a weight."""
+"""Locate diffusion checkpoints and read their JSON files, without loading weights."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ CLASSES: dict[str, tuple[str, str]] = {
     "StableDiffusionXLControlNetPipeline": ("sdxl", "controlnet"),
     "StableDiffusionXLControlNetImg2ImgPipeline": ("sdxl", "controlnet"),
 }
-"""Class that a model_index.json names -> family of its parts, mode that it was made for."""
+"""Class in model_index.json -> family of the parts, mode the checkpoint was made for."""
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
-"""Parts that no mode opens."""
+"""Parts that no mode loads."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A diffusers folder whose parts are all there.
+    """A complete diffusers folder.
 
     Attributes:
-        folder: the folder.
+        folder: path of the folder.
         family: sd or sdxl.
-        mode: what it was made for.
+        mode: mode the checkpoint was made for.
         image_channels: channels of its latents.
-        unet_channels: channels that its U-Net takes.
-        text_width: width of the text that its U-Net listens to.
+        unet_channels: input channels of its U-Net.
+        text_width: width of the text embeddings its U-Net takes.
     """
 
     folder: Path
@@ -63,7 +63,7 @@ def resolve(name: str | Path, variant: str | None = None) -> Path:
     """Return the local folder of a checkpoint, downloading a hub name.
 
     Raises:
-        CheckpointError: nothing is there, or it is no diffusers pipeline, or the hub cannot be reached.
+        CheckpointError: the folder does not exist or holds no diffusers pipeline, or the hub cannot be reached.
     """
     folder = Path(name)
     if (folder / "model_index.json").is_file():
@@ -71,7 +71,8 @@ def resolve(name: str | Path, variant: str | None = None) -> Path:
     if folder.exists():
         inside = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) if folder.is_dir() else "one file"
         raise CheckpointError(
-            f"'{name}' is no diffusers pipeline: model_index.json is missing (found: {inside or 'nothing'}). {REMEDY}"
+            f"'{name}' is not a diffusers pipeline: model_index.json is missing (found: "
+            f"{inside or 'nothing'}). {REMEDY}"
         )
     if not is_hub_name(name):
         raise CheckpointError(f"the diffusion checkpoint '{name}' does not exist. {REMEDY}")
@@ -80,7 +81,7 @@ def resolve(name: str | Path, variant: str | None = None) -> Path:
         return Path(DiffusionPipeline.download(str(name), variant=variant))
     except Exception as error:
         raise CheckpointError(
-            f"the diffusion checkpoint '{name}' is neither a folder here nor could it be fetched from the hub "
+            f"the diffusion checkpoint '{name}' is not a local folder, nor could it be downloaded from the hub "
             f"({type(error).__name__}). {REMEDY}"
         ) from error
 
@@ -91,7 +92,7 @@ def is_hub_name(name: str | Path) -> bool:
 
 
 def read(folder: Path) -> Checkpoint:
-    """Return what a checkpoint folder is.
+    """Read the JSON files of a checkpoint folder.
 
     Raises:
         CheckpointError: its JSON cannot be read, a part is missing, or no mode can use its class.
@@ -112,7 +113,7 @@ def read(folder: Path) -> Checkpoint:
 
 
 def text_width(config: dict[str, Any]) -> int:
-    """Return the width of the text that a U-Net or ControlNet of this configuration listens to."""
+    """Return the width of the text embeddings that a U-Net or ControlNet with this configuration takes."""
     width = config.get("cross_attention_dim") or 0
     return int(width[0] if isinstance(width, list) else width)
 
@@ -121,30 +122,30 @@ def read_json(path: Path, folder: Path) -> dict[str, Any]:
     """Return a JSON file of a checkpoint folder.
 
     Raises:
-        CheckpointError: it is missing or broken.
+        CheckpointError: the file is missing or broken.
     """
     try:
         return dict(json.loads(path.read_text()))
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"'{folder}' cannot be opened: {path.relative_to(folder)} is missing or no JSON ({error}). {REMEDY}"
+            f"'{folder}' cannot be opened: {path.relative_to(folder)} is missing or not JSON ({error}). {REMEDY}"
         ) from error
 
 
 def quiet() -> None:
-    """Switch off the bars that diffusers and transformers draw for every file they read or write."""
+    """Disable the progress bars of diffusers and transformers for every file they read or write."""
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
 
 
 def _check_parts(folder: Path, index: dict[str, Any]) -> None:
-    """Every part that the index names must be a folder, and a text encoder must be among them."""
+    """Check that every part in the index is a folder and that no required part is missing."""
     parts = [name for name, kind in index.items() if isinstance(kind, list) and kind[-1] and name not in UNUSED]
     for name in parts:
         if not (folder / name).is_dir() or not any((folder / name).iterdir()):
             raise CheckpointError(
                 f"'{folder}' cannot be opened: its model_index.json names the part '{name}', but there is no such "
-                f"folder, or it is empty; copy the whole checkpoint. {REMEDY}"
+                f"folder, or it is empty; copy the complete checkpoint. {REMEDY}"
             )
     for name, either in {
         "text encoder": {"text_encoder", "text_encoder_2"},

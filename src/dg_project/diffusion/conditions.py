@@ -1,4 +1,4 @@
-"""What a ControlNet is shown of the source: its edges, or its semantic mask in the colours that it was trained with."""
+"""ControlNet conditions: edges of the source image, or its semantic mask in the ControlNet's training colours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy import ndimage
 from dg_project.data.masks import COLOURS
 
 FAINT, STRONG = 100, 200
-"""Canny's thresholds on the sum of both Sobel responses, grey levels: the usual pair of ControlNet's annotators."""
+"""Canny's thresholds on the sum of both Sobel responses, in grey levels, as in ControlNet's annotators."""
 
 PALETTES: dict[str, list[tuple[int, int, int]]] = {
     "cityscapes": list(COLOURS),
@@ -19,7 +19,7 @@ PALETTES: dict[str, list[tuple[int, int, int]]] = {
         (255, 0, 20), (255, 0, 245), (255, 0, 245), (163, 0, 255), (255, 245, 0),
     ],
 }  # fmt: skip
-"""Colours of the 19 train ids. ADE20K knows no rider (a person there) and no train (a bus there)."""
+"""Colours of the 19 train ids. ADE20K has no rider (person there) and no train (bus there)."""
 
 
 def edge_image(image: Image.Image) -> Image.Image:
@@ -31,7 +31,7 @@ def edge_image(image: Image.Image) -> Image.Image:
 def canny(grey: np.ndarray) -> np.ndarray:
     """Return the edges ``(H, W)`` bool of a grey image ``(H, W)``, 0..255.
 
-    Sobel gradients; only ridges of ``|gx| + |gy|`` across the edge stay; faint ones only where they touch strong ones.
+    Sobel gradients; keeps ridges of ``|gx| + |gy|`` across the edge, faint ones only if they touch strong ones.
     """
     across, down = ndimage.sobel(grey, axis=1), ndimage.sobel(grey, axis=0)
     strength = np.abs(across) + np.abs(down)
@@ -48,7 +48,7 @@ def canny(grey: np.ndarray) -> np.ndarray:
 
 
 def segmentation_image(mask: Image.Image, palette: str) -> Image.Image:
-    """Return a mask of train ids (255 ignored) in the colours of ``palette``; what is ignored is black."""
+    """Return a mask of train ids in the colours of ``palette``; 255 (ignored) becomes black."""
     colours = np.zeros((256, 3), np.uint8)
     colours[: len(PALETTES[palette])] = PALETTES[palette]
     return Image.fromarray(colours[np.asarray(mask, np.uint8)])

@@ -1,7 +1,7 @@
-"""One interface to image-to-image diffusion, whatever the checkpoint and the mode: images in, images out.
+"""One interface to image-to-image diffusion for every checkpoint and mode: images in, images out.
 
-What ``strength`` means is the same for all modes: the share of the noise schedule that is run, starting from the source
-image noised to that point. How much of the source is left then is what the modes differ in.
+``strength`` means the same in all modes: the share of the noise schedule that is run, starting from the source image
+noised to that point. The modes differ in how much of the source remains.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from torch import Tensor
 from dg_project.config import LDMParams
 from dg_project.core.errors import ParameterError
 from dg_project.diffusion.checkpoint import quiet
-from dg_project.diffusion.modes import MODES, Batch, Mode, Sampling
-from dg_project.diffusion.opening import open_pipeline, place
+from dg_project.diffusion.modes import MODES, Mode, ModeInputs, Sampling
+from dg_project.diffusion.opening import move_to_device, open_pipeline
 
 __all__ = ["Generator", "quiet"]
 
 
 class Generator:
-    """A diffusers pipeline that turns images into images, one seed per image.
+    """A diffusers pipeline that maps images to images, one seed per image.
 
     Attributes:
-        pipeline: the genuine diffusers pipeline, in evaluation mode.
-        fingerprint: 16 hex digits of the weights.
+        pipeline: diffusers pipeline in evaluation mode.
+        fingerprint: hash of the weights, 16 hex digits.
         mode: how the pipeline is used.
-        device: where it runs.
-        resolution: shorter side of the images while they are generated; None is their own.
+        device: torch device.
+        resolution: shorter side of the images during generation; None keeps their size.
     """
 
     def __init__(
@@ -63,12 +63,12 @@ class Generator:
         device: str | torch.device = "cpu",
         scheduler: str | None = None,
     ) -> Generator:
-        """Open a checkpoint in the mode that it was made for; see ``from_params`` for everything else.
+        """Open a checkpoint in the mode it was made for; ``from_params`` has all options.
 
         Args:
             checkpoint: folder of a diffusers pipeline, or a hub name (downloaded once by diffusers).
             dtype: float32, float16 or bfloat16.
-            device: where it runs.
+            device: torch device.
             scheduler: name of a diffusers scheduler class; None keeps the checkpoint's own.
         """
         options: dict[str, Any] = {"checkpoint": str(checkpoint), "dtype": dtype, "scheduler": scheduler}
@@ -76,21 +76,21 @@ class Generator:
 
     @classmethod
     def from_params(cls, ldm: LDMParams, device: str | torch.device = "cpu") -> Generator:
-        """Open the checkpoint, ControlNet and LoRAs that the parameters name.
+        """Open the checkpoint, ControlNet and LoRAs given by the parameters.
 
         Raises:
-            CheckpointError: something is missing, cannot be opened, or is for another architecture.
-            ParameterError: parameters that exclude one another, or that diffusers does not know.
+            CheckpointError: a file is missing, cannot be opened or is for another architecture.
+            ParameterError: parameters contradict each other, or diffusers does not know them.
         """
         where = torch.device(device)
         pipeline, mode, fingerprint = open_pipeline(ldm, where)
         own = mode(pipeline, getattr(ldm, mode.name, None))
         generator = cls(pipeline, fingerprint, own, where, ldm.resolution)
-        place(pipeline, ldm.memory, where)
+        move_to_device(pipeline, ldm.memory, where)
         return generator
 
-    def settled(self, ldm: LDMParams) -> LDMParams:
-        """Return the parameters with what ``auto`` has come to here: the mode and the format of the numbers."""
+    def resolved(self, ldm: LDMParams) -> LDMParams:
+        """Return the parameters with ``auto`` replaced by this generator's mode and dtype."""
         dtype = str(self.pipeline.unet.dtype).removeprefix("torch.")
         return ldm.model_copy(update={"mode": self.mode.name, "dtype": dtype})
 
@@ -110,24 +110,24 @@ class Generator:
     ) -> list[Image.Image]:
         """Return one RGB image per source image, of the same size.
 
-        An image depends on its own source, prompt and seed, never on its neighbours: on a CPU the call runs image by
-        image (bit-equal for every batch size, and no slower there). On an accelerator images of one size run together;
-        kernels chosen by batch size may then differ in the last bits.
+        An image depends only on its own source, prompt and seed: a CPU runs image by image (bit-equal for every batch
+        size, and not slower). An accelerator runs images of one size together; kernels chosen by batch size may then
+        differ in the last bits.
 
         Args:
             images: PIL images or uint8 tensors ``(3, H, W)``.
             prompts: one text per image.
             seeds: one seed per image.
-            boxes: per image ``(n, 4)`` xyxy in its pixels; the mode inpaint protects them.
-            masks: per image its train ids as an image of the same size; a ControlNet may follow them.
-            strength: share of the schedule to run, 0 to 1; 0 returns the sources.
-            steps: length of the whole schedule; ``int(steps * strength)`` steps are run.
-            guidance_scale: classifier-free guidance; 1 is off (and costs a half or a third).
-            image_guidance_scale: InstructPix2Pix only, at least 1; how strongly the source pulls.
-            negative_prompt: what to steer away from, used with guidance only.
+            boxes: boxes of each image, ``(n, 4)`` xyxy in its pixels; the mode inpaint protects them.
+            masks: train ids of each image as an image of the same size, or None; a ControlNet may use them.
+            strength: share of the schedule to run, 0 to 1; 0 returns the source images.
+            steps: length of the full schedule; ``int(steps * strength)`` steps are run.
+            guidance_scale: classifier-free guidance; 1 turns it off (1/2 to 1/3 of the cost).
+            image_guidance_scale: InstructPix2Pix only, at least 1: guidance towards the source image.
+            negative_prompt: text to steer away from; needs guidance.
 
         Raises:
-            ParameterError: the strength is so small that no step would be run.
+            ParameterError: the strength is too small to run a single step.
         """
         sampling = Sampling(strength, steps, guidance_scale, image_guidance_scale, negative_prompt)
         sources = [_to_pil(image) for image in images]
@@ -143,20 +143,20 @@ class Generator:
         for rows in self._chunks(sources):
             size = self._working_size(sources[rows[0]])
             scale = np.array(size * 2) / np.array(sources[rows[0]].size * 2)
-            batch = Batch(
+            inputs = ModeInputs(
                 images=[_pad(sources[i].resize(size, Image.Resampling.LANCZOS), self._multiple) for i in rows],
                 prompts=[prompts[i] for i in rows],
                 generators=[torch.Generator("cpu").manual_seed(int(seeds[i])) for i in rows],
                 boxes=[kept[i] * scale for i in rows],
                 masks=[self._scaled_mask(masks[i], size) if masks else None for i in rows],
             )
-            for new, i in zip(self.mode(batch, sampling), rows, strict=True):
+            for new, i in zip(self.mode(inputs, sampling), rows, strict=True):
                 made = new.crop((0, 0, *size)).resize(sources[i].size, Image.Resampling.LANCZOS)
                 results.append(self.mode.finish(sources[i], made, kept[i]))
         return results
 
     def _chunks(self, images: list[Image.Image]) -> Iterator[list[int]]:
-        """Yield indices of neighbouring images that go through the network together."""
+        """Yield indices of consecutive images to run through the network together."""
         chunk: list[int] = []
         for index, image in enumerate(images):
             together = self.device.type != "cpu" and chunk and images[chunk[0]].size == image.size
@@ -168,7 +168,7 @@ class Generator:
             yield chunk
 
     def _working_size(self, source: Image.Image) -> tuple[int, int]:
-        """Return the width and height that an image is generated at, before it is padded."""
+        """Return the width and height of the generated image, before padding."""
         factor = self.resolution / min(source.size) if self.resolution else 1
         return max(1, round(source.width * factor)), max(1, round(source.height * factor))
 
@@ -177,20 +177,20 @@ class Generator:
 
 
 def _natural_mode(pipeline: Any) -> Mode:
-    """Return the mode of a pipeline that was built, not opened: InstructPix2Pix or img2img."""
+    """Return the mode for a pipeline passed as an object: InstructPix2Pix or img2img."""
     instruct = pipeline.__class__.__name__ in MODES["instruct"].pipelines.values()
     return MODES["instruct" if instruct else "img2img"](pipeline)
 
 
 def _to_pil(image: Image.Image | Tensor) -> Image.Image:
-    """Return an RGB PIL image of a PIL image or a uint8 tensor ``(3, H, W)``."""
+    """Convert a PIL image or a uint8 tensor ``(3, H, W)`` to an RGB PIL image."""
     if isinstance(image, Tensor):
         return Image.fromarray(image.permute(1, 2, 0).cpu().numpy())
     return image.convert("RGB")
 
 
 def _pad(image: Image.Image, multiple: int) -> Image.Image:
-    """Return the image mirrored at its right and lower edge up to sizes that the networks can halve."""
+    """Pad the image by mirroring at its right and lower edge to multiples of ``multiple`` pixels."""
     right, below = -image.width % multiple, -image.height % multiple
     if not right and not below:
         return image

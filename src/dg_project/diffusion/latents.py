@@ -1,4 +1,4 @@
-"""Parts of a noise schedule, and source latents, for the modes whose pipeline knows no strength."""
+"""Encode and decode images with a pipeline's VAE, and run part of a noise schedule."""
 
 from __future__ import annotations
 
@@ -11,73 +11,29 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class LastSteps:
-    """A scheduler whose pipeline sees only the last ``run`` timesteps; the schedule itself stays whole.
-
-    Multistep solvers look up their place in the whole schedule, so cutting ``timesteps`` itself would break them.
-    """
-
-    def __init__(self, scheduler: Any, run: int) -> None:
-        self._scheduler = scheduler
-        self._run = run
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._scheduler, name)
-
-    @property
-    def timesteps(self) -> Tensor:
-        """The timesteps that are run, ``(run * order,)``."""
-        return self._scheduler.timesteps[-self._run * self._scheduler.order :]
-
-    def set_timesteps(self, *args: Any, **kwargs: Any) -> None:
-        """Make the whole schedule and begin at the first timestep that is run."""
-        self._scheduler.set_timesteps(*args, **kwargs)
-        if hasattr(self._scheduler, "set_begin_index"):
-            self._scheduler.set_begin_index(len(self._scheduler.timesteps) - len(self.timesteps))
-
-
-class FirstSteps(LastSteps):
-    """A scheduler whose pipeline sees only the first ``run`` timesteps, as an inversion needs them."""
-
-    @property
-    def timesteps(self) -> Tensor:
-        """The timesteps that are run, ``(run * order,)``."""
-        return self._scheduler.timesteps[: self._run * self._scheduler.order]
-
-    def set_timesteps(self, *args: Any, **kwargs: Any) -> None:
-        """Make the whole schedule, which begins where every schedule begins."""
-        self._scheduler.set_timesteps(*args, **kwargs)
-
-
-@contextmanager
-def scheduled(pipeline: Any, scheduler: Any) -> Iterator[None]:
-    """Let the pipeline run with another scheduler inside the block."""
-    own = pipeline.scheduler
-    pipeline.scheduler = scheduler
-    try:
-        yield
-    finally:
-        pipeline.scheduler = own
+def scaled_latents(vae: Any, pixels: Tensor) -> Tensor:
+    """Return the latents ``(N, C, h, w)`` of pixels ``(N, 3, H, W)`` in -1..1: scaled mode of each distribution."""
+    return vae.encode(pixels).latent_dist.mode() * vae.config.scaling_factor
 
 
 @torch.no_grad()
 def encode(pipeline: Any, pixels: Tensor) -> Tensor:
-    """Return the scaled latents ``(N, C, h, w)`` of pixels ``(N, 3, H, W)`` in -1..1: the mode of each distribution."""
+    """Return ``scaled_latents`` of pixels ``(N, 3, H, W)`` in -1..1, on the pipeline's device and in its dtype."""
     vae, dtype = pipeline.vae, pipeline.unet.dtype
-    overflows = vae.dtype == torch.float16 and vae.config.force_upcast  # as every SDXL pipeline asks before it encodes
+    overflows = vae.dtype == torch.float16 and vae.config.force_upcast  # every SDXL pipeline upcasts here too
     if overflows:
         vae.to(torch.float32)
-    latents = vae.encode(pixels.to(pipeline._execution_device, vae.dtype)).latent_dist.mode()
+    latents = scaled_latents(vae, pixels.to(pipeline._execution_device, vae.dtype))
     if overflows:
         vae.to(dtype)
-    return (latents * vae.config.scaling_factor).to(dtype)
+    return latents.to(dtype)
 
 
 class LatentMap:
-    """The autoencoder of a pipeline as a pair of maps for images of one size.
+    """The VAE of a pipeline as a pair of maps for images of one size.
 
     Args:
-        pipeline: an opened diffusers pipeline.
+        pipeline: open diffusers pipeline.
         size: height and width of the images.
     """
 
@@ -98,3 +54,52 @@ class LatentMap:
         scaled = (latents[None] / vae.config.scaling_factor).to(self.pipeline._execution_device, vae.dtype)
         height, width = self.size
         return (vae.decode(scaled).sample[0, :, :height, :width].float().cpu() / 2 + 0.5).clamp(0, 1)
+
+
+class LastSteps:
+    """A scheduler whose pipeline sees only the last ``run`` timesteps; the schedule itself stays complete.
+
+    Multistep solvers look up their position in the full schedule, so shortening ``timesteps`` itself would break them.
+    """
+
+    def __init__(self, scheduler: Any, run: int) -> None:
+        self._scheduler = scheduler
+        self._run = run
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._scheduler, name)
+
+    @property
+    def timesteps(self) -> Tensor:
+        """Timesteps to run, ``(run * order,)``."""
+        return self._scheduler.timesteps[-self._run * self._scheduler.order :]
+
+    def set_timesteps(self, *args: Any, **kwargs: Any) -> None:
+        """Build the full schedule and start at the first timestep to run."""
+        self._scheduler.set_timesteps(*args, **kwargs)
+        if hasattr(self._scheduler, "set_begin_index"):
+            self._scheduler.set_begin_index(len(self._scheduler.timesteps) - len(self.timesteps))
+
+
+class FirstSteps(LastSteps):
+    """A scheduler whose pipeline sees only the first ``run`` timesteps, as inversion needs."""
+
+    @property
+    def timesteps(self) -> Tensor:
+        """Timesteps to run, ``(run * order,)``."""
+        return self._scheduler.timesteps[: self._run * self._scheduler.order]
+
+    def set_timesteps(self, *args: Any, **kwargs: Any) -> None:
+        """Build the full schedule and start at its beginning."""
+        self._scheduler.set_timesteps(*args, **kwargs)
+
+
+@contextmanager
+def scheduled(pipeline: Any, scheduler: Any) -> Iterator[None]:
+    """Run the pipeline with another scheduler inside the block."""
+    own = pipeline.scheduler
+    pipeline.scheduler = scheduler
+    try:
+        yield
+    finally:
+        pipeline.scheduler = own

@@ -1,4 +1,4 @@
-"""LoRA weights merged into a pipeline: ``W + scale · alpha / rank · B A``, so sampling costs what it cost before."""
+"""Merge LoRA weights into a pipeline: ``W + scale · alpha / rank · B A``, at no extra sampling cost."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from dg_project.config import LoRAParams
 from dg_project.core.errors import CheckpointError
 from dg_project.diffusion.checkpoint import is_hub_name
 
-REMEDY = "'ldm.loras' must name LoRA weights that were trained for the very architecture of 'ldm.checkpoint'"
+REMEDY = "'ldm.loras' must be LoRA weights trained for the architecture of 'ldm.checkpoint'"
 DOWN, UP = ".lora_A.weight", ".lora_B.weight"
 PARTS = ("unet", "text_encoder", "text_encoder_2")
 PATTERNS = ("rank_pattern", "alpha_pattern", "use_rslora", "use_dora")
-"""Metadata of layers that are not scaled alike."""
+"""Metadata keys of LoRAs whose layers have different scales."""
 
 
 def merge(pipeline: Any, lora: LoRAParams) -> dict[str, Tensor]:
     """Add a LoRA to the weights of the pipeline's networks.
 
-    diffusers reads and renames every usual format (its own, PEFT's, kohya's); the sum is done here, so that the
-    package ``peft`` is not needed.
+    diffusers reads and renames the usual formats (its own, PEFT's, kohya's); the sum is computed here, so the package
+    ``peft`` is not needed.
 
     Returns:
-        The tensors that were read.
+        The LoRA's tensors by name.
 
     Raises:
-        CheckpointError: they cannot be read, are of another kind, or belong to another architecture.
+        CheckpointError: the weights cannot be read, are of another kind or belong to another architecture.
     """
     tensors, alphas = _read(pipeline, lora)
     for path, weight, down, up in list(_layers(pipeline, tensors, lora)):
@@ -46,14 +46,14 @@ def merge(pipeline: Any, lora: LoRAParams) -> dict[str, Tensor]:
 
 
 def check_header(lora: LoRAParams, width: int) -> None:
-    """Look at a local file's header, without reading a weight; a hub name is fetched when it is needed.
+    """Check the header of a local file, without reading weights; a hub name is downloaded later.
 
     Args:
-        lora: what to look at.
-        width: of the text that the checkpoint's U-Net listens to.
+        lora: LoRA parameters.
+        width: width of the text embeddings that the checkpoint's U-Net takes.
 
     Raises:
-        CheckpointError: there is no such file, or it was trained for another family of checkpoints, or is a DoRA.
+        CheckpointError: the file does not exist, is for another family of checkpoints or is a DoRA.
     """
     path = Path(lora.weights)
     if not path.exists():
@@ -63,31 +63,31 @@ def check_header(lora: LoRAParams, width: int) -> None:
     files = [path] if path.is_file() else sorted(path.glob(lora.file or "*.safetensors"))
     if len(files) != 1:
         raise CheckpointError(
-            f"'{path}' holds {len(files)} files of LoRA weights ({', '.join(f.name for f in files)}): name one of them "
-            "in the 'file' of ldm.loras"
+            f"'{path}' holds {len(files)} files of LoRA weights ({', '.join(f.name for f in files)}): set one of them "
+            "as 'file' in ldm.loras"
         )
     try:
         with safe_open(files[0], "pt") as header:
             names = list(header.keys())
-            widths = {header.get_slice(key).get_shape()[1] for key in names if _listens(key)}
+            widths = {header.get_slice(key).get_shape()[1] for key in names if _reads_text(key)}
     except SafetensorError as error:
-        raise CheckpointError(f"the LoRA weights '{files[0]}' are no safetensors file ({error}). {REMEDY}") from error
-    if any("dora_scale" in key for key in names):  # diffusers would leave these out with no more than a warning
+        raise CheckpointError(f"the LoRA '{files[0]}' is not a safetensors file ({error}). {REMEDY}") from error
+    if any("dora_scale" in key for key in names):  # diffusers would skip these with only a warning
         raise CheckpointError(f"'{files[0]}' is a DoRA, which cannot be merged; use a plain LoRA")
     if widths - {width}:
         raise CheckpointError(
             f"the LoRA '{files[0]}' was trained for text of width {widths.pop()}, but the U-Net of ldm.checkpoint "
-            f"listens to {width} (768 is Stable Diffusion 1, 1024 is 2, 2048 is SDXL). {REMEDY}"
+            f"takes {width} (768 is Stable Diffusion 1, 1024 is 2, 2048 is SDXL). {REMEDY}"
         )
 
 
-def _listens(key: str) -> bool:
-    """Whether a tensor multiplies the text, as the keys and values of cross-attention do."""
+def _reads_text(key: str) -> bool:
+    """Return whether a tensor multiplies the text embeddings (keys and values of cross-attention)."""
     return "attn2" in key and ("to_k" in key or "to_v" in key) and key.endswith(("A.weight", "down.weight"))
 
 
 def _read(pipeline: Any, lora: LoRAParams) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Return the tensors by PEFT's names below ``unet.`` and ``text_encoder.``, and the alpha of every layer."""
+    """Return the tensors by PEFT's names below ``unet.`` and ``text_encoder.``, and the alpha of each layer."""
     xl = hasattr(pipeline, "text_encoder_2")
     loader: Any = StableDiffusionXLLoraLoaderMixin if xl else StableDiffusionLoraLoaderMixin
     options: dict[str, Any] = {"weight_name": lora.file, "use_safetensors": True, "return_lora_metadata": True}
@@ -109,7 +109,7 @@ def _read(pipeline: Any, lora: LoRAParams) -> tuple[dict[str, Tensor], dict[str,
 
 
 def _renamed(found: dict[str, Any]) -> dict[str, Any]:
-    """Return what belongs to the networks, by PEFT's names."""
+    """Return the entries of the networks, by PEFT's names."""
     renamed: dict[str, Any] = {}
     for part in PARTS:
         own = {key.removeprefix(f"{part}."): value for key, value in found.items() if key.startswith(f"{part}.")}
@@ -123,14 +123,14 @@ def _renamed(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _path(key: str) -> str:
-    """Return the layer that a tensor or an alpha belongs to."""
+    """Return the layer name of a tensor or alpha."""
     return key.removesuffix(".alpha").removesuffix(DOWN).removesuffix(UP)
 
 
 def _layers(
     pipeline: Any, tensors: dict[str, Tensor], lora: LoRAParams
 ) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
-    """Yield path, weight, A and B of every layer, each checked against the network that it belongs to."""
+    """Yield path, weight, A and B of each layer, checked against its network."""
     paths = {_path(key) for key in tensors}
     if not paths or any(not key.endswith((DOWN, UP)) for key in tensors):
         kinds = ", ".join(sorted({key.rsplit(".", 2)[-2] for key in tensors if not key.endswith((DOWN, UP))}))

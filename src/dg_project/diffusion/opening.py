@@ -1,4 +1,4 @@
-"""From parameters to an opened pipeline: what cannot work is refused before a weight is read."""
+"""Open a pipeline from parameters; combinations that cannot work fail before any weight is read."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from diffusers import ControlNetModel
 from torch import Tensor
 
 from dg_project.config import LDMParams, MemoryParams, PseudoDomain
+from dg_project.core.device import resolve_device
 from dg_project.core.errors import CheckpointError, ParameterError, nearest
 from dg_project.core.files import fingerprint, folder_hash
 from dg_project.diffusion.checkpoint import REMEDY, Checkpoint, is_hub_name, quiet, read, read_json, resolve, text_width
@@ -23,23 +24,23 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "sd": {"safety_checker": None, "requires_safety_checker": False},
     "sdxl": {"add_watermarker": False},
 }
-"""What a pipeline class would add by itself: a filter that blackens images, a watermark inside the pixels."""
+"""Options that turn off diffusers' defaults: a filter that blackens images, a watermark in the pixels."""
 
 KEPT = ("beta_schedule", "prediction_type")
-"""What another scheduler must take over from the checkpoint; diffusers drops in silence what a class does not know."""
+"""Settings that another scheduler must take from the checkpoint; diffusers silently drops those a class lacks."""
 
 
 def check(ldm: LDMParams, device: torch.device) -> Checkpoint | None:
-    """Refuse a checkpoint and parameters that do not fit one another.
+    """Check that checkpoint and parameters fit together.
 
-    Reads JSON files and headers only, so it may run long before the first image is due.
+    Reads only JSON files and headers, so it can run long before the first image is generated.
 
     Returns:
-        What the checkpoint is, or None for a hub name that has to be fetched first.
+        The checkpoint's description, or None for a hub name that must be downloaded first.
 
     Raises:
         CheckpointError: the checkpoint, its ControlNet or a LoRA is missing or of the wrong kind.
-        ParameterError: parameters that exclude one another.
+        ParameterError: parameters contradict each other.
     """
     if ldm.memory.offload != "none" and device.type == "cpu":
         raise ParameterError(
@@ -60,7 +61,7 @@ def check(ldm: LDMParams, device: torch.device) -> Checkpoint | None:
 
 
 def resolve_dtype(name: str, device: torch.device) -> str:
-    """Return the number format that ``auto`` means: bfloat16 where the CPU multiplies in it, else float32."""
+    """Resolve ``auto`` to bfloat16 on CPUs with bfloat16 instructions, else to float32."""
     if name != "auto":
         return name
     multiplies = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
@@ -68,7 +69,7 @@ def resolve_dtype(name: str, device: torch.device) -> str:
 
 
 def check_strengths(mode: str, domains: dict[str, PseudoDomain]) -> None:
-    """Refuse full strength where the source is seen through the noise alone: labels would belong to nothing."""
+    """Raise ``ParameterError`` for img2img at strength 1, where nothing of the source remains and labels are wrong."""
     full = [name for name, domain in domains.items() if domain.strength == 1]
     if mode == "img2img" and full:
         given = ",".join(f"synthesis.domains.{name}.strength=0.5" for name in full)
@@ -77,10 +78,10 @@ def check_strengths(mode: str, domains: dict[str, PseudoDomain]) -> None:
 
 
 def choose_mode(ldm: LDMParams, checkpoint: Checkpoint) -> type[Mode]:
-    """Return the mode that ``ldm.mode`` means for this checkpoint.
+    """Return the mode of ``ldm.mode`` for this checkpoint.
 
     Raises:
-        ParameterError: its U-Net does not take what the mode would give it.
+        ParameterError: the input channels of its U-Net do not fit the mode.
     """
     mode = MODES[checkpoint.mode if ldm.mode == "auto" else ldm.mode]
     if checkpoint.unet_channels not in mode.channels(checkpoint.image_channels):
@@ -94,14 +95,14 @@ def choose_mode(ldm: LDMParams, checkpoint: Checkpoint) -> type[Mode]:
 
 
 def open_pipeline(ldm: LDMParams, device: torch.device) -> tuple[Any, type[Mode], str]:
-    """Open a checkpoint with everything that the parameters add to it.
+    """Open a checkpoint with its scheduler, ControlNet and LoRAs.
 
     Returns:
-        The pipeline on the CPU, its mode, and 16 hex digits of all weights.
+        The pipeline on the CPU, its mode, and a hash of all weights (16 hex digits).
 
     Raises:
-        CheckpointError: something cannot be opened, or is for another architecture.
-        ParameterError: parameters that exclude one another.
+        CheckpointError: a file cannot be opened or is for another architecture.
+        ParameterError: parameters contradict each other.
     """
     quiet()
     ldm = ldm.model_copy(update={"dtype": resolve_dtype(ldm.dtype, device)})
@@ -119,8 +120,8 @@ def open_pipeline(ldm: LDMParams, device: torch.device) -> tuple[Any, type[Mode]
     return pipeline, mode, weights[0] if len(weights) == 1 else fingerprint(weights)
 
 
-def place(pipeline: Any, memory: MemoryParams, device: torch.device) -> None:
-    """Move an opened pipeline to where it runs, or let parts of it wait on the CPU."""
+def move_to_device(pipeline: Any, memory: MemoryParams, device: torch.device) -> None:
+    """Move an open pipeline to its device, with the memory savings of ``memory`` (slicing, tiling, CPU offload)."""
     if memory.attention_slicing:
         pipeline.enable_attention_slicing()
     if memory.vae_slicing:
@@ -139,8 +140,8 @@ def build_scheduler(ldm: LDMParams, checkpoint: Checkpoint) -> Any:
     """Return the checkpoint's scheduler, or the named one with the checkpoint's noise schedule.
 
     Raises:
-        ParameterError: diffusers has no such scheduler, it cannot keep the checkpoint's noise schedule, or it
-            refuses an option or the number of steps.
+        ParameterError: diffusers has no such scheduler, or the scheduler cannot keep the checkpoint's noise
+            schedule or rejects an option or the number of steps.
     """
     stored = read_json(checkpoint.folder / "scheduler" / "scheduler_config.json", checkpoint.folder)
     name = ldm.scheduler or stored.get("_class_name", "")
@@ -152,8 +153,8 @@ def build_scheduler(ldm: LDMParams, checkpoint: Checkpoint) -> Any:
     lost = [f"{key}: {stored[key]}" for key in KEPT if ldm.scheduler and key in stored and key not in known]
     if lost:
         raise ParameterError(
-            f"ldm.scheduler: {name} knows nothing of what '{checkpoint.folder}' was trained with ({', '.join(lost)}) "
-            "and would misread its answers; leave it out, or use one such as DDIMScheduler"
+            f"ldm.scheduler: {name} does not support what '{checkpoint.folder}' was trained with ({', '.join(lost)}) "
+            "and would misread its outputs; leave it out, or use one such as DDIMScheduler"
         )
     for option in ldm.scheduler_options:
         if option not in known:
@@ -165,16 +166,16 @@ def build_scheduler(ldm: LDMParams, checkpoint: Checkpoint) -> Any:
         scheduler.set_timesteps(ldm.steps)
     except Exception as error:
         raise ParameterError(
-            f"{name} refuses ldm.steps {ldm.steps} with ldm.scheduler_options {ldm.scheduler_options}: {error}"
+            f"{name} rejects ldm.steps {ldm.steps} with ldm.scheduler_options {ldm.scheduler_options}: {error}"
         ) from error
     return scheduler
 
 
 def _samples(kind: Any) -> bool:
-    """Whether a class can noise an image and denoise it again, as every mode needs."""
+    """Return whether a class can noise and denoise an image, as every mode needs."""
     try:
         return all(hasattr(kind, method) for method in ("set_timesteps", "add_noise", "scale_model_input", "step"))
-    except ImportError:  # it needs a package that is not installed
+    except ImportError:  # the class needs a package that is not installed
         return False
 
 
@@ -183,8 +184,8 @@ def _check_controlnet(ldm: LDMParams, checkpoint: Checkpoint, mode: type[Mode]) 
     if mode.name != "controlnet":
         if name:
             raise ParameterError(
-                f"ldm.controlnet.checkpoint is not used in mode '{mode.name}': set ldm.mode: controlnet, or take it "
-                "away"
+                f"ldm.controlnet.checkpoint is not used in mode '{mode.name}': set ldm.mode: controlnet, or "
+                "remove it"
             )
         return
     if name is None and checkpoint.mode != "controlnet":
@@ -203,7 +204,7 @@ def _check_controlnet(ldm: LDMParams, checkpoint: Checkpoint, mode: type[Mode]) 
     if text_width(config) != checkpoint.text_width:
         raise CheckpointError(
             f"the ControlNet '{folder}' was trained for text of width {text_width(config)}, but the U-Net of "
-            f"'{checkpoint.folder}' listens to {checkpoint.text_width}: use a ControlNet for this family of checkpoints"
+            f"'{checkpoint.folder}' takes {checkpoint.text_width}: use a ControlNet for this family of checkpoints"
         )
 
 
@@ -234,9 +235,27 @@ def _reason(error: Exception) -> str:
 
 
 def _tensors_hash(tensors: dict[str, Tensor]) -> str:
-    """Return 16 hex digits of names and values."""
+    """Return a hash of names and values, 16 hex digits."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def check_generation(ldm: LDMParams, device: str, domains: dict[str, PseudoDomain]) -> None:
+    """Check before a run that the diffusion model can make the pseudo domains.
+
+    Only JSON files and headers are read: opening takes time, and a hub name is fetched when it is needed.
+
+    Args:
+        ldm: parameters of the diffusion model, paths located.
+        device: ``training.device``.
+        domains: pseudo domains by name.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or incomplete.
+        ParameterError: parameters that exclude one another for this checkpoint or on this machine.
+    """
+    checkpoint = check(ldm, resolve_device(device))
+    check_strengths(ldm.mode if checkpoint is None else choose_mode(ldm, checkpoint).name, domains)

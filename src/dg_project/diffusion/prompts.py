@@ -1,4 +1,4 @@
-"""Prompts with choices: ``a {rainy|foggy} street`` stands for one street per word."""
+"""Prompts: random choices, sentences from a vocabulary, and captions of the corpus that are rephrased or combined."""
 
 from __future__ import annotations
 
@@ -11,8 +11,18 @@ from dg_project.core.errors import ParameterError
 
 _CHOICE = re.compile(r"\{([^{}]*)\}")
 
+_DRIVEN = ("driving", "turning", "waiting", "parked")
+ACTIONS: dict[str, tuple[str, ...]] = {
+    "person": ("walking", "standing", "crossing the road"),
+    "rider": ("riding", "waiting"),
+    "bike": ("moving", "parked"),
+    "motor": ("moving", "parked"),
+    **dict.fromkeys(("car", "truck", "bus", "train"), _DRIVEN),
+}
+"""Class -> possible actions; all other classes are "seen"."""
+
 HOURS = {"at night": "night", "at dusk": "dusk", "during the day": "daytime", "on a clear sunny day": "daytime"}
-"""How a caption of the corpus names the hour -> the word of the scene prompt."""
+"""Hour phrase of a corpus caption -> hour word of the scene prompt."""
 ADJECTIVES = {
     "light rain": "lightly rainy",
     "heavy rain": "very rainy",
@@ -22,11 +32,24 @@ ADJECTIVES = {
     "dense fog": "densely foggy",
     "fog": "foggy",
 }
-"""How a caption names what is in the air -> the adjective of the scene prompt."""
+"""Weather phrase of a corpus caption -> adjective of the scene prompt."""
+
+HOUR_PHRASES = {"night": "at night", "dusk": "at dusk", "day": "during the day"}
+"""Hour word of a prompt -> phrase of a composed caption. A prompt without an hour takes that of the others."""
+AIR = {
+    "rain": ("light rain", "rain", "heavy rain"),
+    "snow": ("falling snow",),
+    "fog": ("light fog", "fog", "dense fog"),
+}
+"""Weather in the order of a caption -> its intensities. If a prompt names none, one of the last two is drawn."""
+ROADS = {"snow": "snowy road", "rain": "wet road"}
+
+
+# Random choices
 
 
 def expand(prompt: str, seed: int) -> str:
-    """Return the prompt with every ``{a|b|c}`` replaced by one of its words, drawn by ``seed``.
+    """Replace every ``{a|b|c}`` in a prompt with one of its alternatives, drawn by ``seed``.
 
     >>> expand("a {rainy} street", 0)
     'a rainy street'
@@ -52,16 +75,53 @@ def expand(prompt: str, seed: int) -> str:
 
 
 def choices(prompt: str) -> list[list[str]]:
-    """Return the words of every choice in the prompt, in order."""
+    """Return the alternatives of every choice in the prompt, in order."""
     return [[word.strip() for word in match.split("|")] for match in _CHOICE.findall(prompt)]
 
 
+# Sentences from a vocabulary
+
+
+def describe(words: VocabularyParams, names: Iterable[str], seed: int) -> str:
+    """Return the prompt of one image, with words drawn by ``seed``.
+
+    >>> describe(VocabularyParams(weather=["foggy"], time=["dusk"]), [], 0)
+    'a cityscape photo of a foggy street during dusk.'
+
+    Args:
+        words: vocabulary.
+        names: class names of the image's objects; each class is mentioned once, up to ``words.objects`` classes.
+        seed: seed of the image.
+    """
+    draw = random.Random(seed)
+    weather, time = draw.choice(words.weather), draw.choice(words.time)
+    place = f"{_article(weather)} {weather} {words.scene}"
+    sentences = [f"a cityscape photo of {place} during {time}."]
+    present = sorted(set(names))
+    for name in draw.sample(present, min(words.objects, len(present))):
+        action = draw.choice(words.actions.get(name) or ACTIONS.get(name, ("seen",)))
+        sentences.append(f"{_article(name).capitalize()} {name} is {action} in {place} during {time}.")
+    return " ".join(sentences)
+
+
+def prompt_of(domain: PseudoDomain, seed: int) -> str:
+    """Return a domain's prompt, or the scene sentence of its vocabulary."""
+    return describe(domain.vocabulary, [], seed) if domain.vocabulary else domain.prompt or ""
+
+
+def _article(word: str) -> str:
+    return "an" if word[:1].lower() in "aeiou" else "a"
+
+
+# Captions of the corpus
+
+
 def paraphrase(caption: str, seed: int) -> str:
-    """Return the caption or, every other time, the same content as a scene prompt of the paper.
+    """Return the caption or, half of the time, the same content as a scene prompt of the paper.
 
     The corpus says "a city street at night in heavy rain, wet road"; the paper's prompts say "a cityscape photo of a
-    very rainy street during night". Training on both teaches the tiny LDM both. A caption of another form is returned
-    as it is.
+    very rainy street during night". Training on both teaches the tiny LDM both. Captions of another form are returned
+    unchanged.
     """
     draw = random.Random(seed)
     head, *rest = caption.split(", ")
@@ -78,85 +138,31 @@ def paraphrase(caption: str, seed: int) -> str:
     return ", ".join([scene, *ground])
 
 
-def _sky(hour: str, rest: list[str]) -> list[str]:
-    if "overcast sky" in rest:
-        return ["overcast"]
-    return ["clear"] if "clear sky" in rest or "sunny" in hour else []
-
-
-_DRIVEN = ("driving", "turning", "waiting", "parked")
-ACTIONS: dict[str, tuple[str, ...]] = {
-    "person": ("walking", "standing", "crossing the road"),
-    "rider": ("riding", "waiting"),
-    "bike": ("moving", "parked"),
-    "motor": ("moving", "parked"),
-    **dict.fromkeys(("car", "truck", "bus", "train"), _DRIVEN),
-}
-"""What a class may be doing; a class that is not here is "seen"."""
-
-
-def describe(words: VocabularyParams, names: Iterable[str], seed: int) -> str:
-    """Return the prompt of one image, its words drawn by ``seed``.
-
-    >>> describe(VocabularyParams(weather=["foggy"], time=["dusk"]), [], 0)
-    'a cityscape photo of a foggy street during dusk.'
-
-    Args:
-        words: what to draw from.
-        names: class names of the image's objects; each class is named once, ``words.objects`` of them at most.
-        seed: the image's own seed.
-    """
-    draw = random.Random(seed)
-    weather, time = draw.choice(words.weather), draw.choice(words.time)
-    place = f"{_article(weather)} {weather} {words.scene}"
-    sentences = [f"a cityscape photo of {place} during {time}."]
-    present = sorted(set(names))
-    for name in draw.sample(present, min(words.objects, len(present))):
-        action = draw.choice(words.actions.get(name) or ACTIONS.get(name, ("seen",)))
-        sentences.append(f"{_article(name).capitalize()} {name} is {action} in {place} during {time}.")
-    return " ".join(sentences)
-
-
-def _article(word: str) -> str:
-    return "an" if word[:1].lower() in "aeiou" else "a"
-
-
-HOUR_PHRASES = {"night": "at night", "dusk": "at dusk", "day": "during the day"}
-"""What a prompt may say of the hour -> how a caption says it. A prompt that names none leaves it to the others."""
-AIR = {
-    "rain": ("light rain", "rain", "heavy rain"),
-    "snow": ("falling snow",),
-    "fog": ("light fog", "fog", "dense fog"),
-}
-"""What may be in the air, in the order of a caption, and how much of it; the last two are drawn where none is said."""
-ROADS = {"snow": "snowy road", "rain": "wet road"}
-
-
 def compose(prompts: Sequence[str], seed: int) -> str:
     """Return one caption with the weather words of all prompts.
 
-    The hour is that of the first prompt that names another than the day. How much rain or fog there is, and what else
-    contradicts itself, is drawn by ``seed``.
+    The hour is that of the first prompt whose hour is not day. The amount of rain or fog, and anything contradictory,
+    is drawn by ``seed``.
 
     >>> compose(["a city street in dense fog", "a city street at night"], 0)
     'a city street at night in dense fog'
 
-    A prompt whose words are not known (another language, "in a sandstorm") is not taken apart: the prompts then follow
-    one another, which is what large text encoders are used to.
+    If a prompt has no known words (another language, "in a sandstorm"), the prompts are joined with commas instead,
+    which large text encoders are used to.
 
     Args:
-        prompts: one of each domain, the most important first; ``{a|b}`` draws a word.
-        seed: of the draws.
+        prompts: one prompt per domain, the most important first; may have choices ``{a|b}``.
+        seed: random seed.
     """
     draw = random.Random(seed)
     texts = [expand(prompt, draw.randrange(2**31)) for prompt in prompts]
-    if not all(_hours(text) or _air(text) for text in texts):
+    if not all(weather(text) for text in texts):
         return ", ".join(dict.fromkeys(text.rstrip(".") for text in texts))
-    said_hours = [found for text in texts if (found := _hours(text))]
-    hours = next((found for found in said_hours if found != ["day"]), said_hours[0] if said_hours else [])
-    said = [_air(text) for text in texts]
-    air = {kind: draw.choice([words for found in said for words in found.get(kind, ())])
-           for kind in AIR if any(kind in found for found in said)}
+    named_hours = [hours for text in texts if (hours := _hours(text))]
+    hours = next((hours for hours in named_hours if hours != ["day"]), named_hours[0] if named_hours else [])
+    named_air = [_air(text) for text in texts]
+    air = {kind: draw.choice([words for named in named_air for words in named.get(kind, ())])
+           for kind in AIR if any(kind in named for named in named_air)}
     caption = _head(texts[0])
     caption += f" {HOUR_PHRASES[draw.choice(hours)]}" if hours else ""
     caption += f" in {' and '.join(air.values())}" if air else ""
@@ -165,13 +171,14 @@ def compose(prompts: Sequence[str], seed: int) -> str:
 
 
 def weather(text: str) -> frozenset[str]:
-    """Return the kinds of weather and the hours that a text names: ``{"night", "fog"}``."""
+    """Return the kinds of weather and the hours mentioned in a text: ``{"night", "fog"}``."""
     return frozenset([*_hours(text), *_air(text)])
 
 
-def prompt_of(domain: PseudoDomain, seed: int) -> str:
-    """Return the prompt of a domain; the scene sentence where a vocabulary stands for it."""
-    return describe(domain.vocabulary, [], seed) if domain.vocabulary else domain.prompt or ""
+def _sky(hour: str, rest: list[str]) -> list[str]:
+    if "overcast sky" in rest:
+        return ["overcast"]
+    return ["clear"] if "clear sky" in rest or "sunny" in hour else []
 
 
 def _hours(text: str) -> list[str]:
@@ -179,17 +186,17 @@ def _hours(text: str) -> list[str]:
 
 
 def _air(text: str) -> dict[str, tuple[str, ...]]:
-    """Return what is in the air -> the words for how much of it may be."""
+    """Return the kinds of weather mentioned in a text -> possible phrases."""
     found = {}
     for kind, amounts in AIR.items():
         if re.search(rf"\b{kind}", text):
-            said = tuple(words for words in amounts if " " in words and words in text)
-            found[kind] = said or amounts[-2:]
+            named = tuple(words for words in amounts if " " in words and words in text)
+            found[kind] = named or amounts[-2:]
     return found
 
 
 def _head(text: str) -> str:
-    """Return what a prompt shows, without its weather: ``a city street``."""
+    """Return the subject of a prompt without its weather: ``a city street``."""
     match = re.match(r"(.*?)(?=,| (?:in|at|during|on|under|with)\b)", text)
     head = match.group(1) if match else text
     for word in sorted(ADJECTIVES.values(), key=len, reverse=True):

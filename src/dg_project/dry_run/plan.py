@@ -1,4 +1,4 @@
-"""The plan of a run: what it would make, how long that takes here, and what stands in its way."""
+"""Plan a run without running it: what it would make, how long that takes here, and its problems."""
 
 from __future__ import annotations
 
@@ -32,23 +32,22 @@ from dg_project.experiments.leave_one_out import (
     layout,
     read_folder,
 )
-from dg_project.experiments.training_run import check_training, method_class
-from dg_project.methods import method_classes
-from dg_project.methods.base import LDMUser
+from dg_project.methods import method_class
+from dg_project.methods.base import check_batches
 from dg_project.vlm.clip import OPEN_CLIP
 
 FIRST = 2
-"""Images of each split that are decoded and checked like those of an ingestion."""
+"""Images of each split that are decoded and checked as in an ingestion."""
 
 
 @dataclass
-class Seen:
-    """What was found.
+class DataFound:
+    """Images that the readers list.
 
     Attributes:
-        counts: images that are listed, by (domain, split).
+        counts: listed images by (domain, split).
         first: manifest rows of the first images of the source.
-        problems: one message per domain that cannot be read as the parameters say.
+        problems: one message per domain that cannot be read.
     """
 
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -57,20 +56,20 @@ class Seen:
 
     @property
     def train(self) -> pd.DataFrame | None:
-        """The first training images; None where no source image could be read."""
+        """The first training images, or None if no source image could be read."""
         rows = None if self.first is None else self.first[self.first["split"] == "train"]
         return None if rows is None or rows.empty else rows
 
 
-def look(data: DataParams, root: Path) -> Seen:
-    """Look at every domain; a domain that cannot be read does not keep the others from being looked at."""
-    seen = Seen()
+def find_data(data: DataParams, root: Path) -> DataFound:
+    """Count and check the images of every domain; a domain that cannot be read becomes a problem."""
+    seen = DataFound()
     for domain in [data.source, *data.targets]:
-        asked = configured(data, root, domain)
+        reading = configured(data, root, domain)
         try:
-            counts = count_domain(**asked)
+            counts = count_domain(**reading)
             rows, skipped = read_domain(role="source" if domain == data.source else "target",
-                                        limits=dict.fromkeys(counts, FIRST), **asked)
+                                        limits=dict.fromkeys(counts, FIRST), **reading)
         except DGError as error:
             seen.problems.append(str(error))
             continue
@@ -84,7 +83,7 @@ def look(data: DataParams, root: Path) -> Seen:
 
 
 def backbone_weights(params: BackboneParams) -> tuple[str, bool]:
-    """Return where the backbone's weights are, and whether they are here."""
+    """Return where the backbone's weights are, and whether they are on this machine."""
     if params.weights is None:
         return "random", True
     if params.weights != "hub":
@@ -104,7 +103,7 @@ def _published(name: str) -> str | None:
 
 
 def diffusion_weights(ldm: LDMParams) -> dict[str, tuple[str, bool]]:
-    """Return the same of the diffusion model, its ControlNet and its LoRAs, by parameter."""
+    """Return the same for the diffusion model, its ControlNet and its LoRAs, by parameter."""
     found = {"ldm.checkpoint": _folder(ldm.checkpoint, "model_index.json")}
     if ldm.controlnet.checkpoint:
         found["ldm.controlnet.checkpoint"] = _folder(ldm.controlnet.checkpoint, "config.json")
@@ -114,9 +113,9 @@ def diffusion_weights(ldm: LDMParams) -> dict[str, tuple[str, bool]]:
 
 
 def method_weights(name: str, settings: Settings) -> dict[str, tuple[str, bool]]:
-    """Return the same of what a method opens itself, such as a teacher, by parameter."""
+    """Return the same for checkpoints that a method opens itself, such as a teacher, by parameter."""
     kind = method_class(name)
-    own = kind.Params.model_validate((settings.model_extra or {}).get(name, {}))
+    own = kind.params_of(settings)
     return {f"{name}.{key}": _checkpoint(getattr(own, key)) for key in checkpoint_fields(kind.Params)}
 
 
@@ -131,19 +130,19 @@ def _folder(name: str, file: str) -> tuple[str, bool]:
 
 
 def _hub(name: str, *files: str) -> tuple[str, bool]:
-    """Say whether one of a repository's files is in the cache of the Hugging Face hub; nothing is asked for."""
+    """Return whether one of a repository's files is in the local cache of the Hugging Face hub; nothing is fetched."""
     if any(isinstance(try_to_load_from_cache(name, file), str) for file in files):
         return f"{name}, in the cache of the hub", True
     return f"{name}, to be fetched from the hub", False
 
 
 CACHES = 4 * 2**30
-"""Bytes of decoded images that a training keeps at most: 2 GiB of the source, 2 GiB of pseudo domains."""
+"""Most bytes of decoded images that a training keeps: 2 GiB of the source, 2 GiB of pseudo domains."""
 
 
 @dataclass
-class Plan:
-    """Lines of (subject, what was found), and problems, each with its remedy."""
+class RunPlan:
+    """Lines of (subject, text), and problems, each with its remedy."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -159,20 +158,20 @@ class Plan:
         return "\n".join([*shown, *(f"PROBLEM  {problem}" for problem in self.problems)])
 
 
-def rehearse(settings: Settings, ldm: LDMParams, root: Path, workspace: Path, trainings: Sequence[str],
-             synthesis: bool) -> Plan:
-    """Find out what a run would do and need.
+def plan_run(settings: Settings, ldm: LDMParams, root: Path, workspace: Path, trainings: Sequence[str],
+             synthesis: bool) -> RunPlan:
+    """Return the plan of a run.
 
     Args:
         settings: all parameters, paths located.
-        ldm: those of the diffusion model, paths located.
-        root: of the data.
-        workspace: where the work would be kept.
-        trainings: the method of every training that the run consists of.
-        synthesis: whether pseudo images would be made.
+        ldm: parameters of the diffusion model, paths located.
+        root: data root.
+        workspace: folder of cached work.
+        trainings: method name of every training of the run.
+        synthesis: whether the run makes pseudo images.
     """
-    plan = Plan()
-    seen = look(settings.data, root)
+    plan = RunPlan()
+    seen = find_data(settings.data, root)
     plan.problems += seen.problems
     _describe_data(plan, settings, seen)
     device = describe_device(plan, settings)
@@ -187,7 +186,7 @@ def rehearse(settings: Settings, ldm: LDMParams, root: Path, workspace: Path, tr
     return plan
 
 
-def _describe_data(plan: Plan, settings: Settings, seen: Seen) -> None:
+def _describe_data(plan: RunPlan, settings: Settings, seen: DataFound) -> None:
     for (domain, split), number in seen.counts.items():
         told = ", as expected" if f"{domain}/{split}" in settings.data.expected_counts else ""
         plan.add("data", f"{domain}/{split}: {number:,} images{told}")
@@ -195,9 +194,9 @@ def _describe_data(plan: Plan, settings: Settings, seen: Seen) -> None:
         plan.add("data", "lists read and first images checked; `--pipeline=ingestion` checks all")
 
 
-def _describe_synthesis(plan: Plan, settings: Settings, ldm: LDMParams, seen: Seen, root: Path,
+def _describe_synthesis(plan: RunPlan, settings: Settings, ldm: LDMParams, seen: DataFound, root: Path,
                         device: torch.device) -> int:
-    """Return the bytes that the pseudo images would take."""
+    """Add the synthesis; return the bytes of its pseudo images."""
     if Path(ldm.checkpoint).is_dir():
         ldm = ldm.model_copy(update={"mode": choose_mode(ldm, read(Path(ldm.checkpoint))).name})
     here = True
@@ -226,18 +225,18 @@ def _synthesis_time(cost: SynthesisCost, device: torch.device) -> str:
             f"{device}")
 
 
-def describe_training(plan: Plan, settings: Settings, first: pd.DataFrame | None, root: Path,
+def describe_training(plan: RunPlan, settings: Settings, first: pd.DataFrame | None, root: Path,
                       trainings: Sequence[str], tested: int, device: torch.device) -> int:
-    """Time every method of a run, and return the bytes that checkpoints and models would take.
+    """Time every method of a run; return the bytes of checkpoints and models.
 
     Args:
-        plan: gets the lines and the problems.
-        settings: those of the trainings.
-        first: manifest rows of some source training images; None where none could be read.
+        plan: gets lines and problems.
+        settings: settings of the trainings.
+        first: manifest rows of some source training images, or None.
         root: folder that their paths are relative to.
-        trainings: the method of every training.
-        tested: images that each trained model is scored on.
-        device: where it is timed.
+        trainings: method name of every training.
+        tested: number of images that each model is scored on.
+        device: torch device.
     """
     text, here = backbone_weights(settings.backbone)
     plan.add("weights", f"backbone {settings.backbone.name}: {text}")
@@ -247,7 +246,7 @@ def describe_training(plan: Plan, settings: Settings, first: pd.DataFrame | None
     if first is None:
         plan.add("training", "not estimated: no source image could be read")
         return 0
-    if not here:  # timing asks for no trained weights, and nothing is downloaded
+    if not here:  # timing needs no trained weights, and nothing is downloaded
         settings = settings.model_copy(update={"backbone": settings.backbone.model_copy(update={"weights": None})})
     disk = 0
     for name, times in Counter(trainings).items():
@@ -255,7 +254,7 @@ def describe_training(plan: Plan, settings: Settings, first: pd.DataFrame | None
             plan.add("training", f"{name}{_times(times)}: not timed: its weights are not on this machine yet")
             continue
         try:
-            check_training(method_class(name), settings.training)
+            check_batches(method_class(name), settings.training)
             cost = time_training(name, settings, first, root)
         except (DGError, RuntimeError) as error:
             plan.problems.append(f"a step of '{name}' failed: {error}")
@@ -266,15 +265,15 @@ def describe_training(plan: Plan, settings: Settings, first: pd.DataFrame | None
     return disk
 
 
-def _describe_method(plan: Plan, settings: Settings, name: str, times: int, cost: TrainingCost, tested: int) -> None:
+def _describe_method(plan: RunPlan, settings: Settings, name: str, times: int, cost: TrainingCost, tested: int) -> None:
     training = settings.training
     plan.add("training", f"{name}{_times(times)}: {training.max_steps:,} steps of "
                          f"{training.images_per_step} images, {cost.weights / 1e6:.1f} M parameters")
     plan.add("training", f"  {hours(times * training.max_steps * cost.step)}: {cost.step:.2f} s a step (median of "
                          f"{cost.steps} timed on {cost.device} with the first images), validation not counted")
     plan.add("training", f"  scoring {tested:,} test images: {hours(times * tested * cost.predict)}, from one image")
-    if issubclass(method_class(name), LDMUser):
-        plan.add("training", "  the images that it asks the diffusion model for are not counted")
+    if method_class(name).needs.ldm != "none":
+        plan.add("training", "  images that it generates with the diffusion model are not counted")
     kind = "the device's peak" if cost.measured else "counted, kernels need more"
     plan.add("memory", f"{name}: {size(cost.memory)} ({size(cost.state)} weights, gradients, optimiser; "
                        f"{size(cost.activations)} activations, {kind})")
@@ -284,7 +283,7 @@ def _times(number: int) -> str:
     return f" x {number}" if number > 1 else ""
 
 
-def _check_memory(plan: Plan, name: str, cost: TrainingCost, device: torch.device) -> None:
+def _check_memory(plan: RunPlan, name: str, cost: TrainingCost, device: torch.device) -> None:
     room = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" \
         else psutil.virtual_memory().available
     if cost.memory > room:
@@ -295,8 +294,8 @@ def _check_memory(plan: Plan, name: str, cost: TrainingCost, device: torch.devic
                            f"{size(CACHES)} of it")
 
 
-def describe_disk(plan: Plan, needed: int, workspace: Path) -> None:
-    """Compare the bytes that are needed with those that are free."""
+def describe_disk(plan: RunPlan, needed: int, workspace: Path) -> None:
+    """Compare the needed bytes with the free ones."""
     here = next(folder for folder in [workspace, *workspace.parents] if folder.is_dir())
     free = shutil.disk_usage(here).free
     plan.add("disk", f"about {size(needed)} (images at the size of a source image as PNG, checkpoints, models), "
@@ -306,8 +305,8 @@ def describe_disk(plan: Plan, needed: int, workspace: Path) -> None:
                              "workspace to another disk")
 
 
-def describe_device(plan: Plan, settings: Settings) -> torch.device:
-    """Say what the work would run on, and return it."""
+def describe_device(plan: RunPlan, settings: Settings) -> torch.device:
+    """Add the device and return it."""
     device = resolve_device(settings.training.device)
     if device.type != "cuda":
         plan.add("device", f"{device}: hours below are this machine's; an accelerator's are others")
@@ -338,18 +337,18 @@ def size(number: float) -> str:
     return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.1f} MiB"
 
 
-def rehearse_folds(settings: Settings, root: Path, workspace: Path) -> Plan:
-    """Find out what ``--pipeline=leave_one_out`` would do and need; see ``rehearse``.
+def plan_folds(settings: Settings, root: Path, workspace: Path) -> RunPlan:
+    """Return the plan of ``--pipeline=leave_one_out``; see ``plan_run``.
 
     Args:
         settings: all parameters, paths located.
         root: folder of the domains.
-        workspace: where the work would be kept.
+        workspace: folder of cached work.
 
     Raises:
         ParameterError: a method cannot take part.
     """
-    plan, params = Plan(), settings.leave_one_out
+    plan, params = RunPlan(), settings.leave_one_out
     methods = chosen_methods(params, settings.method)
     try:
         domains, classes = layout(root, params)
@@ -363,7 +362,7 @@ def rehearse_folds(settings: Settings, root: Path, workspace: Path) -> Plan:
         return plan
     cells = len(domains) * len(params.seeds)
     tested = _describe_folds(plan, params, listed, methods, settings.training.max_steps)
-    if any(issubclass(method_classes()[name], LDMUser) for name in methods):
+    if any(method_class(name).needs.ldm != "none" for name in methods):
         for parameter, (text, _) in diffusion_weights(settings.ldm).items():
             plan.add("weights", f"{parameter}: {text}")
     held_out = domains[0]  # any: the cost of a step is that of each fold
@@ -375,7 +374,7 @@ def rehearse_folds(settings: Settings, root: Path, workspace: Path) -> Plan:
     return plan
 
 
-def _look(plan: Plan, settings: Settings, root: Path, domains: list[str],
+def _look(plan: RunPlan, settings: Settings, root: Path, domains: list[str],
           classes: list[str]) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
     """Count every domain and check its first images; return a row per image and the first rows, if all can be read."""
     counts: dict[str, int] = {}
@@ -399,7 +398,7 @@ def _look(plan: Plan, settings: Settings, root: Path, domains: list[str],
     return listed.assign(split="all", role="source"), pd.concat(first, ignore_index=True)
 
 
-def _describe_folds(plan: Plan, params: LeaveOneOutParams, listed: pd.DataFrame, methods: list[str],
+def _describe_folds(plan: RunPlan, params: LeaveOneOutParams, listed: pd.DataFrame, methods: list[str],
                     steps: int) -> int:
     """Return how many images a fold scores, on average."""
     scored = []

@@ -1,4 +1,4 @@
-"""What a training step costs: a few steps of the real loop on the first images, thrown away afterwards."""
+"""Time a training step and a synthesis: a few steps of the real loop on the first images, which are discarded."""
 
 from __future__ import annotations
 
@@ -27,30 +27,29 @@ from dg_project.data.masks import load_mask
 from dg_project.data.objects import whole_images
 from dg_project.data.unlabelled import UnlabelledStream
 from dg_project.experiments.training_data import source_domains, task_rows
-from dg_project.experiments.training_run import model_spec
-from dg_project.methods import Method, method_classes
-from dg_project.methods.model_folder import build_method
+from dg_project.methods import Method, method_class
+from dg_project.methods.model_folder import ModelSpec, build_method
 from dg_project.training.loop import train
 
 STEPS = 3
 """Steps to time, the first of which warms up and does not count where there are more."""
 PATIENCE = 60.0
-"""Seconds of timing after which no further step is begun."""
+"""Seconds of timing after which no further step starts."""
 
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """What was measured.
+    """Measured cost of a training.
 
     Attributes:
-        step: seconds of a training step.
-        steps: steps that were timed.
-        predict: seconds of predicting one image.
-        weights: parameters of the method.
+        step: seconds per training step.
+        steps: number of timed steps.
+        predict: seconds per predicted image.
+        weights: number of parameters.
         state: bytes of weights, gradients and optimiser state.
         activations: bytes that the backward pass keeps, or with ``measured`` the peak of the device without ``state``.
-        measured: whether the device told its peak.
-        device: where.
+        measured: whether the device reports its peak.
+        device: torch device.
     """
 
     step: float
@@ -64,28 +63,26 @@ class TrainingCost:
 
     @property
     def memory(self) -> int:
-        """Bytes at the peak of a step, kernels' own workspace not counted."""
+        """Peak bytes of a step, without the kernels' own workspace."""
         return self.state + self.activations
 
 
 class _EnoughError(Exception):
-    """Ends the real training loop; it has written nothing by then."""
+    """Ends the real training loop before it writes anything."""
 
 
 def time_training(name: str, settings: Settings, first: pd.DataFrame, root: Path) -> TrainingCost:
-    """Take a few steps of a method on copies of the first source images.
+    """Time a few steps of a method on copies of the first source images.
 
-    Images of the pseudo domains, which do not exist yet, are stood in for by their sources, and so are unlabelled
-    target images.
+    Pseudo images, which do not exist yet, and unlabelled target images are replaced by their source images.
 
     Args:
-        name: of the method.
-        settings: all parameters, weights that are not on this machine already left out.
+        name: method name.
+        settings: all parameters, without weights that are not on this machine.
         first: manifest rows of some source training images.
         root: folder that their paths are relative to.
     """
-    kind = method_classes()[name]
-    method, stream = _prepare(kind, settings, first, root)
+    method, stream = _prepare(method_class(name), settings, first, root)
     device = resolve_device(settings.training.device)
     brief = settings.training.model_copy(update={
         "selection": "last", "max_steps": max(settings.training.max_steps, STEPS + 1),
@@ -115,20 +112,21 @@ def time_training(name: str, settings: Settings, first: pd.DataFrame, root: Path
 
 def _prepare(kind: type[Method], settings: Settings, first: pd.DataFrame,
              root: Path) -> tuple[Method, BatchStream]:
-    """Return an untrained method and batches of the first images, as a training would have them."""
-    sources = kind.batching == "source"
-    names = [] if sources else list(settings.synthesis.domains)
-    spec = model_spec(kind, settings, [*source_domains(first), *names, *[ADAPT] * kind.adapts])
+    """Return an untrained method and batches of the first images as in a training."""
+    needs = kind.needs.on(settings.training.batches)
+    names = [] if needs.pseudo == "none" else list(settings.synthesis.domains)
+    unlabelled = [ADAPT] if needs.unlabelled_targets else []
+    spec = ModelSpec.of(kind, settings, [*source_domains(first), *names, *unlabelled])
     method = build_method(spec, settings.seed)
-    method.adapt_to([ADAPT] * kind.adapts)
+    method.adapt_to(unlabelled)
     rows = task_rows(first, settings.task, spec.head)
     stand_ins = pd.concat([rows.assign(domain=name, role="pseudo", source_image_id=rows["image_id"])
                            for name in names], ignore_index=True) if names else None
     parts = method.model.parts
     others = None if stand_ins is None else ManifestDataset(stand_ins, root, root, parts)
-    adapt = _unlabelled(settings, first, root, len(spec.domains) - 1).batch if kind.adapts else None
+    adapt = _unlabelled(settings, first, root, len(spec.domains) - 1).batch if unlabelled else None
     stream = BatchStream.from_params(settings.training, settings.seed, ManifestDataset(rows, root, parts=parts), others,
-                                     spec.domains, kind.batching, adapt)
+                                     spec.domains, needs.batches, adapt)
     return method, stream
 
 
@@ -141,7 +139,7 @@ def _unlabelled(settings: Settings, first: pd.DataFrame, root: Path, domain_id: 
 
 
 def state_bytes(method: nn.Module, params: TrainingParams) -> int:
-    """Return the bytes of all weights and buffers, and of gradients, optimiser state and average of what trains."""
+    """Return the bytes of weights and buffers, and of gradients, optimiser state and weight average."""
     whole = sum(value.nbytes for value in [*method.parameters(), *method.buffers()])
     trained = sum(weight.nbytes for weight in method.parameters() if weight.requires_grad)
     moments = {"sgd": 1, "adamw": 2}[params.optimizer]
@@ -150,7 +148,7 @@ def state_bytes(method: nn.Module, params: TrainingParams) -> int:
 
 @torch.inference_mode()
 def _predict(method: Method, stream: BatchStream, device: torch.device) -> float:
-    """Return the seconds of predicting one image, the second time."""
+    """Return the seconds of the second prediction of an image."""
     image = stream.source[0][0].to(device).float() / 255
     method.eval()
     for _ in range(2):
@@ -166,7 +164,7 @@ def _same(value: Tensor) -> Tensor:
 
 
 class _Kept:
-    """Counts the memory that autograd keeps for the backward pass, each storage once, weights left out."""
+    """Counts the memory that autograd keeps for the backward pass: each storage once, without weights."""
 
     def __init__(self, method: nn.Module) -> None:
         self._own = {weight.untyped_storage().data_ptr() for weight in [*method.parameters(), *method.buffers()]}
@@ -181,21 +179,21 @@ class _Kept:
 
 
 SYNTHESIS_PATIENCE = 30.0
-"""Seconds that the shortest image may take for a longer one to be timed as well."""
+"""A longer image is timed only if the shortest takes no more seconds than this."""
 LONGER = 3
-"""Denoising steps of that longer one."""
+"""Denoising steps of the longer image."""
 
 
 @dataclass(frozen=True)
 class SynthesisCost:
-    """What was found.
+    """Counted and measured cost of a synthesis.
 
     Attributes:
-        images: at most; source images whose number of boxes is out of bounds make none.
-        passes: of the U-Net, all images together, guidance counted.
-        seconds: of all images one by one on this machine, or None where nothing could be timed.
-        bound: whether ``seconds`` is an upper bound, taken from one step alone.
-        image_bytes: of one stored image.
+        images: upper bound; source images whose number of boxes is out of bounds make none.
+        passes: U-Net passes of all images, guidance included.
+        seconds: time of all images one by one on this machine, or None if not timed.
+        bound: whether ``seconds`` is an upper bound, from a single step.
+        image_bytes: bytes of a stored image.
     """
 
     images: int
@@ -207,15 +205,15 @@ class SynthesisCost:
 
 def synthesis_cost(settings: Settings, ldm: LDMParams, sources: int, first: pd.DataFrame, root: Path,
                    device: torch.device | None) -> SynthesisCost:
-    """Count the images of a synthesis, and time one where the checkpoint is on this machine.
+    """Count the images of a synthesis, and time one if the checkpoint is on this machine.
 
     Args:
         settings: all parameters.
-        ldm: those of the diffusion model, its mode resolved and its paths located.
-        sources: listed source training images.
+        ldm: parameters of the diffusion model, mode resolved and paths located.
+        sources: number of listed source training images.
         first: manifest rows of some of them.
         root: folder that their paths are relative to.
-        device: where to time an image; None does not.
+        device: torch device for timing an image; None times nothing.
     """
     wanted = settings.synthesis
     each = min(sources, wanted.n_images or sources) * wanted.candidates
@@ -233,14 +231,14 @@ def synthesis_cost(settings: Settings, ldm: LDMParams, sources: int, first: pd.D
 
 
 def passes(ldm: LDMParams, run: int) -> int:
-    """Return how often the U-Net sees one image that ``run`` denoising steps are run for."""
+    """Return the U-Net passes of an image with ``run`` denoising steps."""
     guided = {"instruct": 3}.get(ldm.mode, 2) if ldm.guidance_scale > 1 else 1
     return run * guided + (run if ldm.mode == "inversion" else 0)
 
 
 def _time(ldm: LDMParams, source: Image.Image, row: pd.Series, root: Path,
           device: torch.device) -> tuple[float, float, bool]:
-    """Return seconds per image and per denoising step of it, and whether the first are taken as part of the latter."""
+    """Return the fixed seconds per image, those per denoising step, and whether the latter include the former."""
     from dg_project.diffusion.generator import Generator
 
     generator = Generator.from_params(ldm, device)

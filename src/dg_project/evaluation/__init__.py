@@ -1,1 +1,1 @@
-"""How well a model does on every domain: predictions, scores, intervals, records, features."""
+"""Evaluate a model on every domain: predictions, scores, intervals, records, features."""

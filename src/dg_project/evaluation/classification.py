@@ -1,4 +1,4 @@
-"""Accuracy of one label per image."""
+"""Score classification: accuracy and balanced accuracy."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from dg_project.evaluation.scorer import Comparison, Scorer, Values, present_mea
 
 @dataclass(frozen=True)
 class Hits:
-    """Which images were classified rightly.
+    """Which images were classified correctly.
 
     Attributes:
         right: (N,) bool.
         label: (N,) 0-based class of each image.
         n_classes: C.
-        balanced: whether each class counts alike, instead of each image.
+        balanced: average over classes instead of images.
     """
 
     right: NDArray[np.bool_]
@@ -33,11 +33,11 @@ class Hits:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(C,) images of each class."""
+        """(C,) number of images per class."""
         return np.bincount(self.label, minlength=self.n_classes)
 
     def values(self, weights: NDArray[np.float64]) -> Values:
-        """Return the share of each class's images that is right (C, B), and over all images or classes (B,)."""
+        """Return accuracies per class (C, B), and over all images or classes (B,)."""
         onehot = np.eye(self.n_classes)[self.label]
         total, right = weights @ onehot, (weights * self.right) @ onehot
         per_class = np.where(total > 0, right / np.maximum(total, 1), np.nan).T
@@ -46,17 +46,17 @@ class Hits:
 
 
 class AccuracyScorer(Scorer):
-    """Classification: accuracy, and its mean over classes."""
+    """Scorer of classification."""
 
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "balanced_accuracy")
     columns: ClassVar[dict[str, str]] = {"probabilities": "list of float, one per class"}
 
     def pack(self, found: dict[str, Tensor]) -> dict[str, Any]:
-        """Return a plain list."""
+        """Return the probabilities as a list."""
         return {"probabilities": found["probabilities"].cpu().tolist()}
 
     def check_row(self, row: Any) -> str | None:
-        """Probabilities must be finite."""
+        """Check that the probabilities are finite."""
         finite = len(row.probabilities) and np.isfinite(as_vector(row.probabilities)).all()
         return None if finite else ("has a probability that is not finite; the model has diverged, train it again with "
                                     "a lower learning rate")

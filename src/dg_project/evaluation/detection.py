@@ -1,7 +1,7 @@
-"""Average precision per class and domain, of boxes and of masks.
+"""Score detection and instance segmentation: average precision per class and domain.
 
-``mAP@50`` is Pascal VOC's (2010 and later): the area under the interpolated precision-recall curve at every recall
-that occurs, IoU .5. ``mAP`` is COCO's: precision at 101 recall levels, mean over IoU .5, .55, ..., .95.
+``mAP@50`` follows Pascal VOC (2010 and later): area under the interpolated precision-recall curve over all recall
+values, IoU .5. ``mAP`` follows COCO: precision at 101 recall levels, mean over IoU .5, .55, ..., .95.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BOX_COLUMNS = {
 
 @dataclass(frozen=True)
 class Precision:
-    """One way of scoring: the rule of matching, and the recall levels (None: every recall that occurs)."""
+    """A metric: matching rule (``voc`` or ``coco``) and recall levels (None for all recall values)."""
 
     rule: str
     levels: NDArray[np.float64] | None
@@ -41,34 +41,34 @@ METRICS: dict[str, Precision] = {"mAP@50": Precision("voc", None), "mAP": Precis
 
 @dataclass(frozen=True)
 class Matches:
-    """The matched detections of one domain, class by class."""
+    """Matched detections of one domain, by class."""
 
     classes: list[ClassMatches]
     levels: NDArray[np.float64] | None
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(C,) boxes to be found."""
+        """(C,) number of labelled objects per class, difficult ones excluded."""
         return np.array([matched.positives.sum() for matched in self.classes])
 
     def values(self, weights: NDArray[np.float64]) -> Values:
-        """Return average precisions (C, B), and their mean (B,) over the classes that are there."""
+        """Return average precisions (C, B), and their mean (B,) over the classes present."""
         per_class = np.stack([average_precision(matched, self.levels, weights) for matched in self.classes])
         return per_class, present_mean(per_class)
 
 
 class BoxScorer(Scorer):
-    """Detection: mAP of boxes."""
+    """Scorer of detection: mAP of boxes."""
 
     metrics: ClassVar[tuple[str, ...]] = ("mAP@50", "mAP")
     columns: ClassVar[dict[str, str]] = BOX_COLUMNS
 
     def pack(self, found: dict[str, Tensor]) -> dict[str, Any]:
-        """Return plain lists, which parquet keeps."""
+        """Return boxes, labels and scores as lists."""
         return {key: found[key].detach().cpu().tolist() for key in BOX_COLUMNS}
 
     def check_row(self, row: Any) -> str | None:
-        """Lists must be of one length, and numbers finite."""
+        """Check that the lists have equal lengths and the numbers are finite."""
         boxes, labels, scores = as_boxes(row.boxes), as_vector(row.labels), as_vector(row.scores)
         if not len(boxes) == len(labels) == len(scores):
             return f"has {len(boxes)} boxes, {len(labels)} labels and {len(scores)} scores; predict it again"
@@ -85,19 +85,19 @@ class BoxScorer(Scorer):
 
 
 class MaskScorer(BoxScorer):
-    """Instance segmentation: mAP of masks, and of their boxes."""
+    """Scorer of instance segmentation: mAP of masks and of their boxes."""
 
     metrics: ClassVar[tuple[str, ...]] = ("mask_mAP@50", "mask_mAP", "mAP@50", "mAP")
     columns: ClassVar[dict[str, str]] = {
         **BOX_COLUMNS, "masks": "list of text, pycocotools' RLE counts at the size of the image file, same order"}
 
     def pack(self, found: dict[str, Tensor]) -> dict[str, Any]:
-        """Return plain lists, masks as run lengths."""
+        """Return lists; masks as RLE counts."""
         rles = coco_mask.encode(np.asfortranarray(found["masks"].cpu().numpy().transpose(1, 2, 0), np.uint8))
         return {**super().pack(found), "masks": [rle["counts"].decode("ascii") for rle in rles]}
 
     def check_row(self, row: Any) -> str | None:
-        """Every box must have a mask."""
+        """Check that every box has a mask."""
         if len(row.masks) != len(row.boxes):
             return f"has {len(row.boxes)} boxes and {len(row.masks)} masks; predict it again"
         return super().check_row(row)
@@ -106,10 +106,10 @@ class MaskScorer(BoxScorer):
         """See ``Scorer.compare``."""
         if not metric.startswith("mask_"):
             return super().compare(found, truth, n_classes, root, metric)
-        way = METRICS[metric.removeprefix("mask_")]
+        precision = METRICS[metric.removeprefix("mask_")]
         images = [_matchable(label, detected, _labelled_masks(label, root), _found_masks(label, detected))
                   for label, detected in rows_by_image(truth, found)]
-        return Matches(match_images(images, n_classes, way.rule), way.levels)
+        return Matches(match_images(images, n_classes, precision.rule), precision.levels)
 
 
 def _matchable(label: Any, detected: Any, truth: NDArray[Any], found: NDArray[Any]) -> Matchable:
@@ -132,7 +132,7 @@ def _found_masks(label: Any, detected: Any) -> NDArray[Any]:
 
 
 def _rles(rles: list[dict[str, Any]]) -> NDArray[Any]:
-    """Return an object array: it can be indexed by a mask, as the box arrays are."""
+    """Return an object array, which can be indexed by a boolean mask like the box arrays."""
     shapes = np.empty(len(rles), dtype=object)
     shapes[:] = rles
     return shapes
@@ -148,10 +148,10 @@ def average_precision(matches: ClassMatches, levels: NDArray[np.float64] | None 
     Args:
         matches: detections, best score first.
         levels: recall levels (L,), or None for all points.
-        weights: (B, N) how often each of the N images counts in each of B resamples; None counts each once (B = 1).
+        weights: (B, N) weight of each of the N images in each of B resamples; None counts each once (B = 1).
 
     Returns:
-        (B,) values in [0, 1]; NaN where there is no box to be found.
+        (B,) values in [0, 1]; NaN if no object is labelled.
     """
     weights = np.ones((1, len(matches.positives))) if weights is None else weights
     total = weights @ matches.positives

@@ -1,4 +1,4 @@
-"""How far apart domains lie in feature space: pooled features, a picture in two dimensions, and two numbers."""
+"""Measure domain shift in feature space: pooled features, 2D embedding, MMD and proxy A-distance."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 
 def pooled_features(extract: Extract, manifest: pd.DataFrame, root: Path, *, batch_size: int = 4,
                     device: str | torch.device = "cpu") -> Array:
-    """Return (N, C) features, the mean over positions of what ``extract`` gives for each image of the manifest."""
+    """Return (N, C) features: the mean over positions of ``extract`` for each image of the manifest."""
     dataset, pooled = ManifestDataset(manifest, root, cache=False), []
     with torch.inference_mode():
         for chunk in chunks(dataset, batch_size, device, "features"):
@@ -49,7 +49,7 @@ def embed(features: Array, method: Literal["pca", "tsne"] = "tsne", seed: int = 
 
 
 def mmd2(x: Array, y: Array, bandwidth: float) -> float:
-    r"""Return the unbiased squared maximum mean discrepancy; 0 on average when both come from one distribution.
+    r"""Return the unbiased squared maximum mean discrepancy; its mean is 0 for equal distributions.
 
     ``mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean_{i, j} k(x_i, y_j)`` with
     ``k(a, b) = exp(-|a - b|^2 / (2 bandwidth^2))``.
@@ -69,14 +69,14 @@ def mmd2(x: Array, y: Array, bandwidth: float) -> float:
 
 
 def proxy_a_distance(x: Array, y: Array, seed: int = 0) -> float:
-    """Return ``2 (1 - 2 e)``, e the cross-validated error of a linear classifier that tells x from y.
+    """Return ``2 (1 - 2 e)``, with e the cross-validated error of a linear classifier between x and y.
 
-    0 means it cannot tell them apart, 2 that it always can. PCA to 8 dimensions first, for features outnumber images.
+    0 means inseparable, 2 always separable. PCA to 8 dimensions first, because features outnumber images.
 
     Args:
         x: (n, C), n >= 2.
         y: (m, C), m >= 2.
-        seed: of the folds.
+        seed: random seed of the folds.
     """
     data, labels = np.concatenate([x, y]), np.repeat([0, 1], [len(x), len(y)])
     folds = min(5, len(x), len(y))
@@ -88,17 +88,17 @@ def proxy_a_distance(x: Array, y: Array, seed: int = 0) -> float:
 
 
 def domain_shift(features: Array, domains: list[str], source: str, seed: int = 0) -> pd.DataFrame:
-    """Return how far each domain lies from the source.
+    """Return the distance of each domain from the source.
 
     Args:
         features: (N, C) pooled features.
         domains: name of each image's domain, N.
-        source: the domain to compare with.
-        seed: of the folds.
+        source: domain to compare with.
+        seed: random seed of the folds.
 
     Returns:
-        One row per other domain: ``domain, mmd2, proxy_a_distance, n_images``. MMD uses the median distance between
-        all images as its bandwidth, one for all rows, so rows compare.
+        One row per other domain: ``domain, mmd2, proxy_a_distance, n_images``. The bandwidth of
+        MMD is the median distance between all images, the same for all rows, so rows are comparable.
 
     Raises:
         DataError: the source is missing, or a domain has fewer than two images.

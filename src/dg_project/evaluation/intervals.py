@@ -1,8 +1,8 @@
-"""Intervals for a single run: the test scenes are drawn again, with replacement, and the score is computed anew.
+"""Confidence intervals: t-intervals over training seeds, and bootstrap intervals over test scenes.
 
-Predictions are matched with labels once; a resample only re-weights the images. Domains that show the same scenes (the
-same image ids, as the five weathers of one benchmark do) and all models get the same draws, so differences are paired.
-The interval speaks of the choice of test scenes, not of the seed of the training: for that, run the benchmark.
+The bootstrap serves a single run: it resamples the test scenes, not the training seed. Predictions are matched with
+labels once; a resample only re-weights the images. Domains with the same image ids (such as the five weathers of one
+benchmark) and all models share the resamples, so differences are paired.
 """
 
 from __future__ import annotations
@@ -21,107 +21,15 @@ from scipy import stats
 from dg_project.evaluation.records import UNSEEN_MEAN
 from dg_project.evaluation.scorer import Scorer, check_predictions, check_same_images
 
+NAN = float("nan")
 Key = tuple[str, str, str]
-"""Method, domain, metric."""
+"""(method, domain, metric)."""
 KEY_COLUMNS = ["method", "domain", "metric"]
 
 
 @dataclass(frozen=True)
-class Draws:
-    """One score: on the scenes as they are, and on B resamples."""
-
-    value: float
-    resampled: NDArray[np.float64]
-    n_images: int
-
-
-@dataclass(frozen=True)
-class Bootstrap:
-    """Scores of several models on resampled test scenes.
-
-    Attributes:
-        scores: per method, domain (``unseen_mean`` after the domains) and metric.
-        confidence: share of the resamples that an interval covers.
-    """
-
-    scores: dict[Key, Draws]
-    confidence: float
-
-    def intervals(self) -> pd.DataFrame:
-        """Return ``method, domain, metric, value, low, high, n_images``: scores with percentile intervals."""
-        rows = [(*key, d.value, *self._bounds(d.resampled), d.n_images) for key, d in self.scores.items()]
-        return pd.DataFrame(rows, columns=[*KEY_COLUMNS, "value", "low", "high", "n_images"])
-
-    def differences(self, baseline: str) -> pd.DataFrame:
-        """Return ``method, domain, metric, difference, low, high, n_images``: paired gains over ``baseline``."""
-        rows = []
-        for (method, domain, metric), mine in self.scores.items():
-            if method != baseline:
-                base = self.scores[baseline, domain, metric]
-                bounds = self._bounds(mine.resampled - base.resampled)
-                rows.append((method, domain, metric, mine.value - base.value, *bounds, mine.n_images))
-        return pd.DataFrame(rows, columns=[*KEY_COLUMNS, "difference", "low", "high", "n_images"])
-
-    def _bounds(self, values: NDArray[np.float64]) -> tuple[float, float]:
-        values = values[~np.isnan(values)]
-        if not len(values):
-            return float("nan"), float("nan")
-        tail = (1 - self.confidence) / 2
-        low, high = np.quantile(values, [tail, 1 - tail])
-        return float(low), float(high)
-
-
-def bootstrap(scorer: Scorer, predictions: Mapping[str, pd.DataFrame], manifest: pd.DataFrame, classes: list[str],
-              root: Path, *, metrics: tuple[str, ...] | None = None, resamples: int = 200, confidence: float = 0.95,
-              seed: int = 0) -> Bootstrap:
-    """Score every model on ``resamples`` draws of the test scenes.
-
-    Args:
-        scorer: of the task.
-        predictions: predictions table of each model, by method name.
-        manifest: the images that all of them predicted; its ``role`` says which domains make the unseen mean.
-        classes: class names.
-        root: folder that label images are relative to.
-        metrics: names in ``scorer.metrics``; None is the first.
-        resamples: number of draws B.
-        confidence: of the intervals.
-        seed: of the draws.
-    """
-    scores: dict[Key, Draws] = {}
-    targets = [str(name) for name in dict.fromkeys(manifest.loc[manifest["role"] == "target", "domain"])]
-    for method, table in predictions.items():
-        check_same_images(check_predictions(scorer, table), manifest)
-        for metric in metrics or scorer.metrics[:1]:
-            for domain, truth in manifest.groupby("domain", sort=False):
-                found = table[table["domain"] == domain]
-                compared = scorer.compare(found, truth, len(classes), root, metric)
-                ids = sorted(map(str, truth["image_id"]))
-                values = compared.values(_weights(ids, resamples, seed))[1]
-                scores[method, str(domain), metric] = Draws(float(values[0]), values[1:], len(truth))
-            if targets:
-                scores[method, UNSEEN_MEAN, metric] = _mean([scores[method, name, metric] for name in targets])
-    return Bootstrap(scores, confidence)
-
-
-def _mean(parts: list[Draws]) -> Draws:
-    return Draws(float(np.mean([p.value for p in parts])), np.mean([p.resampled for p in parts], axis=0),
-                 sum(p.n_images for p in parts))
-
-
-def _weights(image_ids: list[str], resamples: int, seed: int) -> NDArray[np.float64]:
-    """Return (1 + B, N): each image once, then B draws of N images; the same ids give the same draws."""
-    n = len(image_ids)
-    generator = np.random.default_rng([seed, zlib.crc32("\n".join(image_ids).encode())])
-    drawn = generator.multinomial(n, np.full(n, 1 / n), size=resamples)
-    return np.concatenate([np.ones((1, n)), drawn])
-
-
-NAN = float("nan")
-
-
-@dataclass(frozen=True)
 class Interval:
-    """A mean with its confidence interval; the bounds are NaN for fewer than two values."""
+    """Mean with confidence interval; the bounds are NaN for fewer than two values."""
 
     mean: float
     low: float
@@ -145,7 +53,7 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     """Return ``mean +- t_{n-1} * s / sqrt(n)``.
 
     Args:
-        values: one per seed, no NaN.
+        values: one value per seed, no NaN.
         confidence: in (0, 1).
     """
     data = np.asarray(values, float)
@@ -158,14 +66,14 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
 
 
 def paired_test(values: Sequence[float], reference: Sequence[float], confidence: float = 0.95) -> Paired:
-    """Compare two methods seed by seed: t-interval and t-test of the differences, and Wilcoxon's signed-rank test.
+    """Compare two methods paired by seed: t-interval, t-test and Wilcoxon signed-rank test of the differences.
 
-    With n seeds Wilcoxon's p cannot fall below ``2^(1-n)``: .25 for three seeds. Equal values give p = 1.
+    With n seeds Wilcoxon's p is at least ``2^(1-n)``: .25 for three seeds. Equal values give p = 1.
 
     Args:
-        values: of the method, one per seed.
-        reference: of the baseline, same seeds in the same order.
-        confidence: of the interval.
+        values: scores of the method, one per seed.
+        reference: scores of the baseline, same seeds in the same order.
+        confidence: confidence of the interval.
     """
     differences = np.asarray(values, float) - np.asarray(reference, float)
     interval = t_interval(differences.tolist(), confidence)
@@ -174,7 +82,97 @@ def paired_test(values: Sequence[float], reference: Sequence[float], confidence:
     if not differences.any():
         return Paired(0.0, 0.0, 0.0, 1.0, 1.0, interval.n)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # differences that are all alike: t is infinite and p is 0
+        warnings.simplefilter("ignore", RuntimeWarning)  # equal differences: t is infinite and p is 0
         p_t = float(stats.ttest_1samp(differences, 0).pvalue)
         p_wilcoxon = float(stats.wilcoxon(differences).pvalue)
     return Paired(interval.mean, interval.low, interval.high, p_t, p_wilcoxon, interval.n)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """A score on the original scenes and on B resamples (B,)."""
+
+    value: float
+    resampled: NDArray[np.float64]
+    n_images: int
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Scores of several models on resampled test scenes.
+
+    Attributes:
+        scores: score by (method, domain, metric); ``unseen_mean`` follows the domains.
+        confidence: share of the resamples within an interval.
+    """
+
+    scores: dict[Key, Draws]
+    confidence: float
+
+    def intervals(self) -> pd.DataFrame:
+        """Return ``method, domain, metric, value, low, high, n_images``: scores with percentile intervals."""
+        rows = [(*key, d.value, *self._bounds(d.resampled), d.n_images) for key, d in self.scores.items()]
+        return pd.DataFrame(rows, columns=[*KEY_COLUMNS, "value", "low", "high", "n_images"])
+
+    def differences(self, baseline: str) -> pd.DataFrame:
+        """Return ``method, domain, metric, difference, low, high, n_images``: paired gains over ``baseline``."""
+        rows = []
+        for (method, domain, metric), own in self.scores.items():
+            if method != baseline:
+                base = self.scores[baseline, domain, metric]
+                bounds = self._bounds(own.resampled - base.resampled)
+                rows.append((method, domain, metric, own.value - base.value, *bounds, own.n_images))
+        return pd.DataFrame(rows, columns=[*KEY_COLUMNS, "difference", "low", "high", "n_images"])
+
+    def _bounds(self, values: NDArray[np.float64]) -> tuple[float, float]:
+        values = values[~np.isnan(values)]
+        if not len(values):
+            return NAN, NAN
+        tail = (1 - self.confidence) / 2
+        low, high = np.quantile(values, [tail, 1 - tail])
+        return float(low), float(high)
+
+
+def bootstrap(scorer: Scorer, predictions: Mapping[str, pd.DataFrame], manifest: pd.DataFrame, classes: list[str],
+              root: Path, *, metrics: tuple[str, ...] | None = None, resamples: int = 200, confidence: float = 0.95,
+              seed: int = 0) -> Bootstrap:
+    """Score every model on resampled test scenes.
+
+    Args:
+        scorer: scorer of the task.
+        predictions: predictions table of each model, by method name.
+        manifest: the images that all models predicted; domains with ``role`` target make the unseen mean.
+        classes: class names.
+        root: folder that label images are relative to.
+        metrics: metrics to compute; None for the first of ``scorer.metrics``.
+        resamples: number of resamples B.
+        confidence: confidence of the intervals.
+        seed: random seed of the resamples.
+    """
+    scores: dict[Key, Draws] = {}
+    targets = [str(name) for name in dict.fromkeys(manifest.loc[manifest["role"] == "target", "domain"])]
+    for method, table in predictions.items():
+        check_same_images(check_predictions(scorer, table), manifest)
+        for metric in metrics or scorer.metrics[:1]:
+            for domain, truth in manifest.groupby("domain", sort=False):
+                found = table[table["domain"] == domain]
+                compared = scorer.compare(found, truth, len(classes), root, metric)
+                ids = sorted(map(str, truth["image_id"]))
+                values = compared.values(_weights(ids, resamples, seed))[1]
+                scores[method, str(domain), metric] = Draws(float(values[0]), values[1:], len(truth))
+            if targets:
+                scores[method, UNSEEN_MEAN, metric] = _mean([scores[method, name, metric] for name in targets])
+    return Bootstrap(scores, confidence)
+
+
+def _mean(parts: list[Draws]) -> Draws:
+    return Draws(float(np.mean([p.value for p in parts])), np.mean([p.resampled for p in parts], axis=0),
+                 sum(p.n_images for p in parts))
+
+
+def _weights(image_ids: list[str], resamples: int, seed: int) -> NDArray[np.float64]:
+    """Return weights (1 + B, N): ones, then B draws of N images; the same ids give the same draws."""
+    n = len(image_ids)
+    generator = np.random.default_rng([seed, zlib.crc32("\n".join(image_ids).encode())])
+    drawn = generator.multinomial(n, np.full(n, 1 / n), size=resamples)
+    return np.concatenate([np.ones((1, n)), drawn])

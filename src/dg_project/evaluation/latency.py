@@ -1,4 +1,4 @@
-"""How long a model takes for one image."""
+"""Measure the prediction time per image."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor
 
 def milliseconds_per_image(predict: Callable[[list[Tensor]], Any], images: list[Tensor], device: torch.device,
                            rounds: int = 5) -> float:
-    """Return the mean over images of the shortest of several times, one image at a time.
+    """Return the mean over images of the shortest of several times, with batch size 1.
 
-    The shortest time is the one that other processes disturbed least. A first round warms up and is not counted.
+    The shortest time is the one least disturbed by other processes. A first round warms up and is not counted.
 
     Args:
         predict: the model.
         images: (3, H, W) in 0..1.
-        device: where the model is; work that an accelerator has not finished is waited for.
-        rounds: times that each image is predicted and timed.
+        device: device of the model; CUDA work is synchronised.
+        rounds: number of timed predictions per image.
     """
     times = torch.full((rounds, len(images)), torch.inf, dtype=torch.float64)
     ready = [image.to(device) for image in images]

@@ -1,11 +1,11 @@
-r"""Which detections are right: ground truth and detections of one domain, matched by the VOC or the COCO rule.
+r"""Match detections of one domain with ground truth, by the VOC or the COCO rule.
 
-Both rules see the same boxes and differ in three points.
+The rules differ in three points:
 
 ===================  ==========================================  ==============================================
 \                    VOC (``mAP@50``)                            COCO (``mAP``)
 ===================  ==========================================  ==============================================
-a detection takes    the box it overlaps most; a second one on   the free box it overlaps most, best score first
+a detection gets     the box it overlaps most; a second one on   the free box it overlaps most, best score first
                      the same box is false
 difficult boxes      any number of detections on one counts      one detection on one counts neither way, a
                      neither way                                 second one is false
@@ -13,7 +13,7 @@ per image and class  every detection                             the 100 with th
 ===================  ==========================================  ==============================================
 
 A difficult box is never a miss. Boxes are continuous (x1, y1 exclusive), so no pixel is added to widths, and a
-detection is right from IoU >= threshold on.
+detection is correct if IoU >= threshold.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ class ClassMatches:
     """Detections of one class in one domain, best score first (T thresholds, D detections, N images)."""
 
     image: NDArray[np.int64]
-    """(D,) index of the image that the detection is in."""
+    """(D,) image index of each detection."""
     true: NDArray[np.bool_]
-    """(T, D) the detection found a box of its own."""
+    """(T, D) whether the detection is a true positive."""
     ignored: NDArray[np.bool_]
-    """(T, D) the detection lies on a difficult box and counts neither way."""
+    """(T, D) whether the detection matches a difficult box and counts neither way."""
     positives: NDArray[np.int64]
-    """(N,) boxes to be found in each image, difficult ones not among them."""
+    """(N,) number of labelled boxes per image, difficult ones excluded."""
 
 
 @dataclass(frozen=True)
 class Matchable:
-    """What is labelled and what was found in one image.
+    """Labels and detections of one image.
 
     Shapes are boxes, a float array (n, 4) of x, y, width, height, or masks, an object array (n,) of pycocotools' RLEs.
     """
@@ -67,18 +67,18 @@ def match_images(images: list[Matchable], n_classes: int, rule: str) -> list[Cla
     """Match the detections of one domain.
 
     Args:
-        images: of the domain.
-        n_classes: labels are 1..n_classes.
+        images: images of the domain.
+        n_classes: number of classes; labels are 1..n_classes.
         rule: ``voc`` (IoU .5) or ``coco`` (IoU .5, .55, ..., .95).
 
     Returns:
-        One entry per class; images are indexed in the order given.
+        One entry per class; image indices follow ``images``.
     """
     return {"voc": _voc, "coco": _coco}[rule](images, n_classes)
 
 
 def overlap(found: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the IoU (D, G) of shapes, see ``Matchable``."""
+    """Return the IoU (D, G) of shapes as in ``Matchable``."""
     shapes = [part if part.ndim > 1 else part.tolist() for part in (found, truth)]
     return np.asarray(coco_mask.iou(*shapes, [0] * len(truth)))
 
@@ -96,13 +96,13 @@ def _voc(images: list[Matchable], n_classes: int) -> list[ClassMatches]:
 
 def _voc_image(image: Matchable, label: int) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
     """Return scores, true and ignored, each (D,), of one class in one image."""
-    mine, theirs = image.found_labels == label, image.truth_labels == label
-    order = np.argsort(-image.scores[mine], kind="stable")
-    scores, difficult = image.scores[mine][order], image.difficult[theirs]
+    found, truth = image.found_labels == label, image.truth_labels == label
+    order = np.argsort(-image.scores[found], kind="stable")
+    scores, difficult = image.scores[found][order], image.difficult[truth]
     true = np.zeros(len(scores), bool)
     if not len(scores) or not len(difficult):
         return scores, true, true.copy()
-    iou = overlap(image.found[mine][order], image.truth[theirs])
+    iou = overlap(image.found[found][order], image.truth[truth])
     box, hit = iou.argmax(axis=1), iou.max(axis=1) >= VOC_IOU
     ignored = hit & difficult[box]
     candidates = np.flatnonzero(hit & ~ignored)
@@ -112,7 +112,7 @@ def _voc_image(image: Matchable, label: int) -> tuple[NDArray[np.float64], NDArr
 
 
 def _coco(images: list[Matchable], n_classes: int) -> list[ClassMatches]:
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress by print
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         boxes = all(image.truth.ndim > 1 for image in images)
         evaluator = COCOeval(*_coco_tables(images, n_classes), iouType="bbox" if boxes else "segm")
         evaluator.params.iouThrs = COCO_IOUS
@@ -135,12 +135,12 @@ def _coco(images: list[Matchable], n_classes: int) -> list[ClassMatches]:
 
 
 def _coco_tables(images: list[Matchable], n_classes: int) -> tuple[COCO, COCO]:
-    """Return ground truth and detections as COCO tables; ids start at 1, for COCOeval takes id 0 for 'no match'."""
+    """Return ground truth and detections as COCO tables; ids start at 1 because id 0 means 'no match' in COCOeval."""
     truth: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     for i, image in enumerate(images):
         for shape, label, difficult in zip(image.truth, image.truth_labels, image.difficult, strict=True):
-            # COCOeval ignores a box whose area is outside the range; iscrowd would change its IoU and swallow many.
+            # COCOeval ignores a box whose area is out of range; iscrowd would change its IoU and match many.
             entry = _entry(shape, len(truth) + 1, i, label)
             truth.append({**entry, "area": -1.0} if difficult else entry)
         for shape, label, score in zip(image.found, image.found_labels, image.scores, strict=True):
@@ -156,7 +156,7 @@ def _coco_tables(images: list[Matchable], n_classes: int) -> tuple[COCO, COCO]:
 
 
 def _size(image: Matchable) -> dict[str, int]:
-    """Return height and width, which pycocotools asks for where shapes are masks."""
+    """Return height and width, which pycocotools needs for masks."""
     masks = [shape for shape in (*image.truth, *image.found) if isinstance(shape, dict)]
     return dict(zip(("height", "width"), masks[0]["size"], strict=True)) if masks else {}
 

@@ -1,4 +1,4 @@
-"""Run a model over the images of a manifest."""
+"""Run a model over a manifest, and read the rows of prediction tables."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from dg_project.data.manifest import select
 from dg_project.evaluation.scorer import Scorer
 
 Predict = Callable[[list[Tensor]], list[dict[str, Tensor]]]
-"""Images (3, H, W) in [0, 1] -> what was found in each of them, in its own pixels."""
+"""Images (3, H, W) in [0, 1] -> one prediction per image, in pixels of that image."""
 
 
 def scored_rows(source: pd.DataFrame, target: pd.DataFrame, max_images: int | None = None) -> pd.DataFrame:
-    """Return the test rows of the source, then of every target domain; at most the first ``max_images`` of each.
+    """Return the test rows of the source, then of every target; at most the first ``max_images`` of each domain.
 
     Raises:
         DataError: a domain has no test image.
@@ -39,16 +39,16 @@ def predict_manifest(predict: Predict, scorer: Scorer, manifest: pd.DataFrame, r
     """Return one row of predictions per image of the manifest, in its order.
 
     Args:
-        predict: the model; it gets images in [0, 1] on ``device``.
-        scorer: of the task; says how predictions are stored.
-        manifest: images (or the crops of them) to open.
-        root: folder that the manifest's paths start from.
-        batch_size: images given to ``predict`` at a time.
-        device: where the model is.
-        name: shown at the progress bar.
+        predict: the model; called with images in [0, 1] on ``device``.
+        scorer: scorer of the task; packs the predictions.
+        manifest: images or crops to predict.
+        root: folder that the manifest's paths are relative to.
+        batch_size: images per call of ``predict``.
+        device: device of the model.
+        name: label of the progress bar.
 
     Returns:
-        Columns ``domain, image_id`` and ``scorer.columns``; plain values, so parquet keeps them.
+        Columns ``domain, image_id`` and ``scorer.columns``; plain values that parquet can store.
     """
     dataset = ManifestDataset(manifest, root, cache=False)
     rows: list[dict[str, Any]] = []
@@ -60,23 +60,23 @@ def predict_manifest(predict: Predict, scorer: Scorer, manifest: pd.DataFrame, r
 
 
 def as_boxes(value: Any) -> NDArray[np.float64]:
-    """Return boxes of shape (n, 4) from lists, arrays, or the arrays of arrays that parquet gives back."""
+    """Return boxes (n, 4) from lists, arrays, or the nested object arrays that parquet returns."""
     return np.asarray([list(box) for box in value], dtype=np.float64).reshape(-1, 4)
 
 
 def as_vector(value: Any, dtype: type = np.float64) -> NDArray[Any]:
-    """Return a vector of shape (n,) from a list or array."""
+    """Return a vector (n,) from a list or array."""
     return np.asarray(list(value), dtype=dtype).reshape(-1)
 
 
 def rows_by_image(truth: pd.DataFrame, found: pd.DataFrame) -> Iterator[tuple[Any, Any]]:
-    """Yield the label row and the prediction row of each image of one domain, in the order of the sorted ids."""
+    """Yield (label row, prediction row) of each image of one domain, sorted by image id."""
     predicted = {str(row.image_id): row for row in found.itertuples()}
     for row in sorted(truth.itertuples(), key=lambda row: str(row.image_id)):
         yield row, predicted[str(row.image_id)]
 
 
 def by_method(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Split a table that holds several models (column ``method``) into one table per method, in order of appearance."""
+    """Split a table of several models (column ``method``) into one table per method, in order of appearance."""
     return {str(name): rows.drop(columns="method").reset_index(drop=True)
             for name, rows in predictions.groupby("method", sort=False)}

@@ -1,4 +1,4 @@
-"""What every task's score has in common: predictions are compared with labels once, then weighed per image."""
+"""Score predictions: compare them with labels once, then weight the images (all, resampled, or one at a time)."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from torch import Tensor
 from dg_project.core.errors import DataError
 
 ALL = "all"
-"""Name of the row that holds the score over all classes."""
+"""``class`` of the row with the score over all classes."""
 
 Values = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""(C, B) scores per class, NaN for classes that are not there, and (B,) over all classes; B resamples."""
+"""(C, B) scores per class, NaN for absent classes, and (B,) over all classes; B resamples."""
 
 
 class Comparison(Protocol):
-    """Predictions beside labels of one domain, matched once; images in the order of their sorted ids."""
+    """Predictions of one domain matched with labels; images sorted by id."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(C,) labels of each class: boxes to be found, pixels, images."""
+        """(C,) number of labels per class: boxes, pixels or images."""
         ...
 
     def values(self, weights: NDArray[np.float64]) -> Values:
-        """Score B resamples: ``weights`` (B, N) says how often each of the N images counts."""
+        """Score B resamples; ``weights`` (B, N) is the weight of each of the N images."""
         ...
 
 
 class Scorer(ABC):
-    """How the predictions of one task are stored, checked and scored.
+    """Stores, checks and scores the predictions of one task.
 
     Attributes:
-        metrics: names; the first one stands in headlines and selects models.
-        columns: of the predictions table, beside ``domain`` and ``image_id``, and what they hold.
+        metrics: metric names; the first is the main metric, which selects models.
+        columns: columns of the predictions table other than ``domain`` and ``image_id``, with descriptions.
     """
 
     metrics: ClassVar[tuple[str, ...]]
@@ -46,11 +46,11 @@ class Scorer(ABC):
 
     @abstractmethod
     def pack(self, found: dict[str, Tensor]) -> dict[str, Any]:
-        """Return what a model found in one image as plain values, one per column."""
+        """Return the prediction of one image as plain values, one per column."""
 
     @abstractmethod
     def check_row(self, row: Any) -> str | None:
-        """Return what is wrong with one row of predictions, or None."""
+        """Return the problem with one row of predictions, or None."""
 
     @abstractmethod
     def compare(self, found: pd.DataFrame, truth: pd.DataFrame, n_classes: int, root: Path, metric: str) -> Comparison:
@@ -61,22 +61,22 @@ class Scorer(ABC):
             truth: manifest rows of the same images.
             n_classes: number of classes.
             root: folder that label images are relative to.
-            metric: name in ``metrics``.
+            metric: one of ``metrics``.
         """
 
 
 def check_predictions(scorer: Scorer, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the table unchanged when it holds what the task predicts, each image once.
+    """Return the table unchanged if it has the task's columns and each image once.
 
     Raises:
-        DataError: a column is missing, an image comes twice, or a row is malformed.
+        DataError: a column is missing, an image is duplicated, or a row is malformed.
     """
     if missing := [c for c in ("domain", "image_id", *scorer.columns) if c not in predictions.columns]:
         raise DataError(f"predictions: column(s) {missing} are missing; write them again with "
                         "`kedro run --pipeline=evaluation`")
     if (twice := predictions.duplicated(["domain", "image_id"])).any():
         first = predictions.loc[twice].iloc[0]
-        raise DataError(f"predictions: image '{first['image_id']}' of '{first['domain']}' comes twice; "
+        raise DataError(f"predictions: image '{first['image_id']}' of '{first['domain']}' is listed twice; "
                         "give the rows of one model at a time")
     row: Any
     for row in predictions.itertuples():
@@ -93,7 +93,7 @@ def check_same_images(predictions: pd.DataFrame, manifest: pd.DataFrame) -> None
                            (predicted - expected, "is not in the manifest")):
         if extra:
             domain, image = sorted(extra)[0]
-            raise DataError(f"image '{image}' of '{domain}' (and {len(extra) - 1} more) {problem}: score the very rows "
+            raise DataError(f"image '{image}' of '{domain}' (and {len(extra) - 1} more) {problem}: score the same rows "
                             "that were predicted, or run `kedro run --pipeline=evaluation` again")
 
 
@@ -102,20 +102,20 @@ def score_predictions(scorer: Scorer, predictions: pd.DataFrame, manifest: pd.Da
     """Score one model on every domain of the manifest.
 
     Args:
-        scorer: of the task.
-        predictions: one row per image, of one model.
-        manifest: the very images that were predicted, with their labels.
+        scorer: scorer of the task.
+        predictions: predictions of one model, one row per image.
+        manifest: the predicted images with their labels.
         classes: class names.
         root: folder that label images are relative to.
-        metrics: names in ``scorer.metrics``; None is all of them.
+        metrics: metrics to compute; None for all of ``scorer.metrics``.
 
     Returns:
         Columns ``domain, metric, class, value, n_images, n_labels``: one row per class, and one named ``all``. A class
-        that a domain lacks has value NaN and takes no part in ``all``. Values lie in [0, 1]; ``n_labels`` counts boxes,
+        absent from a domain has value NaN and is left out of ``all``. Values are in [0, 1]; ``n_labels`` counts boxes,
         pixels or images of the class.
 
     Raises:
-        DataError: predictions and manifest do not name the same images, or the predictions are malformed.
+        DataError: predictions and manifest have different images, or the predictions are malformed.
     """
     check_same_images(check_predictions(scorer, predictions), manifest)
     rows = []
@@ -131,14 +131,14 @@ def score_predictions(scorer: Scorer, predictions: pd.DataFrame, manifest: pd.Da
 
 
 def present_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean over the first axis of the entries that are not NaN; NaN where there is none."""
+    """Return the mean over the first axis, ignoring NaN; NaN where all entries are NaN."""
     present = ~np.isnan(values)
     return np.where(present.any(axis=0), np.where(present, values, 0).sum(axis=0) / np.maximum(present.sum(axis=0), 1),
                     np.nan)
 
 
 def per_class_table(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return a wide table: one row per domain, one column per class and one named ``all``."""
+    """Return a wide table: one row per domain, one column per class and ``all``."""
     rows = scores[scores["metric"] == metric]
     wide = rows.pivot(index="domain", columns="class", values="value")
     return wide.loc[list(dict.fromkeys(rows["domain"])), list(dict.fromkeys(rows["class"]))].rename_axis(columns=None)
@@ -146,24 +146,24 @@ def per_class_table(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def per_image_scores(scorer: Scorer, predictions: pd.DataFrame, manifest: pd.DataFrame, classes: list[str],
                      root: Path) -> pd.DataFrame:
-    """Return the task's main metric on each image by itself.
+    """Return the task's main metric on each image separately.
 
     Args:
-        scorer: of the task.
-        predictions: one row per image, of one model.
-        manifest: the very images that were predicted, with their labels.
+        scorer: scorer of the task.
+        predictions: predictions of one model, one row per image.
+        manifest: the predicted images with their labels.
         classes: class names.
         root: folder that label images are relative to.
 
     Returns:
-        ``domain, image_id, value``, a row per image; NaN where an image has no label that counts.
+        ``domain, image_id, value``, one row per image; NaN if an image has no label that counts.
     """
     check_same_images(check_predictions(scorer, predictions), manifest)
     tables = []
     for domain, truth in manifest.groupby("domain", sort=False):
         compared = scorer.compare(predictions[predictions["domain"] == domain], truth, len(classes), root,
                                   scorer.metrics[0])
-        # The k-th "resample" of the scenes is the k-th image alone.
+        # The k-th resample consists of the k-th image only.
         values = compared.values(np.eye(len(truth)))[1]
         tables.append(pd.DataFrame({"domain": domain, "image_id": sorted(map(str, truth["image_id"])),
                                     "value": values}))
@@ -174,16 +174,16 @@ def class_gains(class_scores: pd.DataFrame, baseline: str, method: str, metric: 
     """Return method minus baseline for each class and domain.
 
     Args:
-        class_scores: ``method, domain, metric, class, value, n_labels`` of both.
-        baseline: name of one.
-        method: name of the other.
-        metric: the one to compare.
+        class_scores: ``method, domain, metric, class, value, n_labels`` of both methods.
+        baseline: method to subtract.
+        method: method to compare.
+        metric: metric to compare.
 
     Returns:
-        ``domain, class, gain, n_labels`` in the order of the scores; NaN where a domain lacks a class.
+        ``domain, class, gain, n_labels`` in the order of the scores; NaN if a domain lacks a class.
     """
     rows = class_scores[class_scores["metric"] == metric]
     keys = ["domain", "class"]
-    mine, theirs = (rows[rows["method"] == name].set_index(keys) for name in (method, baseline))
-    gain = mine["value"] - theirs["value"].reindex(mine.index)
-    return mine[["n_labels"]].assign(gain=gain).reset_index()[[*keys, "gain", "n_labels"]]
+    own, base = (rows[rows["method"] == name].set_index(keys) for name in (method, baseline))
+    gain = own["value"] - base["value"].reindex(own.index)
+    return own[["n_labels"]].assign(gain=gain).reset_index()[[*keys, "gain", "n_labels"]]

@@ -1,4 +1,4 @@
-"""The scorer of each task."""
+"""Map each task to its scorer and main metric."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ SCORERS: dict[Task, Scorer] = {
 
 
 def main_metric(task: Task) -> str:
-    """Return the metric that stands in a task's headlines and selects its models."""
+    """Return the main metric of a task, which selects its models."""
     return SCORERS[task].metrics[0]

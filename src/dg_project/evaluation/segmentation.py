@@ -1,4 +1,4 @@
-"""Mean intersection over union of semantic masks."""
+"""Score semantic segmentation: mean intersection over union."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from dg_project.evaluation.scorer import Comparison, Scorer, Values, present_mea
 
 @dataclass(frozen=True)
 class Confusions:
-    """One confusion matrix per image, (N, C, C): rows are labels, columns predictions."""
+    """Confusion matrices (N, C, C), one per image: rows are labels, columns predictions."""
 
     matrices: NDArray[np.int64]
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(C,) labelled pixels."""
+        """(C,) number of labelled pixels per class."""
         total: NDArray[np.int64] = self.matrices.sum(axis=(0, 2))
         return total
 
     def values(self, weights: NDArray[np.float64]) -> Values:
         """Return ``IoU_c = TP / (TP + FP + FN)`` over all pixels of the domain (C, B), and the mIoU (B,).
 
-        As on Cityscapes the pixels of all images are pooled. A class that no pixel is labelled with has no IoU and
-        takes no part in the mean; predictions of it count against the classes that they hide.
+        As on Cityscapes, the pixels of all images are pooled. A class without labelled pixels has no IoU and is left
+        out of the mean; predictions of it count against the classes that are labelled there.
         """
         pooled = np.tensordot(weights, self.matrices, axes=1)
         right = np.diagonal(pooled, axis1=1, axis2=2)
@@ -46,19 +46,19 @@ class Confusions:
 
 
 class MIoUScorer(Scorer):
-    """Semantic segmentation: mIoU."""
+    """Scorer of semantic segmentation: mIoU."""
 
     metrics: ClassVar[tuple[str, ...]] = ("mIoU",)
     columns: ClassVar[dict[str, str]] = {"mask": "PNG bytes of the train ids, at the size of the image file"}
 
     def pack(self, found: dict[str, Tensor]) -> dict[str, Any]:
-        """Return the mask as the bytes of a PNG."""
+        """Return the mask as PNG bytes."""
         stream = io.BytesIO()
         Image.fromarray(found["mask"].cpu().numpy()).save(stream, "PNG")
         return {"mask": stream.getvalue()}
 
     def check_row(self, row: Any) -> str | None:
-        """A mask must be there."""
+        """Check that there is a mask."""
         return None if row.mask else "has no mask; predict it again"
 
     def compare(self, found: pd.DataFrame, truth: pd.DataFrame, n_classes: int, root: Path, metric: str) -> Comparison:
@@ -68,15 +68,15 @@ class MIoUScorer(Scorer):
 
 
 def unpack_mask(png: bytes) -> NDArray[np.uint8]:
-    """Return the train ids (h, w) of a row of predictions."""
+    """Return the train ids (h, w) of a predicted mask."""
     with Image.open(io.BytesIO(png)) as image:
         return np.array(image)
 
 
 def confusion_matrix(labels: NDArray[Any], predicted: NDArray[Any], n_classes: int) -> NDArray[np.int64]:
-    """Return (C, C) pixel counts, rows are labels; pixels labelled 255 are left out."""
-    seen = labels != IGNORE
-    pairs = n_classes * labels[seen].astype(np.int64) + predicted[seen]
+    """Return (C, C) pixel counts, rows are labels; pixels labelled 255 are ignored."""
+    valid = labels != IGNORE
+    pairs = n_classes * labels[valid].astype(np.int64) + predicted[valid]
     return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 

@@ -1,4 +1,4 @@
-"""A grid: rows x seeds. Every cell is trained and scored once and kept in the workspace, whoever asks for it next."""
+"""A grid of rows x seeds. Every cell is trained and scored once and cached for every later run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from dg_project.core.provenance import hardware
 from dg_project.data.dataset import ManifestDataset
 from dg_project.data.manifest import manifest_fingerprint
 from dg_project.evaluation.latency import milliseconds_per_image
-from dg_project.experiments import scoring, training_run
+from dg_project.experiments import scoring
 from dg_project.experiments.closed_loop.loop import Painter, find_closed_loop, run_closed_loop
 from dg_project.experiments.training_data import TrainingData, task_rows
-from dg_project.experiments.training_run import method_class
+from dg_project.experiments.training_run import Trained, TrainingRun
+from dg_project.methods import method_class
 from dg_project.methods.model_folder import read_card
-from dg_project.pseudo.gate import view
+from dg_project.pseudo.gate import regate
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +39,11 @@ class Cell:
     """One row with one seed.
 
     Attributes:
-        row: its name.
-        method: name of the method.
+        row: row name.
+        method: method name.
         settings: the run's parameters with the row's changes and the seed.
-        domains: pseudo domains that it sees; None is all.
-        closed: whether it makes its own pseudo images, in the closed loop.
+        domains: names of its pseudo domains; None is all.
+        closed: whether it generates its own pseudo images in the closed loop.
         overrides: JSON of what the row changes.
     """
 
@@ -55,7 +56,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Folder of its model."""
+        """Name of the model's folder."""
         return f"{self.row}/seed{self.settings.seed}"
 
 
@@ -70,20 +71,20 @@ def cells(settings: Settings, grid: GridParams) -> Iterator[Cell]:
 
 def train_cells(settings: Settings, grid: GridParams, data: TrainingData, workspace: Path,
                 painter: Painter | None = None) -> dict[str, Path]:
-    """Train every cell; return its model's folder by its name.
+    """Train every cell; return the models' folders by cell name.
 
-    Several processes may work on one grid, in any order and with any subsets: a cell that another process trains is
-    left for later and then waited for.
+    Several processes may share a grid, in any order and with any subsets: a cell that another process trains is
+    postponed and then waited for.
 
     Args:
-        settings: of the run.
+        settings: settings of the run.
         grid: rows and seeds. With ``collect`` nothing is trained.
-        data: the source images, and the pseudo images as the run's gate weighed them.
-        workspace: where trainings lie.
-        painter: makes pseudo images for the rows in the closed loop.
+        data: source images, and pseudo images with the weights of the run's gate.
+        workspace: folder of cached work.
+        painter: makes pseudo images for rows in the closed loop.
 
     Raises:
-        DataError: ``collect``, and cells were not trained yet.
+        DataError: ``collect`` is set and cells are not trained yet.
     """
     every = list(cells(settings, grid))
     training = _Training(settings, data, workspace, painter)
@@ -99,15 +100,15 @@ def train_cells(settings: Settings, grid: GridParams, data: TrainingData, worksp
 
 def score_cells(settings: Settings, grid: GridParams, models: Path, images: pd.DataFrame, root: Path,
                 workspace: Path, run_id: str) -> pd.DataFrame:
-    """Return the records of all cells, ``method`` being the name of the row.
+    """Return the records of all cells; ``method`` is the row's name.
 
     Args:
-        settings: of the run.
+        settings: settings of the run.
         grid: rows and seeds.
-        models: folder of the cells' models by name.
+        models: folder with the cells' models by name.
         images: test images of every domain, the source first.
         root: folder that their paths are relative to.
-        workspace: where predictions, scores and timings are kept.
+        workspace: folder of cached work.
         run_id: version of the run.
     """
     timed = images[images["domain"] == settings.data.source].reset_index(drop=True)
@@ -122,22 +123,25 @@ def score_cells(settings: Settings, grid: GridParams, models: Path, images: pd.D
 
 @dataclass(frozen=True)
 class _Training:
-    """How a cell is trained, or found where it was trained before."""
+    """Trains cells, or finds them in the cache."""
 
     settings: Settings
     data: TrainingData
     workspace: Path
     painter: Painter | None
 
-    def run(self, cell: Cell, wait: bool) -> training_run.Trained:
+    def train(self, cell: Cell, wait: bool) -> Trained:
         if cell.closed:
             return run_closed_loop(*self._closed(cell), wait=wait).trained
-        return training_run.train_method(cell.method, cell.settings, self._seen(cell), self.workspace, wait)
+        return self._resolve(cell).train(wait)
 
-    def find(self, cell: Cell) -> training_run.Trained | None:
+    def cached(self, cell: Cell) -> Trained | None:
         if cell.closed:
             return find_closed_loop(*self._closed(cell))
-        return training_run.find_trained(cell.method, cell.settings, self._seen(cell), self.workspace)
+        return self._resolve(cell).cached()
+
+    def _resolve(self, cell: Cell) -> TrainingRun:
+        return TrainingRun.resolve(cell.method, cell.settings, self._seen(cell), self.workspace)
 
     def _closed(self, cell: Cell) -> tuple[str, Settings, TrainingData, Painter, Path]:
         assert self.painter is not None
@@ -145,42 +149,43 @@ class _Training:
         return cell.method, cell.settings, alone, self.painter, self.workspace
 
     def _seen(self, cell: Cell) -> TrainingData:
-        """Return the data with the pseudo images as the cell sees them."""
+        """Return the data with the pseudo images and weights of the cell."""
         if self.data.pseudo is None:
             return self.data
         gates = self.settings.sampling.gate, cell.settings.sampling.gate
-        return replace(self.data, pseudo=view(self.data.pseudo, cell.domains, *gates))
+        return replace(self.data, pseudo=regate(self.data.pseudo, cell.domains, *gates))
 
 
 def _train_round(every: list[Cell], training: _Training, folders: dict[str, Path], wait: bool) -> list[Cell]:
-    """Train cells into ``folders``; return those that another process holds."""
+    """Train cells and add their ``folders``; return the cells that another process trains."""
     busy = []
     for number, cell in enumerate(every, 1):
         logger.info("cell %d of %d: %s", number, len(every), cell.name)
         try:
-            folders[cell.name] = training.run(cell, wait).folder
+            folders[cell.name] = training.train(cell, wait).folder
         except BusyError:
             busy.append(cell)
     return busy
 
 
 def _collect(every: list[Cell], training: _Training) -> dict[str, Path]:
-    found = {cell.name: training.find(cell) for cell in every}
+    found = {cell.name: training.cached(cell) for cell in every}
     if missing := [name for name, trained in found.items() if trained is None]:
-        raise DataError(f"collect: {len(missing)} of {len(found)} cells were not trained with the present parameters, "
+        raise DataError(f"collect: {len(missing)} of {len(found)} cells were not trained with the current parameters, "
                         f"images and code ({', '.join(missing)}); run the grid without collect, or choose rows and "
                         "seeds with only and seeds")
     return {name: trained.folder for name, trained in found.items() if trained is not None}
 
 
 def _latency(model: Path, images: pd.DataFrame, root: Path, settings: Settings, workspace: Path) -> float:
-    """Return the milliseconds that a trained model takes for an image, measured once and kept in the workspace."""
+    """Return the milliseconds that a trained model takes per image, measured once and cached."""
     where = resolve_device(settings.training.device)
     rows = images.head(LATENCY_IMAGES)
     spec, _ = read_card(model)
     stored = cache_folder(workspace, "latency", folder_hash(model), manifest_fingerprint(rows), hardware(str(where)),
                    settings.training.threads,
-                          code=["dg_project.evaluation.latency", *method_class(spec.method).modules()]) / "latency.json"
+                          code=["dg_project.evaluation.latency",
+                                *method_class(spec.method).code_modules()]) / "latency.json"
     if not stored.exists():
         use_threads(settings.training.threads)
         seen = ManifestDataset(task_rows(rows, spec.task, spec.head).head(LATENCY_IMAGES), root, cache=False)
@@ -193,7 +198,7 @@ def _latency(model: Path, images: pd.DataFrame, root: Path, settings: Settings, 
 
 
 def _overrides(settings: Settings, name: str, row: RowParams) -> str:
-    """Return what a row changes as JSON; what it repeats of the run's parameters is left out."""
+    """Return the changes of a row as JSON, without those that repeat the run's parameters."""
     method = {} if row.method == name else {"method": row.method}
     domains = {} if row.domains is None else {"domains": row.domains}
     loop = {} if row.loop == "open" else {"loop": row.loop}

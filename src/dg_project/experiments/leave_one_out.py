@@ -1,7 +1,7 @@
-"""Leave-one-domain-out as DomainBed does it.
+"""Leave-one-domain-out as in DomainBed.
 
-Train on all domains but one, validate on a held-out share of the same, score the one that was left out; every domain in
-turn.
+Train on all domains but one, validate on a held-out share of the same domains, score the domain that was left out;
+every domain in turn.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from typing import Any
 
 import pandas as pd
 
-from dg_project.config import DataParams, LeaveOneOutParams, OnlineParams, Settings
+from dg_project.config import DataParams, LeaveOneOutParams, Settings
 from dg_project.core.errors import DataError, ParameterError
 from dg_project.data.manifest import select
 from dg_project.data.readers import count_domain, read_domain
 from dg_project.data.readers.folders import ALL, folders_in, in_share
 from dg_project.evaluation.records import AND, UNSEEN_MEAN
-from dg_project.experiments import scoring, training_run
+from dg_project.experiments import scoring
 from dg_project.experiments.training_data import TrainingData
+from dg_project.experiments.training_run import TrainingRun
 from dg_project.methods import method_classes
 
 READER = "image_folder"
@@ -32,9 +33,9 @@ class Fold:
     """One domain left out.
 
     Attributes:
-        held_out: name of the domain that is not trained on.
+        held_out: name of the domain that is left out.
         source: the other domains, ``train`` and ``val``.
-        scored: what is scored: the source's validation images (as ``test``), and the whole held-out domain.
+        scored: images to score: the source's validation images (as ``test``) and the whole held-out domain.
     """
 
     held_out: str
@@ -44,7 +45,7 @@ class Fold:
 
 def read_folders(root: Path, params: LeaveOneOutParams,
                  settings: Settings) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """Read image folders ``<domain>/<class>/<image>``; return the manifest, the class names and what was skipped.
+    """Read image folders ``<domain>/<class>/<image>``; return the manifest, the class names and the skipped images.
 
     Raises:
         DataError: there is no such folder, a broken image, or fewer than three domains.
@@ -57,29 +58,29 @@ def read_folders(root: Path, params: LeaveOneOutParams,
 
 def read_folder(root: Path, domain: str, classes: list[str], data: DataParams,
                 first: int | None = None) -> tuple[pd.DataFrame, list[str]]:
-    """Read one domain, or the ``first`` images of it; return its manifest and what was skipped.
+    """Read one domain, or its ``first`` images; return the manifest and the skipped images.
 
     Raises:
         DataError: there is no such folder, a class that is not in ``classes``, or a broken image.
     """
     images, skipped = read_domain(role="source", limits=None if first is None else {ALL: first},
-                                  **_asked(root, domain, classes, data))
-    # Domains may have files of the same name, and what is made of an image finds it by its id.
+                                  **_reading(root, domain, classes, data))
+    # Domains may have files of the same name, and pseudo images refer to images by id.
     return images.assign(image_id=images["domain"] + "/" + images["image_id"]), skipped
 
 
 def count_folder(root: Path, domain: str, classes: list[str], data: DataParams) -> int:
     """Return how many images a domain has; errors are those of ``read_folder``, and no image is opened."""
-    return count_domain(**_asked(root, domain, classes, data))[ALL]
+    return count_domain(**_reading(root, domain, classes, data))[ALL]
 
 
-def _asked(root: Path, domain: str, classes: list[str], data: DataParams) -> dict[str, Any]:
+def _reading(root: Path, domain: str, classes: list[str], data: DataParams) -> dict[str, Any]:
     return {"reader": READER, "root": root, "domain": domain, "splits": {ALL: ALL}, "classes": classes,
             "on_bad_sample": data.on_bad_sample, "rename": data.rename, "other_classes": data.other_classes}
 
 
 def layout(root: Path, params: LeaveOneOutParams) -> tuple[list[str], list[str]]:
-    """Return the domains and classes below a root: what the parameters name, or what folders there are.
+    """Return the domains and classes below a root: those of the parameters, or all folders.
 
     Raises:
         DataError: the root is missing, or there are fewer than three domains.
@@ -88,12 +89,12 @@ def layout(root: Path, params: LeaveOneOutParams) -> tuple[list[str], list[str]]
         raise DataError(f"the data root '{root}' is missing; set data.root to a folder <domain>/<class>/<image>")
     domains = params.domains or [folder.name for folder in folders_in(root)]
     if len(domains) <= LEAST_SOURCES:
-        raise DataError(f"leave-one-domain-out needs {LEAST_SOURCES} source domains or more beside the one that is "
+        raise DataError(f"leave-one-domain-out needs {LEAST_SOURCES} source domains or more next to the one that is "
                         f"left out, but '{root}' has {len(domains)} domain(s) ({', '.join(domains) or 'none'}): give a "
                         "root with at least three (data.root, leave_one_out.domains), or train on one source with "
                         "`kedro run --pipeline=erm`")
     if wrong := [name for name in domains if AND in name]:
-        raise DataError(f"the domain '{wrong[0]}' has a {AND} in its name, which stands between source domains in "
+        raise DataError(f"the domain '{wrong[0]}' has a {AND} in its name, which separates source domains in "
                         "results; rename its folder")
     folders = [folder for name in domains if (root / name).is_dir() for folder in folders_in(root / name)]
     return domains, params.classes or sorted({folder.name for folder in folders})
@@ -106,8 +107,7 @@ def chosen_methods(params: LeaveOneOutParams, method: str) -> list[str]:
         ParameterError: a method is unknown, trains on pseudo domains, adapts to a target, or does not classify.
     """
     known = {name: kind for name, kind in method_classes().items()
-             if (kind.batching == "source" or issubclass(kind.Params, OnlineParams)) and not kind.adapts
-             and "classification" in kind.tasks}
+             if kind.needs.pseudo != "offline" and not kind.needs.unlabelled_targets and "classification" in kind.tasks}
     names = list(dict.fromkeys(["erm", *(params.methods or [method])]))
     if wrong := [name for name in names if name not in known]:
         raise ParameterError(f"leave_one_out: the method '{wrong[0]}' does not classify images of several sources "
@@ -117,12 +117,12 @@ def chosen_methods(params: LeaveOneOutParams, method: str) -> list[str]:
 
 
 def folds(images: pd.DataFrame, share: float, seed: int) -> Iterator[Fold]:
-    """Yield one fold per domain; the seed draws each domain's split, which is the same in all folds.
+    """Yield one fold per domain; the seed decides each domain's split, which is the same in all folds.
 
     Args:
         images: manifest of all domains.
-        share: of a source domain that trains; the rest validates.
-        seed: of this trial.
+        share: share of a source domain that trains; the rest validates.
+        seed: random seed of this trial.
     """
     first = round(100 * share)
     parts = []
@@ -138,7 +138,7 @@ def folds(images: pd.DataFrame, share: float, seed: int) -> Iterator[Fold]:
 
 
 def fold_settings(settings: Settings, fold: Fold, classes: Sequence[str], seed: int) -> Settings:
-    """Return the parameters of one fold: its sources, classes, seed, and equally many images of each source a step."""
+    """Return the settings of one fold: sources, classes, seed, and equally many images of each source per step."""
     sources = list(dict.fromkeys(fold.source["domain"]))
     data = settings.data.model_copy(update={"source": AND.join(sources), "classes": list(classes)})
     per_step = settings.leave_one_out.images_per_domain * len(sources)
@@ -147,9 +147,9 @@ def fold_settings(settings: Settings, fold: Fold, classes: Sequence[str], seed: 
 
 
 def train_fold(method: str, settings: Settings, fold: Fold, root: Path, workspace: Path) -> Path:
-    """Train one method on the sources of a fold, or find the model that an earlier run trained; return its folder."""
+    """Train one method on the sources of a fold, unless it is cached; return the model's folder."""
     data = TrainingData(fold.source, root)
-    return training_run.train_method(method, settings, data, workspace).folder
+    return TrainingRun.resolve(method, settings, data, workspace).train().folder
 
 
 def score_fold(model: Path, settings: Settings, fold: Fold, root: Path, workspace: Path, run_id: str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What a trained model finds, and how good that is."""
+"""Predictions and scores of trained models, each computed once and cached."""
 
 from __future__ import annotations
 
@@ -22,36 +22,35 @@ from dg_project.evaluation.records import UNSEEN_MEAN, RunFacts, result_records
 from dg_project.evaluation.scorer import score_predictions
 from dg_project.evaluation.scorers import SCORERS, main_metric
 from dg_project.experiments.training_data import task_rows
-from dg_project.experiments.training_run import method_class
-from dg_project.methods import Method
-from dg_project.methods.model_folder import count_weights, hand_over, load_model, open_ldm, read_card
+from dg_project.methods import Method, method_class
+from dg_project.methods.model_folder import attach_ldm, count_weights, load_model, open_ldm, read_card
 from dg_project.training.loop import VALIDATED
 
 
 def rows_of(model: Path, images: pd.DataFrame) -> pd.DataFrame:
-    """Return images as a trained model sees them: a classifier looks at one object per row."""
+    """Return images as a trained model sees them: a classifier has one object per row."""
     spec, _ = read_card(model)
     return task_rows(images, spec.task, spec.head)
 
 
 def open_model(model: Path, device: str, ldm: LDMParams | None = None) -> Method:
-    """Return a trained model as it predicts; a method that then asks the diffusion model gets the one of ``ldm``."""
+    """Return a trained model ready to predict; a method that needs a diffusion model for it gets that of ``ldm``."""
     method = load_model(model, resolve_device(device))
-    hand_over(open_ldm(type(method), "prediction", ldm, device), method)
+    attach_ldm(open_ldm(type(method), "prediction", ldm, device), method)
     return method
 
 
 def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, device: str,
             ldm: LDMParams | None = None) -> pd.DataFrame:
-    """Return what a trained model finds in the images of a manifest (columns of its task's scorer).
+    """Return the predictions of a trained model on a manifest (columns of its task's scorer).
 
     Args:
-        model: its folder.
-        images: rows to open.
+        model: model folder.
+        images: rows to predict.
         root: folder that their paths are relative to.
-        batch_size: images at a time.
-        device: where it runs.
-        ldm: the diffusion model, for a method that asks it about unseen images.
+        batch_size: images per batch.
+        device: torch device.
+        ldm: diffusion model of a method that needs one to predict.
     """
     method = open_model(model, device, ldm)
     spec, _ = read_card(model)
@@ -60,12 +59,12 @@ def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, devi
 
 
 def predict_once(model: Path, images: pd.DataFrame, root: Path, settings: Settings, workspace: Path) -> pd.DataFrame:
-    """Return what ``predict`` returns, from the workspace where the same weights saw the same images before."""
+    """Return what ``predict`` returns, cached for the same weights and images."""
     return _found(_predictions(model, images, settings, workspace), model, images, root, settings)
 
 
 def score_once(model: Path, images: pd.DataFrame, root: Path, settings: Settings, workspace: Path) -> pd.DataFrame:
-    """Return the scores of a trained model by class, from the workspace where it was scored on the images before."""
+    """Return the scores of a trained model by class, cached for the same weights and images."""
     folder = _predictions(model, images, settings, workspace)
     stored = cache_folder(workspace, "scores", folder.name, code=[__name__]) / "by_class.parquet"
     if not stored.exists():
@@ -88,9 +87,9 @@ def _predictions(model: Path, images: pd.DataFrame, settings: Settings, workspac
     kind = method_class(read_card(model)[0].method)
     asked = open_ldm(kind, "prediction", settings.ldm, settings.training.device)
     more = [] if asked is None else [asked.fingerprint, settings.ldm]
-    # Of the images of a batch some methods learn together (adaodm.online).
+    # The batch size is part of the key: a method may adapt to each batch.
     return cache_folder(workspace, "predictions", folder_hash(model), manifest_fingerprint(images),
-                 settings.evaluation.batch_size, *more, code=[__name__, *kind.modules()])
+                 settings.evaluation.batch_size, *more, code=[__name__, *kind.code_modules()])
 
 
 def features(model: Path, images: pd.DataFrame, root: Path, device: str, batch_size: int = 4) -> NDArray[np.float64]:
@@ -107,7 +106,7 @@ def features(model: Path, images: pd.DataFrame, root: Path, device: str, batch_s
 
 
 def by_class(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """Return the scores of what a trained model found, by class and domain."""
+    """Return the scores of predictions by class and domain."""
     spec, _ = read_card(model)
     return score_predictions(SCORERS[spec.task], predictions, task_rows(images, spec.task, spec.head), spec.classes,
                              root)
@@ -127,26 +126,26 @@ def records(model: Path, scores: pd.DataFrame, run_id: str, inference_ms: float 
 
 def target_oracle(model: Path, images: pd.DataFrame, root: Path, batch_size: int, device: str,
                   run_id: str, ldm: LDMParams | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return what a choice by the targets' scores would have been: a look back, which chooses no model.
+    """Return which step the targets' scores would have selected: an analysis afterwards, which selects no model.
 
     Args:
         model: folder with the weights of every validation (``training.keep_validated``).
         images: test images of the source and of the targets.
         root: folder that their paths are relative to.
-        batch_size: images at a time.
-        device: where it runs.
-        run_id: stands in the records.
-        ldm: the diffusion model, for a method that asks it about unseen images.
+        batch_size: images per batch.
+        device: torch device.
+        run_id: version of the run.
+        ldm: diffusion model of a method that needs one to predict.
 
     Returns:
         The unseen mean of the task's main metric by step, and the records of the best step.
 
     Raises:
-        DataError: the model was trained without keeping them.
+        DataError: the model was trained without ``training.keep_validated``.
     """
     kept = sorted((model / VALIDATED).glob("step*.safetensors"))
     if not kept:
-        raise DataError(f"'{model}' has no weights but the chosen ones; train it with training.keep_validated=true")
+        raise DataError(f"'{model}' has only the selected weights; train it with training.keep_validated=true")
     spec, _ = read_card(model)
     method, seen = open_model(model, device, ldm), task_rows(images, spec.task, spec.head)
     steps, rows_by_step = [], []

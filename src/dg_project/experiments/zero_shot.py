@@ -1,4 +1,4 @@
-"""A frozen teacher as a model of its own: what it makes of the test images that its student is scored on."""
+"""Zero-shot scores of the CLIP teacher on the test images."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ TASK: Task = "classification"
 
 def classify(name: str, prompt: str, images: pd.DataFrame, root: Path, settings: Settings,
              workspace: Path) -> pd.DataFrame:
-    """Return the class probabilities that a teacher gives each image, from the workspace where it was asked before.
+    """Return the teacher's class probabilities of each image, cached in the workspace.
 
     Args:
-        name: of the teacher, see ``open_teacher``.
-        prompt: with one ``{class}``.
+        name: teacher, see ``open_teacher``.
+        prompt: sentence with one ``{class}``.
         images: one row per object.
         root: folder that their paths are relative to.
         settings: classes, device and batch size.
-        workspace: where the answers are kept.
+        workspace: folder of cached work.
     """
     crops = [[int(side) for side in crop] for crop in images.get("crop", [])]
     folder = cache_folder(workspace, "teacher_predictions", teacher_fingerprint(name), prompt, settings.classes,
-                   manifest_fingerprint(images), crops, code=["dg_project.experiments.zero_shot"])
+                          manifest_fingerprint(images), crops, code=[__name__])
     if not (folder / "found.parquet").exists():
         teacher = open_teacher(name)
         texts = teacher.texts(class_prompts(prompt, settings.classes))
@@ -58,7 +58,7 @@ def classify(name: str, prompt: str, images: pd.DataFrame, root: Path, settings:
 
 def teacher_records(name: str, prompt: str, images: pd.DataFrame, root: Path, settings: Settings, workspace: Path,
                     run_id: str) -> pd.DataFrame:
-    """Return the records (``RECORD_COLUMNS``) of a teacher that was trained on none of these images."""
+    """Return the records of a teacher that was trained on none of these images."""
     rows = task_rows(images, TASK, settings.classification.model_dump())
     found = classify(name, prompt, rows, root, settings, workspace)
     scores = score_predictions(SCORERS[TASK], found, rows, settings.classes, root)

@@ -1,1 +1,1 @@
-"""Exported models that agree with the trained one: ONNX, TorchScript and MLflow."""
+"""Export a trained model to ONNX, ``torch.export`` and MLflow, and check that it predicts the same."""

@@ -1,11 +1,11 @@
-"""What stands around an exported graph: images to its input, its outputs to predictions. Part of the export's contract.
+"""Run an exported graph: images to graph input, graph outputs to predictions. Part of the export's contract.
 
-Before: RGB in [0, 1], resized to the size of the input, bilinear with antialiasing. Behind, by task:
+Input: RGB in [0, 1], resized to the input size, bilinear with antialiasing. Decoding, by task:
 
 * classification: softmax of the logits.
-* segmentation: the logits are resized to the image, bilinear, and the largest one is the train id.
-* detection: rows with a score above 0 are detections; boxes are scaled from the input to the image.
-* instance segmentation: the cells of each mask are pasted into its box; from 0.5 on a pixel belongs to the object.
+* segmentation: argmax of the logits, resized to the image with bilinear interpolation.
+* detection: rows with a score above 0; boxes are scaled from the input to the image.
+* instance segmentation: each mask is pasted into its box and thresholded at 0.5.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Size = tuple[int, int]
 
 
 class Exported:
-    """An exported model with the trained model's own face: ``predict`` takes images of any size.
+    """An exported model with the ``predict`` of the trained model.
 
     Args:
         task: name of the task.
-        size: height and width of the graph's input.
+        size: (height, width) of the graph input.
         run: the graph, input (N, 3, H, W) -> outputs by name.
     """
 
@@ -53,7 +53,7 @@ class Exported:
 
 
 def to_input(images: Sequence[Tensor], size: Size) -> Tensor:
-    """Return images (3, h, w) in [0, 1] as one batch (N, 3, H, W) of the graph's input."""
+    """Return images (3, h, w) in [0, 1] as a batch (N, 3, H, W) of graph input."""
     return torch.stack([image if tuple(image.shape[-2:]) == size else
                         F.interpolate(image[None], size, mode="bilinear", antialias=True)[0] for image in images])
 
@@ -63,21 +63,21 @@ def decode(task: Task, outputs: dict[str, Tensor], size: Size, original: Size) -
 
     Args:
         task: name of the task.
-        outputs: what the graph returned for this image.
-        size: height and width of the graph's input.
-        original: height and width of the image.
+        outputs: outputs of the graph for this image.
+        size: (height, width) of the graph input.
+        original: (height, width) of the image.
     """
     if task == "classification":
         return {"probabilities": outputs["logits"].softmax(0)}
     if task == "segmentation":
         larger = F.interpolate(outputs["logits"][None], original, mode="bilinear")[0]
         return {"mask": larger.argmax(0).to(torch.uint8)}
-    there = outputs["scores"] > 0
+    kept = outputs["scores"] > 0
     scale = torch.tensor([size[1] / original[1], size[0] / original[0]]).repeat(2)
-    found = {"boxes": outputs["boxes"][there] / scale, "scores": outputs["scores"][there],
-             "labels": outputs["labels"][there]}
+    found = {"boxes": outputs["boxes"][kept] / scale, "scores": outputs["scores"][kept],
+             "labels": outputs["labels"][kept]}
     if task == "instance_segmentation":
-        pasted = paste_masks_in_image(outputs["masks"][there][:, None], found["boxes"], original)
+        pasted = paste_masks_in_image(outputs["masks"][kept][:, None], found["boxes"], original)
         found["masks"] = pasted[:, 0] >= CERTAIN
     return found
 
@@ -86,25 +86,25 @@ def open_exported(folder: Path, kind: ExportFormat) -> Exported:
     """Open an exported model.
 
     Args:
-        folder: what the export pipeline wrote.
+        folder: folder written by the export pipeline.
         kind: ``onnx`` or ``torch_export``.
 
     Raises:
-        CheckpointError: the folder does not hold this format.
+        CheckpointError: the folder has no export, or not this format.
     """
     try:
         card = json.loads((folder / CARD).read_text())
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"'{folder}' is no exported model ({error}); run this first: kedro run "
+        raise CheckpointError(f"'{folder}' is not an exported model ({error}); run this first: kedro run "
                               "--pipeline=export") from error
     if kind not in card["formats"]:
-        raise CheckpointError(f"'{folder}' holds no '{kind}', only {', '.join(card['formats'])}; export it with "
+        raise CheckpointError(f"'{folder}' has no '{kind}', only {', '.join(card['formats'])}; export it with "
                               f"--params export.format={kind}")
     return Exported(card["task"], tuple(card["input"]["size"]), open_graph(folder / FILES[kind], kind, card["outputs"]))
 
 
 def open_graph(file: Path, kind: ExportFormat, outputs: Sequence[str]) -> Run:
-    """Return the graph in a file as a function."""
+    """Open a graph as a function of images (N, 3, H, W)."""
     if kind == "onnx":
         return _open_onnx(file, outputs)
     module = torch.export.load(file).module()

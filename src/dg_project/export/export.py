@@ -1,4 +1,4 @@
-"""A trained model as a graph for other programs, proven to predict the same before anybody gets it."""
+"""Export a trained model as ONNX or ``torch.export`` graph, and check that it predicts the same."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 from torchvision.models.detection.image_list import ImageList
 
 from dg_project.config import ExportFormat, Task
 from dg_project.core.errors import CheckpointError
 from dg_project.core.extras import onnxruntime, onnxscript
+from dg_project.core.templates import open_template
 from dg_project.export.decoding import FILES, Exported, Run, open_graph, to_input
 from dg_project.export.graph import Graph, graph_of
-from dg_project.export.parity import TOLERANCE, Parity, largest, parity, same_order
+from dg_project.export.parity import TOLERANCE, ParityResult, match_order, max_difference, measure_parity
 from dg_project.methods import Method
 from dg_project.methods.model_folder import ModelSpec, load_model, read_card
 from dg_project.tasks.base import Prediction
 
 
 def export_graphs(model: Path, files: Mapping[ExportFormat, Path],
-                  images: Sequence[Tensor]) -> dict[ExportFormat, Parity]:
-    """Write the graph of a trained model, open it again and compare it with the model.
+                  images: Sequence[Tensor]) -> dict[ExportFormat, ParityResult]:
+    """Write the graph of a trained model, open it and compare it with the model.
 
     Args:
         model: folder of the trained model.
-        files: what to write, by format: ``onnx``, ``torch_export``.
-        images: real images (3, h, w) in [0, 1].
+        files: files to write by format: ``onnx``, ``torch_export``.
+        images: real images (3, h, w) in [0, 1] for the comparison.
 
     Raises:
-        ParameterError: the method does more at test time than run its network.
+        ParameterError: the method predicts with more than its network.
         MissingExtraError: the packages of the extra ``export`` are not installed.
         CheckpointError: an exported graph disagrees with the model.
     """
-    if "onnx" in files:
-        onnxruntime(), onnxscript()
+    if "onnx" in files:  # fail before the export if a package is missing
+        onnxruntime()
+        onnxscript()
     method, spec = load_model(model), read_card(model)[0]
     graph = graph_of(method)
     example = torch.zeros(2, 3, *method.model.image_size)
@@ -71,24 +72,24 @@ def _write(program: torch.export.ExportedProgram, kind: ExportFormat, graph: Gra
 
 
 @torch.no_grad()
-def _graph_parity(method: Method, task: Task, run: Run, images: Sequence[Tensor]) -> Parity:
-    """Compare predictions, and the numbers behind their pixels and probabilities."""
+def _graph_parity(method: Method, task: Task, run: Run, images: Sequence[Tensor]) -> ParityResult:
+    """Compare predictions, and the logits or mask probabilities before they are resized to the image."""
     size = method.model.image_size
-    result = parity(method.predict, Exported(task, size, run).predict, images)
+    result = measure_parity(method.predict, Exported(task, size, run).predict, images)
     for image in images:
         trained, exported = _raw(method.model, image), {k: v[0] for k, v in run(to_input([image], size)).items()}
         if "logits" in trained:
-            result.add("logits", largest(trained["logits"], exported["logits"]))
+            result.add("logits", max_difference(trained["logits"], exported["logits"]))
         elif "masks" in trained:
-            there = exported["scores"] > 0
-            exported = {name: value[there] for name, value in exported.items()}
-            cells = exported["masks"][same_order(trained, exported), None]
-            result.add("mask_cells", largest(trained["masks"], cells))
+            kept = exported["scores"] > 0
+            exported = {name: value[kept] for name, value in exported.items()}
+            cells = exported["masks"][match_order(trained, exported), None]
+            result.add("mask_cells", max_difference(trained["masks"], cells))
     return result
 
 
 def _raw(model: Any, image: Tensor) -> Prediction:
-    """Return what the trained network gives before it is brought to the image."""
+    """Return the outputs of the trained network before they are resized to the image."""
     inputs = model.prepare([image])
     maps = model.neck(model.features(inputs.images))
     if hasattr(model, "logits"):
@@ -99,27 +100,27 @@ def _raw(model: Any, image: Tensor) -> Prediction:
     return cast(Prediction, found[0])
 
 
-def check_parity(kind: ExportFormat, found: Parity) -> Parity:
-    """Return what was measured.
+def check_parity(kind: ExportFormat, result: ParityResult) -> ParityResult:
+    """Return the result unchanged if the models agree.
 
     Raises:
-        CheckpointError: the models disagree, so the exported one must not be used.
+        CheckpointError: the exported model differs from the trained one.
     """
-    if not found.agrees:
+    if not result.agrees:
         raise CheckpointError(f"export.format '{kind}': the exported model differs from the trained one by "
-                              f"{found.largest} on {found.images} images, and {TOLERANCE:g} is allowed; nothing was "
+                              f"{result.largest} on {result.images} images, and {TOLERANCE:g} is allowed; nothing was "
                               "exported. Choose another format, and report the backbone and the task")
-    return found
+    return result
 
 
-def card(model: Path, parities: dict[ExportFormat, Parity], images: str, model_hash: str) -> dict[str, Any]:
-    """Return what ``export.json`` says.
+def card(model: Path, parities: dict[ExportFormat, ParityResult], images: str, model_hash: str) -> dict[str, Any]:
+    """Return the content of ``export.json``.
 
     Args:
         model: folder of the trained model.
-        parities: what was measured, by format.
-        images: which images those were.
-        model_hash: of the trained model's files.
+        parities: result of the comparison by format.
+        images: description of the compared images.
+        model_hash: hash of the trained model's files.
     """
     spec, meta = read_card(model)
     graph = graph_of(load_model(model)) if {"onnx", "torch_export"} & parities.keys() else None
@@ -137,18 +138,16 @@ def card(model: Path, parities: dict[ExportFormat, Parity], images: str, model_h
 
 
 def readme(content: dict[str, Any]) -> str:
-    """Return the card of ``card`` as Markdown."""
-    environment = Environment(loader=PackageLoader("dg_project.export", "."), undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
+    """Return the content of ``export.json`` as Markdown."""
     names = dict.fromkeys(name for found in content["parity"]["formats"].values() for name in found["largest"])
-    text = environment.get_template("export.md.j2").render(
+    text = open_template("dg_project.export", "export.md.j2").render(
         content, names=list(names), boxes=content["task"] in ("detection", "instance_segmentation"))
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporters comment on their own progress and on shapes that depend on the image; nobody needs to read it."""
+    """Silence the exporters' progress messages and warnings about image-dependent shapes."""
     loggers = [logging.getLogger(name) for name in ("onnx_ir", "onnxscript", "torch.export", "torch.onnx")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

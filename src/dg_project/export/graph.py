@@ -1,7 +1,7 @@
-"""A trained network as a function of tensors with static shapes, which ``torch.export`` and ONNX can hold.
+"""Wrap a trained network as a module with static shapes, for ``torch.export`` and ONNX.
 
-Every graph maps ``images`` (N, 3, H, W) float32 in [0, 1], RGB, at the size that the network sees, to one tensor per
-output; N is free. Resizing before it and what is left to do behind it are in :mod:`dg_project.export.decoding`.
+Every graph maps ``images`` (N, 3, H, W) float32 in [0, 1], RGB, at the input size of the network, to one tensor per
+output; N is free. :mod:`dg_project.export.decoding` resizes the images and decodes the outputs.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from dg_project.tasks.instance_segmentation import InstanceSegmenter
 from dg_project.tasks.segmentation import Segmenter
 
 _SMALLEST_PROPOSAL, _SMALLEST_DETECTION = 1e-3, 1e-2
-"""Sides of boxes in pixels that torchvision's ``RegionProposalNetwork`` and ``RoIHeads`` drop."""
+"""Smallest box sides in pixels of torchvision's ``RegionProposalNetwork`` and ``RoIHeads``."""
 
 
 class Graph(nn.Module):
-    """What is exported.
+    """Base of the exported modules.
 
     Attributes:
-        outputs: name of each output and what it holds.
+        outputs: output name -> description.
     """
 
     outputs: ClassVar[dict[str, str]]
@@ -40,12 +40,12 @@ class Graph(nn.Module):
         self.model = model
 
     def maps(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the maps that the head reads."""
+        """Return the feature maps of the neck, by level."""
         return self.model.neck(self.model.features(self.model.backbone.normalise(images)))
 
 
 class LogitsGraph(Graph):
-    """Classification (N, classes) and semantic segmentation (N, classes, h, w)."""
+    """Classification (N, classes) or semantic segmentation (N, classes, h, w)."""
 
     outputs: ClassVar[dict[str, str]] = {"logits": "before the softmax; of masks at the stride of the decoder"}
 
@@ -55,16 +55,16 @@ class LogitsGraph(Graph):
 
 
 class DetectionGraph(Graph):
-    """Faster R-CNN with the decoding of its boxes, both non-maximum suppressions included.
+    """Faster R-CNN with box decoding and both non-maximum suppressions.
 
     torchvision's decoding loops over images and branches on the number of boxes, so it cannot be exported. This one
-    computes the same with shapes that do not depend on the image: what is dropped gets the score -1 and is sorted to
-    the end. The scores of the rows behind the last detection are 0.
+    computes the same with static shapes: dropped boxes get the score -1 and are sorted to the end. Rows after the last
+    detection have the score 0.
     """
 
     outputs: ClassVar[dict[str, str]] = {
         "boxes": "(N, D, 4) x0, y0, x1, y1 in pixels of the input",
-        "scores": "(N, D) best first; 0 where there is no detection any more",
+        "scores": "(N, D) best first; 0 after the last detection",
         "labels": "(N, D) int64, 1-based index into the classes",
     }
 
@@ -88,7 +88,7 @@ class DetectionGraph(Graph):
         return self.detect(maps, *self.propose(maps))
 
     def propose(self, maps: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return proposals (N, P, 4) and which of them are real (N, P)."""
+        """Return proposals (N, P, 4) and whether each is valid (N, P)."""
         rpn = self.detector.rpn
         levels = [(_flat(score, 1)[..., 0], _flat(shift, 4)) for score, shift in zip(*rpn.head(list(maps.values())),
                                                                                      strict=True)]
@@ -109,7 +109,7 @@ class DetectionGraph(Graph):
         return _rows(boxes, index), kept >= 0
 
     def detect(self, maps: dict[str, Tensor], proposals: Tensor, real: Tensor) -> tuple[Tensor, ...]:
-        """Return the detections in the proposals, best first."""
+        """Return boxes, scores and labels of the detections in the proposals, best first."""
         heads = self.detector.box_heads
         n, p = real.shape
         logits, shifts = heads.box_predictor(heads.box_head(pool(heads.box_roi_pool, maps, proposals)))
@@ -125,7 +125,7 @@ class DetectionGraph(Graph):
         return _rows(boxes, index), kept.clamp(min=0), label[index] + 1
 
     def clip(self, boxes: Tensor) -> Tensor:
-        """Return boxes (..., 4) cut off at the border of the input."""
+        """Return boxes (..., 4) clipped to the input."""
         height, width = self.detector.image_size
         x, y = boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)
         return torch.stack([x, y], -1).flatten(-2)
@@ -135,7 +135,7 @@ class MaskGraph(DetectionGraph):
     """Mask R-CNN."""
 
     outputs: ClassVar[dict[str, str]] = {
-        **DetectionGraph.outputs, "masks": "(N, D, S, S) probability of each cell of the box to belong to the object"}
+        **DetectionGraph.outputs, "masks": "(N, D, S, S) probability that each cell of the box belongs to the object"}
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return ``boxes``, ``scores``, ``labels`` and ``masks``."""
@@ -149,21 +149,21 @@ class MaskGraph(DetectionGraph):
 
 
 def suppress(boxes: Tensor, scores: Tensor, group: Tensor, groups: int, valid: Tensor, threshold: float) -> Tensor:
-    """Return the scores (N, M) after non-maximum suppression within each group of each image, -1 for what is dropped.
+    """Return the scores (N, M) after non-maximum suppression within each group of each image, -1 for dropped boxes.
 
-    As in torchvision's ``batched_nms``, boxes of different groups are moved apart and suppressed in one go.
+    As in torchvision's ``batched_nms``, boxes of different groups are moved apart and suppressed together.
 
     Args:
         boxes: (N, M, 4).
         scores: (N, M).
         group: (M,) or (N, M) in 0 .. groups - 1.
-        groups: how many there are.
-        valid: (N, M) what may stay at all.
-        threshold: IoU above which the lower score is dropped.
+        groups: number of groups.
+        valid: (N, M) whether a box may be kept.
+        threshold: IoU above which the box with the lower score is dropped.
     """
     span = torch.where(valid[..., None], boxes, 0).max() + 1
-    place = group + groups * torch.arange(boxes.shape[0])[:, None]
-    apart = (boxes + (place * span)[..., None]).flatten(0, 1)
+    slot = group + groups * torch.arange(boxes.shape[0])[:, None]
+    apart = (boxes + (slot * span)[..., None]).flatten(0, 1)
     candidates = valid.flatten().nonzero()[:, 0]
     kept = candidates[nms(apart[candidates], scores.flatten()[candidates], threshold)]
     stays = torch.zeros_like(scores.flatten()).index_fill(0, kept, 1).view_as(scores)
@@ -171,9 +171,9 @@ def suppress(boxes: Tensor, scores: Tensor, group: Tensor, groups: int, valid: T
 
 
 def pool(pooler: MultiScaleRoIAlign, maps: dict[str, Tensor], boxes: Tensor) -> Tensor:
-    """Return the features (N * R, C, k, k) of boxes (N, R, 4), each from the level that the pooler sends it to.
+    """Return the features (N * R, C, k, k) of boxes (N, R, 4), each pooled from the level assigned by the pooler.
 
-    Every box is pooled from every level and one is picked, where torchvision sorts the boxes by level first.
+    Every box is pooled from every level and one is selected; torchvision sorts the boxes by level first.
     """
     n, r = boxes.shape[:2]
     flat = boxes.flatten(0, 1)
@@ -200,7 +200,7 @@ def _rows(values: Tensor, index: Tensor) -> Tensor:
 
 
 def _larger(boxes: Tensor, side: float) -> Tensor:
-    """Tell which boxes (..., 4) have sides of at least ``side``."""
+    """Return which boxes (..., 4) have both sides of at least ``side``."""
     return (boxes[..., 2] - boxes[..., 0] >= side) & (boxes[..., 3] - boxes[..., 1] >= side)
 
 

@@ -1,4 +1,4 @@
-"""Does an exported model predict what the trained one predicts? Measured on real images."""
+"""Compare the predictions of an exported model with those of the trained model on real images."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch import Tensor
 from dg_project.tasks.base import Prediction
 
 TOLERANCE = 1e-4
-"""Of scores, probabilities, boxes in lengths of the image's longer side, and shares of pixels."""
+"""Largest allowed difference of scores, probabilities, boxes (relative to the longer image side), and pixel shares."""
 
 
 @dataclass
-class Parity:
-    """The largest differences so far, by what was compared, and how much that was.
+class ParityResult:
+    """Largest differences between two models.
 
     Attributes:
-        images: images compared.
-        objects: detections compared.
-        largest: by name: ``boxes`` (of the image's longer side), ``scores``, ``probabilities``, ``masks`` and ``mask``
-            (share of the image's pixels); ``logits`` and ``mask_cells``, the numbers behind pixels, where a graph
-            returns them. Infinite where one model finds what the other does not.
+        images: number of images compared.
+        objects: number of detections compared.
+        largest: largest difference by name: ``boxes`` (relative to the longer image side), ``scores``,
+            ``probabilities``, ``masks`` and ``mask`` (share of the image's pixels); ``logits`` and ``mask_cells``, the
+            values behind the pixels, for graphs that return them. Infinite if the detections do not correspond.
     """
 
     images: int = 0
@@ -34,13 +34,13 @@ class Parity:
     def agrees(self) -> bool:
         """Whether every difference is within the tolerance.
 
-        Where the numbers behind the pixels are known, they decide: a pixel between two equal classes may flip.
+        If ``logits`` or ``mask_cells`` are known, they decide: a pixel between two equal classes may flip.
         """
         free = {"mask", "masks"} if {"logits", "mask_cells"} & self.largest.keys() else set()
         return all(value <= TOLERANCE for name, value in self.largest.items() if name not in free)
 
     def add(self, name: str, difference: float) -> None:
-        """Keep the larger difference; NaN counts as infinite."""
+        """Update the largest difference of ``name``; NaN counts as infinite."""
         finite = difference if difference == difference else float("inf")
         self.largest[name] = max(self.largest.get(name, 0.0), finite)
 
@@ -53,44 +53,44 @@ class Parity:
             self.add(name, _distance(trained[name], exported[name]))
 
     def _objects(self, trained: Prediction, exported: Prediction, size: tuple[int, int]) -> None:
-        """Compare detections in their order; only those of equal scores may stand in another one."""
+        """Compare detections in order; only detections with equal scores may be reordered."""
         self.objects += len(trained["scores"])
         if len(trained["scores"]) != len(exported["scores"]):
             self.add("boxes", float("inf"))
             return
-        order = same_order(trained, exported)
+        order = match_order(trained, exported)
         exported = {name: value[order] for name, value in exported.items()}
         wrong = not torch.equal(trained["labels"], exported["labels"])
-        self.add("boxes", float("inf") if wrong else largest(trained["boxes"], exported["boxes"]) / max(size))
-        self.add("scores", largest(trained["scores"], exported["scores"]))
+        self.add("boxes", float("inf") if wrong else max_difference(trained["boxes"], exported["boxes"]) / max(size))
+        self.add("scores", max_difference(trained["scores"], exported["scores"]))
         if "masks" in trained and len(order):
             flipped = (trained["masks"] != exported["masks"]).flatten(1).sum(1)
             self.add("masks", float(flipped.max()) / (size[0] * size[1]))
 
 
-def parity(trained: Callable[[Sequence[Tensor]], list[Prediction]],
-           exported: Callable[[Sequence[Tensor]], list[Prediction]], images: Sequence[Tensor]) -> Parity:
+def measure_parity(trained: Callable[[Sequence[Tensor]], list[Prediction]],
+                   exported: Callable[[Sequence[Tensor]], list[Prediction]], images: Sequence[Tensor]) -> ParityResult:
     """Compare two models image by image.
 
     Args:
-        trained: predicts images (3, h, w) in [0, 1].
-        exported: the same.
-        images: real ones.
+        trained: ``predict`` of the trained model, for images (3, h, w) in [0, 1].
+        exported: ``predict`` of the exported model.
+        images: real images (3, h, w) in [0, 1].
     """
-    result = Parity()
+    result = ParityResult()
     with torch.no_grad():
         for image in images:
             result.compare(trained([image])[0], exported([image])[0], (image.shape[-2], image.shape[-1]))
     return result
 
 
-def same_order(trained: Prediction, exported: Prediction) -> Tensor:
-    """Return the order of the exported detections that puts equal scores into the order of the trained ones."""
+def match_order(trained: Prediction, exported: Prediction) -> Tensor:
+    """Return indices that reorder exported detections with equal scores as in the trained model's prediction."""
     order = list(range(len(trained["scores"])))
     for k in order:
         def distance(j: int, k: int = k) -> tuple[bool, float]:
             return (bool(trained["labels"][k] != exported["labels"][order[j]]),
-                    largest(trained["boxes"][k], exported["boxes"][order[j]]))
+                    max_difference(trained["boxes"][k], exported["boxes"][order[j]]))
 
         tied = [j for j in range(k, len(order))
                 if abs(float(exported["scores"][order[j]] - trained["scores"][k])) <= TOLERANCE]
@@ -100,11 +100,11 @@ def same_order(trained: Prediction, exported: Prediction) -> Tensor:
     return torch.tensor(order, dtype=torch.int64)
 
 
-def largest(a: Tensor, b: Tensor) -> float:
-    """Return the largest difference; 0 of nothing."""
+def max_difference(a: Tensor, b: Tensor) -> float:
+    """Return the largest absolute difference; 0 for empty tensors."""
     return float((a - b).abs().max()) if a.numel() else 0.0
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
-    """Return the largest difference, or the share of integers that differ."""
-    return largest(a, b) if a.is_floating_point() else float((a != b).float().mean())
+    """Return the largest difference of floats, or the share of integers that differ."""
+    return max_difference(a, b) if a.is_floating_point() else float((a != b).float().mean())

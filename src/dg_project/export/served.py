@@ -1,7 +1,7 @@
-"""The trained model behind MLflow's ``pyfunc``: MLflow calls ``_load_pyfunc`` with the model's folder.
+"""Serve a trained model as MLflow ``pyfunc``: MLflow calls ``_load_pyfunc`` with the model's folder.
 
-Nothing is pickled: the folder holds safetensors and JSON, and this module is found by its name. A request is a table
-with one column ``image``: the bytes of an image file (over HTTP base64).
+Nothing is pickled: the folder contains safetensors and JSON, and MLflow imports this module by name. A request is a
+table with one column ``image``: the bytes of an image file (base64 over HTTP).
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from PIL import Image
 from torch import Tensor
 
 from dg_project.core.errors import DataError, ParameterError
-from dg_project.data.images import BROKEN, shown
+from dg_project.data.images import BROKEN, read_image, to_float
 from dg_project.evaluation.scorers import SCORERS
 from dg_project.methods import method_classes
-from dg_project.methods.base import LDMUser
 from dg_project.methods.model_folder import load_model, read_card
 
 COLUMN = "image"
@@ -32,8 +31,8 @@ class Served:
     """A trained model that takes and returns tables.
 
     Args:
-        folder: of the trained model.
-        device: where it runs.
+        folder: folder of the trained model.
+        device: torch device.
     """
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
@@ -44,17 +43,17 @@ class Served:
 
     @torch.inference_mode()
     def predict(self, data: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Return one row per image: the columns of the task's predictions table, and the names of the classes.
+        """Return one row per image: the columns of the task's predictions table, and the class names.
 
         Raises:
-            DataError: there is no column ``image``, or a cell is no image file.
+            DataError: the column ``image`` is missing, or a cell is not an image file.
         """
         if COLUMN not in data:
             raise DataError(f"the request has the columns {list(data.columns)}; give '{COLUMN}': the bytes of an image "
                             "file, over HTTP as base64")
         rows = []
         for number, cell in enumerate(data[COLUMN]):
-            image = _decoded(cell, number).to(self.device).float() / 255
+            image = to_float(_decoded(cell, number).to(self.device))
             packed = self.scorer.pack(self.method.predict([image])[0])
             rows.append(packed | self._named(packed))
         return pd.DataFrame(rows)
@@ -66,19 +65,19 @@ class Served:
 
 
 def check_servable(model: Path) -> None:
-    """Refuse what a served model would leave out.
+    """Check that a model can be served without further files.
 
     Raises:
-        ParameterError: the method asks the diffusion model when it predicts.
+        ParameterError: the method needs the diffusion model to predict.
     """
     kind = method_classes()[read_card(model)[0].method]
-    if issubclass(kind, LDMUser) and kind.asks == "prediction":
-        raise ParameterError(f"export.format 'mlflow': the method '{kind.name}' asks the diffusion model when it "
-                             "predicts, which does not go with the exported model; use `kedro run --pipeline=predict`")
+    if kind.needs.ldm == "prediction":
+        raise ParameterError(f"export.format 'mlflow': the method '{kind.name}' needs the diffusion model to "
+                             "predict, which is not part of the exported model; use `kedro run --pipeline=predict`")
 
 
 def encode(image: Tensor) -> bytes:
-    """Return an image (3, H, W) uint8 as a request's cell: the bytes of a PNG."""
+    """Return an image (3, H, W) uint8 as PNG bytes, a cell of a request."""
     stream = io.BytesIO()
     Image.fromarray(image.permute(1, 2, 0).numpy()).save(stream, "PNG")
     return stream.getvalue()
@@ -87,10 +86,9 @@ def encode(image: Tensor) -> bytes:
 def _decoded(cell: Any, number: int) -> Tensor:
     try:
         content = base64.b64decode(cell, validate=True) if isinstance(cell, str) else bytes(cell)
-        with Image.open(io.BytesIO(content)) as image:
-            return shown(image)
+        return read_image(io.BytesIO(content), rotate=True)
     except (*BROKEN, TypeError, binascii.Error) as error:
-        raise DataError(f"row {number} of the request is no image file ({error}); send the bytes of a JPEG or PNG, "
+        raise DataError(f"row {number} of the request is not an image file ({error}); send the bytes of a JPEG or PNG, "
                         "over HTTP as base64") from error
 
 

@@ -1,1 +1,1 @@
-"""Pictures of a run: functions that return a matplotlib Figure; they neither show nor save it."""
+"""Draw a run: functions that return a matplotlib Figure and neither show nor save it."""

@@ -1,4 +1,4 @@
-"""What the closed loop did: how hard each pseudo domain was, and where the images went."""
+"""Chart of the closed loop: difficulty of each pseudo domain, and its share of the images, by round."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dg_project.figures.style import INK, domain_colours, headline, look, n_range, new_figure, readable
+from dg_project.figures.style import INK, domain_colours, figure_style, headline, n_range, new_figure, readable
 
 
 def allocation_chart(allocation: pd.DataFrame) -> Figure:
-    """Draw the difficulty at the end of each round (left) and the shares of the rounds (right).
+    """Draw the difficulty after each round (left) and the shares per round (right).
 
     Args:
-        allocation: ``round, domain, difficulty, n_images, strength, share, images``, see ``closed_loop.loop.Outcome``;
-            difficulty is NaN where none is measured.
+        allocation: ``round, domain, difficulty, n_images, strength, share, images`` as in ``closed_loop.loop.Outcome``;
+            difficulty is NaN if not measured.
     """
     domains = [str(name) for name in dict.fromkeys(allocation["domain"])]
-    colours = domain_colours(["source", *domains])  # the source keeps its colour for other figures
+    colours = domain_colours(["source", *domains])  # the first colour is the source's in all figures
     measured = allocation.dropna(subset="difficulty")
-    with look():
+    with figure_style():
         figure = new_figure(9.4, 4.2)
         lines, bars = figure.subplots(1, 2, width_ratios=[1, 1.25])
         _difficulty(lines, measured, colours)
@@ -30,7 +30,7 @@ def allocation_chart(allocation: pd.DataFrame) -> Figure:
                  f"Left: 1 minus the task's main metric on pseudo images of held-out source scenes, "
                  f"n = {n_range(measured['n_images'])} images per domain, the same in every round. Right: share of "
                  f"the images that the round generated ({n_range(total)} in each), with their number; a strength other "
-                 "than the first round's is written below it. No target image takes part.",
+                 "than the first round's is written below it. No target image is used.",
                  bars.get_legend_handles_labels()[0])
     return figure
 
@@ -41,9 +41,9 @@ def _title(allocation: pd.DataFrame, measured: pd.DataFrame) -> str:
     if len(rounds) < 2 or before.empty:
         return "Where the images of each round went"
     hardest = str(before.loc[before["difficulty"].idxmax(), "domain"])
-    mine = allocation[allocation["domain"] == hardest].set_index("round")["share"]
-    return (f"Hardest before the last round: {readable(hardest)}, from {mine[rounds[0]]:.0%} to "
-            f"{mine[rounds[-1]]:.0%} of the images")
+    share = allocation[allocation["domain"] == hardest].set_index("round")["share"]
+    return (f"Hardest before the last round: {readable(hardest)}, from {share[rounds[0]]:.0%} to "
+            f"{share[rounds[-1]]:.0%} of the images")
 
 
 def _difficulty(axes: Axes, measured: pd.DataFrame, colours: dict[str, str]) -> None:
@@ -79,6 +79,6 @@ def _shares(axes: Axes, allocation: pd.DataFrame, domains: list[str], colours: d
 
 
 def _ink(colour: str) -> str:
-    """Return white or ink, whichever is read better on a colour."""
+    """Return the text colour, white or ink, with more contrast on a colour."""
     red, green, blue = (int(colour[k:k + 2], 16) for k in (1, 3, 5))
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else INK

@@ -1,4 +1,4 @@
-"""Many methods over many seeds: the unseen mean, each domain, and the gain over the baseline."""
+"""Charts of a benchmark table: scores per domain, and the gain over the baseline."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dg_project.evaluation.formatting import p_value
 from dg_project.evaluation.records import UNSEEN_MEAN
-from dg_project.evaluation.table import best_adapted, best_unseen, p_value, uda_note
+from dg_project.evaluation.table import best_adapted, best_unseen, table_domains, uda_note
 from dg_project.figures.style import (
     INK,
     MUTED,
+    figure_style,
     headline,
-    look,
     method_colours,
     method_label,
     n_range,
@@ -24,6 +25,9 @@ from dg_project.figures.style import (
     row_labels,
 )
 
+MOST_SIDE_BY_SIDE = 6
+"""Rows above this number become a forest chart."""
+
 
 def benchmark_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "mAP@50", baseline: str = "erm",
                     confidence: float = 0.95) -> Figure:
@@ -31,29 +35,29 @@ def benchmark_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str =
 
     Args:
         table: from ``benchmark_table``.
-        records: the records it was made of; each seed is one small dot.
-        metric: the one to draw.
+        records: the records of the table; each seed is one small dot.
+        metric: metric to draw.
         baseline: name of the baseline.
-        confidence: of the intervals, for the caption.
+        confidence: confidence of the intervals, for the caption.
     """
     methods = [str(name) for name in table.index]
-    domains = [str(c) for c in table.columns if f"{c}_low" in table.columns and not str(c).startswith("gain")]
+    domains = table_domains(table)
     rows = records[records["metric"] == metric]
-    with look():
+    with figure_style():
         figure = new_figure(10.5, max(3.9, 0.45 * len(methods) + 3.2))
         scores, gains = figure.subplots(1, 2, width_ratios=[2.3, 1])
         _scores(scores, table, rows, methods, domains, metric)
         _gains(gains, table.drop(index=baseline), rows, baseline)
         rules = ", ".join(dict.fromkeys(table["selection"].astype(str)))
-        headline(figure, finding(table, metric, baseline),
+        headline(figure, chart_title(table, metric, baseline),
                  f"Dots: single seeds (n = {n_range(table['n_seeds'])}). Marks and lines: mean and "
                  f"{confidence:.0%} t-interval over seeds; the gain is paired by seed. "
                  f"Checkpoints selected by: {rules}.{uda_note(table)}", scores.get_legend_handles_labels()[0])
     return figure
 
 
-def finding(table: pd.DataFrame, metric: str, baseline: str) -> str:
-    """Return the title of a chart of many methods: the best row, and apart from it the best that saw target images."""
+def chart_title(table: pd.DataFrame, metric: str, baseline: str) -> str:
+    """Return the title of a chart: the best row, and separately the best row trained with target images."""
     means = 100 * table[UNSEEN_MEAN].astype(float)
 
     def named(row: str) -> str:
@@ -93,8 +97,8 @@ def _gains(axes: Axes, table: pd.DataFrame, rows: pd.DataFrame, baseline: str) -
     unseen = rows[rows["domain"] == UNSEEN_MEAN]
     reference = unseen[unseen["method"] == baseline].set_index("seed")["value"]
     for k, (method, row) in enumerate(table.iterrows()):
-        own = unseen[unseen["method"] == method].set_index("seed")["value"]
-        paired = 100 * (own - reference).dropna().to_numpy(float)
+        values = unseen[unseen["method"] == method].set_index("seed")["value"]
+        paired = 100 * (values - reference).dropna().to_numpy(float)
         axes.scatter(paired, np.full(len(paired), k + 0.09), s=11, color=colours[str(method)], alpha=0.6, linewidths=0)
         gain, low, high = (100 * float(row[name]) for name in ("gain", "gain_low", "gain_high"))
         axes.errorbar([gain], [k], xerr=np.nan_to_num([[gain - low], [high - gain]]), fmt="o", markersize=5,
@@ -117,10 +121,10 @@ def forest_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "m
 
     Args:
         table: from ``benchmark_table``.
-        records: the records it was made of; each seed is one small dot.
-        metric: the one to draw.
+        records: the records of the table; each seed is one small dot.
+        metric: metric to draw.
         baseline: name of the baseline.
-        confidence: of the intervals, for the caption.
+        confidence: confidence of the intervals, for the caption.
         lines: rows whose mean is also drawn as a vertical line.
     """
     names = [str(name) for name in table.index]
@@ -128,7 +132,7 @@ def forest_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "m
     values = {name: unseen[unseen["method"] == name].set_index("seed")["value"] for name in names}
     colours = method_colours(names)
     mean = {str(name): 100 * float(value) for name, value in table[UNSEEN_MEAN].items()}
-    with look():
+    with figure_style():
         figure = new_figure(10.5, 0.3 * len(names) + 2.2)
         means, gains = figure.subplots(1, 2, sharey=True, width_ratios=[1.3, 1])
         _intervals(means, table, UNSEEN_MEAN, values, colours)
@@ -141,7 +145,7 @@ def forest_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "m
         means.set_ylim(len(names) - 0.4, -0.6)
         means.set_xlabel(f"{metric} (%), mean of the unseen domains")
         gains.set_xlabel(f"gain over {method_label(baseline)} (percentage points)")
-        headline(figure, finding(table, metric, baseline),
+        headline(figure, chart_title(table, metric, baseline),
                  f"Dots: single seeds (n = {n_range(table['n_seeds'])}). Marks and lines: mean and {confidence:.0%} "
                  "t-interval over seeds; the gain is paired by seed. Checkpoints selected by: "
                  f"{', '.join(dict.fromkeys(table['selection'].astype(str)))}.{uda_note(table)}")
@@ -150,7 +154,7 @@ def forest_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "m
 
 def _intervals(axes: Axes, table: pd.DataFrame, column: str, values: dict[str, pd.Series],
                colours: dict[str, str]) -> None:
-    """Draw a column with its interval, one row of the table a line, and single seeds above it."""
+    """Draw a column with its interval, one line per row of the table, with single seeds above."""
     for k, (name, row) in enumerate(table.iterrows()):
         colour, seeds = colours[str(name)], 100 * values[str(name)].to_numpy(float)
         mean, low, high = (100 * float(row[f"{column}{end}"]) for end in ("", "_low", "_high"))
@@ -166,11 +170,8 @@ def _intervals(axes: Axes, table: pd.DataFrame, column: str, values: dict[str, p
     axes.grid(axis="x")
 
 
-MOST_SIDE_BY_SIDE = 6
-
-
 def records_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str, baseline: str = "erm",
                   confidence: float = 0.95) -> Figure:
-    """Draw a benchmark table; see ``benchmark_chart`` and ``forest_chart`` for the arguments."""
+    """Draw ``benchmark_chart``, or ``forest_chart`` for more than ``MOST_SIDE_BY_SIDE`` rows."""
     draw = benchmark_chart if len(table) <= MOST_SIDE_BY_SIDE else forest_chart
     return draw(table, records, metric=metric, baseline=baseline, confidence=confidence)

@@ -1,4 +1,4 @@
-"""Where a method gains over the baseline: classes by domains."""
+"""Heat map of the gain over the baseline, by class and domain."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dg_project.figures.style import INK, MUTED, headline, look, method_label, n_range, new_figure, readable
+from dg_project.figures.style import INK, MUTED, figure_style, headline, method_label, n_range, new_figure, readable
 
 ALL = "all"
 
 
 def class_gains_chart(gains: pd.DataFrame, *, baseline: str, method: str, metric: str) -> Figure:
-    """Draw a table of colours: a row per domain, a column per class and one for all.
+    """Draw a heat map: one row per domain, one column per class and one for all.
 
     Args:
-        gains: ``domain, class, gain, n_labels`` from ``evaluation.per_image.class_gains``, gains in -1..1.
-        baseline: name of the model that is subtracted.
-        method: name of the other.
-        metric: what is compared.
+        gains: ``domain, class, gain, n_labels`` from ``evaluation.scorer.class_gains``, gains in -1..1.
+        baseline: model that is subtracted.
+        method: model to compare.
+        metric: metric to compare.
     """
     domains, classes = (list(dict.fromkeys(gains[column])) for column in ("domain", "class"))
     table = 100 * gains.pivot(index="domain", columns="class", values="gain").loc[domains, classes].to_numpy(float)
     reach = max(1.0, float(np.nanmax(np.abs(table), initial=0)))
-    with look():
+    with figure_style():
         figure = new_figure(1.6 + max(0.62, 0.5) * len(classes) + 1.3, 0.42 * len(domains) + 2.0)
         axes = figure.add_subplot()
         shown = axes.imshow(table, cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto")

@@ -1,4 +1,4 @@
-"""Score per domain, baseline beside method, with intervals."""
+"""Bar chart of the scores per domain and method, with intervals."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dg_project.evaluation.formatting import low_to_high, percent
 from dg_project.evaluation.records import UNSEEN_MEAN
 from dg_project.figures.style import (
     INK,
     MUTED,
+    figure_style,
     headline,
-    look,
     method_colours,
     method_label,
     n_range,
@@ -23,22 +24,22 @@ from dg_project.figures.style import (
 
 def domain_chart(intervals: pd.DataFrame, differences: pd.DataFrame, *, metric: str = "mAP@50", source: str,
                  confidence: float = 0.95, note: str = "") -> Figure:
-    """Draw one group of bars per domain: the source, the targets, and the unseen mean set apart.
+    """Draw one group of bars per domain: the source, the targets, and the unseen mean.
 
     Args:
         intervals: ``method, domain, metric, value, low, high, n_images`` with values in [0, 1], baseline first
             (``Bootstrap.intervals()``); ``low`` and ``high`` may be NaN.
         differences: ``method, domain, metric, difference, low, high`` against the baseline
             (``Bootstrap.differences()``); may be empty.
-        metric: the one to draw.
+        metric: metric to draw.
         source: name of the source domain.
-        confidence: of the intervals, for the caption.
-        note: further words for the caption, the selection rule and the seed say.
+        confidence: confidence of the intervals, for the caption.
+        note: appended to the caption, such as selection rule and seed.
     """
     rows = intervals[intervals["metric"] == metric]
     methods, domains = list(dict.fromkeys(rows["method"])), list(dict.fromkeys(rows["domain"]))
     positions = np.arange(len(domains)) + np.array([0.35 if name == UNSEEN_MEAN else 0.0 for name in domains])
-    with look():
+    with figure_style():
         figure = new_figure(max(7.0, 1.35 * len(domains)), 4.1)
         axes = figure.add_subplot()
         for k, method in enumerate(methods):
@@ -70,14 +71,14 @@ def _bars(axes: Axes, rows: pd.DataFrame, positions: np.ndarray, k: int, methods
 
 def _title(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> str:
     unseen = rows[rows["domain"] == UNSEEN_MEAN]
-    parts = [f"{method_label(m)} {100 * v:.1f}" for m, v in zip(unseen["method"], unseen["value"], strict=True)]
+    parts = [f"{method_label(m)} {percent(v)}" for m, v in zip(unseen["method"], unseen["value"], strict=True)]
     title = f"Mean {metric} over unseen domains: {', '.join(parts)}"
     if differences.empty:
         return title
     gains = differences[(differences["domain"] == UNSEEN_MEAN) & (differences["metric"] == metric)]
     for gain in gains.to_dict("records")[:1]:
-        bounds = f"{100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}"
-        title += f" (difference {100 * gain['difference']:+.1f}, interval {bounds})"
+        bounds = low_to_high(gain["low"], gain["high"], signed=True)
+        title += f" (difference {percent(gain['difference'], signed=True)}, interval {bounds})"
     return title
 
 

@@ -1,4 +1,4 @@
-"""Source, pseudo and target images in the feature spaces of one model or of several."""
+"""Chart of source, pseudo and target images in the feature space of one or several models."""
 
 from __future__ import annotations
 
@@ -11,27 +11,36 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from dg_project.figures.style import INK, domain_colours, headline, look, method_label, n_range, new_figure, readable
+from dg_project.figures.style import (
+    INK,
+    domain_colours,
+    figure_style,
+    headline,
+    method_label,
+    n_range,
+    new_figure,
+    readable,
+)
 
 MARKERS = {"source": "o", "pseudo": "^", "target": "s"}
 
 
 def feature_shift(points: Mapping[str, NDArray[np.float64]], domains: list[str], roles: list[str], shift: pd.DataFrame,
                   *, method: str = "t-SNE", note: str = "") -> Figure:
-    """Draw the embedding of each model, and beside them how far each domain lies from the source.
+    """Draw the embedding of each model, and the distance of each domain from the source.
 
     Args:
-        points: by model, the baseline first: (N, 2) from ``features.embed``.
-        domains: name of each point's domain, N; pseudo domains named apart from targets.
+        points: (N, 2) from ``features.embed`` by model, the baseline first.
+        domains: domain of each point, N; pseudo domains and targets have different names.
         roles: ``source``, ``pseudo`` or ``target`` of each point, N.
         shift: ``domain, mmd2, proxy_a_distance, n_images`` from ``features.domain_shift``, and the column ``model``.
         method: name of the embedding, for the labels.
-        note: further words for the caption.
+        note: appended to the caption.
     """
     role_of = dict(zip(domains, roles, strict=True))
     order = sorted(role_of, key=lambda name: list(MARKERS).index(role_of[name]))
-    colours = domain_colours(sorted(order, key=lambda name: role_of[name] == "pseudo"))  # pseudo take the spare ones
-    with look():
+    colours = domain_colours(sorted(order, key=lambda name: role_of[name] == "pseudo"))  # pseudo domains come last
+    with figure_style():
         figure = new_figure(5.0 + 4.2 * len(points), 4.8)
         *clouds, bars = figure.subplots(1, len(points) + 1, width_ratios=[1.25] * len(points) + [1.1])
         for axes, (model, where) in zip(clouds, points.items(), strict=True):
@@ -42,7 +51,7 @@ def feature_shift(points: Mapping[str, NDArray[np.float64]], domains: list[str],
                  f"Each point is one image (circle: source, triangle: pseudo, square: target): backbone features, mean "
                  f"over positions; each model has its own space. "
                  f"MMD²: unbiased, Gaussian kernel, standardised features, 0 means no shift. A: proxy A-distance, "
-                 f"0 (alike) to 2 (always told apart). n = {n_range(shift['n_images'])} images each. {note}".strip(),
+                 f"0 (inseparable) to 2 (separable). n = {n_range(shift['n_images'])} images each. {note}".strip(),
                  [Line2D([], [], linestyle="", marker=MARKERS[role_of[name]], color=colours[name], label=readable(name))
                   for name in order])
     return figure
@@ -62,8 +71,8 @@ def _cloud(axes: Axes, points: NDArray[np.float64], domains: list[str], roles: l
            colours: dict[str, str], method: str) -> None:
     names, role_of = np.asarray(domains), dict(zip(domains, roles, strict=True))
     for name in order:
-        mine = points[names == name]
-        axes.scatter(mine[:, 0], mine[:, 1], s=20, marker=MARKERS[role_of[name]], color=colours[name], alpha=0.75,
+        part = points[names == name]
+        axes.scatter(part[:, 0], part[:, 1], s=20, marker=MARKERS[role_of[name]], color=colours[name], alpha=0.75,
                      linewidths=0.3, edgecolors="white")
     axes.set_xlabel(f"{method} dimension 1 (no unit)", fontsize=8)
     axes.set_ylabel(f"{method} dimension 2 (no unit)", fontsize=8)
@@ -72,7 +81,7 @@ def _cloud(axes: Axes, points: NDArray[np.float64], domains: list[str], roles: l
 
 
 def _bars(axes: Axes, shift: pd.DataFrame, models: list[str], colours: dict[str, str]) -> None:
-    """Draw a group per domain, a bar per model; all but the last model are pale."""
+    """Draw one group per domain with one bar per model; all but the last model are pale."""
     order = list(shift[shift["model"] == models[-1]].sort_values("mmd2")["domain"])
     height = 0.78 / len(models)
     for m, model in enumerate(models):

@@ -1,4 +1,4 @@
-"""The channels of one stage in versions of a scene: where they look, how focused they are, what the gate says."""
+"""Chart of the channels of one stage in versions of a scene: feature maps, entropies and gates."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dg_project.figures.style import MUTED, bare, headline, look, new_figure, readable, tight
+from dg_project.figures.style import MUTED, bare, figure_style, headline, new_figure, readable, tight
 
 Array = NDArray[Any]
 
 
 def gate_maps(images: Sequence[Array], names: Sequence[str], features: Array, entropy: Array, gate: Array | None, *,
               stage: str, channels: int = 2) -> Figure:
-    """Draw one row per version of a scene, and below them every channel's entropy and gate as strips.
+    """Draw one row per version of a scene, and below them the entropy and gate of every channel as strips.
 
     Args:
         images: V images (H, W, 3).
-        names: of the versions, written beside them.
+        names: names of the versions.
         features: (V, C, h, w) of the stage.
         entropy: (V, C), 0 to 1.
-        gate: (V, C), 0 to 1, or None where the method has none.
-        stage: its name.
-        channels: most focused and most diffuse channels to show, so many of each.
+        gate: (V, C), 0 to 1, or None if the method has none.
+        stage: name of the stage.
+        channels: number of most focused, and of most diffuse, channels to show.
     """
     focused, diffuse = _extremes(features, entropy, channels)
     strips = {"entropy e": entropy} | ({} if gate is None else {"gate A": gate})
@@ -34,7 +34,7 @@ def gate_maps(images: Sequence[Array], names: Sequence[str], features: Array, en
     columns = _columns(features, entropy, gate, focused, diffuse)
     width, count = 1.32, len(images)
     height = width * images[0].shape[0] / images[0].shape[1]
-    with look():
+    with figure_style():
         figure = new_figure(width * (1 + len(columns)) + 1.1,
                             (height + 0.05) * count + len(strips) * (0.16 * count + 0.42) + 1.5)
         tight(figure)
@@ -52,7 +52,7 @@ def gate_maps(images: Sequence[Array], names: Sequence[str], features: Array, en
 
 
 def _extremes(features: Array, entropy: Array, count: int) -> tuple[Array, Array]:
-    """Return the most focused and the most diffuse channels; one that is the same everywhere shows nothing."""
+    """Return the indices of the most focused and the most diffuse channels; constant channels are skipped."""
     alive = np.flatnonzero(features.std((2, 3)).min(0) > 1e-3 * features.std())
     order = alive[np.argsort(entropy.mean(0)[alive])]
     return order[:count], order[max(count, len(order) - count):]
@@ -79,7 +79,7 @@ def _image(axes: Axes, image: Array, name: str) -> None:
 
 
 def _map(axes: Axes, maps: Array, v: int, shape: tuple[int, ...], title: str) -> None:
-    """Draw one version's map on the colours that all versions of the column share."""
+    """Draw the map of one version on the colour scale shared by the column."""
     bare(axes)
     low, high = np.quantile(maps, [0.01, 0.99])
     axes.imshow(maps[v], cmap="viridis", vmin=low, vmax=max(high, low + 1e-9), interpolation="nearest", aspect="auto",
@@ -89,7 +89,7 @@ def _map(axes: Axes, maps: Array, v: int, shape: tuple[int, ...], title: str) ->
 
 
 def _strip(axes: Axes, values: Array, title: str, names: Sequence[str], figure: Figure) -> None:
-    """Draw (V, C) values as one line of colours per version."""
+    """Draw values (V, C) as one strip of colours per version."""
     low, high = float(values.min()), float(values.max())
     shown = axes.imshow(values, cmap="cividis", aspect="auto", interpolation="nearest", vmin=low,
                         vmax=max(high, low + 1e-6))

@@ -1,4 +1,4 @@
-"""Which training samples a student finds hard: the crops with the largest cross-entropy beside the easiest."""
+"""Sheets of hard images: training crops by cross-entropy, and the test images with the lowest score."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from dg_project.figures.style import (
     REJECTED,
     RIGHT,
     bare,
+    figure_style,
     headline,
-    look,
     method_label,
     new_figure,
     readable,
@@ -31,14 +31,14 @@ COLUMNS = 10
 
 def hard_samples(samples: pd.DataFrame, root: Path, classes: Sequence[str], share: float, *,
                  hard_rows: int = 3, easy_rows: int = 1) -> Figure:
-    """Draw crops by falling cross-entropy: rows from the top of the selected share, then rows from the bottom of all.
+    """Draw crops by descending cross-entropy: rows of the selected share, then rows of the easiest crops.
 
     Args:
-        samples: manifest rows of objects with the columns ``ce`` (cross-entropy), ``student`` and ``teacher`` (0-based
-            class that each gives the crop).
-        root: folder that the images' paths start from.
+        samples: manifest rows of objects with the columns ``ce`` (cross-entropy), ``student`` and ``teacher`` (their
+            0-based predicted classes).
+        root: folder that image paths are relative to.
         classes: class names.
-        share: of the samples that is selected.
+        share: selected share of the samples.
         hard_rows: rows of selected crops, spread evenly over the selected share.
         easy_rows: rows of the easiest crops.
     """
@@ -48,7 +48,7 @@ def hard_samples(samples: pd.DataFrame, root: Path, classes: Sequence[str], shar
     hard = ranked.iloc[[i * n_hard // wanted for i in range(wanted)]]
     easy = ranked.iloc[n_hard:].tail(easy_rows * COLUMNS)
     lines = -(-len(hard) // COLUMNS) + -(-len(easy) // COLUMNS)
-    with look():
+    with figure_style():
         figure = new_figure(COLUMNS * 1.0 + 0.2, lines * 1.35 + 1.3)
         grid = figure.add_gridspec(lines, COLUMNS)
         tight(figure)
@@ -81,17 +81,17 @@ def _cell(axes: Axes, row: dict[str, Any], root: Path, classes: Sequence[str], *
 
 def hardest_images(scores: Mapping[str, pd.DataFrame], predictions: pd.DataFrame, manifest: pd.DataFrame, root: Path,
                    classes: list[str], *, metric: str, images: int = 3, score_threshold: float = 0.5) -> Figure:
-    """Draw a column per domain: the images of the lowest score, the lowest first.
+    """Draw one column per domain: the images with the lowest scores, the lowest first.
 
     Args:
-        scores: by method, the one that is shown last: ``domain, image_id, value`` of ``per_image_scores``.
-        predictions: of the method that is shown.
+        scores: ``domain, image_id, value`` of ``per_image_scores`` by method, the method to draw last.
+        predictions: predictions of the method to draw.
         manifest: the images.
-        root: folder that the manifest's paths start from.
+        root: folder that the manifest's paths are relative to.
         classes: class names.
-        metric: what the scores are.
-        images: of each domain; of equally hard ones those with most to see.
-        score_threshold: detections below it are not drawn.
+        metric: metric of the scores.
+        images: images per domain; ties are broken by the order of ``Drawing.order``.
+        score_threshold: detections with lower scores are not drawn.
     """
     *others, shown = scores
     drawing = drawing_of(predictions.columns, root, classes, score_threshold)
@@ -104,7 +104,7 @@ def hardest_images(scores: Mapping[str, pd.DataFrame], predictions: pd.DataFrame
               for domain, rows in columns.items()}
     width, depth = 2.15, max(1, *map(len, chosen.values()))
     height = width * drawing.aspect(next(row for rows in chosen.values() for row in rows))
-    with look():
+    with figure_style():
         figure = new_figure(width * len(domains) + 0.2, (height + 0.2) * depth + 1.2)
         grid = figure.add_gridspec(depth, len(domains))
         tight(figure)

@@ -1,4 +1,4 @@
-"""Labels that two sides agree on beside labels above a confidence: how many pixels get one, and how many are right."""
+"""Compare pseudo labels by consensus with pseudo labels by confidence: coverage and precision."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dg_project.evaluation.formatting import gain_and_interval, percent
 from dg_project.evaluation.intervals import t_interval
-from dg_project.figures.style import MUTED, headline, look, method_colours, method_label, new_figure
+from dg_project.figures.style import MUTED, figure_style, headline, method_colours, method_label, new_figure
 
 SIDES = ["labels_of", "features_of"]
 
 
 def label_precision(quality: pd.DataFrame, threshold: float, images: str) -> Figure:
-    """Draw precision over coverage, one panel per pair of a model that labels and a model whose features must agree.
+    """Draw precision over coverage, one panel per (labelling model, feature model).
 
     Args:
         quality: ``labels_of``, ``features_of`` and the columns of ``label_quality.quality_table``.
         threshold: confidence of the rule ``threshold``.
-        images: what was labelled, for the caption.
+        images: description of the labelled images, for the caption.
     """
     pairs = {(str(labels), str(features)): rows for (labels, features), rows in quality.groupby(SIDES, sort=False)}
     colours = method_colours(list(dict.fromkeys(features for _, features in pairs)))
-    with look():
+    with figure_style():
         figure = new_figure(3.8 * len(pairs) + 0.6, 4.6)
         panels = figure.subplots(1, len(pairs), sharey=True, squeeze=False)[0]
         for axes, ((labels, features), rows) in zip(panels, pairs.items(), strict=True):
@@ -33,10 +34,10 @@ def label_precision(quality: pd.DataFrame, threshold: float, images: str) -> Fig
         panels[0].set_ylabel("precision: right labels (%)")
         marks = {str(mark.get_label()): mark for axes in panels for mark in axes.get_legend_handles_labels()[0]}
         headline(figure, f"Precision of the consensus against confidence, at equal coverage: {_gains(pairs)} points",
-                 "The model named first labels the same images by both rules; the line ranks pixels by its confidence. "
-                 "The consensus keeps the labels that the features of the model named second agree with, compared with "
-                 "centroids of unlabelled images. A round of self-training begins with one model on both sides, and "
-                 "ends with features that have adapted. Class by class, each at its own coverage: "
+                 "The first model labels the same images by both rules; the line ranks pixels by its confidence. The "
+                 "consensus keeps the labels that agree with the features of the second model, compared with centroids "
+                 "of unlabelled images. A round of self-training starts with one model on both sides and ends with "
+                 "adapted features. By class, each at its own coverage: "
                  f"{_gains(pairs, '_by_class')}. Labelled here: {images}.", list(marks.values()))
     return figure
 
@@ -49,7 +50,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, threshold: float, colour: str, own: b
     axes.plot(*percent["threshold"][0], "s", color=MUTED, markersize=7, label=f"confidence {threshold:g} or more")
     axes.plot(x, y, "o", color=colour, markersize=8, label="consensus")
     if own:
-        axes.plot(*percent["teacher"][0], "^", color=MUTED, markersize=7, label="labels of the features' own model")
+        axes.plot(*percent["teacher"][0], "^", color=MUTED, markersize=7, label="labels of the feature model")
     if not isnan(y):
         axes.annotate(f"{y - equal:+.1f}", (x, (y + equal) / 2), xytext=(6, 0), textcoords="offset points",
                       va="center", fontsize=8.5)
@@ -68,7 +69,7 @@ def _gains(pairs: dict[tuple[str, str], pd.DataFrame], means: str = "") -> str:
 
 
 def label_table(quality: pd.DataFrame) -> str:
-    """Return a table in Markdown, one row per pair of a model that labels and a model whose features must agree.
+    """Return a Markdown table, one row per (labelling model, feature model).
 
     Args:
         quality: ``seed``, ``labels_of``, ``features_of``, ``n_images`` and the columns of
@@ -77,15 +78,15 @@ def label_table(quality: pd.DataFrame) -> str:
     lines = ["| labels of | features of | coverage | consensus | as many most confident | difference "
              "| features' own labels |", "|---|---|---|---|---|---|---|"]
     for (labels, features), rows in quality.groupby(SIDES, sort=False):
-        value = 100 * rows.pivot(index="seed", columns="rule", values="precision")
+        value = rows.pivot(index="seed", columns="rule", values="precision")
         gain = t_interval((value["consensus"] - value["equal"]).tolist())
-        coverage = 100 * rows.loc[rows["rule"] == "consensus", "coverage"].mean()
-        mean = value.mean()
-        lines.append(f"| {method_label(str(labels))} | {method_label(str(features))} | {coverage:.1f} "
-                     f"| {mean['consensus']:.1f} | {mean['equal']:.1f} "
-                     f"| {gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}] | {mean['teacher']:.1f} |")
+        coverage = float(rows.loc[rows["rule"] == "consensus", "coverage"].mean())
+        mean = {rule: percent(float(value[rule].mean())) for rule in ("consensus", "equal", "teacher")}
+        lines.append(f"| {method_label(str(labels))} | {method_label(str(features))} | {percent(coverage)} "
+                     f"| {mean['consensus']} | {mean['equal']} "
+                     f"| {gain_and_interval(gain.mean, gain.low, gain.high)} | {mean['teacher']} |")
     seeds, images = quality["seed"].nunique(), quality["n_images"].max()
     return "\n".join([*lines, "", f"Means of {seeds} seeds in % of the pixels, differences in points with 95 % "
-                                  f"intervals over seeds; {images} test images of the targets, labelled after the "
-                                  "trainings. The last column: as many of the most confident labels that the model "
-                                  "whose features are looked at would give itself."])
+                                  f"intervals over seeds; {images} test images of the targets, labelled after "
+                                  "training. Last column: as many of the most confident labels of the feature model "
+                                  "itself."])

@@ -1,4 +1,4 @@
-"""Training losses of one or more models over the steps."""
+"""Chart of the training losses of one or more models by step."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dg_project.figures.style import headline, look, method_colours, method_label, new_figure, readable
+from dg_project.figures.style import figure_style, headline, method_colours, method_label, new_figure, readable
 
 
 def loss_curves(histories: Mapping[str, pd.DataFrame], *, window: int = 15, note: str = "") -> Figure:
     """Draw one small panel per loss, and the learning rate last.
 
     Args:
-        histories: by method, ``step``, ``loss_*`` and ``lr`` (columns that a method lacks are left out of its panel).
-        window: steps of the running mean; the values as they are lie pale behind it.
-        note: further words for the caption.
+        histories: ``step``, ``loss_*`` and ``lr`` by method; a method may lack columns.
+        window: steps of the running mean; raw values are drawn pale behind it.
+        note: appended to the caption.
     """
     losses = list(dict.fromkeys(c for h in histories.values() for c in h.columns if str(c).startswith("loss")))
     panels = [*losses, *(["lr"] if any("lr" in h for h in histories.values()) else [])]
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     colours = method_colours(histories)
-    with look():
+    with figure_style():
         figure = new_figure(3.3 * columns + 0.4, 2.05 * rows + 1.0)
         for k, name in enumerate(panels):
             axes = figure.add_subplot(rows, columns, k + 1)

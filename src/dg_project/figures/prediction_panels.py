@@ -1,4 +1,4 @@
-"""The same scenes in every domain: what the baseline finds and what the method finds."""
+"""Sheet of the predictions of each method in the same scenes of every domain."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dg_project.figures.predictions import Drawing, drawing_of, row_dicts
-from dg_project.figures.style import bare, headline, look, method_label, new_figure, readable, tight
+from dg_project.figures.style import bare, figure_style, headline, method_label, new_figure, readable, tight
 
 
 def prediction_panels(predictions: Mapping[str, pd.DataFrame], manifest: pd.DataFrame, root: Path, classes: list[str],
                       *, scenes: int = 3, score_threshold: float = 0.5) -> Figure:
-    """Draw rows of scenes (one row per method below each other), columns of domains.
+    """Draw scenes as rows (one row per method) and domains as columns.
 
     Args:
-        predictions: by method, baseline first: the predictions table of any task.
-        manifest: the images that were predicted. Scenes are image ids that every domain has, those with most to see
-            first; where domains share no id, the k-th such image of each.
-        root: folder that the manifest's paths start from.
+        predictions: predictions table of any task by method, baseline first.
+        manifest: the predicted images. Scenes are image ids that all domains share, in the order of
+            ``Drawing.order``; if there are none, the k-th image of each domain.
+        root: folder that the manifest's paths are relative to.
         classes: class names of the task.
         scenes: number of scenes.
-        score_threshold: detections below it are not drawn.
+        score_threshold: detections with lower scores are not drawn.
     """
     domains = list(dict.fromkeys(manifest["domain"]))
     methods = list(predictions)
@@ -35,7 +35,7 @@ def prediction_panels(predictions: Mapping[str, pd.DataFrame], manifest: pd.Data
     rows = [*drawing.extra_rows, *methods]
     width = 2.15
     height = width * drawing.aspect(chosen[0][domains[0]])
-    with look():
+    with figure_style():
         figure = new_figure(width * len(domains) + 0.3, (height + 0.06) * len(chosen) * len(rows) + 1.1)
         grid = figure.add_gridspec(len(chosen) * len(rows), len(domains))
         tight(figure)
@@ -50,14 +50,14 @@ def prediction_panels(predictions: Mapping[str, pd.DataFrame], manifest: pd.Data
                     if d == 0:
                         axes.set_ylabel(method_label(method), fontsize=8)
         headline(figure, f"{drawing.what} in the same {len(chosen)} scenes: {' above '.join(map(method_label, rows))}",
-                 f"{drawing.caption} Shown are the scenes with most to see, not scenes picked by result.",
+                 f"{drawing.caption} Scenes are chosen by their labels, not by results.",
                  drawing.legend())
     return figure
 
 
 def _choose(manifest: pd.DataFrame, domains: list[str], scenes: int,
             drawing: Drawing) -> list[dict[str, dict[str, Any]]]:
-    """Return, per scene, domain -> manifest row."""
+    """Return domain -> manifest row for each scene."""
     rows = {domain: drawing.order(row_dicts(manifest[manifest["domain"] == domain])) for domain in domains}
     shared = set.intersection(*({row["image_id"] for row in part} for part in rows.values()))
     if shared:

@@ -1,4 +1,4 @@
-"""How the predictions of each task look on an image: boxes, outlines, a coloured mask, or a label."""
+"""Draw the predictions of each task on matplotlib axes: boxes, masks or a label."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dg_project.figures.style import REJECTED, RIGHT, class_colour, train_id_col
 
 
 def open_image(root: Path, row: Mapping[str, Any]) -> NDArray[np.uint8]:
-    """Return pixels (H, W, 3) of a manifest row's image, or of the part that its ``crop`` names."""
+    """Return the pixels (H, W, 3) of a manifest row's image, or of its ``crop``."""
     with Image.open(inside(root, row["image"])) as image:
         pixels = np.asarray(image.convert("RGB"))
     if "crop" not in row:
@@ -40,7 +40,7 @@ def row_dicts(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def draw_box(axes: Axes, box: Any, colour: str, *, width: float = 1.0, text: str = "") -> None:
-    """Draw one box (x0, y0, x1, y1), with a small label on its upper edge."""
+    """Draw a box (x0, y0, x1, y1) with an optional label on its upper edge."""
     x0, y0, x1, y1 = (float(value) for value in box)
     axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=width))
     if text:
@@ -49,7 +49,7 @@ def draw_box(axes: Axes, box: Any, colour: str, *, width: float = 1.0, text: str
 
 
 def draw_mask(axes: Axes, mask: NDArray[np.uint8], colours: NDArray[np.float64], alpha: float = 0.62) -> None:
-    """Lay a semantic mask (H, W) over an image; ids without a colour in ``colours`` (C, 3) stay clear."""
+    """Overlay a semantic mask (H, W); ids without a colour in ``colours`` (C, 3) are transparent."""
     overlay = np.zeros((*mask.shape, 4))
     known = mask < len(colours)
     overlay[known] = np.concatenate([colours, np.full((len(colours), 1), alpha)], 1)[mask[known]]
@@ -60,16 +60,16 @@ Row = dict[str, Any]
 
 
 class Drawing:
-    """Draws one image with its labels and what a model found in it.
+    """Draws an image with its labels and detections; subclasses draw other tasks.
 
     Attributes:
-        what: the predictions in one word, for the title.
+        what: name of the predictions, for the title.
         extra_rows: names of rows above the methods, drawn without predictions.
 
     Args:
-        root: folder that the manifest's paths start from.
+        root: folder that the manifest's paths are relative to.
         classes: class names.
-        threshold: detections of a lower score are not drawn.
+        threshold: detections with lower scores are not drawn.
     """
 
     what: ClassVar[str] = "Detections"
@@ -80,12 +80,12 @@ class Drawing:
 
     @property
     def caption(self) -> str:
-        """What the marks mean."""
+        """Explanation of the marks."""
         return (f"Thin white: ground truth. Coloured: detections with a score of at least {self.threshold:g}, written "
                 "on the box.")
 
     def order(self, rows: list[Row]) -> list[Row]:
-        """Return the rows, those with most labelled boxes first."""
+        """Return the rows by descending number of labelled boxes."""
         return sorted(rows, key=lambda row: (-sum(not hard for hard in row["difficult"]), str(row["image_id"])))
 
     def aspect(self, row: Row) -> float:
@@ -93,7 +93,7 @@ class Drawing:
         return float(row["height"] / row["width"])
 
     def draw(self, axes: Axes, row: Row, found: Row | None) -> None:
-        """Draw a manifest row, and what was found in it."""
+        """Draw the image of a manifest row and its detections, if given."""
         axes.imshow(open_image(self.root, row), interpolation="antialiased")
         for box, difficult in zip(row["boxes"], row["difficult"], strict=True):
             if not difficult:
@@ -105,7 +105,7 @@ class Drawing:
                 self.draw_more(axes, row, found or {}, k)
 
     def draw_more(self, axes: Axes, row: Row, found: Row, k: int) -> None:
-        """Draw what else is known of detection k."""
+        """Draw further parts of detection k."""
 
     def legend(self) -> Iterable[Artist]:
         """Return the entries of the legend."""
@@ -115,29 +115,29 @@ class Drawing:
 
 
 class MaskDrawing(Drawing):
-    """Detections with the pixels that belong to them."""
+    """Draws detections with their masks."""
 
     def draw_more(self, axes: Axes, row: Row, found: Row, k: int) -> None:
-        """Tint the pixels of detection k."""
+        """Tint the mask of detection k."""
         rle = {"size": [int(row["height"]), int(row["width"])], "counts": found["masks"][k].encode("ascii")}
         inside_object: NDArray[np.uint8] = np.where(coco_mask.decode(rle), 0, 255).astype(np.uint8)
         draw_mask(axes, inside_object, np.array([to_rgb(class_colour(int(found["labels"][k])))]), alpha=0.45)
 
 
 class SemanticDrawing(Drawing):
-    """Semantic masks in the colours of Cityscapes."""
+    """Draws semantic masks in the colours of Cityscapes."""
 
     what = "Semantic masks"
     extra_rows = ("labels",)
 
     @property
     def caption(self) -> str:
-        """What the colours mean."""
-        return ("First row: the labels, then what each model sees, in the colours of Cityscapes; unlabelled pixels are "
-                "clear.")
+        """Explanation of the colours."""
+        return ("First row: the labels, then the prediction of each model, in the colours of Cityscapes; unlabelled "
+                "pixels are clear.")
 
     def draw(self, axes: Axes, row: Row, found: Row | None) -> None:
-        """Lay the predicted mask over the image, or the labels where there is no prediction."""
+        """Overlay the predicted mask, or the labels if there is no prediction."""
         axes.imshow(open_image(self.root, row), interpolation="antialiased")
         labels = SimpleNamespace(**row)
         mask = unpack_mask(found["mask"]) if found else load_part(labels, "mask", self.root).numpy()
@@ -150,13 +150,13 @@ class SemanticDrawing(Drawing):
 
 
 class LabelDrawing(Drawing):
-    """One label per image: green where it is right, red where it is wrong."""
+    """Draws one label per image: green if correct, red if wrong."""
 
     what = "Labels"
 
     @property
     def caption(self) -> str:
-        """What the words mean."""
+        """Explanation of the text."""
         return "The predicted class and its probability: green where it is right, red where it is wrong."
 
     def order(self, rows: list[Row]) -> list[Row]:
@@ -168,7 +168,7 @@ class LabelDrawing(Drawing):
         return [row for *_, row in sorted(ranked, key=lambda entry: entry[:2])]
 
     def aspect(self, row: Row) -> float:
-        """All images are drawn as squares."""
+        """Return 1: all images are drawn as squares."""
         return 1.0
 
     def draw(self, axes: Axes, row: Row, found: Row | None) -> None:
@@ -182,7 +182,7 @@ class LabelDrawing(Drawing):
                       bbox={"facecolor": RIGHT if right else REJECTED, "edgecolor": "none", "pad": 1.2})
 
     def legend(self) -> Iterable[Artist]:
-        """The words say everything."""
+        """Return no entries."""
         return ()
 
 
@@ -192,7 +192,7 @@ def _area(row: Row) -> float:
 
 
 def drawing_of(columns: Iterable[str], root: Path, classes: list[str], threshold: float) -> Drawing:
-    """Return how to draw a predictions table that has these columns."""
+    """Return the drawing for a predictions table with these columns."""
     kinds: dict[str, type[Drawing]] = {"masks": MaskDrawing, "boxes": Drawing, "mask": SemanticDrawing,
                                        "probabilities": LabelDrawing}
     names = set(columns)

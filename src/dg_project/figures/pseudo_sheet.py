@@ -1,4 +1,4 @@
-"""Contact sheet of the pseudo domains: what the diffusion model made of each source image, and what the gate did."""
+"""Contact sheet of the pseudo domains: source images, generated images, and those dropped by the gate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dg_project.figures.predictions import draw_box, open_image, row_dicts
-from dg_project.figures.style import MUTED, REJECTED, bare, headline, look, new_figure, readable, tight
+from dg_project.figures.style import MUTED, REJECTED, bare, figure_style, headline, new_figure, readable, tight
 
 
 def pseudo_sheet(source: pd.DataFrame, source_root: Path, pseudo: pd.DataFrame, pseudo_root: Path, *,
@@ -20,18 +20,18 @@ def pseudo_sheet(source: pd.DataFrame, source_root: Path, pseudo: pd.DataFrame, 
 
     Args:
         source: manifest rows of the source.
-        source_root: folder that its paths start from.
+        source_root: folder that the source paths are relative to.
         pseudo: sampled manifest (``source_image_id``, ``weight``, ``kept``, ``reason``).
-        pseudo_root: folder that its paths start from.
-        scenes: source images to show; those with a dropped pseudo image fill at most half of the rows.
-        boxes: draw the labels that each image keeps.
+        pseudo_root: folder that the pseudo paths are relative to.
+        scenes: number of source images; those with a dropped pseudo image fill at most half of the rows.
+        boxes: whether to draw the labels.
     """
     domains = list(dict.fromkeys(pseudo["domain"]))
     made = {(row["domain"], row["source_image_id"]): row for row in row_dicts(pseudo)}
     chosen = _choose(source, pseudo, scenes)
     width = 2.3
     height = width * chosen[0]["height"] / chosen[0]["width"]
-    with look():
+    with figure_style():
         figure = new_figure(width * (len(domains) + 1) + 0.2, (height + 0.2) * len(chosen) + 1.1)
         grid = figure.add_gridspec(len(chosen), len(domains) + 1)
         tight(figure)
@@ -63,7 +63,7 @@ def _choose(source: pd.DataFrame, pseudo: pd.DataFrame, scenes: int) -> list[dic
 def _cell(axes: Axes, row: dict[str, Any] | None, root: Path, boxes: bool) -> None:
     bare(axes)
     if row is None:
-        axes.text(0.5, 0.5, "none made", ha="center", va="center", color=MUTED, transform=axes.transAxes)
+        axes.text(0.5, 0.5, "not generated", ha="center", va="center", color=MUTED, transform=axes.transAxes)
         return
     axes.imshow(open_image(root, row), interpolation="antialiased")
     for box in row["boxes"] if boxes else []:

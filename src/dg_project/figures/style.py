@@ -1,4 +1,4 @@
-"""One calm look for every figure: fonts, a colour per method, per domain and per class, captions."""
+"""Shared style of all figures: fonts, colours of methods, domains and classes, titles and captions."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ RC: dict[str, Any] = {
 }
 
 
-def look() -> AbstractContextManager[None]:
-    """Return the context in which every figure is made."""
+def figure_style() -> AbstractContextManager[None]:
+    """Return the matplotlib context in which every figure is drawn."""
     settings: Any = RC
     return mpl.rc_context(settings)
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of inches that belongs to no window and no global state."""
+    """Return an empty figure, size in inches, without window or global state."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -61,7 +61,7 @@ _WRITTEN = {"erm": "ERM", "drsf": "DRSF", "diga": "DiGA", "mic": "MIC", "scmd": 
 
 
 def method_label(name: str) -> str:
-    """Return how a method is written in figures: as its paper writes it, and two of them with a plus."""
+    """Return a method's name as in its paper; combined methods are joined by a plus."""
     first, _, rest = name.partition("_")
     if first not in _WRITTEN:
         return readable(name)
@@ -69,18 +69,18 @@ def method_label(name: str) -> str:
 
 
 def row_labels(table: pd.DataFrame) -> list[str]:
-    """Return how the rows of ``evaluation.table.benchmark_table`` are written, with the mark of UDA."""
+    """Return labels for the rows of a ``benchmark_table``, with the mark of UDA."""
     return [method_label(name) + mark for name, mark in uda_marks(table).items()]
 
 
 def method_colours(names: Iterable[str]) -> dict[str, str]:
-    """Return a colour per method; known methods keep theirs in every figure."""
+    """Return method -> colour; known methods have a fixed colour."""
     spare = iter(SPARE_COLOURS * 10)
     return {name: METHOD_COLOURS.get(name) or next(spare) for name in dict.fromkeys(names)}
 
 
 def domain_colours(names: Iterable[str]) -> dict[str, str]:
-    """Return a colour per domain, in order of appearance (the source first)."""
+    """Return domain -> colour, in order of appearance (the source first)."""
     return {name: DOMAIN_COLOURS[i % len(DOMAIN_COLOURS)] for i, name in enumerate(dict.fromkeys(names))}
 
 
@@ -90,16 +90,16 @@ def class_colour(label: int) -> str:
 
 
 def train_id_colours(n_classes: int) -> NDArray[np.float64]:
-    """Return (n, 3) colours in 0..1 of the train ids: Cityscapes' own for its 19 classes, others in turn after them."""
+    """Return colours (n, 3) in 0..1 of the train ids: those of Cityscapes for 19 classes, then ``CLASS_COLOURS``."""
     own = np.array(COLOURS) / 255
     spare = np.array([to_rgb(colour) for colour in CLASS_COLOURS])
     return np.concatenate([own, np.resize(spare, (max(0, n_classes - len(own)), 3))])[:n_classes]
 
 
 def headline(figure: Figure, title: str, caption: str, legend: Iterable[Artist] = ()) -> None:
-    """Write the finding above the axes, and below them the caption (n, interval, what is shown) and a legend.
+    """Write a title above the axes, and a caption and legend below them.
 
-    The strips are reserved in inches, so the text keeps clear of the axes at every figure size.
+    The space is reserved in inches, so the text never overlaps the axes.
     """
     width, height = figure.get_size_inches()
     title, caption = textwrap.fill(title, int(width * 9.2)), textwrap.fill(caption, int(width * 14.8))
@@ -117,19 +117,19 @@ def headline(figure: Figure, title: str, caption: str, legend: Iterable[Artist] 
 
 
 def n_range(counts: Iterable[float]) -> str:
-    """Return ``80``, or ``60 to 80`` where counts differ."""
+    """Return ``80``, or ``60 to 80`` if the counts differ."""
     values = [int(count) for count in counts]
     return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
 
 
 def tight(figure: Figure) -> None:
-    """Bring the axes of a sheet of images close together."""
+    """Reduce the space between the axes of a sheet of images."""
     engine: Any = figure.get_layout_engine()
     engine.set(w_pad=0.018, h_pad=0.02, hspace=0.01, wspace=0.01)
 
 
 def bare(axes: Axes) -> None:
-    """Take ticks and frame off an axes that shows an image."""
+    """Remove ticks and frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

@@ -26,12 +26,19 @@ class PreflightHook:
             CheckpointError: a checkpoint is missing, or cannot do what the parameters ask for.
             ParameterError: parameters that exclude one another for this checkpoint, method or machine.
         """
+        from dg_project.methods import method_classes
         from dg_project.pipelines.trainings import trainings
 
-        _check_inputs(pipeline.inputs(), catalog)
+        inputs = pipeline.inputs()
+        _check_inputs(inputs, catalog)
         settings = catalog.load("params:settings")
-        inputs, planned = pipeline.inputs(), trainings(pipeline, settings)
-        _check_methods(planned, settings, {name.removeprefix("params:") for name in inputs})
+        if {"params:ldm", "params:synthesis"} <= inputs:
+            from dg_project.diffusion.opening import check_generation
+
+            check_generation(settings.ldm, settings.training.device, settings.synthesis.domains)
+        for name in sorted(method_classes().keys() & {name.removeprefix("params:") for name in inputs}):
+            method_classes()[name].check(settings.methods[name], settings)
+        _check_trainings(trainings(pipeline, settings), settings)
         if "params:sampling" in inputs and settings.sampling.gate.clip is not None:
             from dg_project.vlm.clip import check_clip
 
@@ -67,66 +74,46 @@ def _makers(missing: Iterable[str], catalog: Any) -> list[str]:
     return sorted(makers, key=order.__getitem__)
 
 
-def _check_ldm(settings: Settings) -> None:
-    """Check the diffusion model by its JSON files and headers: a hub name is fetched only when it is used."""
-    from dg_project.core.device import resolve_device
-    from dg_project.diffusion.opening import check, check_strengths, choose_mode
-
-    checkpoint = check(settings.ldm, resolve_device(settings.training.device))
-    mode = settings.ldm.mode if checkpoint is None else choose_mode(settings.ldm, checkpoint).name
-    check_strengths(mode, settings.synthesis.domains)
-
-
-def _check_methods(planned: list[Training], settings: Settings, inputs: set[str]) -> None:
-    """Check every training, and the methods whose parameters are an input (``params:scmd`` of its report)."""
+def _check_trainings(planned: list[Training], settings: Settings) -> None:
+    """Check data, domains, method and network of every training."""
     from dg_project.config.grids import check_domains
-    from dg_project.methods import method_classes
-    from dg_project.methods.base import LDMUser
+    from dg_project.experiments.training_run import check_parts
+    from dg_project.methods import method_class
+    from dg_project.pipelines.trainings import FOLDS
 
-    classes = method_classes()
     for training in planned:
-        _check_data(training, settings, adapts=classes[training.method].adapts)
-    for grid in sorted({training.study for training in planned if training.study} & {"benchmark", "ablation"}):
+        _check_targets(training, settings)
+    for grid in sorted({training.study for training in planned if training.study} - {FOLDS}):
         check_domains(grid, getattr(settings, grid).chosen_rows, settings.synthesis.domains)
     for training in planned:
-        _check_training(training)
-    uses_ldm = any(issubclass(classes[training.method], LDMUser) for training in planned)
-    if uses_ldm or {"ldm", "synthesis"} <= inputs:
-        _check_ldm(settings)
-    own = [(training.method, training.settings) for training in planned]
-    for name, chosen in [*own, *((name, settings) for name in sorted(inputs & classes.keys()))]:
-        _check_own(name, chosen)
+        kind = method_class(training.method)
+        kind.check(kind.params_of(training.settings), training.settings)
+        if training.in_rounds:
+            check_parts(kind, training.settings)
+        _check_network(training)
 
 
-def _check_data(training: Training, settings: Settings, adapts: bool) -> None:
-    """Check that a method that adapts gets unlabelled target images."""
-    if adapts and not training.adapts:
+def _check_targets(training: Training, settings: Settings) -> None:
+    """Check that a UDA method gets unlabelled target images."""
+    from dg_project.methods import method_class
+
+    if not method_class(training.method).needs.unlabelled_targets:
+        return
+    if not training.adapts:
         raise ParameterError(f"the method '{training.method}' adapts to unlabelled target images, which this pipeline "
                              f"never opens: kedro run --pipeline=uda --params uda.method={training.method}")
-    if adapts and training.study and settings.data.adapt_split is None:
+    if training.study and settings.data.adapt_split is None:
         raise ParameterError(f"{training.study}: '{training.method}' adapts to unlabelled target images; name their "
                              "split with data.adapt_split (Streets calls it adapt)")
 
 
-def _check_training(training: Training) -> None:
-    """Check task, closed loop, backbone, stages and number of domains; a dry run finds the last three by itself."""
-    from dg_project.experiments.training_run import check_parts, untrained_spec
-    from dg_project.methods import method_classes
-    from dg_project.methods.model_folder import build_method, check_task
+def _check_network(training: Training) -> None:
+    """Build the network: a wrong backbone, stage or number of domains stops the run here. A dry run does it later."""
+    from dg_project.experiments.training_run import untrained_spec
+    from dg_project.methods.model_folder import build_method
+    from dg_project.pipelines.trainings import FOLDS
 
     settings = training.settings
-    if training.study == "leave_one_out":  # task and domains are those of the folds
-        return
-    check_task(training.method, settings.task)
-    if training.in_rounds:
-        check_parts(method_classes()[training.method], settings)
-    if not settings.backbone.name.startswith("hf-hub:") and not settings.dry_run:  # hf-hub: fetched when needed
+    fetched = settings.backbone.name.startswith("hf-hub:")  # when it is needed
+    if training.study != FOLDS and not settings.dry_run and not fetched:
         build_method(untrained_spec(training.method, settings), settings.seed)
-
-
-def _check_own(name: str, settings: Settings) -> None:
-    from dg_project.methods.scmd import Guide, SCMDParams
-
-    own = settings.methods[name]
-    if isinstance(own, SCMDParams):
-        Guide(own, settings.data.classes)

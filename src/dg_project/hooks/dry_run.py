@@ -12,7 +12,7 @@ from dg_project.core.errors import DGError
 
 if TYPE_CHECKING:
     from dg_project.config import Settings
-    from dg_project.dry_run.plan import Plan
+    from dg_project.dry_run.plan import RunPlan
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +38,13 @@ class DryRunHook:
         raise SystemExit(0)
 
 
-def _plan(pipeline: Any, settings: Settings) -> Plan:
-    from dg_project.dry_run.plan import rehearse, rehearse_folds
-    from dg_project.pipelines.trainings import trainings
+def _plan(pipeline: Any, settings: Settings) -> RunPlan:
+    from dg_project.dry_run.plan import plan_folds, plan_run
+    from dg_project.pipelines.trainings import FOLDS, trainings
 
     root, workspace = Path(settings.data.root), Path(settings.workspace)
     planned = trainings(pipeline, settings)
-    if any(training.study == "leave_one_out" for training in planned):
-        return rehearse_folds(settings, root, workspace)
-    return rehearse(settings, settings.ldm, root, workspace, [t.method for t in planned for _ in range(t.times)],
+    if any(training.study == FOLDS for training in planned):
+        return plan_folds(settings, root, workspace)
+    return plan_run(settings, settings.ldm, root, workspace, [t.method for t in planned for _ in range(t.times)],
                     synthesis="params:synthesis" in pipeline.inputs())

@@ -1,4 +1,4 @@
-"""Methods of domain generalisation: one file each, found by looking into this package."""
+"""Methods of domain generalisation, found by searching this package for subclasses of ``Method``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import inspect
 import pkgutil
 from functools import cache
 
+from dg_project.core.errors import ParameterError, nearest
 from dg_project.methods.base import Method
 
-__all__ = ["Method", "method_classes"]
+__all__ = ["Method", "method_class", "method_classes"]
 
 
 @cache
@@ -22,3 +23,15 @@ def method_classes() -> dict[str, type[Method]]:
             if issubclass(member, Method) and not inspect.isabstract(member) and member.__module__ == module.__name__:
                 found[member.name] = member
     return dict(sorted(found.items()))
+
+
+def method_class(name: str) -> type[Method]:
+    """Return the class of a method.
+
+    Raises:
+        ParameterError: there is no method with that name.
+    """
+    classes = method_classes()
+    if name not in classes:
+        raise ParameterError(f"unknown method '{name}'.{nearest(name, classes)}")
+    return classes[name]

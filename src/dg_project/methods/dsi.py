@@ -1,18 +1,18 @@
-"""DSI (Yu et al., 2023): at test time a diffusion model brings an unseen image back towards the source."""
+"""DSI (Yu et al., 2023): at test time a diffusion model moves an unseen image towards the source."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from dg_project.config import Fraction, Params, Task, denoising_steps
-from dg_project.methods.base import LDMUser
+from dg_project.data.images import pixel_hash
+from dg_project.methods.base import Needs
 from dg_project.methods.erm import ERM
 from dg_project.tasks.base import Prediction
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class DSIParams(Params):
-    """How far back an image is brought, and for which images."""
+    """Strength of the projection, and which images are projected."""
 
-    prompt: str = Field("a city street on a clear sunny day", description="what the source images show")
+    prompt: str = Field("a city street on a clear sunny day", description="description of the source images")
     start: float = Field(0.17, gt=0, le=1, description="T0: share of the noise schedule that is run")
-    steps: int = Field(6, ge=1, description="length of the whole schedule")
+    steps: int = Field(6, ge=1, description="length of the full schedule")
     guidance_scale: float = Field(1.0, ge=0)
-    threshold: Fraction = Field(0.5, description="images whose most probable class is at least that sure stay alone")
-    alpha: Fraction = Field(0.25, description="share of the prediction for the image that was brought back")
+    threshold: Fraction = Field(0.5, description="images with a class at least this probable are not projected")
+    alpha: Fraction = Field(0.25, description="weight of the prediction for the projected image")
 
     @model_validator(mode="after")
     def _steps_to_run(self) -> Self:
@@ -43,22 +43,22 @@ def mix_predictions(probabilities: Tensor, projected: Tensor, alpha: float) -> T
     return (1 - alpha) * probabilities + alpha * projected
 
 
-class DSI(ERM, LDMUser):
-    """ERM that mixes unsure predictions with those for ``x^``: noised to T0, denoised under the source's prompt."""
+class DSI(ERM):
+    """ERM with ``(1 - alpha) p(x) + alpha p(x^)`` for unsure images; ``x^``: noised to T0, denoised with the prompt."""
 
     name: ClassVar[str] = "dsi"
     tasks: ClassVar[tuple[Task, ...]] = ("classification",)
-    asks: ClassVar[Literal["training", "prediction"]] = "prediction"
+    needs: ClassVar[Needs] = Needs(ldm="prediction")
     Params: ClassVar[type[Params]] = DSIParams
     params: DSIParams
     ldm: Generator | None = None
 
     def use_ldm(self, ldm: Generator) -> None:
-        """See ``LDMUser``."""
+        """Keep the diffusion model for ``predict``. See ``Method.use_ldm``."""
         self.ldm = ldm
 
     def predict(self, images: Sequence[Tensor]) -> list[Prediction]:
-        """Predict images (3, h, w) in [0, 1] of any size; the diffusion model sees those that are not sure."""
+        """Predict images (3, h, w) in [0, 1] of any size; unsure ones are also projected by the diffusion model."""
         found = super().predict(images)
         if self.ldm is None:
             return found
@@ -70,7 +70,7 @@ class DSI(ERM, LDMUser):
         return found
 
     def bring_back(self, ldm: Generator, images: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``x^`` of images (3, h, w) in [0, 1]; its noise is determined by the image."""
+        """Return the projected images ``x^`` of images (3, h, w) in [0, 1]; the image determines the noise."""
         pixels = [(image * 255).round().to(torch.uint8).cpu() for image in images]
         made = ldm.generate(pixels, [self.params.prompt] * len(pixels), [_seed(image) for image in pixels],
                             strength=self.params.start, steps=self.params.steps,
@@ -79,7 +79,7 @@ class DSI(ERM, LDMUser):
 
 
 def _seed(image: Tensor) -> int:
-    return int.from_bytes(hashlib.blake2b(image.contiguous().numpy().tobytes(), digest_size=6).digest(), "big")
+    return int.from_bytes(pixel_hash(image, 6, with_shape=False), "big")
 
 
 def _tensor(image: object) -> Tensor:

@@ -7,19 +7,19 @@ from typing import ClassVar
 from torch import Tensor
 
 from dg_project.config import Params
-from dg_project.data.batches import Batch, Batching
-from dg_project.methods.base import Method
+from dg_project.data.batches import Batch
+from dg_project.methods.base import ANY_BATCHES, Method, Needs
 
 
 class ERMParams(Params):
-    """ERM has no parameters of its own."""
+    """ERM has no parameters."""
 
 
 class ERM(Method):
-    """``L = L_task`` of every row, weighted by the weight of its image."""
+    """``L = L_task`` on all rows, weighted by image."""
 
     name: ClassVar[str] = "erm"
-    batching: ClassVar[Batching] = "source"
+    needs: ClassVar[Needs] = Needs(other_batches=ANY_BATCHES)
     Params: ClassVar[type[Params]] = ERMParams
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
@@ -29,7 +29,7 @@ class ERM(Method):
 
 
 class Naive(ERM):
-    """``L = L_task`` on images drawn from source and kept pseudo images, with the kept labels."""
+    """``L = L_task`` on source images and kept pseudo images with their labels (naive mixing)."""
 
     name: ClassVar[str] = "naive"
-    batching: ClassVar[Batching] = "mixed"
+    needs: ClassVar[Needs] = Needs(batches="mixed")

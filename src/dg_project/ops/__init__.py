@@ -1,1 +1,1 @@
-"""Operations on images, features and weights that several methods share."""
+"""Operations on images, features and weights shared by several methods."""

@@ -1,6 +1,6 @@
 """AdaIN decomposition: channel mean and deviation are the style of a feature map, the normalised map its content.
 
-The feature map is any (C, H, W): the pixels themselves (then recombining is colour transfer) or the latents of a VAE.
+A feature map is any (C, H, W): pixels (recombining is then colour transfer) or the latents of a VAE.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The average of the weights that predicts: an exponential one, or a plain one from some step on."""
+"""Averages of a module's weights: the weights that predict, and the EMA teacher of self-training."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 State = dict[str, Tensor]
+M = TypeVar("M", bound=nn.Module)
 
 
 def snapshot(module: nn.Module) -> State:
@@ -18,12 +19,20 @@ def snapshot(module: nn.Module) -> State:
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
 
 
-class Average:
-    """The weights that predict: the present ones, or their average.
+def update_average(average: Tensor, value: Tensor, keep: float) -> None:
+    """Update in place ``avg <- keep avg + (1 - keep) value``; integers are copied."""
+    if value.is_floating_point():
+        average.lerp_(value, 1 - keep)
+    else:
+        average.copy_(value)
+
+
+class WeightAverage:
+    """The weights that predict: the current weights or their average.
 
     Args:
-        module: the module that is trained; its ``average_from``, where it has one, asks for the plain average.
-        decay: share of the old average that a step keeps; None predicts with the present weights.
+        module: module being trained; if its ``average_from`` is set, the average is plain from that step on.
+        decay: share of the old average that a step keeps; None predicts with the current weights.
     """
 
     def __init__(self, module: nn.Module, decay: float | None) -> None:
@@ -33,22 +42,19 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after step t (0-based): ``avg <- d avg + (1 - d) weights``.
+        """Add the weights after step t (0-based): ``avg <- d avg + (1 - d) weights``.
 
         Exponential: ``d = min(decay, (1 + t) / (10 + t))``; the smaller decay of the first steps lets the average
-        forget the initial weights. Plain from step f on: ``d = n / (n + 1)`` with ``n = t - f`` weights before; until
-        then ``d = 0``.
+        forget the initial weights. Plain from step f on: ``d = n / (n + 1)`` with ``n = t - f`` earlier weights;
+        before step f, ``d = 0``.
         """
         if self.state is None:
             return
-        decay = self._kept(step)
+        decay = self._decay_at(step)
         for name, value in self.module.state_dict().items():
-            if value.is_floating_point():
-                self.state[name].lerp_(value, 1 - decay)
-            else:
-                self.state[name].copy_(value)
+            update_average(self.state[name], value, decay)
 
-    def _kept(self, step: int) -> float:
+    def _decay_at(self, step: int) -> float:
         if self.first is not None:
             before = max(0, step - self.first)
             return before / (before + 1)
@@ -56,32 +62,29 @@ class Average:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Give the module the weights that predict, for the length of a block."""
+        """Load the weights that predict into the module for the duration of the block."""
         if self.state is None:
             yield
             return
-        present = snapshot(self.module)
+        current = snapshot(self.module)
         self.module.load_state_dict(self.state)
         try:
             yield
         finally:
-            self.module.load_state_dict(present)
+            self.module.load_state_dict(current)
 
 
-M = TypeVar("M", bound=nn.Module)
+class EMATeacher(nn.Module, Generic[M]):
+    """Exponential moving average of a student's weights, without gradient.
 
-
-class Teacher(nn.Module, Generic[M]):
-    """An average of the weights of a module that trains; it has no gradient and never trains itself.
-
-    As a submodule of a method it is part of the checkpoint, so a resumed training goes on with the same teacher; as a
-    name in ``training_only`` it is no part of the model that predicts. Its mode is the caller's choice: that of the
-    method, or evaluation.
+    As a submodule of a method it is saved in the checkpoint, so a resumed training continues with the same teacher;
+    listed in ``training_only`` it is not part of the model that predicts. The caller sets its mode: that of the method,
+    or evaluation.
 
     Args:
-        student: what is copied. Whatever its forward pass uses must be in it: modules at taps belong to the method and
+        student: module to copy. It must contain everything its forward pass uses: modules at taps belong to the method,
             not to the backbone, so a method's teacher copies ``Method.predictor()``.
-        alpha: the largest share of the old teacher that an update keeps.
+        alpha: largest share of the old teacher that an update keeps.
 
     Attributes:
         module: the teacher's own copy.
@@ -98,16 +101,16 @@ class Teacher(nn.Module, Generic[M]):
 
     @torch.no_grad()
     def update(self, student: M) -> None:
-        """Take in the student of step i (0-based), before its forward pass: ``T <- a T + (1 - a) S``.
+        """Add the student of step i (0-based), before its forward pass: ``T <- a T + (1 - a) S``.
 
-        Its place is ``Learner.begin_step``: once a step, however many micro-batches and processes share it.
+        Call it in ``Learner.begin_step``: once per step, however many micro-batches and processes share it.
 
-        ``a = min(1 - 1 / (i + 1), alpha)``: the first teacher is the student itself, those of the next steps are plain
-        means. Buffers (statistics of batch normalisation) are the student's.
+        ``a = min(1 - 1 / (i + 1), alpha)``: the first teacher is the student itself, the next ones are plain means.
+        Buffers (statistics of batch normalisation) are copied from the student.
         """
         keep = min(1 - 1 / (int(self.updates) + 1), self.alpha)
-        for mine, theirs in zip(self.module.parameters(), student.parameters(), strict=True):
-            mine.lerp_(theirs, 1 - keep)
-        for own, new in zip(self.module.buffers(), student.buffers(), strict=True):
-            own.copy_(new)
+        for average, weight in zip(self.module.parameters(), student.parameters(), strict=True):
+            update_average(average, weight, keep)
+        for buffer, new in zip(self.module.buffers(), student.buffers(), strict=True):
+            buffer.copy_(new)
         self.updates += 1

@@ -18,7 +18,7 @@ def decompose(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def recompose(amplitude: Tensor, phase: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the image (..., H, W) of ``size`` (H, W) that has this amplitude and phase; inverse of ``decompose``."""
+    """Return the image (..., H, W) of ``size`` (H, W) with this amplitude and phase; inverse of ``decompose``."""
     return torch.fft.irfft2(torch.polar(amplitude, phase), s=size, norm="ortho")
 
 

@@ -1,4 +1,4 @@
-"""Gradient reversal (Ganin and Lempitsky, ICML 2015): what helps one part of a model harms the part before it."""
+"""Gradient reversal (Ganin and Lempitsky, ICML 2015)."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ class _Reverse(torch.autograd.Function):
 
 
 def reverse_gradient(value: Tensor, weight: float) -> Tensor:
-    """Return ``value`` unchanged; its gradient comes back multiplied by ``-weight``."""
+    """Return ``value`` unchanged; multiply its gradient by ``-weight``."""
     return cast(Tensor, _Reverse.apply(value, weight))

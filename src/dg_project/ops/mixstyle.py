@@ -1,4 +1,4 @@
-"""MixStyle (Zhou et al., ICLR 2021): feature statistics between those of two images."""
+"""MixStyle (Zhou et al., ICLR 2021): mix the feature statistics of two images."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 
 def mix_style(features: Tensor, partner: Tensor, weight: Tensor, eps: float = 1e-6) -> Tensor:
-    """Give every image a style between its own and its partner's.
+    """Mix the style of each image with that of its partner.
 
-    ``sigma_mix * (F - mu) / sigma + mu_mix`` with ``mu_mix = w mu + (1 - w) mu[partner]``, and so for sigma; mu and
-    sigma are the mean and deviation over the positions of one channel, through which no gradient flows.
+    ``sigma_mix * (F - mu) / sigma + mu_mix`` with ``mu_mix = w mu + (1 - w) mu[partner]``, the same for sigma; mu and
+    sigma are the mean and deviation of one channel over its positions, without gradient.
 
     Args:
         features: ``(N, C, H, W)``.
-        partner: ``(N,)`` row whose style is mixed in.
-        weight: ``(N,)`` share of the own style.
+        partner: ``(N,)`` row of the partner.
+        weight: ``(N,)`` share of the image's own style.
         eps: added to the variance.
     """
     mean = features.mean((2, 3), keepdim=True).detach()
@@ -27,7 +27,7 @@ def mix_style(features: Tensor, partner: Tensor, weight: Tensor, eps: float = 1e
 
 
 class StyleMixer(nn.Module):
-    """Mixes the style of each image of a batch with that of a random other one; the identity outside training."""
+    """Mix the style of each image with that of a random one in the batch; identity outside training."""
 
     def __init__(self, p: float, alpha: float) -> None:
         super().__init__()

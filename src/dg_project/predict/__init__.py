@@ -1,1 +1,1 @@
-"""A trained model on any images, lists of them or a video."""
+"""Apply a trained model to a folder of images, a list of images or a video."""

@@ -1,4 +1,4 @@
-"""What a trained model may be shown: a folder of images, a list of them, one image, or a video. Never held whole."""
+"""Read the images to predict, chunk by chunk: a folder, a list, a single image, or a video."""
 
 from __future__ import annotations
 
@@ -11,28 +11,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from dg_project.core.errors import DataError
 from dg_project.core.extras import av
 from dg_project.core.files import fingerprint
-from dg_project.data.images import BROKEN, broken, shown
+from dg_project.data.images import BROKEN, IMAGE_SUFFIXES, broken, read_image
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+IMAGES = (*IMAGE_SUFFIXES, ".gif")
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts")
 CHUNK = 32
-"""Images between two marks of progress: what a kill may cost."""
+"""Images per chunk; an interrupted run repeats at most one chunk."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One image, or what is wrong with it.
+    """One image, or the reason why it cannot be read.
 
     Attributes:
-        name: path below the input's folder, or ``frame_000012``.
-        image: uint8 (3, H, W), a photo turned upright, or None where it cannot be read.
-        problem: why not, or ``""``.
+        name: path relative to the input folder, or ``frame_000012``.
+        image: uint8 (3, H, W) with EXIF orientation applied, or None if unreadable.
+        problem: reason, or ``""``.
         seconds: time in the video; NaN for images.
     """
 
@@ -43,7 +42,7 @@ class Frame:
 
 
 class Source(ABC):
-    """Images in a fixed order, in chunks that are addressed by what they hold."""
+    """Images in a fixed order, in chunks with a key of their content."""
 
     kind: str
 
@@ -53,19 +52,19 @@ class Source(ABC):
     @property
     @abstractmethod
     def total(self) -> int | None:
-        """Number of images, as far as it is known before they are opened."""
+        """Number of images, or None if unknown before opening them."""
 
     @abstractmethod
     def chunks(self, finished: Callable[[str], bool]) -> Iterator[tuple[str, Iterator[Frame]]]:
-        """Yield the key and the frames of each chunk; those of a finished chunk are not opened."""
+        """Yield (key, frames) of each chunk; the images of a finished chunk are not opened."""
 
 
 class ImageFiles(Source):
-    """Image files by name.
+    """Image files.
 
     Args:
-        path: the folder, list or image that was given.
-        files: by the name that outputs get, sorted.
+        path: input folder, list or image.
+        files: output name -> file, in the order of prediction.
     """
 
     kind = "images"
@@ -80,14 +79,14 @@ class ImageFiles(Source):
         return len(self.files)
 
     def chunks(self, finished: Callable[[str], bool]) -> Iterator[tuple[str, Iterator[Frame]]]:
-        """See ``Source.chunks``. An image that was replaced gives its chunk another key."""
+        """See ``Source.chunks``. A replaced image changes the key of its chunk."""
         items = iter(self.files.items())
         while part := list(islice(items, CHUNK)):
             yield fingerprint([(name, *_stamp(path)) for name, path in part]), map(_read, part)
 
 
 class Video(Source):
-    """Every n-th frame of a video's first stream of pictures."""
+    """Every n-th frame of the first video stream of a file."""
 
     kind = "video"
 
@@ -101,11 +100,11 @@ class Video(Source):
 
     @property
     def total(self) -> int | None:
-        """Number of frames to be seen; None where the file does not say."""
+        """Number of selected frames; None if the file does not say."""
         return -(-self.frames // self.every) or None
 
     def chunks(self, finished: Callable[[str], bool]) -> Iterator[tuple[str, Iterator[Frame]]]:
-        """See ``Source.chunks``. Frames depend on those before them, so a finished chunk is decoded and dropped."""
+        """See ``Source.chunks``. Finished chunks are decoded and dropped, because later frames depend on them."""
         with self._opened() as container:
             frames = _decoded(container, self.path, self.every)
             number = 0
@@ -124,23 +123,23 @@ class Video(Source):
         try:
             container = library.open(str(self.path))
         except (library.error.FFmpegError, OSError) as error:
-            raise DataError(f"predict.input: '{self.path}' is no video that can be read ({error}); check the file, or "
+            raise DataError(f"predict.input: '{self.path}' is not a readable video ({error}); check the file, or "
                             "convert it to MP4") from error
         if not container.streams.video:
-            raise DataError(f"predict.input: '{self.path}' holds no pictures")
+            raise DataError(f"predict.input: '{self.path}' has no video stream")
         return container
 
 
 def open_source(path: Path, every: int = 1) -> Source:
-    """Return what lies at a path: a folder (searched whole), a ``.txt`` list, an image or a video.
+    """Open a folder (searched recursively), a ``.txt`` list, an image or a video.
 
     Args:
-        path: relative entries of a list start at the list's folder.
-        every: of a video, every n-th frame.
+        path: input; entries of a list are relative to the list's folder.
+        every: use every n-th frame of a video.
 
     Raises:
-        DataError: there is nothing, or nothing that can be looked at.
-        MissingExtraError: a video, and PyAV is not installed.
+        DataError: the path does not exist, or has no usable images.
+        MissingExtraError: the input is a video and PyAV is not installed.
     """
     suffix = path.suffix.lower()
     if path.is_dir():
@@ -160,29 +159,29 @@ def open_source(path: Path, every: int = 1) -> Source:
         raise DataError(f"predict.input: '{path}' is neither a folder, a .txt list, an image ({', '.join(IMAGES)}) nor "
                         f"a video ({', '.join(VIDEOS)})")
     if not files:
-        raise DataError(f"predict.input: '{path}' names no image; images end with {', '.join(IMAGES)}")
+        raise DataError(f"predict.input: '{path}' has no image; images end with {', '.join(IMAGES)}")
     return ImageFiles(path, files)
 
 
 def _listed(path: Path) -> dict[str, Path]:
-    """Return the images of a list, one path a line; names stay below the folder that outputs are written to."""
+    """Return the images of a list, one path per line; names stay inside the output folder."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
-        raise DataError(f"predict.input: '{path}' is no UTF-8 text ({error}); write one path a line") from error
+        raise DataError(f"predict.input: '{path}' is not UTF-8 text ({error}); write one path per line") from error
     files: dict[str, Path] = {}
     for line in filter(None, lines):
         entry = Path(line).expanduser()
         name = Path(*(part for part in entry.parts if part not in ("..", entry.anchor))).as_posix()
         if name in files and files[name] != path.parent / entry:
-            raise DataError(f"predict.input: '{path}' lists two images whose results would both be called '{name}'; "
+            raise DataError(f"predict.input: '{path}' lists two images whose results would both be named '{name}'; "
                             "predict them in two runs")
         files[name] = path.parent / entry
     return files
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Return size and time of a file; zeros where there is none."""
+    """Return size and modification time of a file; zeros if it does not exist."""
     try:
         status = path.stat()
     except OSError:
@@ -193,14 +192,13 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _read(item: tuple[str, Path]) -> Frame:
     name, path = item
     try:
-        with Image.open(path) as image:
-            return Frame(name, shown(image))
+        return Frame(name, read_image(path, rotate=True))
     except BROKEN as error:
         return Frame(name, None, str(broken(path, error)))
 
 
 def _decoded(container: Any, path: Path, every: int) -> Iterator[tuple[int, Any]]:
-    """Yield number and frame of every n-th frame; where the file breaks, the error is the last one."""
+    """Yield (number, frame) of every n-th frame; a decoding error is yielded last, instead of a frame."""
     library, number = av(), 0
     frames = container.decode(video=0)
     while True:

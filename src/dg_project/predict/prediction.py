@@ -1,4 +1,4 @@
-"""A trained model looks at a source chunk by chunk: flat memory, and after a kill it goes on where it stopped."""
+"""Predict a source chunk by chunk, with constant memory; an interrupted run resumes at the last chunk."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from dg_project.core.errors import DataError, ParameterError
 from dg_project.core.files import atomic_file, folder_hash, inside
 from dg_project.evaluation.scorers import SCORERS
 from dg_project.evaluation.segmentation import unpack_mask
-from dg_project.figures.drawn import draw_prediction, palette
+from dg_project.figures.overlays import draw_prediction, palette
 from dg_project.methods import Method
-from dg_project.methods.model_folder import ModelSpec, hand_over, load_model, open_ldm, read_card
+from dg_project.methods.model_folder import ModelSpec, attach_ldm, load_model, open_ldm, read_card
 from dg_project.predict.inputs import CHUNK, Frame, Source, Video
 from dg_project.tasks.base import Prediction
 
@@ -30,20 +30,20 @@ FORMATS: dict[Task, tuple[PredictionFormat, ...]] = {
     "detection": ("drawn", "coco", "csv"), "instance_segmentation": ("drawn", "coco", "csv"),
     "segmentation": ("drawn", "masks"), "classification": ("drawn", "csv"),
 }
-"""What each task can be written as."""
+"""Output formats of each task."""
 _LOSSY = (".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True)
-class Predicted:
+class PredictionRun:
     """Finished predictions in the workspace.
 
     Attributes:
-        folder: ``chunks/<key>.parquet``, and below ``drawn`` and ``masks`` an image of the same name.
-        keys: of the chunks, in the order of the source.
-        spec: of the model.
-        formats: what was asked for.
-        source: what was looked at.
+        folder: contains ``chunks/<key>.parquet``, and images in ``drawn`` and ``masks``.
+        keys: chunk keys, in the order of the source.
+        spec: spec of the model.
+        formats: output formats.
+        source: the predicted images.
     """
 
     folder: Path
@@ -63,7 +63,7 @@ def formats_of(task: Task, wanted: list[PredictionFormat] | None) -> tuple[Predi
     """Return the formats to write.
 
     Raises:
-        ParameterError: the task has no such format.
+        ParameterError: the task does not have the format.
     """
     for name in wanted or ():
         if name not in FORMATS[task]:
@@ -73,44 +73,44 @@ def formats_of(task: Task, wanted: list[PredictionFormat] | None) -> tuple[Predi
 
 
 def predict_source(model: Path, source: Source, params: PredictParams, device: str, workspace: Path,
-                   ldm: LDMParams | None = None) -> Predicted:
-    """Predict every image of a source, or those that an earlier call did not come to.
+                   ldm: LDMParams | None = None) -> PredictionRun:
+    """Predict every image of a source, except those of chunks finished by an earlier call.
 
     Args:
         model: folder of the trained model.
-        source: what to look at.
-        params: ``predict``; ``batch_size`` changes nothing but the speed.
-        device: where the model runs.
-        workspace: chunks lie below it, addressed by model, input and parameters.
-        ldm: the diffusion model, for a method that asks it about unseen images.
+        source: images to predict.
+        params: ``predict``; ``batch_size`` affects only the speed.
+        device: torch device.
+        workspace: folder of all cached work; chunks are keyed by model, input and parameters.
+        ldm: the diffusion model, for methods that need it at prediction.
 
     Raises:
         DataError: an image cannot be read, and ``on_bad_sample`` is ``stop``.
     """
     spec = read_card(model)[0]
     formats = formats_of(spec.task, params.formats)
-    what = params.model_dump(include={"score_threshold", "on_bad_sample", "every"})
+    options = params.model_dump(include={"score_threshold", "on_bad_sample", "every"})
     status = source.path.stat()
     version = (status.st_size, status.st_mtime_ns) if isinstance(source, Video) else ()
-    where = resolve_device(device)
-    method = load_model(model, where)
-    asked = open_ldm(type(method), "prediction", ldm, device)
-    hand_over(asked, method)
-    more = [] if asked is None else [asked.fingerprint, ldm]
-    folder = cache_folder(workspace, "predict", folder_hash(model), str(source.path.resolve()), version, what, formats,
-                   *more, code=[__name__, *type(method).modules()])
-    looker = _Looker(method, spec, params, formats, where, folder)
+    resolved = resolve_device(device)
+    method = load_model(model, resolved)
+    generator = open_ldm(type(method), "prediction", ldm, device)
+    attach_ldm(generator, method)
+    more = [] if generator is None else [generator.fingerprint, ldm]
+    folder = cache_folder(workspace, "predict", folder_hash(model), str(source.path.resolve()), version, options,
+                          formats, *more, code=[__name__, *type(method).code_modules()])
+    predictor = _ChunkPredictor(method, spec, params, formats, resolved, folder)
     keys = []
     with tqdm(total=source.total, desc=f"predict ({spec.method})", unit="image") as bar, torch.inference_mode():
         for key, frames in source.chunks(lambda key: _chunk(folder, key).exists()):
             keys.append(key)
-            bar.update(CHUNK if _chunk(folder, key).exists() else looker.look(key, frames))
+            bar.update(CHUNK if _chunk(folder, key).exists() else predictor.predict_chunk(key, frames))
         bar.n = source.total or bar.n
-    return Predicted(folder, keys, spec, formats, source)
+    return PredictionRun(folder, keys, spec, formats, source)
 
 
-class _Looker:
-    """Predicts, draws and stores one chunk; the table is written last, so a chunk with a table is whole."""
+class _ChunkPredictor:
+    """Predicts, draws and stores one chunk; the table is written last, so a chunk with a table is complete."""
 
     def __init__(self, method: Method, spec: ModelSpec, params: PredictParams, formats: tuple[PredictionFormat, ...],
                  device: torch.device, folder: Path) -> None:
@@ -118,8 +118,8 @@ class _Looker:
         self.spec, self.params, self.formats, self.folder = spec, params, formats, folder
         self.scorer = SCORERS[spec.task]
 
-    def look(self, key: str, frames: Iterator[Frame]) -> int:
-        """Finish one chunk; return how many images it has."""
+    def predict_chunk(self, key: str, frames: Iterator[Frame]) -> int:
+        """Predict and store one chunk; return its number of images."""
         rows: list[dict[str, Any]] = []
         batch: list[Frame] = []
         order: dict[str, int] = {}
@@ -127,7 +127,7 @@ class _Looker:
             order[frame.name] = len(order)
             if frame.image is None:
                 if self.params.on_bad_sample == "stop":
-                    raise DataError(f"{frame.problem}; or leave such images out: --params predict.on_bad_sample=skip")
+                    raise DataError(f"{frame.problem}; or skip such images: --params predict.on_bad_sample=skip")
                 rows.append(_about(frame))
                 continue
             batch.append(frame)
@@ -164,12 +164,12 @@ class _Looker:
 
 
 def drawn_path(folder: Path, name: str) -> Path:
-    """Return where the drawn image lies: under the image's own name; frames of a video are JPEGs."""
+    """Return the path of a drawn image: named like the image; frames of a video are JPEGs."""
     return inside(folder, f"drawn/{name}" if PurePosixPath(name).suffix else f"drawn/{name}.jpg")
 
 
 def mask_path(folder: Path, name: str) -> Path:
-    """Return where the mask lies: ``a.png`` for ``a.png`` and for a frame, ``a.jpg.png`` for ``a.jpg``."""
+    """Return the path of a mask: ``a.png`` for ``a.png``, ``a.jpg.png`` for ``a.jpg``; frames are PNGs."""
     return inside(folder, f"masks/{name}" if name.endswith(".png") else f"masks/{name}.png")
 
 
@@ -184,7 +184,7 @@ def _about(frame: Frame) -> dict[str, Any]:
 
 
 def _above(found: Prediction, threshold: float) -> Prediction:
-    """Return the detections of at least this score; other predictions as they are."""
+    """Return the detections with at least this score; other predictions are unchanged."""
     if "scores" not in found:
         return found
     sure = found["scores"] >= threshold

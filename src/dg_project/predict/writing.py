@@ -1,4 +1,4 @@
-"""Finished predictions as files that others read: COCO json, CSV, drawn images or a drawn video, masks."""
+"""Write finished predictions as COCO JSON, CSV, drawn images or video, and masks."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from dg_project.core.extras import av
 from dg_project.core.files import link_or_copy
 from dg_project.evaluation.segmentation import unpack_mask
 from dg_project.predict.inputs import Video
-from dg_project.predict.prediction import Predicted, drawn_path, mask_path
+from dg_project.predict.prediction import PredictionRun, drawn_path, mask_path
 
 Row = dict[str, Any]
 MOST_PROBLEMS = 100
-"""Skipped images that the summary names; all are counted."""
+"""Most skipped images that the summary names; all are counted."""
 
 
-def write_predictions(predicted: Predicted, target: Path) -> None:
-    """Write every format that was asked for into an empty folder, row by row."""
+def write_predictions(predicted: PredictionRun, target: Path) -> None:
+    """Write every format of the run into an empty folder, row by row."""
     if "csv" in predicted.formats:
         _write_csv(predicted, target / "predictions.csv")
     if "coco" in predicted.formats:
@@ -39,8 +39,8 @@ def write_predictions(predicted: Predicted, target: Path) -> None:
         _publish(predicted, mask_path, target)
 
 
-def summary(predicted: Predicted) -> dict[str, Any]:
-    """Return counts: images, skipped ones with their reasons, and what was found by class."""
+def summary(predicted: PredictionRun) -> dict[str, Any]:
+    """Return counts: images, skipped images with their reasons, and predictions by class."""
     found: Counter[str] = Counter()
     problems: list[str] = []
     images, skipped, empty = 0, 0, 0
@@ -59,7 +59,7 @@ def summary(predicted: Predicted) -> dict[str, Any]:
 
 
 def _found(row: Row, classes: list[str]) -> list[str]:
-    """Return the classes of an image's detections, of its pixels (each once), or of itself."""
+    """Return the classes of an image's detections, of its pixels (each class once), or of the image."""
     if "mask" in row:
         return [classes[int(k)] for k in np.unique(unpack_mask(row["mask"]))]
     if "probabilities" in row:
@@ -67,12 +67,12 @@ def _found(row: Row, classes: list[str]) -> list[str]:
     return [classes[int(label) - 1] for label in row["labels"]]
 
 
-def _seen(predicted: Predicted) -> Iterator[Row]:
+def _seen(predicted: PredictionRun) -> Iterator[Row]:
     return (row for row in predicted.rows() if not row["problem"])
 
 
-def _write_csv(predicted: Predicted, target: Path) -> None:
-    """One line per detection, or per image with the probability of every class."""
+def _write_csv(predicted: PredictionRun, target: Path) -> None:
+    """Write one line per detection, or per image with the probability of every class."""
     classes, labels = predicted.spec.classes, predicted.spec.task == "classification"
     where = ["image", "seconds"] if isinstance(predicted.source, Video) else ["image"]
     with target.open("w", newline="", encoding="utf-8") as stream:
@@ -87,8 +87,8 @@ def _write_csv(predicted: Predicted, target: Path) -> None:
                               for label, score, box in zip(row["labels"], row["scores"], row["boxes"], strict=True))
 
 
-def _write_coco(predicted: Predicted, target: Path) -> None:
-    """A COCO file with images and categories, whose annotations also have a ``score``."""
+def _write_coco(predicted: PredictionRun, target: Path) -> None:
+    """Write a COCO file with images and categories, whose annotations have a ``score``."""
     categories = [{"id": k, "name": name} for k, name in enumerate(predicted.spec.classes, start=1)]
     with target.open("w", encoding="utf-8") as stream:
         stream.write('{"categories": ' + json.dumps(categories) + ', "images": [')
@@ -104,7 +104,7 @@ def _items(stream: IO[str], items: Iterator[dict[str, Any]]) -> None:
         stream.write((",\n" if k else "\n") + json.dumps(item))
 
 
-def _annotations(predicted: Predicted) -> Iterator[dict[str, Any]]:
+def _annotations(predicted: PredictionRun) -> Iterator[dict[str, Any]]:
     for image, row in enumerate(_seen(predicted), start=1):
         for k, (box, label, score) in enumerate(zip(row["boxes"], row["labels"], row["scores"], strict=True)):
             x0, y0, x1, y1 = (float(side) for side in box)
@@ -116,14 +116,14 @@ def _annotations(predicted: Predicted) -> Iterator[dict[str, Any]]:
             yield found
 
 
-def _publish(predicted: Predicted, path: Any, target: Path) -> None:
+def _publish(predicted: PredictionRun, path: Any, target: Path) -> None:
     for row in _seen(predicted):
         made = path(predicted.folder, row["name"])
         link_or_copy(made, target / made.relative_to(predicted.folder))
 
 
-def _write_video(predicted: Predicted, source: Video, target: Path) -> None:
-    """Join the drawn frames at the speed of the video: H.264 where PyAV was built with it, else MPEG-4."""
+def _write_video(predicted: PredictionRun, source: Video, target: Path) -> None:
+    """Join the drawn frames at the speed of the video: H.264 if PyAV supports it, else MPEG-4."""
     library = av()
     codec = "libx264" if "libx264" in library.codecs_available else "mpeg4"
     with library.open(str(target), "w") as container:
@@ -132,7 +132,7 @@ def _write_video(predicted: Predicted, source: Video, target: Path) -> None:
         for k, row in enumerate(_seen(predicted)):
             with Image.open(drawn_path(predicted.folder, row["name"])) as image:
                 frame = library.VideoFrame.from_ndarray(np.asarray(image.convert("RGB")), format="rgb24")
-            if k == 0:  # the chroma of these codecs has half the size
+            if k == 0:  # even sizes: yuv420p halves the chroma planes
                 stream.width, stream.height = frame.width // 2 * 2, frame.height // 2 * 2
             container.mux(stream.encode(frame.reformat(stream.width, stream.height, "yuv420p")))
         container.mux(stream.encode(None))

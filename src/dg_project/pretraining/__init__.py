@@ -1,1 +1,1 @@
-"""How the models that ship with the project were made."""
+"""Training of the bundled models: the tiny LDM and the CLIP-like teacher."""

@@ -1,9 +1,9 @@
-"""Objects of the streets as image folders ``<domain>/<class>/<image>``.
+"""Crop the objects of Streets into image folders ``<domain>/<class>/<image>``.
 
-``python -m dg_project.pretraining.street_crops --out FOLDER`` writes them.
+Run ``python -m dg_project.pretraining.street_crops --out FOLDER``.
 
-Streets shows one layout in several domains. Here each is cropped in one of them alone, so that no object of a domain
-that is left out was seen in another weather.
+Streets shows each layout in several domains. Here each layout is cropped in only one of them, so that no object of a
+left-out domain appears elsewhere in another weather.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
 from dg_project.config import ClassificationParams
 from dg_project.core.errors import DataError, exit_status
 from dg_project.core.files import atomic_folder, inside
-from dg_project.data.images import BROKEN, broken
+from dg_project.data.images import BROKEN, broken, open_rgb
 from dg_project.data.objects import objects
 from dg_project.data.readers import read_domain
 from dg_project.data.readers.folders import folders_in
@@ -32,35 +31,35 @@ STREETS = Path("data") / "01_raw" / "streets"
 CLASSES = ("bus", "bike", "car", "motor", "person", "rider", "truck")
 LISTS = Path("VOC2007") / "ImageSets" / "Main"
 SPLITS = ("train", "val", "test")
-"""Not ``adapt``: its labels stay out of every training."""
+"""Without ``adapt``, whose labels are never used in training."""
 _CAMERA = re.compile(r"_c\d+$")
 
 
 def write_crops(root: Path, out: Path, classes: list[str], params: ClassificationParams | None = None) -> pd.DataFrame:
-    """Crop every object that classification looks at, in the one domain that its layout is dealt to.
+    """Crop every object of the classification task, each layout in one domain only.
 
     Args:
-        root: folder of the domains, in the layout of Streets.
-        out: folder that is made.
-        classes: of the data set.
+        root: folder of the domains, structured like Streets.
+        out: output folder; must not exist.
+        classes: class names of the data set.
         params: margin and smallest side of a crop.
 
     Returns:
         Number of crops by domain (rows) and class.
 
     Raises:
-        DataError: ``out`` is there already, or an image or annotation is missing or broken.
+        DataError: ``out`` already exists, or an image or annotation is missing or broken.
     """
     if out.exists():
-        raise DataError(f"'{out}' is there already; remove it, or give another folder with --out")
+        raise DataError(f"'{out}' already exists; remove it, or choose another folder with --out")
     if not root.is_dir():
-        raise DataError(f"the folder '{root}' is missing; give that of the streets with --root")
+        raise DataError(f"the folder '{root}' does not exist; set the folder of Streets with --root")
     params = params or ClassificationParams()
     parts = []
     for domain in (folder.name for folder in folders_in(root)):
         splits = {name: name for name in SPLITS if (root / domain / LISTS / f"{name}.txt").is_file()}
         parts.append(read_domain("voc", root, domain, "target", splits, classes)[0])
-    crops = objects(deal(pd.concat(parts, ignore_index=True)), params.margin, params.min_side)
+    crops = objects(assign_layouts(pd.concat(parts, ignore_index=True)), params.margin, params.min_side)
     crops["class"] = [classes[int(labels[0]) - 1] for labels in crops["labels"]]
     with atomic_folder(out) as new:
         for row in crops.to_dict("records"):
@@ -68,32 +67,31 @@ def write_crops(root: Path, out: Path, classes: list[str], params: Classificatio
     return pd.crosstab(crops["domain"], crops["class"])
 
 
-def deal(images: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of each layout in one domain: of those that have it, the one with the fewest images so far."""
+def assign_layouts(images: pd.DataFrame) -> pd.DataFrame:
+    """Keep the rows of each layout in one domain only: of its domains, the one with the fewest images so far."""
     layout = images["image_id"].map(lambda name: _CAMERA.sub("", str(name)))
     counts = images.groupby([layout, images["domain"]]).size().unstack()
-    dealt: Counter[str] = Counter()
+    assigned: Counter[str] = Counter()
     owner: dict[str, str] = {}
     for name in counts.index[counts.notna().sum(axis=1).to_numpy().argsort(kind="stable")]:
-        owner[name] = min(counts.columns[counts.loc[name].notna()], key=lambda domain: dealt[domain])
-        dealt[owner[name]] += int(counts.loc[name, owner[name]])
+        owner[name] = min(counts.columns[counts.loc[name].notna()], key=lambda domain: assigned[domain])
+        assigned[owner[name]] += int(counts.loc[name, owner[name]])
     return images[images["domain"] == layout.map(owner)].reset_index(drop=True)
 
 
 def _write(image: Path, crop: list[int], folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with Image.open(image) as opened:
-            opened.convert("RGB").crop((crop[0], crop[1], crop[2], crop[3])).save(folder / f"{name}.png")
+        open_rgb(image).crop((crop[0], crop[1], crop[2], crop[3])).save(folder / f"{name}.png")
     except BROKEN as error:
         raise broken(image, error) from error
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit status."""
+    """Run the command line and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m dg_project.pretraining.street_crops",
                                      description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder that is made")
+    parser.add_argument("--out", type=Path, required=True, help="output folder")
     parser.add_argument("--root", type=Path, default=STREETS, help="folder of the domains")
     options = parser.parse_args(arguments)
     return exit_status(lambda: logger.info(

@@ -1,1 +1,1 @@
-"""Pseudo images: synthesised, chosen, gated, sampled, renewed."""
+"""Pseudo images: synthesis, selection among candidates, the label gate, sampling, online renewal."""

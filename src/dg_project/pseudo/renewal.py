@@ -1,12 +1,12 @@
-"""Online lightweight augmentation (DomainFusion): a synthetic set that the diffusion model renews as training goes on.
+"""Online augmentation (DomainFusion): a synthetic set that the diffusion model refreshes during training.
 
-The set starts as the training set. A refresh makes N candidates of its images, takes the style that is most different
-from the image and the content that is most similar to it, and puts what they make together in the image's place, from
-where the next refresh goes on. Labels and geometry are those of the source image, so one refresh of whole scenes serves
-every task; classification looks at the objects in them.
+Set 0 is the training set. A refresh generates N candidates of some of its images, combines the most different style
+with the most similar content, and replaces each image by the result; the next refresh starts from there. Labels and
+geometry stay those of the source image, so a refresh of full scenes serves every task; classification crops objects
+from them.
 
-Nothing of a refresh depends on the model that is trained: a set is determined by the seed, the source images, the
-diffusion model and the parameters, and is found again in the workspace.
+A refresh does not depend on the model being trained: a set is determined by the seed, the source images, the diffusion
+model and the parameters, and is cached in the workspace.
 """
 
 from __future__ import annotations
@@ -21,18 +21,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 from dg_project.config import LDMParams, OnlineParams, PseudoDomain, Settings, denoising_steps
 from dg_project.core.cache import cache_folder, lock_folder
 from dg_project.core.errors import ParameterError
 from dg_project.core.files import atomic_folder, file_hash, inside, link_or_copy
-from dg_project.data.images import load_image, row_target
+from dg_project.data.dataset import row_target
+from dg_project.data.images import load_image, save_image, to_float
 from dg_project.data.manifest import image_path, manifest_fingerprint
 from dg_project.pseudo.gate import box_visibility, gate
-from dg_project.pseudo.sampling import save_image
-from dg_project.pseudo.selection import Selection, select
+from dg_project.pseudo.selection import StyleContentChoice, select
 from dg_project.pseudo.synthesis import image_settings, synthesise
 
 if TYPE_CHECKING:
@@ -46,12 +45,12 @@ MANIFEST, CARD = "manifest.parquet", "card.json"
 
 @dataclass(frozen=True)
 class SyntheticSet:
-    """The synthetic set between two refreshes.
+    """One version of the synthetic set.
 
     Attributes:
-        manifest: one pseudo row per source training image, in its order.
-        root: folder that the images' paths are relative to; masks lie below the source's root.
-        card: what made it, how many images that took, and how long.
+        manifest: one pseudo row per source training image, in the same order.
+        root: folder of the relative image paths; mask paths are relative to the source's root.
+        card: how it was made: model, parameters, number of generated images, seconds.
     """
 
     manifest: pd.DataFrame
@@ -60,52 +59,59 @@ class SyntheticSet:
 
 
 class SyntheticSets:
-    """The sets of one seed by number: 0 is the training set, each other one is made when it is first asked for.
+    """All synthetic sets of one run by number; 0 is the training set, later ones are made on first access.
 
     Args:
-        source: training rows of the source.
-        root: folder that their paths are relative to.
-        params: how often, how many, how different.
+        source: training rows of the source domain.
+        root: folder of their relative paths.
+        params: parameters of the refreshes.
         settings: all parameters; uses seed, ``ldm``, ``synthesis.domains`` and ``sampling.gate``.
-        ldm: the opened diffusion model.
-        workspace: finished and unfinished sets lie below it.
+        ldm: open diffusion model.
+        workspace: folder for finished and unfinished sets.
+
+    Attributes:
+        cache_key: everything that determines the sets.
+        folder: cache folder of the sets.
 
     Raises:
-        ParameterError: parameters under which no image could be made.
+        ParameterError: no image could be generated with these parameters.
     """
 
     def __init__(self, source: pd.DataFrame, root: Path, params: OnlineParams, settings: Settings, ldm: Generator,
                  workspace: Path) -> None:
         self.params, self.settings, self.generator, self.root = params, settings, ldm, root
-        self.ldm = ldm.settled(settings.ldm)
+        self.ldm = ldm.resolved(settings.ldm)
         _check(params, self.ldm)
         self.source = source.reset_index(drop=True)
-        kind = set(OnlineParams.model_fields) - {"refresh_epochs", "refreshes"}  # when and how often, not what
-        made_with = params.model_dump(mode="json", include=kind)
-        self.identity = [manifest_fingerprint(self.source), settings.seed, ldm.fingerprint, image_settings(self.ldm),
-                         settings.synthesis.domains, settings.sampling.gate, made_with]
-        self.folder = cache_folder(workspace, "synthetic_sets", *self.identity, code=[__name__])
-        self._sets = [SyntheticSet(_start(self.source), root, {"number": 0, "images_generated": 0, "ldm_seconds": 0.0})]
+        fields = set(OnlineParams.model_fields) - {"refresh_epochs", "refreshes"}  # these two only set the times
+        made_with = params.model_dump(mode="json", include=fields)
+        self.cache_key = [manifest_fingerprint(self.source), settings.seed, ldm.fingerprint, image_settings(self.ldm),
+                          settings.synthesis.domains, settings.sampling.gate, made_with]
+        self.folder = cache_folder(workspace, "synthetic_sets", *self.cache_key, code=[__name__])
+        card = {"number": 0, "images_generated": 0, "ldm_seconds": 0.0}
+        self._sets = [SyntheticSet(_initial_manifest(self.source), root, card)]
 
     def __getitem__(self, number: int) -> SyntheticSet:
-        """Return a set; those before it are made first, where they are not there yet."""
+        """Return a set, making it and the sets before it if they do not exist yet."""
         while len(self._sets) <= number:
-            self._sets.append(self._renew(self._sets[-1], len(self._sets)))
+            self._sets.append(self._next_set(self._sets[-1], len(self._sets)))
         return self._sets[number]
 
-    def _renew(self, current: SyntheticSet, number: int) -> SyntheticSet:
+    def _next_set(self, current: SyntheticSet, number: int) -> SyntheticSet:
+        """Read set ``number`` from the cache, or make it."""
         folder = self.folder / f"set_{number:03d}"
-        with lock_folder(self.folder):  # another training that wants the same set waits for it
+        with lock_folder(self.folder):  # another training that needs the same set waits for it
             if not folder.is_dir():
-                self._make(current, number, folder)
+                self._refresh(current, number, folder)
         return SyntheticSet(pd.read_parquet(folder / MANIFEST), folder, json.loads((folder / CARD).read_text()))
 
-    def _make(self, current: SyntheticSet, number: int, folder: Path) -> None:
-        wishes = draw_wishes(self.settings.synthesis.domains, self.params, self.settings.seed, number)
-        chosen = turn(len(self.source), self.params.refresh_images, number)
-        logger.info("refresh %d: %d images, %d candidates each", number, len(chosen), len(wishes))
+    def _refresh(self, current: SyntheticSet, number: int, folder: Path) -> None:
+        """Make set ``number`` from the current one and write it to ``folder``."""
+        domains = draw_domains(self.settings.synthesis.domains, self.params, self.settings.seed, number)
+        positions = refresh_positions(len(self.source), self.params.refresh_images, number)
+        logger.info("refresh %d: %d images, %d candidates each", number, len(positions), len(domains))
         candidates = self.folder / f"candidates_{number:03d}"
-        made = synthesise(current.manifest.iloc[chosen].reset_index(drop=True), current.root, wishes, self.ldm, 1,
+        made = synthesise(current.manifest.iloc[positions].reset_index(drop=True), current.root, domains, self.ldm, 1,
                           self.settings.seed, self.generator, candidates, classes=self.settings.data.classes)
         with atomic_folder(folder) as new:
             rows, card = self._replace(current, made, candidates, number, new)
@@ -114,7 +120,7 @@ class SyntheticSets:
 
     def _replace(self, current: SyntheticSet, made: pd.DataFrame, candidates: Path, number: int,
                  folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-        """Write the next set's images into ``folder``; return its rows and card."""
+        """Write the images of the next set into ``folder``; return its rows and card."""
         groups = {str(name): group for name, group in made.groupby("source_image_id", sort=False)}
         entries: Any = current.manifest.to_dict("records")
         rows = []
@@ -124,7 +130,7 @@ class SyntheticSets:
             if "image" in new:
                 new["candidate"] = number
             else:
-                new["image"] = _carry_over(current.root, entry, folder)
+                new["image"] = _link_unchanged(current.root, entry, folder)
             rows.append(entry | new)
         before = current.card
         card = {"number": number, "images": len(rows), "asked": len(groups),
@@ -137,13 +143,13 @@ class SyntheticSets:
 
     def _recombine(self, current: SyntheticSet, entry: dict[str, Any], origin: Any, group: pd.DataFrame,
                    candidates: Path, folder: Path) -> dict[str, Any]:
-        """Return what changes in an entry, its image written; where objects would be lost the entry stays."""
-        image = _floats(load_image(inside(current.root, entry["image"])))
-        offers = [_floats(load_image(image_path(candidates, row))) for row in group.itertuples()]
-        chosen = self._select(offers, image)
+        """Write an entry's new image and return the changed fields; keep the old image if the gate drops it."""
+        image = to_float(load_image(inside(current.root, entry["image"])))
+        images = [to_float(load_image(image_path(candidates, row))) for row in group.itertuples()]
+        chosen = self._select(images, image)
         target = row_target(origin)
-        # Seen beside the source image, not beside the entry: else every refresh might lose a little more.
-        visibility = box_visibility(_floats(load_image(image_path(self.root, origin))), chosen.image, target["boxes"])
+        # Compare with the source image, not with the entry, so that losses do not add up over refreshes.
+        visibility = box_visibility(to_float(load_image(image_path(self.root, origin))), chosen.image, target["boxes"])
         weight, kept, reason = gate(visibility, target["difficult"], self.settings.sampling.gate)
         if not kept:
             return {"reason": f"kept a former image: {reason}"}
@@ -155,46 +161,46 @@ class SyntheticSets:
                 "visibility": visibility.tolist(), "style_distance": chosen.style_distances[chosen.style_index],
                 "content_similarity": chosen.content_similarities[chosen.content_index]}
 
-    def _select(self, offers: Sequence[Tensor], image: Tensor) -> Selection:
-        """Return the most different style on the most similar content."""
+    def _select(self, candidates: Sequence[Tensor], image: Tensor) -> StyleContentChoice:
+        """Combine the most different style with the most similar content."""
         if self.params.decomposition == "fourier":
-            return select(offers, image, "fourier", recombine=True)
+            return select(candidates, image, "fourier", recombine=True)
         from dg_project.diffusion.latents import LatentMap
 
         maps = LatentMap(self.generator.pipeline, (image.shape[-2], image.shape[-1]))
-        return select(offers, image, "adain", recombine=True, encode=maps.encode, decode=maps.decode)
+        return select(candidates, image, "adain", recombine=True, encode=maps.encode, decode=maps.decode)
 
 
-def draw_wishes(domains: dict[str, PseudoDomain], params: OnlineParams, seed: int,
-                number: int) -> dict[str, PseudoDomain]:
-    """Return what the N candidates of refresh ``number`` are asked for, by a name that no other refresh has.
+def draw_domains(domains: dict[str, PseudoDomain], params: OnlineParams, seed: int,
+                 number: int) -> dict[str, PseudoDomain]:
+    """Draw the domains of the N candidates of refresh ``number``, by names that are unique across refreshes.
 
-    The domains come in random order, each once before one comes again; strengths are uniform in ``params.strength``.
+    Domains come in random order, each once before any repeats; strengths are uniform in ``params.strength``.
     """
     rng = np.random.default_rng([seed, number])
     order: list[str] = []
     while len(order) < params.candidates:
         order += rng.permutation(list(domains)).tolist()
-    wishes = {}
+    drawn = {}
     for k, name in enumerate(order[: params.candidates]):
         strength = domains[name].strength if params.strength is None else round(rng.uniform(*params.strength), 3)
-        wishes[f"{number:03d}_{k}_{name}"] = domains[name].model_copy(update={"strength": strength})
-    return wishes
+        drawn[f"{number:03d}_{k}_{name}"] = domains[name].model_copy(update={"strength": strength})
+    return drawn
 
 
-def turn(images: int, each: int | None, number: int) -> list[int]:
-    """Return the sorted positions that refresh ``number`` (1-based) replaces: ``each`` at a time, round and round."""
+def refresh_positions(images: int, each: int | None, number: int) -> list[int]:
+    """Return the sorted positions that refresh ``number`` (1-based) replaces: ``each`` at a time, in rotation."""
     count = images if each is None else min(each, images)
     return sorted(((number - 1) * count + i) % images for i in range(count))
 
 
 def refresh_steps(params: OnlineParams, images: int, images_per_step: int, max_steps: int) -> list[int]:
-    """Return the steps (1-based) after which the set is renewed, those before the last step only.
+    """Return the steps (1-based) after which the set is refreshed, all before the last step.
 
     Args:
-        params: T, and how often at most.
-        images: images in the set. An epoch draws as many rows; classification draws objects, several of an image.
-        images_per_step: half of them are source images, half entries of the synthetic set.
+        params: T and the maximum number of refreshes.
+        images: images in the set. An epoch draws as many rows; classification draws objects, several per image.
+        images_per_step: images per step, half from the source and half from the synthetic set.
         max_steps: length of the training.
 
     Raises:
@@ -211,24 +217,21 @@ def refresh_steps(params: OnlineParams, images: int, images_per_step: int, max_s
     return steps
 
 
-def _start(source: pd.DataFrame) -> pd.DataFrame:
-    """Return set 0: the training set under another name."""
-    nothing: dict[str, Any] = {
+def _initial_manifest(source: pd.DataFrame) -> pd.DataFrame:
+    """Return the manifest of set 0: the training images as pseudo rows."""
+    unchanged: dict[str, Any] = {
         "candidate": 0, "prompt": "", "strength": 0.0, "guidance_scale": 1.0, "steps": 0, "seed": 0, "model": "",
         "weight": 1.0, "kept": True, "reason": "", "style_distance": 0.0, "content_similarity": 1.0}
-    whole: Any = [[1.0] * len(boxes) for boxes in source["boxes"]]
-    return source.assign(domain=DOMAIN, role="pseudo", source_image_id=source["image_id"], visibility=whole, **nothing)
+    visible: Any = [[1.0] * len(boxes) for boxes in source["boxes"]]
+    return source.assign(domain=DOMAIN, role="pseudo", source_image_id=source["image_id"], visibility=visible,
+                         **unchanged)
 
 
-def _carry_over(root: Path, entry: dict[str, Any], folder: Path) -> str:
-    """Link the image of an entry that stays as it is into the next set; return its path there."""
+def _link_unchanged(root: Path, entry: dict[str, Any], folder: Path) -> str:
+    """Link an entry's unchanged image into the next set; return its path there."""
     name = f"{entry['source_image_id']}{Path(entry['image']).suffix}"
     link_or_copy(inside(root, entry["image"]), inside(folder, name))
     return name
-
-
-def _floats(image: Tensor) -> Tensor:
-    return image.to(torch.float32) / 255
 
 
 def _check(params: OnlineParams, ldm: LDMParams) -> None:
@@ -237,5 +240,5 @@ def _check(params: OnlineParams, ldm: LDMParams) -> None:
                              f"denoising step: raise ldm.steps to {math.ceil(1 / max(params.strength[0], 1e-3))} or "
                              "more, or the strength")
     if ldm.uses_masks:
-        raise ParameterError("the online augmentation makes images of images that have no mask beside them: set "
+        raise ParameterError("the online augmentation starts from generated images, which have no masks: set "
                              "ldm.controlnet.condition: edges")

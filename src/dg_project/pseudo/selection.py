@@ -1,4 +1,4 @@
-"""Selection among the candidates of one source image (DomainFusion): the newest style on the truest content."""
+"""Selection among the candidates of one source image (DomainFusion): most different style, most similar content."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Map = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Selection:
-    """What was chosen among N candidates, and why.
+class StyleContentChoice:
+    """The choice among N candidates, with its scores.
 
     Attributes:
-        image: (3, H, W) float32, 0..1: the best candidate, or style and content recombined.
+        image: (3, H, W) float32, 0..1; the best candidate, or style and content recombined.
         index: candidate with the highest score.
-        style_index: candidate whose style is farthest from the source's.
-        content_index: candidate whose content is nearest to the source's.
+        style_index: candidate whose style is most different from the source's.
+        content_index: candidate whose content is most similar to the source's.
         style_distances: one per candidate.
         content_similarities: one per candidate, −1..1.
         scores: ``style_weight · style distance + content_weight · content similarity``, one per candidate.
@@ -44,22 +44,23 @@ def _identity(image: Tensor) -> Tensor:
 
 def select(candidates: Sequence[Tensor], source: Tensor, decomposition: Literal["fourier", "adain"] = "fourier",
            style_weight: float = 0.5, content_weight: float = 0.5, recombine: bool = False,
-           encode: Map = _identity, decode: Map = _identity) -> Selection:
+           encode: Map = _identity, decode: Map = _identity) -> StyleContentChoice:
     """Choose among the candidates of one source image.
 
     Args:
         candidates: N images (3, H, W), float32 0..1, of the source's size.
-        source: the image (3, H, W) that they were made from.
+        source: the image (3, H, W) that they were generated from.
         decomposition: ``fourier`` (amplitude | phase) or ``adain`` (channel statistics | normalised features).
-        style_weight: weight of the style distance in the score. Between rendered day and night ``fourier`` distances
-            are about 0.02, ``adain`` ones about 0.2; similarities spread over some tenths.
+        style_weight: weight of the style distance in the score. Between rendered day and night, ``fourier`` distances
+            are about 0.02 and ``adain`` distances about 0.2; similarities spread over a few tenths.
         content_weight: weight of the content similarity in the score.
-        recombine: put the style of ``style_index`` on the content of ``content_index``, else take the best image.
-        encode: image -> feature map (C, h, w) that ``adain`` works on, the encoder of a VAE, say.
-        decode: its inverse.
+        recombine: combine the style of ``style_index`` with the content of ``content_index`` instead of returning the
+            best candidate.
+        encode: image -> feature map (C, h, w) for ``adain``, such as the encoder of a VAE.
+        decode: inverse of ``encode``.
 
     Raises:
-        ParameterError: there is no candidate, or no such decomposition.
+        ParameterError: there are no candidates, or the decomposition is unknown.
     """
     if not candidates:
         raise ParameterError("synthesis.candidates: selection needs at least one candidate per image")
@@ -76,4 +77,5 @@ def select(candidates: Sequence[Tensor], source: Tensor, decomposition: Literal[
     image = candidates[index]
     if recombine:
         image = decode(part.recombine(features[style_index], features[content_index])).clamp(0, 1)
-    return Selection(image.to(torch.float32), index, style_index, content_index, distances, similarities, scores)
+    return StyleContentChoice(image.to(torch.float32), index, style_index, content_index, distances, similarities,
+                              scores)

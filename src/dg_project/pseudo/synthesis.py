@@ -1,4 +1,4 @@
-"""Pseudo domains: every source image in other weather, labels kept, resumable image by image."""
+"""Synthesis of pseudo domains: source images in other weather with their labels, resumable image by image."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from dg_project.config import LDMParams, PseudoDomain
 from dg_project.core.errors import DataError
 from dg_project.core.files import atomic_file, file_hash, inside
+from dg_project.data.images import open_rgb
 from dg_project.data.manifest import COLUMNS, PSEUDO_COLUMNS
 from dg_project.data.masks import load_mask
 from dg_project.diffusion.prompts import describe, expand
@@ -26,21 +27,47 @@ from dg_project.diffusion.prompts import describe, expand
 if TYPE_CHECKING:
     from dg_project.diffusion.generator import Generator
 
-
 FOLDER_SIZE = 1000
-"""Source images whose candidates share a folder."""
+"""Number of source images whose candidates share a folder."""
 GROUPS = {"controlnet", "inpaint", "inversion"}
-"""Parameter groups of one mode each."""
+"""Parameter groups that belong to one mode each."""
+CHUNK = 512
+"""Manifest rows held as Python objects before they are turned into columns."""
+MADE_WITH = {name: version(name) for name in ("torch", "diffusers")}
+"""Versions written on every card; an image is not regenerated when they change."""
+
+
+def eligible(manifest: pd.DataFrame, min_boxes: int, max_boxes: int | None, first: int | None) -> pd.DataFrame:
+    """Return the first rows whose number of boxes is within the bounds.
+
+    Args:
+        manifest: training rows of the source domain.
+        min_boxes: least number of boxes; 1 excludes images without boxes.
+        max_boxes: largest number of boxes; None is unlimited.
+        first: maximum number of rows; None returns all.
+
+    Raises:
+        DataError: no rows remain.
+    """
+    counts = manifest["labels"].map(len).to_numpy(np.int64)
+    within = (counts >= min_boxes) & (counts <= (max_boxes if max_boxes is not None else np.inf))
+    rows = manifest[within].head(first or len(manifest)).reset_index(drop=True)
+    if rows.empty:
+        raise DataError(
+            f"none of {len(manifest)} source training images has between {min_boxes} and "
+            f"{'any number of' if max_boxes is None else max_boxes} boxes: change synthesis.min_boxes or max_boxes"
+        )
+    return rows
 
 
 @dataclass(frozen=True)
 class Job:
-    """One image to make.
+    """One image to generate.
 
     Attributes:
-        row: the source image's row, by column.
-        image: path of the image below the workspace.
-        card: everything that determines it.
+        row: manifest row of the source image, by column.
+        image: path of the image relative to the workspace.
+        card: everything that determines the image.
     """
 
     row: dict[str, Any]
@@ -54,13 +81,13 @@ class Jobs:
 
     Attributes:
         manifest: training rows of the source domain.
-        root: folder that the manifest's paths are relative to.
-        domains: what to ask for, by name of the pseudo domain.
-        ldm: how to sample.
+        root: folder of the manifest's relative paths.
+        domains: pseudo domains by name.
+        ldm: sampling parameters.
         candidates: images per source image and domain.
-        seed: the run's seed.
+        seed: seed of the run.
         model: fingerprint of the weights.
-        classes: class names, for the domains with a vocabulary.
+        classes: class names, for domains with a vocabulary.
         shard: ``"2/4"`` is the second quarter of the source images; None is all.
     """
 
@@ -75,33 +102,33 @@ class Jobs:
     shard: str | None = None
 
     def __len__(self) -> int:
-        return len(range(len(self.manifest))[self._own]) * len(self.domains) * self.candidates
+        return len(range(len(self.manifest))[self._shard]) * len(self.domains) * self.candidates
 
     def __iter__(self) -> Iterator[Job]:
         settings = image_settings(self.ldm)
         columns = [str(column) for column in self.manifest]
         for name in self.domains:
-            rows = self.manifest.iloc[self._own].itertuples(index=False, name=None)
-            for position, values in zip(range(len(self.manifest))[self._own], rows, strict=True):
+            rows = self.manifest.iloc[self._shard].itertuples(index=False, name=None)
+            for position, values in zip(range(len(self.manifest))[self._shard], rows, strict=True):
                 row = dict(zip(columns, values, strict=True))
                 for candidate in range(self.candidates):
                     yield self._job(name, row, position, candidate, settings)
 
     @property
-    def _own(self) -> slice:
-        """The shard's source images; all images made of one stay on one machine."""
+    def _shard(self) -> slice:
+        """Slice of the source images in the shard; all candidates of an image are made on one machine."""
         part, parts = map(int, (self.shard or "1/1").split("/"))
         return slice(part - 1, None, parts)
 
     def _job(self, name: str, row: dict[str, Any], position: int, candidate: int, settings: dict[str, Any]) -> Job:
         domain, image_id = self.domains[name], str(row["image_id"])
-        own = image_seed(self.seed, name, image_id, candidate)
+        seed = image_seed(self.seed, name, image_id, candidate)
         card = {
             "source_image_id": image_id,
             "candidate": candidate,
-            "prompt": self._prompt(domain, row, own),
+            "prompt": self._prompt(domain, row, seed),
             "strength": domain.strength,
-            "seed": own,
+            "seed": seed,
             "model": self.model,
             "domain": name,
             "source_sha256": row["sha256"],
@@ -131,50 +158,19 @@ class Jobs:
 
 
 def image_seed(seed: int, domain: str, image_id: str, candidate: int) -> int:
-    """Return the 48-bit seed of one image: it depends on what the image is, never on when it is made."""
+    """Return the 48-bit seed of one image, independent of the order of generation."""
     text = json.dumps([seed, domain, image_id, candidate])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
 
 
 def image_settings(ldm: LDMParams) -> dict[str, Any]:
-    """Return what of the parameters determines an image; its model is named by the weights, not by paths."""
-    speed: dict[str, Any] = {
+    """Return the parameters that determine an image; the model is identified by its weights, not by paths."""
+    irrelevant: dict[str, Any] = {
         "checkpoint": True, "variant": True, "batch_size": True, "memory": True,
         "controlnet": {"checkpoint"}, "loras": {"__all__": {"weights", "file"}},
     }  # fmt: skip
-    settings = ldm.model_dump(mode="json", exclude={**speed, **dict.fromkeys(GROUPS - {ldm.mode}, True)})
+    settings = ldm.model_dump(mode="json", exclude={**irrelevant, **dict.fromkeys(GROUPS - {ldm.mode}, True)})
     return {**settings, "vae_tiling": ldm.memory.vae_tiling}
-
-
-def eligible(manifest: pd.DataFrame, min_boxes: int, max_boxes: int | None, first: int | None) -> pd.DataFrame:
-    """Return the first rows whose number of boxes lies within the bounds.
-
-    Args:
-        manifest: training rows of the source domain.
-        min_boxes: 1 leaves out images without any box.
-        max_boxes: None is no bound.
-        first: how many rows at most; None is all.
-
-    Raises:
-        DataError: no row is left.
-    """
-    counts = manifest["labels"].map(len).to_numpy(np.int64)
-    within = (counts >= min_boxes) & (counts <= (max_boxes if max_boxes is not None else np.inf))
-    rows = manifest[within].head(first or len(manifest)).reset_index(drop=True)
-    if rows.empty:
-        raise DataError(
-            f"none of {len(manifest)} source training images has between {min_boxes} and "
-            f"{'any number of' if max_boxes is None else max_boxes} boxes: change synthesis.min_boxes or max_boxes"
-        )
-    return rows
-
-
-__all__ = ["image_seed", "synthesise"]
-
-CHUNK = 512
-"""Rows of the manifest that are held as Python objects; finished chunks are columns."""
-MADE_WITH = {name: version(name) for name in ("torch", "diffusers")}
-"""On every card; another version makes no image anew."""
 
 
 def synthesise(
@@ -192,30 +188,30 @@ def synthesise(
 ) -> pd.DataFrame:
     """Generate ``candidates`` images per source image and pseudo domain.
 
-    Writes ``<workspace>/<domain>/<image_id>_<candidate>.png`` and beside it a ``.json`` generation card; behind the
-    first thousand source images every further thousand has a numbered folder below the domain's. The card is written
-    last and both atomically, so an interrupted call leaves whole images only and the next call goes on where it
-    stopped; an image whose card names other inputs is made again. Jobs are walked, never listed, so apart from the
-    manifest that is returned the memory does not grow with their number.
+    Writes ``<workspace>/<domain>/<image_id>_<candidate>.png`` and a generation card (``.json``) next to it; from the
+    second thousand source images on, each thousand has a numbered subfolder. Image and card are written atomically, the
+    card last, so an interrupted call leaves complete images only and the next call continues; an image whose card has
+    other inputs is generated again. Jobs are iterated, not listed, so memory does not grow with their number except for
+    the returned manifest.
 
     Args:
         manifest: training rows of the source domain.
-        root: folder that the manifest's paths are relative to.
-        domains: what to ask for, by name of the pseudo domain.
-        ldm: how to sample; ``batch_size`` never changes an image.
+        root: folder of the manifest's relative paths.
+        domains: pseudo domains by name.
+        ldm: sampling parameters; ``batch_size`` never changes an image.
         candidates: images per source image and domain.
-        seed: the run's seed.
-        generator: the opened diffusion model.
-        workspace: folder of the images; may hold some of them already.
-        classes: class names; their order gives the labels 1..C. Only a domain with a vocabulary reads them.
+        seed: seed of the run.
+        generator: open diffusion model.
+        workspace: folder of the images; may already contain some of them.
+        classes: class names; their order gives the labels 1..C. Only domains with a vocabulary use them.
         shard: ``"2/4"`` makes the second quarter of the source images; None makes all.
 
     Returns:
-        The candidate manifest: boxes, labels and masks of the source, ``PSEUDO_COLUMNS``. Images are relative to
-        ``workspace``, masks to ``root``.
+        The candidate manifest: boxes, labels and masks of the source, plus ``PSEUDO_COLUMNS``. Image paths are relative
+        to ``workspace``, mask paths to ``root``.
 
     Raises:
-        DataError: a source image, or a mask that the mode needs, cannot be read.
+        DataError: a source image or a mask needed by the mode cannot be read.
     """
     if ldm.mode == "auto":
         ldm = ldm.model_copy(update={"mode": generator.mode.name})
@@ -228,7 +224,7 @@ def synthesise(
 
 
 def _unfinished(jobs: Iterable[Job], workspace: Path, bar: tqdm) -> Iterator[Job]:
-    """Yield the jobs whose image is not there yet."""
+    """Yield the jobs whose image does not exist yet."""
     for job in jobs:
         if _finished(workspace, job):
             bar.update()
@@ -237,20 +233,20 @@ def _unfinished(jobs: Iterable[Job], workspace: Path, bar: tqdm) -> Iterator[Job
 
 
 def _finished(workspace: Path, job: Job) -> bool:
-    """Return whether the job's image was already made with the very same card, and is whole."""
+    """Return whether the job's image exists, is intact and was made with the same card."""
     image = inside(workspace, job.image)
     try:
         card = json.loads(image.with_suffix(".json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return False
     sha256 = card.pop("sha256", None)
-    for about_the_run in ("made_with", "ldm_seconds"):
-        card.pop(about_the_run, None)
+    for key in ("made_with", "ldm_seconds"):  # these describe the run, not the image
+        card.pop(key, None)
     return card == job.card and image.is_file() and file_hash(image) == sha256
 
 
 def _batches(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
-    """Yield runs of jobs of one domain (they share the strength)."""
+    """Yield batches of consecutive jobs of one domain, which share the strength."""
     batch: list[Job] = []
     for job in jobs:
         if batch and (len(batch) == size or job.card["domain"] != batch[0].card["domain"]):
@@ -262,10 +258,10 @@ def _batches(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
 
 
 def _generate(batch: list[Job], root: Path, ldm: LDMParams, generator: Generator, workspace: Path) -> None:
-    """Make and store the images of one batch, which share its time equally."""
+    """Generate and save the images of one batch; its time is divided equally among them."""
     started = time.perf_counter()
     made = generator.generate(
-        [_read(root, job.row["image"]).convert("RGB") for job in batch],
+        [_read(root, job.row["image"]) for job in batch],
         [job.card["prompt"] for job in batch],
         [job.card["seed"] for job in batch],
         boxes=[job.card.get("boxes", []) for job in batch],
@@ -289,9 +285,7 @@ def _generate(batch: list[Job], root: Path, ldm: LDMParams, generator: Generator
 def _read(root: Path, relative: str) -> Image.Image:
     path = inside(root, relative)
     try:
-        with Image.open(path) as image:
-            image.load()
-            return image
+        return open_rgb(path)
     except OSError as error:
         raise DataError(
             f"the source image '{path}' cannot be read ({error}); restore it or run the ingestion again"
@@ -305,7 +299,7 @@ def _mask(root: Path, row: dict[str, Any]) -> Image.Image:
 
 
 def _manifest(jobs: Jobs, workspace: Path) -> pd.DataFrame:
-    """Return the manifest of all finished jobs, turned into columns chunk by chunk."""
+    """Return the manifest of all finished jobs, converted to columns in chunks."""
     columns = [*COLUMNS, *PSEUDO_COLUMNS]
     chunks: list[pd.DataFrame] = []
     rows: list[dict[str, Any]] = []
@@ -320,7 +314,7 @@ def _manifest(jobs: Jobs, workspace: Path) -> pd.DataFrame:
 
 
 def _row(workspace: Path, job: Job) -> dict[str, Any]:
-    """Return the candidate's manifest row: boxes and masks are those of the source image."""
+    """Return the candidate's manifest row, with boxes and masks of the source image."""
     card = json.loads(inside(workspace, job.image).with_suffix(".json").read_text())
     return {
         **{column: job.row[column] for column in COLUMNS},

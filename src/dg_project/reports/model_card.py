@@ -1,4 +1,4 @@
-"""The domain-robustness card of a trained model: what it saw, what it never saw, and how it holds there."""
+"""Write the domain-robustness card of a trained model: training data, unseen domains, scores and limits."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
+from dg_project.core.templates import open_template
 from dg_project.data.manifest import ADAPT
+from dg_project.evaluation.formatting import MISSING, low_to_high, percent
 from dg_project.evaluation.records import UNSEEN_MEAN
 from dg_project.figures.style import method_label, readable
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the card says beside the scores; all of it is read from artifacts.
+    """Contents of the card other than the scores, all read from artifacts.
 
     Attributes:
         spec: ``spec`` of ``model.json``.
         trained: ``meta`` of ``model.json``.
         identity: hash of the model's files.
         run: version of the run that scored it.
-        data_card: what was ingested.
-        limits: sentences on what the numbers do not say.
-        baseline: method that it is compared with, or None.
+        data_card: card of the ingested data.
+        limits: sentences on what the numbers do not show.
+        baseline: method to compare with, or None.
     """
 
     spec: Mapping[str, Any]
@@ -39,7 +40,7 @@ class ModelFacts:
 
     @property
     def name(self) -> str:
-        """What the results call the model."""
+        """Name of the model in the results."""
         return str(self.trained.get("label", self.spec["method"]))
 
 
@@ -47,17 +48,16 @@ def model_card(records: pd.DataFrame, facts: ModelFacts) -> str:
     """Return the card as Markdown.
 
     Args:
-        records: results rows of the model and its baseline, with ``low`` and ``high`` where there are intervals.
-        facts: everything else.
+        records: results rows of the model and its baseline, with ``low`` and ``high`` (NaN without intervals).
+        facts: the other contents.
     """
-    environment = Environment(loader=PackageLoader("dg_project.reports", "."), undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"readable": readable, "label": method_label}
+    template = open_template("dg_project.reports", "model_card.md.j2",
+                             filters={"readable": readable, "label": method_label})
     spec, splits = facts.spec, facts.data_card["splits"]
     own = records[records["method"] == facts.name]
     source = str(facts.trained["source"])
     targets = [str(domain) for domain in dict.fromkeys(own["domain"]) if domain not in (source, UNSEEN_MEAN)]
-    return environment.get_template("model_card.md.j2").render(
+    return template.render(
         facts=facts, spec=spec, trained=facts.trained, source=source,
         counts={entry["split"]: entry["images"] for entry in splits if entry["domain"] == source},
         pseudo=[name for name in spec["domains"] if name not in (source, ADAPT)],
@@ -67,7 +67,7 @@ def model_card(records: pd.DataFrame, facts: ModelFacts) -> str:
 
 
 def card_as_html(card: str) -> str:
-    """Return a card as a part of a page, its headings one level lower; HTML in it is escaped."""
+    """Return a card as HTML to embed in a page, with headings one level lower; HTML in the card is escaped."""
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(card)
     for token in tokens:
@@ -83,22 +83,18 @@ def _scores(records: pd.DataFrame, metric: str, source: str, facts: ModelFacts) 
     own = rows[rows["method"] == facts.name].set_index("domain")
     other = rows[rows["method"] == facts.baseline].set_index("domain")["value"] if facts.baseline else None
     at_source = float(own["value"].to_dict()[source])
-    theirs = {} if other is None else other.to_dict()
+    baseline = {} if other is None else other.to_dict()
     body = []
     for domain, row in own.iterrows():
         body.append({
             "domain": str(domain), "source": domain == source, "n": int(row["n_images"]),
-            "value": _percent(row["value"]),
-            "interval": "–" if pd.isna(row["low"]) else f"{_percent(row['low'])} to {_percent(row['high'])}",
-            "drop": "–" if domain == source else _drop(float(row["value"]), at_source),
-            "gain": f"{100 * (row['value'] - theirs[domain]):+.1f}" if domain in theirs else "–"})
+            "value": percent(row["value"], missing="not scored"),
+            "interval": low_to_high(row["low"], row["high"], missing=MISSING),
+            "drop": MISSING if domain == source else _drop(float(row["value"]), at_source),
+            "gain": percent(row["value"] - baseline[domain], signed=True) if domain in baseline else MISSING})
     return {"metric": metric, "rows": body, "gains": other is not None}
 
 
-def _percent(value: float) -> str:
-    return "not scored" if pd.isna(value) else f"{100 * value:.1f}"
-
-
 def _drop(value: float, at_source: float) -> str:
-    """Return ``(source - target) / source`` in percent; without a score at the source there is none."""
-    return "–" if pd.isna(value) or not at_source > 0 else f"{100 * (at_source - value) / at_source:.0f} %"
+    """Return ``(source - target) / source`` in percent; a dash without a score at the source."""
+    return MISSING if pd.isna(value) or not at_source > 0 else f"{100 * (at_source - value) / at_source:.0f} %"

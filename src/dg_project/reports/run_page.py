@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing else, images inside."""
+"""Write the report of a run as one self-contained HTML file with embedded images."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
+from dg_project.core.nested import flatten
+from dg_project.core.templates import open_template
+from dg_project.evaluation.formatting import low_to_high, percent
 from dg_project.evaluation.records import UNSEEN_MEAN
 from dg_project.figures.style import DPI, method_label, readable
 
 MAX_WIDTH = 1800
-"""Pixels; wider pictures are scaled down so that the file stays light enough for a phone."""
+"""Pixels; wider pictures are scaled down to keep the file small."""
 CHART_COLOURS = 30_000
-"""An image of more colours shows photographs."""
+"""Images with more colours are treated as photographs."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with what a reader who cannot see it should know."""
+    """A figure with its title and alternative text."""
 
     title: str
     figure: Figure | Path
@@ -34,22 +36,22 @@ class Picture:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that the page shows.
+    """Contents of the page.
 
     Attributes:
         title: heading of the page.
-        summary: one paragraph on what was run.
+        summary: one paragraph that describes the run.
         facts: label -> value, shown first (method, source, seed, steps, device, time).
-        records: results rows of one seed (``RECORD_COLUMNS``), with ``low`` and ``high`` where there are intervals.
-        baseline: method that the others are compared with.
+        records: results rows of one seed (``RECORD_COLUMNS``), optionally with ``low`` and ``high``.
+        baseline: method to compare the others with.
         differences: ``method, domain, metric, difference, low, high``; may be empty.
-        interval_note: what the intervals are over.
+        interval_note: description of the intervals.
         data_card: text of the data card.
-        pictures: in the order they are shown.
-        per_class: wide tables by name; shown folded.
-        parameters: resolved parameters, nested; shown folded.
+        pictures: figures in display order.
+        per_class: wide tables by name; collapsed.
+        parameters: resolved parameters, nested; collapsed.
         versions: name -> version (commit, Python, libraries).
-        limits: sentences on what the numbers do not say.
+        limits: sentences on what the numbers do not show.
         card: HTML of the model's card, or "".
     """
 
@@ -70,19 +72,17 @@ class Report:
 
 
 def render_report(report: Report) -> str:
-    """Return the page as HTML; all text is escaped, and nothing on it is fetched from anywhere."""
-    environment = Environment(loader=PackageLoader("dg_project.reports", "."), autoescape=True,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    """Return the page as HTML; all text is escaped, and the page loads nothing from elsewhere."""
     pictures = [{"title": p.title, "alt": p.alt, "source": embed_figure(p.figure)} for p in report.pictures]
     tables = [_results(report, str(metric)) for metric in dict.fromkeys(report.records["metric"])]
     per_class = {name: _per_class(table) for name, table in report.per_class.items()}
-    return environment.get_template("report.html.j2").render(
+    return open_template("dg_project.reports", "report.html.j2", autoescape=True).render(
         report=report, tables=tables, pictures=pictures, per_class=per_class,
-        parameters=list(flatten(report.parameters)))
+        parameters=list(flatten(report.parameters).items()) if report.parameters else [])
 
 
 def embed_figure(figure: Figure | Path) -> str:
-    """Return a figure, or the image of one, as a ``data:`` URI: PNG of 256 colours for charts, JPEG for photographs."""
+    """Return a figure or image file as a ``data:`` URI: PNG with 256 colours for charts, JPEG for photographs."""
     image = Image.open(figure if isinstance(figure, Path) else _rendered(figure)).convert("RGB")
     if image.width > MAX_WIDTH:
         image = image.resize((MAX_WIDTH, round(image.height * MAX_WIDTH / image.width)), Image.Resampling.LANCZOS)
@@ -101,17 +101,8 @@ def _rendered(figure: Figure) -> io.BytesIO:
     return buffer
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return ``("a.b", "1")`` pairs of a nested mapping."""
-    rows: list[tuple[str, str]] = []
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        rows += flatten(value, f"{name}.") if isinstance(value, Mapping) and value else [(name, str(value))]
-    return rows
-
-
 def _results(report: Report, metric: str) -> dict[str, Any]:
-    """Return header and rows of the results table of one metric, one row per domain."""
+    """Return header and rows of the results table for one metric, one row per domain."""
     rows = report.records[report.records["metric"] == metric]
     methods = list(dict.fromkeys(rows["method"]))
     cells = {(r["method"], r["domain"]): r for r in rows.to_dict("records")}
@@ -123,8 +114,8 @@ def _results(report: Report, metric: str) -> dict[str, Any]:
         body.append({
             "domain": readable(str(domain)), "role": str(row["role"]), "n": int(row["n_images"]),
             "mean": domain == UNSEEN_MEAN,
-            "values": [_cell(cells.get((method, domain)), "value", "{:.1f}") for method in methods],
-            "gains": [_cell(gains.get((method, domain)), "difference", "{:+.1f}") for method in others]})
+            "values": [_cell(cells.get((method, domain)), "value") for method in methods],
+            "gains": [_cell(gains.get((method, domain)), "difference", signed=True) for method in others]})
     return {"metric": metric, "methods": [method_label(m) for m in methods],
             "gains": [f"{method_label(m)} − {method_label(report.baseline)}" for m in others] if gains else [],
             "rows": body, "intervals": any(cell["interval"] for line in body for cell in line["values"]),
@@ -132,16 +123,15 @@ def _results(report: Report, metric: str) -> dict[str, Any]:
             "seeds": ", ".join(str(s) for s in dict.fromkeys(rows["seed"]))}
 
 
-def _cell(row: Mapping[Any, Any] | None, column: str, spec: str) -> dict[str, str]:
-    """Return text of a value in percent and of its interval."""
+def _cell(row: Mapping[Any, Any] | None, column: str, *, signed: bool = False) -> dict[str, str]:
+    """Return a value in percent and its interval as text."""
     if row is None or pd.isna(row[column]):
         return {"value": "not run", "interval": ""}
-    low, high = row.get("low", float("nan")), row.get("high", float("nan"))
-    interval = "" if pd.isna(low) else f"{spec.format(100 * low)} to {spec.format(100 * high)}"
-    return {"value": spec.format(100 * row[column]), "interval": interval}
+    interval = low_to_high(row.get("low", float("nan")), row.get("high", float("nan")), signed=signed)
+    return {"value": percent(row[column], signed=signed), "interval": interval}
 
 
 def _per_class(table: pd.DataFrame) -> dict[str, Any]:
     return {"columns": [readable(str(c)) for c in table.columns],
-            "rows": [(readable(str(name)), ["–" if pd.isna(v) else f"{100 * v:.1f}" for v in row])
+            "rows": [(readable(str(name)), [percent(v) for v in row])
                      for name, row in zip(table.index, table.to_numpy(float), strict=True)]}

@@ -1,4 +1,4 @@
-"""What a model is asked to do: tasks behind one contract, so that a method is written once for all of them."""
+"""Tasks behind a common interface, so that a method is written once for all of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def build_task(task: Task, backbone: BackboneParams, params: TaskParams, classes
     """Build the model of a task on a fresh backbone.
 
     Raises:
-        ParameterError: there is no such task, or the sizes in ``params`` do not fit the backbone.
+        ParameterError: unknown task, or sizes in ``params`` that do not fit the backbone.
     """
     if task not in TASK_MODELS:
         raise ParameterError(f"task: there is no task '{task}'.{nearest(task, TASK_MODELS)}")

@@ -1,21 +1,22 @@
-"""The contract between methods and tasks.
+"""The interface between methods and tasks.
 
-A method sees images turn into ``Inputs``, the backbone's stages into ``Features``, and those into losses::
+A method turns images into ``Inputs``, these into ``Features``, and features into losses::
 
     inputs = model.prepare(batch.images, batch.targets)
     features = model.features(inputs.images)
     losses = model.losses(model.neck(features), inputs, batch.weight)
 
-Rows are images throughout: ``take`` and ``Inputs.rows`` pick the same rows of both.
+Rows are images: ``take`` and ``Inputs.rows`` select the same rows of features and inputs.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -38,11 +39,11 @@ def take(features: Features, rows: Tensor) -> Features:
 
 @dataclass
 class Inputs:
-    """A batch as the network sees it.
+    """A batch prepared for the network.
 
     Attributes:
         images: ``(N, 3, H, W)`` float32, normalised.
-        sizes: height and width of each image before it was resized.
+        sizes: (height, width) of each image before resizing.
         targets: one dict per image, in the coordinates of ``images``; None at inference.
     """
 
@@ -66,8 +67,8 @@ class Instances(NamedTuple):
 
     Attributes:
         vectors: ``(R, D)``.
-        row: ``(R,)`` the image that each lies in.
-        slot: ``(R,)`` its number among the boxes of that image; images of one pair share boxes, hence slots.
+        row: ``(R,)`` image of each object.
+        slot: ``(R,)`` index among the boxes of that image; images of one pair share boxes and therefore slots.
     """
 
     vectors: Tensor
@@ -76,7 +77,7 @@ class Instances(NamedTuple):
 
 
 class AuxHead(nn.Module, ABC):
-    """A small classifier on one stage, used by losses that ask how discriminative features are."""
+    """A small classifier on one stage, for losses that measure how discriminative features are."""
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
@@ -91,21 +92,39 @@ class AuxHead(nn.Module, ABC):
         """Return the mean cross-entropy of the logits with the labels of ``inputs`` as a scalar."""
 
 
+class PooledHead(AuxHead):
+    """Base of auxiliary heads that are a linear layer on the globally pooled map."""
+
+    def __init__(self, channels: int, n_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, n_classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features ``(N, C, H, W)`` to logits ``(N, n_classes)``."""
+        return cast(Tensor, self.linear(features.mean((2, 3))).float())
+
+
+def softmax_entropy(logits: Tensor) -> Tensor:
+    """Return the mean entropy of the softmax over dimension 1, divided by log n_classes: a scalar in [0, 1]."""
+    log_p = logits.log_softmax(1)
+    return -(log_p.exp() * log_p).sum(1).mean() / math.log(logits.shape[1])
+
+
 class TaskModel(nn.Module, ABC):
     """Backbone and head of one task.
 
     Args:
         backbone: the feature extractor.
-        params: sizes of the head; ``image_size`` is what the network sees.
-        classes: class names; label 0 is background where the task has one.
+        params: sizes of the head; ``image_size`` is the network's input size.
+        classes: class names; label 0 is background if the task has one.
 
     Attributes:
-        parts: label images that the targets must hold: ``mask``, ``instances``.
+        parts: label images that the targets must contain: ``mask``, ``instances``.
     """
 
     parts: ClassVar[tuple[str, ...]] = ()
     instance_channels: int | None = None
-    """Length of the vectors of ``instance_features``; None where the task has no instances."""
+    """Length of the vectors of ``instance_features``; None if the task has no instances."""
 
     def __init__(self, backbone: Backbone, params: TaskParams, classes: Sequence[str]) -> None:
         super().__init__()
@@ -114,7 +133,7 @@ class TaskModel(nn.Module, ABC):
         self.classes = list(classes)
 
     def prepare(self, images: Sequence[Tensor], targets: Sequence[Target] | None = None) -> Inputs:
-        """Resize and normalise images (3, h, w) in [0, 1] of any size, and bring the targets along."""
+        """Resize and normalise images (3, h, w) in [0, 1] of any size, and convert the targets."""
         sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
         resized = torch.stack([self._resize(image) for image in images])
         stacked = self.backbone.normalise(resized).contiguous(memory_format=torch.channels_last)
@@ -129,14 +148,14 @@ class TaskModel(nn.Module, ABC):
 
     @abstractmethod
     def target(self, target: Target, size: tuple[int, int]) -> Target:
-        """Return what the losses need of the target of an image of ``size``, in the coordinates of the input."""
+        """Convert the target of an image of ``size`` to what the losses need, in input coordinates."""
 
     def features(self, images: Tensor) -> Features:
         """Return the backbone's stages of prepared images, ``stage<n>`` at stride ``2**n``."""
         return self.backbone(images)
 
     def neck(self, features: Features) -> Features:
-        """Return the maps that the head reads, made from the backbone's stages."""
+        """Return the maps for the head, computed from the backbone's stages."""
         return features
 
     @abstractmethod
@@ -145,27 +164,27 @@ class TaskModel(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, maps: Features, inputs: Inputs) -> list[Prediction]:
-        """Turn the maps of ``neck`` into predictions in the coordinates of the original images."""
+        """Convert the maps of ``neck`` to predictions in the coordinates of the original images."""
 
     @torch.no_grad()
     def predict(self, images: Sequence[Tensor]) -> list[Prediction]:
-        """Predict images (3, h, w) in [0, 1], in evaluation mode whatever the present mode."""
+        """Predict images (3, h, w) in [0, 1], always in evaluation mode."""
         with self._evaluating():
             inputs = self.prepare(images)
             return self.decode(self.neck(self.features(inputs.images)), inputs)
 
     @torch.no_grad()
     def pseudo_label(self, images: Sequence[Tensor], sure: float, unsure: float) -> tuple[list[Target], Tensor]:
-        """Label images (3, h, w) in [0, 1] as this model sees them, in evaluation mode whatever the present mode.
+        """Predict pseudo labels of images (3, h, w) in [0, 1], always in evaluation mode.
 
         Args:
-            images: without labels.
-            sure: confidence from which on a label counts.
-            unsure: confidence from which on, up to ``sure``, losses shall neither learn nor deny what was found.
+            images: unlabelled images.
+            sure: minimum confidence of a label.
+            unsure: predictions between this confidence and ``sure`` are ignored by losses.
 
         Returns:
-            One target per image, as a data set has them (``prepare`` brings them to the network's input), and (N,)
-            weights of the images, 0 where the model is sure of nothing.
+            One target per image, in the format of a data set (``prepare`` converts them to network inputs), and (N,)
+            image weights, 0 if no prediction is ``sure``.
         """
         with self._evaluating():
             inputs = self.prepare(images)
@@ -173,7 +192,7 @@ class TaskModel(nn.Module, ABC):
 
     @abstractmethod
     def pseudo_targets(self, maps: Features, inputs: Inputs, sure: float, unsure: float) -> tuple[list[Target], Tensor]:
-        """Turn the maps of ``neck`` into what ``pseudo_label`` returns."""
+        """Convert the maps of ``neck`` to the output of ``pseudo_label``."""
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -185,7 +204,7 @@ class TaskModel(nn.Module, ABC):
             self.train(training)
 
     def instance_features(self, maps: Features, inputs: Inputs) -> Instances | None:
-        """Return features of the labelled objects, or None where the task has no instances."""
+        """Return features of the labelled objects, or None if the task has no instances."""
         return None
 
     @abstractmethod

@@ -1,8 +1,7 @@
-"""Classification: one object per image, pooled features of the last stage and a linear layer."""
+"""Classification with one object per image: a linear layer on the pooled last stage."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from dg_project.backbones import Backbone
 from dg_project.config import ClassificationParams
-from dg_project.tasks.base import AuxHead, Features, Inputs, Prediction, Target, TaskModel
+from dg_project.tasks.base import AuxHead, Features, Inputs, PooledHead, Prediction, Target, TaskModel, softmax_entropy
 
 
 class Classifier(TaskModel):
@@ -20,7 +19,7 @@ class Classifier(TaskModel):
 
     Args:
         backbone: the feature extractor.
-        params: sizes of the network.
+        params: size of the input, dropout.
         classes: class names, labels ``1..C`` in targets and predictions.
     """
 
@@ -51,13 +50,13 @@ class Classifier(TaskModel):
         return [{"probabilities": row} for row in self.logits(maps).softmax(1)]
 
     def pseudo_targets(self, maps: Features, inputs: Inputs, sure: float, unsure: float) -> tuple[list[Target], Tensor]:
-        """Return the likeliest class; the weight is its probability where that is ``sure``, else 0."""
+        """Return the most likely class; the weight is its probability if at least ``sure``, else 0."""
         confidence, label = self.logits(maps).softmax(1).max(1)
         return [{"labels": one[None] + 1} for one in label], confidence * (confidence >= sure)
 
     def aux_head(self, channels: int) -> AuxHead:
         """Build a linear classifier on a pooled stage."""
-        return PooledHead(channels, len(self.classes))
+        return ClassHead(channels, len(self.classes))
 
 
 def true_labels(inputs: Inputs) -> Tensor:
@@ -66,21 +65,12 @@ def true_labels(inputs: Inputs) -> Tensor:
     return torch.stack([target["label"] for target in inputs.targets])
 
 
-class PooledHead(AuxHead):
+class ClassHead(PooledHead):
     """A linear classifier on the globally pooled map."""
-
-    def __init__(self, channels: int, n_classes: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(channels, n_classes)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map features ``(N, C, H, W)`` to logits ``(N, n_classes)``."""
-        return cast(Tensor, self.linear(features.mean((2, 3))).float())
 
     def entropy(self, logits: Tensor) -> Tensor:
         """Return the mean entropy of the softmax, divided by log n_classes."""
-        log_p = logits.log_softmax(1)
-        return -(log_p.exp() * log_p).sum(1).mean() / math.log(logits.shape[1])
+        return softmax_entropy(logits)
 
     def loss(self, logits: Tensor, inputs: Inputs) -> Tensor:
         """Return the mean cross-entropy."""

@@ -1,4 +1,4 @@
-"""Object detection: Faster R-CNN (torchvision's parts) with a feature pyramid on any backbone."""
+"""Object detection: Faster R-CNN (from torchvision's parts) with a feature pyramid on any backbone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
@@ -17,7 +17,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from dg_project.backbones import Backbone
 from dg_project.config import DetectionParams
 from dg_project.core.errors import ParameterError
-from dg_project.tasks.base import AuxHead, Features, Inputs, Instances, Prediction, Target, TaskModel
+from dg_project.tasks.base import AuxHead, Features, Inputs, Instances, PooledHead, Prediction, Target, TaskModel
 from dg_project.tasks.faster_rcnn import Sampled, Targets, build_box_heads, build_rpn
 
 
@@ -30,7 +30,7 @@ class Detector(TaskModel):
         classes: class names, labels ``1..C``; 0 is background.
 
     Raises:
-        ParameterError: the pyramid's stages and the anchor sizes do not fit the backbone or one another.
+        ParameterError: the pyramid stages and the anchor sizes do not fit the backbone or each other.
     """
 
     def __init__(self, backbone: Backbone, params: DetectionParams, classes: Sequence[str]) -> None:
@@ -51,14 +51,14 @@ class Detector(TaskModel):
         self.instance_channels = params.box_head_features
 
     def _scale(self, size: tuple[int, int], like: Tensor) -> Tensor:
-        """Return the factors (4,) from boxes of an image of this size to boxes of the network's input."""
+        """Return the factors (4,) that scale boxes of an image of this size to the network's input."""
         vertical, horizontal = (new / old for new, old in zip(self.image_size, size, strict=True))
         return like.new_tensor([horizontal, vertical, horizontal, vertical])
 
     def target(self, target: Target, size: tuple[int, int]) -> Target:
-        """Return ``boxes`` and ``labels`` of the objects to find, and ``ignored``: the boxes that are marked difficult.
+        """Return ``boxes`` and ``labels`` of the objects, and ``ignored``, the difficult boxes.
 
-        Losses treat those as neither object nor background.
+        Losses treat difficult boxes as neither object nor background.
         """
         boxes = target["boxes"] * self._scale(size, target["boxes"])
         easy = ~target["difficult"]
@@ -81,7 +81,7 @@ class Detector(TaskModel):
         return losses | self.more_losses(maps, sampled, targets, weight)
 
     def more_losses(self, maps: Features, sampled: Sampled, targets: Targets, weight: Tensor) -> dict[str, Tensor]:
-        """Return the losses of what else a subclass finds in the sampled proposals."""
+        """Return additional losses of a subclass on the sampled proposals."""
         return {}
 
     def decode(self, maps: Features, inputs: Inputs) -> list[Prediction]:
@@ -95,10 +95,10 @@ class Detector(TaskModel):
         return found
 
     def pseudo_targets(self, maps: Features, inputs: Inputs, sure: float, unsure: float) -> tuple[list[Target], Tensor]:
-        """Return the detections that score ``sure``; those that score ``unsure`` are ``difficult``.
+        """Return detections with a score of at least ``sure``, and ``difficult`` ones of at least ``unsure``.
 
-        An image has the mean score of its sure detections as weight: without one it says nothing, not even that it is
-        all background.
+        The weight of an image is the mean score of its sure detections; images without one are not used, not even as
+        background.
         """
         found = self.decode(maps, inputs)
         targets = [self.pseudo_target(prediction, prediction["scores"] >= min(sure, unsure), sure)
@@ -107,22 +107,22 @@ class Detector(TaskModel):
         return targets, torch.stack([score.sum() / max(len(score), 1) for score in scores])
 
     def pseudo_target(self, prediction: Prediction, seen: Tensor, sure: float) -> Target:
-        """Return the target of one image that holds the detections ``seen`` (n,) bool."""
+        """Return the target of one image from the detections selected by ``seen`` (n,) bool."""
         return {"boxes": prediction["boxes"][seen], "labels": prediction["labels"][seen],
                 "difficult": prediction["scores"][seen] < sure}
 
     def add_to(self, found: list[Prediction], maps: Features) -> None:
-        """Add what else a subclass knows of the detected boxes, still in the coordinates of the network's input."""
+        """Add further predictions of a subclass for the detected boxes, in input coordinates."""
 
     def rescale(self, prediction: Prediction, size: tuple[int, int]) -> None:
-        """Bring a prediction from the network's input to an original image of ``size``."""
+        """Convert a prediction from input coordinates to an original image of ``size``."""
         prediction["boxes"] = prediction["boxes"] / self._scale(size, prediction["boxes"])
 
     def instance_features(self, maps: Features, inputs: Inputs) -> Instances:
         """Return the box head's features of the labelled boxes.
 
-        The boxes are the labels and not the proposals: images of one pair share their boxes, so the features of one
-        object in several domains stand side by side.
+        Labels are used instead of proposals because images of one pair share their boxes, so that the features of an
+        object can be compared across domains.
         """
         boxes = [target["boxes"] for target in cast(Targets, inputs.targets)]
         counts = torch.tensor([len(box) for box in boxes], device=inputs.images.device)
@@ -133,28 +133,20 @@ class Detector(TaskModel):
         return Instances(self.box_heads.vectors(maps, boxes, [self.image_size] * len(boxes)), row, slot)
 
     def aux_head(self, channels: int) -> AuxHead:
-        """Build the multi-label head: which classes are there in the image?"""
+        """Build a multi-label head that predicts which classes an image shows."""
         return PresenceHead(channels, len(self.classes))
 
 
 def image_labels(targets: Sequence[Target], n_classes: int) -> Tensor:
-    """Return ``(N, n_classes)`` float32 with 1 where an image holds an object of the class (labels are 1-based)."""
+    """Return ``(N, n_classes)`` float32 with 1 if an image shows an object of the class (labels are 1-based)."""
     labels = torch.zeros(len(targets), n_classes, device=targets[0]["labels"].device)
     for row, target in zip(labels, targets, strict=True):
         row[target["labels"] - 1] = 1
     return labels
 
 
-class PresenceHead(AuxHead):
+class PresenceHead(PooledHead):
     """Multi-label classifier on the globally pooled map."""
-
-    def __init__(self, channels: int, n_classes: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(channels, n_classes)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map features ``(N, C, H, W)`` to logits ``(N, n_classes)``."""
-        return cast(Tensor, self.linear(features.mean((2, 3))).float())
 
     def entropy(self, logits: Tensor) -> Tensor:
         """Return the mean binary entropy of ``sigmoid(logits)``, divided by log 2."""

@@ -1,8 +1,8 @@
-"""Faster R-CNN's two heads from torchvision, with per-image loss weights and with difficult boxes ignored.
+"""Faster R-CNN's two heads from torchvision, with per-image loss weights and ignored difficult boxes.
 
-Beyond torchvision: an anchor or proposal that lies on a *difficult* box is neither object nor background, and the
-loss of every sample is multiplied by the weight of its image. With unit weights and no difficult box the losses are
-torchvision's own.
+Unlike in torchvision, an anchor or proposal on a *difficult* box is neither object nor background, and the loss of
+every sample is multiplied by the weight of its image. With unit weights and without difficult boxes the losses equal
+torchvision's.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def build_box_heads(params: DetectionParams, levels: list[str], n_classes: int) 
 def weighted_mean(loss: Tensor, weight: Tensor, count: int) -> Tensor:
     """Return ``sum(weight * loss) / count`` for losses (n, ...) and weights (n,); 0 for no samples.
 
-    The divisor is the number of samples, not the sum of the weights: an image of weight 0.5 counts half.
+    The divisor is the number of samples, not the sum of weights, so an image of weight 0.5 counts half.
     """
     return (loss.flatten(1).sum(1) if loss.ndim > 1 else loss).mul(weight).sum() / max(count, 1)
 
@@ -67,16 +67,16 @@ def on_difficult(boxes: Tensor, target: dict[str, Tensor], threshold: float) -> 
 
 
 def stride(side: int, cells: int) -> float:
-    """Return the pixels between two cells of a map: a power of two, rounded up, where that makes so many cells."""
+    """Return the pixels per cell of a map: a power of two if that gives ``cells`` (rounded up), else the quotient."""
     power = 2.0 ** round(math.log2(side / cells))
     return power if math.ceil(side / power) == cells else side / cells
 
 
 class Anchors(AnchorGenerator):
-    """torchvision's anchors, at the true strides and in float32.
+    """torchvision's anchors with exact strides and in float32.
 
-    Its own divide the image by the map without remainder, which is the stride only of an image that was padded to a
-    multiple of it; and in the format of the maps, where bfloat16 has no number between 1024 and 1032.
+    torchvision divides image size by map size without remainder, which is wrong unless the image is padded to a
+    multiple of the stride, and uses the dtype of the maps: bfloat16 has no number between 1024 and 1032.
     """
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
@@ -93,7 +93,7 @@ class Anchors(AnchorGenerator):
 class WeightedRPN(RegionProposalNetwork):
     """Region proposal network whose losses are weighted per image.
 
-    Targets hold ``boxes`` and ``labels`` of the objects to find, and ``ignored``, the difficult boxes (m, 4).
+    Targets have ``boxes`` and ``labels`` of the objects, and ``ignored``, the difficult boxes (m, 4).
     """
 
     def forward(self, images: ImageList, features: dict[str, Tensor], targets: Targets | None = None,
@@ -103,7 +103,7 @@ class WeightedRPN(RegionProposalNetwork):
         objectness, deltas = self.head(maps)
         anchors = self.anchor_generator(images, maps)
         per_level = [level[0].numel() for level in objectness]
-        # Boxes and losses are computed in float32, whatever the convolutions were.
+        # Boxes and losses are computed in float32, for any dtype of the convolutions.
         objectness, deltas = (value.float() for value in concat_box_prediction_layers(objectness, deltas))
         with torch.no_grad():
             decoded = self.box_coder.decode(deltas, anchors).view(len(anchors), -1, 4)
@@ -134,12 +134,12 @@ class WeightedRPN(RegionProposalNetwork):
 
 
 class Sampled(NamedTuple):
-    """Proposals that the losses look at, image by image.
+    """Proposals sampled for the losses, one entry per image.
 
     Attributes:
         proposals: (n, 4) boxes.
-        labels: (n,) of the object that each lies on; 0 is background.
-        matches: (n,) its number among the objects of the image.
+        labels: (n,) labels of the matched objects; 0 is background.
+        matches: (n,) indices of the matched objects in the image.
         wanted: (n, 4) regression targets.
     """
 
@@ -183,7 +183,7 @@ class WeightedRoIHeads(RoIHeads):
 
     @torch.no_grad()
     def sample(self, proposals: list[Tensor], targets: Targets) -> Sampled:
-        """Draw the proposals that the losses look at, a quarter of them on objects."""
+        """Sample proposals for the losses, at most a quarter of them on objects."""
         boxes = [target["boxes"] for target in targets]
         proposals = self.add_gt_proposals(proposals, boxes)
         matches, labels = self.assign_targets_to_proposals(proposals, boxes, [target["labels"] for target in targets])
@@ -192,7 +192,7 @@ class WeightedRoIHeads(RoIHeads):
         chosen = self.subsample(labels)
         proposals, labels, matches = ([values[index] for values, index in zip(part, chosen, strict=True)]
                                       for part in (proposals, labels, matches))
-        # An image without boxes has only background samples; its matches point at this placeholder.
+        # An image without boxes has only background samples, matched to this placeholder.
         known = [box if len(box) else box.new_zeros(1, 4) for box in boxes]
         matched = [box[match] for box, match in zip(known, matches, strict=True)]
         return Sampled(proposals, labels, matches, list(self.box_coder.encode(matched, proposals)))

@@ -1,4 +1,4 @@
-"""Instance segmentation: Mask R-CNN, a detector that also draws the outline of what it finds."""
+"""Instance segmentation: Mask R-CNN, a detector with a mask head."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dg_project.tasks.faster_rcnn import Sampled, Targets, weighted_mean
 from dg_project.tasks.roi_pooling import RoIPooling
 
 CERTAIN = 0.5
-"""A pixel belongs to an object from this probability on."""
+"""Minimum probability of an object's pixels."""
 
 
 class InstanceSegmenter(Detector):
@@ -47,7 +47,7 @@ class InstanceSegmenter(Detector):
         return cast(Tensor, self.mask_predictor(self.mask_head(pooled)).float())
 
     def more_losses(self, maps: Features, sampled: Sampled, targets: Targets, weight: Tensor) -> dict[str, Tensor]:
-        """Return ``loss_mask``: the cross-entropy of the true class's mask, mean over the proposals on objects."""
+        """Return ``loss_mask``: binary cross-entropy of the true class's mask, mean over positive proposals."""
         positive = [torch.where(labels > 0)[0] for labels in sampled.labels]
         boxes, labels, matches = ([values[index] for values, index in zip(part, positive, strict=True)]
                                   for part in (sampled.proposals, sampled.labels, sampled.matches))
@@ -57,13 +57,13 @@ class InstanceSegmenter(Detector):
         side = logits.shape[-1]
         wanted = torch.cat([project_masks_on_boxes(target["masks"], box, match, side) for target, box, match
                             in zip(targets, boxes, matches, strict=True) if len(box)])
-        mine = logits[torch.arange(len(logits), device=logits.device), torch.cat(labels)]
-        loss = F.binary_cross_entropy_with_logits(mine, wanted, reduction="none").mean((1, 2))
+        true_class = logits[torch.arange(len(logits), device=logits.device), torch.cat(labels)]
+        loss = F.binary_cross_entropy_with_logits(true_class, wanted, reduction="none").mean((1, 2))
         of_roi = torch.cat([w.expand(len(box)) for w, box in zip(weight, boxes, strict=True)])
         return {"loss_mask": weighted_mean(loss, of_roi, len(loss))}
 
     def add_to(self, found: list[Prediction], maps: Features) -> None:
-        """Add ``masks`` (n, 1, side, side): probabilities inside each box."""
+        """Add ``masks`` (n, 1, side, side): probabilities in each box."""
         logits = self._mask_logits(maps, [prediction["boxes"] for prediction in found])
         masks = maskrcnn_inference(logits, [prediction["labels"] for prediction in found])
         for prediction, mask in zip(found, masks, strict=True):
@@ -74,7 +74,7 @@ class InstanceSegmenter(Detector):
         return super().pseudo_target(prediction, seen, sure) | {"instances": prediction["masks"][seen]}
 
     def rescale(self, prediction: Prediction, size: tuple[int, int]) -> None:
-        """Bring the boxes to the original image, and draw ``masks`` (n, h, w) bool on it."""
+        """Convert the boxes to the original image, and paste ``masks`` (n, h, w) bool into it."""
         super().rescale(prediction, size)
         pasted = paste_masks_in_image(prediction["masks"], prediction["boxes"], size)
         prediction["masks"] = pasted[:, 0] >= CERTAIN

@@ -1,8 +1,8 @@
 """RoIAlign as two matrix products, for CPUs: bilinear sampling is separable, ``P = W_y F W_x^T`` for every box.
 
-torchvision's gradient on the CPU adds up one sample after another in a single thread. The products give the same
-numbers (but for rounding) and gradients in a quarter of the time. On an accelerator torchvision's own kernel runs and
-adds up gradients in any order: asked for deterministic ones, torchvision would first compile another, for 95 seconds.
+torchvision's CPU gradient sums samples in a single thread. The matrix products give the same numbers (up to rounding)
+and gradients in a quarter of the time. On an accelerator torchvision's own kernel runs, which sums gradients in any
+order: for deterministic gradients torchvision would compile another one for 95 seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dg_project.core.device import deterministic
 
 
 class RoIPooling(MultiScaleRoIAlign):
-    """``MultiScaleRoIAlign``, which says what the arguments mean."""
+    """RoI pooling with the arguments of ``MultiScaleRoIAlign``."""
 
     def forward(self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]) -> Tensor:
         """Pool boxes (n, 4) of every image from maps (N, C, h, w) to ``(sum of boxes, C, side, side)``."""
@@ -54,15 +54,15 @@ class RoIPooling(MultiScaleRoIAlign):
 def cell_weights(start: Tensor, size: Tensor, cells: int, samples: int, length: int) -> Tensor:
     """Return the matrices ``(n, cells, length)`` that pool n intervals of a line of values.
 
-    A cell is the mean of ``samples`` evenly spaced points, a point the linear interpolation of its two neighbours. At
-    most one step beyond its ends the line keeps its last value; farther out it is 0.
+    A cell is the mean of ``samples`` evenly spaced points, each interpolated linearly between its two neighbours. Up to
+    one step beyond its ends the line keeps its end value; farther out it is 0.
 
     Args:
-        start: ``(n,)`` where each interval begins.
-        size: ``(n,)`` how long it is.
-        cells: of each interval.
-        samples: of each cell.
-        length: of the line.
+        start: ``(n,)`` start of each interval.
+        size: ``(n,)`` length of each interval.
+        cells: cells per interval.
+        samples: points per cell.
+        length: number of values in the line.
     """
     steps = (torch.arange(cells * samples) + 0.5) / (cells * samples)
     points = start[:, None] + steps * size[:, None]

@@ -16,16 +16,16 @@ from dg_project.backbones import Backbone
 from dg_project.config import SegmentationParams
 from dg_project.core.errors import ParameterError, nearest
 from dg_project.data.masks import IGNORE, check_train_ids
-from dg_project.tasks.base import AuxHead, Features, Inputs, Prediction, Target, TaskModel
+from dg_project.tasks.base import AuxHead, Features, Inputs, Prediction, Target, TaskModel, softmax_entropy
 
 _GROUPS = 8
 
 
 class Segmenter(TaskModel):
-    """DeepLabV3+: atrous pyramid pooling on the last stage, refined by the detail of earlier ones.
+    """DeepLabV3+: atrous pyramid pooling on the last stage, refined by earlier stages.
 
     Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation", ECCV 2018; as in
-    Panoptic-DeepLab (CVPR 2020) the decoder may take in several stages, one after the other.
+    Panoptic-DeepLab (CVPR 2020) the decoder can use several stages, one after the other.
 
     Args:
         backbone: the feature extractor.
@@ -33,7 +33,7 @@ class Segmenter(TaskModel):
         classes: names of the train ids 0, 1, ...
 
     Raises:
-        ParameterError: the backbone has no such stage.
+        ParameterError: the backbone lacks a stage.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("mask",)
@@ -63,7 +63,7 @@ class Segmenter(TaskModel):
         return {"mask": mask.long()}
 
     def decoded(self, maps: Features) -> Tensor:
-        """Return what the classifier reads, (N, channels, h, w) at the stride of the finest stage of the decoder."""
+        """Return the decoder's features (N, channels, h, w) at the stride of its finest stage."""
         decoded: Tensor = self.pyramid(maps[self.backbone.last])
         for stage in self.low_stages:
             detail = self.reduce[stage](maps[stage])
@@ -72,21 +72,17 @@ class Segmenter(TaskModel):
         return decoded
 
     def logits(self, maps: Features) -> Tensor:
-        """Return (N, classes, h, w) at the stride of the finest stage that the decoder sees."""
+        """Return (N, classes, h, w) at the stride of the decoder's finest stage."""
         return cast(Tensor, self.classifier(self.decoded(maps)).float())
 
     def pixel_logits(self, images: Tensor) -> Tensor:
-        """Return (N, classes, H, W) of prepared images (N, 3, H, W), in their own size."""
+        """Return (N, classes, H, W) of prepared images (N, 3, H, W), in the input size."""
         maps = self.neck(self.features(images))
         return F.interpolate(self.logits(maps), self.image_size, mode="bilinear")
 
     @torch.no_grad()
-    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits and what they are made from, of prepared images, in evaluation mode whatever the present mode.
-
-        Returns:
-            (N, classes, h, w), and what ``decoded`` returns.
-        """
+    def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits (N, classes, h, w) and ``decoded`` features of prepared images, in evaluation mode."""
         with self._evaluating():
             decoded = self.decoded(self.neck(self.features(images)))
             return self.classifier(decoded).float(), decoded.float()
@@ -97,7 +93,7 @@ class Segmenter(TaskModel):
         return {"loss_segmentation": (pixel_loss(logits, input_masks(inputs)) * weight).mean()}
 
     def probabilities(self, maps: Features) -> Tensor:
-        """Return (N, classes, H, W): softmax over the classes, at the size of the network's input."""
+        """Return (N, classes, H, W): softmax over the classes, in the input size."""
         return F.interpolate(self.logits(maps), self.image_size, mode="bilinear").softmax(1)
 
     def decode(self, maps: Features, inputs: Inputs) -> list[Prediction]:
@@ -107,16 +103,16 @@ class Segmenter(TaskModel):
                 for one, size in zip(logits, inputs.sizes, strict=True)]
 
     def pseudo_targets(self, maps: Features, inputs: Inputs, sure: float, unsure: float) -> tuple[list[Target], Tensor]:
-        """Return the likeliest class of every pixel, 255 below ``unsure``; the weight is the share of sure pixels.
+        """Return the most likely class per pixel, 255 below ``unsure``; weights are shares of ``sure`` pixels.
 
-        The masks are as large as the network's input.
+        The masks have the size of the network's input.
         """
         confidence, mask = self.probabilities(maps).max(1)
         mask = mask.masked_fill(confidence < min(sure, unsure), IGNORE).to(torch.uint8)
         return [{"mask": one} for one in mask], (confidence >= sure).float().mean((1, 2))
 
     def aux_head(self, channels: int) -> AuxHead:
-        """Build the per-pixel head: which class is at each position of the stage?"""
+        """Build a head that classifies every position of the stage."""
         return PixelHead(channels, len(self.classes))
 
 
@@ -127,7 +123,7 @@ def input_masks(inputs: Inputs) -> Tensor:
 
 
 def pixel_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Return (N,) cross-entropies of logits (N, C, H, W) with masks (N, H, W), mean over pixels that are not 255."""
+    """Return (N,) cross-entropies of logits (N, C, H, W) with masks (N, H, W), mean over pixels other than 255."""
     loss = F.cross_entropy(logits, mask, ignore_index=IGNORE, reduction="none").flatten(1).sum(1)
     return loss / (mask != IGNORE).flatten(1).sum(1).clamp(min=1)
 
@@ -140,7 +136,7 @@ def _convolution(inputs: int, outputs: int, kernel: int) -> Conv2dNormActivation
 
 
 def _with_group_norm(module: Any) -> Any:
-    """Replace batch normalisation: its statistics are poor for few images, and mix domains that shall stay apart."""
+    """Replace batch normalisation, whose statistics are poor for few images and mix domains."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             setattr(module, name, nn.GroupNorm(math.gcd(_GROUPS, child.num_features), child.num_features))
@@ -162,11 +158,10 @@ class PixelHead(AuxHead):
 
     def entropy(self, logits: Tensor) -> Tensor:
         """Return the mean entropy of the softmax at every position, divided by log n_classes."""
-        log_p = logits.log_softmax(1)
-        return -(log_p.exp() * log_p).sum(1).mean() / math.log(logits.shape[1])
+        return softmax_entropy(logits)
 
     def loss(self, logits: Tensor, inputs: Inputs) -> Tensor:
-        """Return the mean cross-entropy with the masks, brought to the stage's size."""
+        """Return the mean cross-entropy with the masks, resized to the stage."""
         mask = input_masks(inputs)[:, None].float()
         small = F.interpolate(mask, logits.shape[-2:], mode="nearest-exact")[:, 0].long()
         return pixel_loss(logits, small).mean()

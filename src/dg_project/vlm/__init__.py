@@ -1,4 +1,4 @@
-"""Frozen vision-language models: images and sentences in one space, behind one small interface."""
+"""Frozen vision-language models behind one small interface: images and sentences in one embedding space."""
 
 from dg_project.vlm.base import Teacher
 from dg_project.vlm.opening import open_teacher, teacher_fingerprint

@@ -1,4 +1,4 @@
-"""What a teacher is: a frozen model that puts images and sentences into one space."""
+"""The interface of a teacher (a frozen vision-language model), and prompts from class names."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from torch import Tensor
 
 from dg_project.core.errors import ParameterError
 
+SLOT = "class"
+
 
 class Teacher(ABC):
-    """A frozen vision-language model, in evaluation mode; it computes where the images are.
+    """A frozen vision-language model in evaluation mode; it runs on the device of its input images.
 
     Attributes:
-        name: what error messages call it.
-        size: length D of its embeddings.
-        scale: what cosines are multiplied by before the softmax, ``e^s`` of the model's own training.
-        classes: all that it has heard of, or None where any word may be asked for.
+        name: name used in error messages.
+        size: embedding length D.
+        scale: factor of cosines before the softmax, ``e^s`` of the model's own training.
+        classes: the only classes it was trained on, or None if any word may be used.
     """
 
     name: str
@@ -36,12 +38,9 @@ class Teacher(ABC):
         """Return unit vectors (n, D) of sentences, on the CPU."""
 
     def logits(self, embedded: Tensor, texts: Tensor) -> Tensor:
-        """Return class logits (N, C) of embedded images (N, D) and class sentences (C, D)."""
-        with torch.autocast(embedded.device.type, enabled=False):  # scaled cosines would lose their last digits
+        """Return class logits (N, C) of image embeddings (N, D) and class sentences (C, D)."""
+        with torch.autocast(embedded.device.type, enabled=False):  # low precision would lose digits of scaled cosines
             return self.scale * embedded @ texts.T
-
-
-SLOT = "class"
 
 
 def class_prompts(template: str, classes: Sequence[str]) -> list[str]:
@@ -51,8 +50,8 @@ def class_prompts(template: str, classes: Sequence[str]) -> list[str]:
     ['this is a photo of a traffic light']
 
     Raises:
-        ParameterError: the template has no ``{class}``, or a class name makes no sentence: it is empty, has braces or
-            line breaks, or reads like another class.
+        ParameterError: the template has no ``{class}``, or a class name cannot be used in a sentence: it is empty, has
+            braces or line breaks, or reads like another class.
     """
     _check_template(template)
     words = [" ".join(name.replace("_", " ").split()) for name in classes]

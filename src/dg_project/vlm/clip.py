@@ -1,4 +1,4 @@
-"""Real CLIP: a model of the package transformers, or one of open_clip."""
+"""CLIP: models of transformers and of open_clip as teachers, and a CLIP classifier of box crops."""
 
 from __future__ import annotations
 
@@ -13,9 +13,37 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from dg_project.core.errors import CheckpointError
+from dg_project.data.images import to_uint8
 from dg_project.vlm.base import Teacher
 
 OPEN_CLIP = "open_clip:"
+TEACHER_REMEDY = (
+    "Give the folder of a CLIP-like teacher (teacher.json), the folder or hub name of a CLIP model of transformers, "
+    f"or {OPEN_CLIP}<architecture>/<weights>"
+)
+GATE_REMEDY = "sampling.gate.clip must be the folder or hub name of a CLIP model of the package transformers, or null"
+PROMPT = "a photo of a {}"
+
+
+def check_clip(name: str, remedy: str = GATE_REMEDY) -> None:
+    """Check that a local folder holds a CLIP model of transformers; a hub name is fetched later.
+
+    Args:
+        name: folder or hub name.
+        remedy: last sentence of the error message.
+
+    Raises:
+        CheckpointError: the folder holds something else, or no model.
+    """
+    folder = Path(name)
+    if not folder.exists() and name.count("/") == 1:
+        return
+    try:
+        kind = json.loads((folder / "config.json").read_text()).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"'{name}' is not a CLIP model: it has no readable config.json. {remedy}") from error
+    if kind != "clip":
+        raise CheckpointError(f"'{name}' is not a CLIP model but '{kind}'. {remedy}")
 
 
 class TransformersCLIP(Teacher):
@@ -23,70 +51,67 @@ class TransformersCLIP(Teacher):
 
     Args:
         name: folder or hub name.
+        remedy: last sentence of error messages.
+        safetensors_only: refuse weights in other formats.
 
     Raises:
-        CheckpointError: it is no CLIP model, or cannot be opened.
+        CheckpointError: it is not a CLIP model or cannot be opened.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, remedy: str = TEACHER_REMEDY, safetensors_only: bool = True) -> None:
         from transformers import CLIPModel, CLIPProcessor
 
+        check_clip(name, remedy)
         self.name = name
-        _check_folder(Path(name))
+        options = {"use_safetensors": True} if safetensors_only else {}
         try:
-            self._model: Any = CLIPModel.from_pretrained(name, use_safetensors=True).eval().requires_grad_(False)
+            self._model: Any = CLIPModel.from_pretrained(name, **options).eval().requires_grad_(False)
             self._processor: Any = CLIPProcessor.from_pretrained(name)
-        except Exception as error:  # whatever the library raises for what it finds in the folder
-            raise CheckpointError(f"the teacher '{name}' cannot be opened as a CLIP model of transformers "
-                                  f"({type(error).__name__}: {error})") from error
+        except Exception as error:  # the library raises many types, depending on the files
+            raise CheckpointError(f"'{name}' cannot be opened as a CLIP model of transformers "
+                                  f"({type(error).__name__}: {error}). {remedy}") from error
         self.size = int(self._model.config.projection_dim)
         self.scale = float(self._model.logit_scale.exp())
 
     @torch.no_grad()
     def images(self, images: Sequence[Tensor]) -> Tensor:
         """See ``Teacher.images``."""
-        pixels = [(image * 255).round().to(torch.uint8) for image in images]
-        given = self._processor.image_processor(pixels, return_tensors="pt", input_data_format="channels_first")
+        pixels = [to_uint8(image) for image in images]
+        inputs = self._processor.image_processor(pixels, return_tensors="pt", input_data_format="channels_first")
         self._model.to(images[0].device)
-        found = self._model.get_image_features(pixel_values=given["pixel_values"].to(images[0].device))
-        return normalize(_pooled(found), dim=-1)
+        output = self._model.get_image_features(pixel_values=inputs["pixel_values"].to(images[0].device))
+        return normalize(_pooled(output), dim=-1)
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> Tensor:
         """See ``Teacher.texts``."""
-        given = self._processor.tokenizer(list(texts), return_tensors="pt", padding=True, truncation=True)
-        found = self._model.get_text_features(**given.to(self._model.device))
-        return normalize(_pooled(found), dim=-1).cpu()
+        inputs = self._processor.tokenizer(list(texts), return_tensors="pt", padding=True, truncation=True)
+        output = self._model.get_text_features(**inputs.to(self._model.device))
+        return normalize(_pooled(output), dim=-1).cpu()
+
+    @torch.no_grad()
+    def image_text_logits(self, images: Sequence[Tensor], texts: Sequence[str], device: torch.device) -> Tensor:
+        """Return the logits (N, n) of uint8 images (3, h, w) and sentences in one pass of the model on ``device``."""
+        inputs = self._processor(text=list(texts), images=list(images), return_tensors="pt", padding=True,
+                                 input_data_format="channels_first")
+        logits: Tensor = self._model.to(device)(**inputs.to(device)).logits_per_image
+        return logits
 
 
-def _pooled(found: Any) -> Tensor:
-    """Transformers 5 returns the projected vector inside an output, earlier versions as it is."""
-    vector: Tensor = found if isinstance(found, Tensor) else found.pooler_output
+def _pooled(output: Any) -> Tensor:
+    """Return the projected vector, which transformers 5 wraps in an output object and earlier versions do not."""
+    vector: Tensor = output if isinstance(output, Tensor) else output.pooler_output
     return vector
 
 
-def _check_folder(folder: Path) -> None:
-    """Raise ``CheckpointError`` for a local folder that holds something else; a hub name is fetched later."""
-    if not folder.exists() and str(folder).count("/") == 1:
-        return
-    try:
-        kind = json.loads((folder / "config.json").read_text()).get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"the teacher '{folder}' has neither a readable teacher.json nor config.json; give the "
-                              "folder of a CLIP-like teacher, the folder or hub name of a CLIP model of transformers, "
-                              f"or {OPEN_CLIP}<architecture>/<weights>") from error
-    if kind != "clip":
-        raise CheckpointError(f"the teacher '{folder}' is no CLIP model but '{kind}'")
-
-
 class OpenCLIP(Teacher):
-    """A model of the package open_clip, which is no dependency of this project.
+    """A model of the optional package open_clip.
 
     Args:
-        name: ``open_clip:<architecture>/<weights>``; weights are a tag that open_clip knows, or a path.
+        name: ``open_clip:<architecture>/<weights>``; weights are a tag of open_clip or a path.
 
     Raises:
-        CheckpointError: open_clip is not installed, or cannot open it.
+        CheckpointError: open_clip is not installed or cannot open the model.
     """
 
     def __init__(self, name: str) -> None:
@@ -100,7 +125,7 @@ class OpenCLIP(Teacher):
         try:
             model, _, self._preprocess = open_clip.create_model_and_transforms(architecture, weights or None)
             self._tokenizer = open_clip.get_tokenizer(architecture)
-        except Exception as error:  # whatever the library raises for a name or file
+        except Exception as error:  # the library raises many types, depending on name and file
             raise CheckpointError(f"open_clip cannot open '{architecture}' with the weights '{weights}' "
                                   f"({type(error).__name__}: {error})") from error
         self._model: Any = model.eval().requires_grad_(False)
@@ -123,53 +148,25 @@ class OpenCLIP(Teacher):
         return normalize(self._model.encode_text(self._tokenizer(list(texts)).to(device)), dim=-1).cpu()
 
 
-PROMPT = "a photo of a {}"
-REMEDY = "sampling.gate.clip must be the folder or hub name of a CLIP model of the package transformers, or null"
-
-
-def check_clip(checkpoint: str) -> None:
-    """Look whether a local folder may be a CLIP model; a hub name is fetched when it is needed.
-
-    Raises:
-        CheckpointError: it is something else.
-    """
-    folder = Path(checkpoint)
-    if not folder.exists() and checkpoint.count("/") == 1:
-        return
-    try:
-        kind = json.loads((folder / "config.json").read_text()).get("model_type")
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"'{checkpoint}' is no CLIP model: it has no readable config.json. {REMEDY}") from error
-    if kind != "clip":
-        raise CheckpointError(f"'{checkpoint}' is no CLIP model but '{kind}'. {REMEDY}")
-
-
 class Recogniser:
     """CLIP as a classifier of box crops.
 
     Args:
         checkpoint: folder or hub name of a CLIP model.
         classes: class names; their order gives the labels 1..C.
-        device: where it runs.
+        device: torch device.
 
     Raises:
-        CheckpointError: it cannot be opened.
+        CheckpointError: the model cannot be opened.
     """
 
     def __init__(self, checkpoint: str, classes: Sequence[str], device: torch.device) -> None:
-        from transformers import CLIPModel, CLIPProcessor
-
-        check_clip(checkpoint)
-        try:
-            self._model: Any = CLIPModel.from_pretrained(checkpoint).to(device).eval()
-            self._processor: Any = CLIPProcessor.from_pretrained(checkpoint)
-        except Exception as error:
-            raise CheckpointError(f"'{checkpoint}' cannot be opened ({type(error).__name__}). {REMEDY}") from error
+        self._clip = TransformersCLIP(checkpoint, GATE_REMEDY, safetensors_only=False)
+        self._device = device
         self._texts = [PROMPT.format(name) for name in classes]
 
-    @torch.no_grad()
     def __call__(self, image: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:
-        """Return how probable every box's own class is, ``(n,)`` in 0..1.
+        """Return the probability of each box's own class, ``(n,)`` in 0..1.
 
         Args:
             image: ``(3, H, W)``, float 0..1.
@@ -178,10 +175,8 @@ class Recogniser:
         """
         if not len(boxes):
             return torch.zeros(0)
-        pixels = (image * 255).round().to(torch.uint8)
+        pixels = to_uint8(image)
         crops = [pixels[:, math.floor(y0):math.ceil(y1), math.floor(x0):math.ceil(x1)]
                  for x0, y0, x1, y1 in boxes.tolist()]
-        given = self._processor(text=self._texts, images=crops, return_tensors="pt", padding=True,
-                                input_data_format="channels_first")
-        shares = self._model(**given.to(self._model.device)).logits_per_image.softmax(-1).cpu()
-        return shares[torch.arange(len(labels)), labels - 1]
+        probabilities = self._clip.image_text_logits(crops, self._texts, self._device).softmax(-1).cpu()
+        return probabilities[torch.arange(len(labels)), labels - 1]

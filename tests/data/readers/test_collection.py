@@ -1,4 +1,4 @@
-"""What all readers share: splits and shares of them, counts, duplicates, links, archives, bombs, memory."""
+"""Shared behaviour of all readers: splits, shares, counts, duplicates, links, archives, bombs, memory."""
 
 import threading
 import weakref
@@ -29,17 +29,17 @@ def arguments(root, **changes):
 @pytest.mark.parametrize(("text", "parts"), [
     ("train", ("train", 0, 100)), ("train[:90%]", ("train", 0, 90)), ("train[90%:]", ("train", 90, 100)),
     ("car_train[5%:15%]", ("car_train", 5, 15)), ("train[:]", ("train", 0, 100))])
-def test_a_split_or_a_share_of_it(text, parts):
+def test_split_share(text, parts):
     assert split_share(text) == parts
 
 
 @pytest.mark.parametrize("text", ["", "train[90:]", "train[90%:80%]", "train[:120%]", "train[:90%", "[:90%]", "a[50%]"])
-def test_what_is_no_share_is_explained(text):
-    with pytest.raises(DataError, match=r"data\.splits: '.*' is no split; write its name, or a share"):
+def test_split_share_invalid(text):
+    with pytest.raises(DataError, match=r"data\.splits: '.*' is not a split; write its name, or a share"):
         split_share(text)
 
 
-def test_shares_part_the_images_whatever_their_order():
+def test_in_share_partitions_images():
     ids = [f"{k:04d}" for k in range(1000)]
     parts = [in_share(ids, first, last, 0) for first, last in ((0, 80), (80, 90), (90, 100))]
     assert [sum(part) for part in parts] == [800, 100, 100]
@@ -50,13 +50,13 @@ def test_shares_part_the_images_whatever_their_order():
     assert 340 < sum(part for part in parts[0][:430]) < 350 + 20  # drawn at random, not cut off
 
 
-def test_validation_images_can_be_taken_from_the_training_list(tiny_streets):
+def test_validation_share_of_training_list(tiny_streets):
     splits = {"train": "train[:75%]", "val": "train[75%:]", "test": "test"}
     manifest, _ = read_domain(**arguments(tiny_streets, splits=splits))
     assert manifest["split"].value_counts().to_dict() == {"train": 6, "val": 2, "test": 4}
 
 
-def test_counts_that_differ_stop_before_anything_is_decoded(tiny_streets):
+def test_expected_counts_differ(tiny_streets):
     for path in (tiny_streets / SOURCE / "VOC2007" / "JPEGImages").iterdir():
         path.write_text("not read")
     message = (rf"{SOURCE}/val: 'val' below '.*{SOURCE}' lists 4 images, but data\.expected_counts says 5: it is "
@@ -65,21 +65,21 @@ def test_counts_that_differ_stop_before_anything_is_decoded(tiny_streets):
         read_domain(**arguments(tiny_streets, splits={"val": "val"}), expected_counts={"val": 5})
 
 
-def test_counts_that_agree_pass_whatever_is_skipped_or_cut(tiny_streets):
+def test_expected_counts_agree(tiny_streets):
     (tiny_streets / SOURCE / "VOC2007" / "JPEGImages" / "val_001.jpg").write_text("broken")
     manifest, skipped = read_domain(**arguments(tiny_streets), on_bad_sample="skip", limits={"train": 2},
                                     expected_counts={"train": 8, "val": 4, "test": 4})
     assert (len(manifest), len(skipped)) == (9, 1)
 
 
-def test_an_id_that_is_listed_twice_stops_or_is_counted(tiny_streets):
+def test_duplicate_id_stops_or_skips(tiny_streets):
     path = tiny_streets / SOURCE / "VOC2007" / "ImageSets" / "Main" / "train.txt"
     path.write_text(path.read_text() + "train_003\n")
     message = rf"the image id 'train_003' comes twice in the domain '{SOURCE}'"
     assert len(stops_and_skips(message, **arguments(tiny_streets))) == 16
 
 
-def test_options_of_a_reader_are_checked_with_the_nearest_name(tiny_streets):
+def test_reader_options_nearest_name(tiny_streets):
     with pytest.raises(ParameterError, match=r"reader 'voc': .*unknown parameter 'yaer'\. Did you mean 'year'\?"):
         read_domain(**arguments(tiny_streets), options={"yaer": "VOC2012"})
     with pytest.raises(ParameterError, match=r"mask_ids Input should be 'train_ids' or 'voc'"):
@@ -88,7 +88,7 @@ def test_options_of_a_reader_are_checked_with_the_nearest_name(tiny_streets):
         read_domain(**arguments(tiny_streets), options={"year": "VOC2012"})
 
 
-def test_every_reader_explains_an_empty_folder(tmp_path):
+def test_every_reader_empty_folder(tmp_path):
     (tmp_path / "empty").mkdir()
     for name in READERS:
         with pytest.raises(DataError, match=r"empty") as error:
@@ -96,41 +96,41 @@ def test_every_reader_explains_an_empty_folder(tmp_path):
         assert any(word in str(error.value) for word in ("expects", "looks there")), name
 
 
-def test_every_reader_names_an_archive_that_was_not_unpacked(tmp_path):
+def test_every_reader_packed_archive(tmp_path):
     (tmp_path / "packed").mkdir()
     (tmp_path / "packed" / "data.zip").write_bytes(b"PK\x03\x04")
     for name in set(READERS) - {"yolo"}:  # which first looks for its class names
-        with pytest.raises(DataError, match=r"An archive lies in '.*packed': unpack 'data\.zip'"):
+        with pytest.raises(DataError, match=r"There is an archive in '.*packed': unpack 'data\.zip'"):
             read_domain(name, tmp_path, "packed", "source", {"train": "train"}, ["car"])
 
 
-def test_an_archive_among_the_images_is_named(tmp_path):
+def test_archive_among_images(tmp_path):
     root = gta5(tmp_path)
     for path in (root / "gta5" / "images").iterdir():
         path.unlink()
     (root / "gta5" / "images" / "01_images.zip").write_bytes(b"PK\x03\x04")
-    with pytest.raises(DataError, match=r"no image in '.*images'\. An archive lies in .*: unpack '01_images\.zip'"):
+    with pytest.raises(DataError, match=r"no image in '.*images'\. There is an archive in .*: unpack '01_images\.zip'"):
         read_domain("gta5", root, "gta5", "source", {"train": "all"}, ["car"])
 
 
-def test_links_in_a_circle_end_in_an_error_that_names_them(tiny_streets):
+def test_looping_links(tiny_streets):
     images = tiny_streets / SOURCE / "VOC2007" / "JPEGImages"
     (images / "train_002.jpg").unlink()
     (images / "train_002.jpg").symlink_to(images / "train_002.jpg")
     stops_and_skips(r"train_002\.jpg", **arguments(tiny_streets))
     (tiny_streets / "round").symlink_to(tiny_streets / "round")
-    with pytest.raises(DataError, match=r"round' leads nowhere .*remove or correct its symbolic links"):
+    with pytest.raises(DataError, match=r"round' cannot be resolved .*remove or correct its symbolic links"):
         read_domain(**arguments(tiny_streets, domain="round"))
 
 
-def test_a_folder_that_holds_itself_is_read_once(tmp_path):
+def test_folder_linked_into_itself(tmp_path):
     root = image_folder(tmp_path, images=2)
     (root / "photo" / "dog" / "again").symlink_to(root / "photo", target_is_directory=True)
     manifest, _ = read_domain("image_folder", root, "photo", "source", {"train": "all"}, ["dog", "elephant", "giraffe"])
     assert len(manifest) == 6
 
 
-def test_links_out_of_the_root_are_refused(tiny_streets, tmp_path):
+def test_links_out_of_root_refused(tiny_streets, tmp_path):
     picture(tmp_path / "elsewhere.jpg")
     path = tiny_streets / SOURCE / "VOC2007" / "JPEGImages" / "val_000.jpg"
     path.unlink()
@@ -138,7 +138,7 @@ def test_links_out_of_the_root_are_refused(tiny_streets, tmp_path):
     stops_and_skips("leaves its root", **arguments(tiny_streets))
 
 
-def test_a_bomb_is_not_unpacked_but_counted(tiny_streets, monkeypatch):
+def test_decompression_bomb_skipped(tiny_streets, monkeypatch):
     picture(tiny_streets / SOURCE / "VOC2007" / "JPEGImages" / "train_001.jpg", size=(300, 200))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 96 * 64 * 2)
     assert len(stops_and_skips(r"train_001\.jpg: it unpacks to more pixels", **arguments(tiny_streets))) == 15
@@ -147,7 +147,7 @@ def test_a_bomb_is_not_unpacked_but_counted(tiny_streets, monkeypatch):
 @pytest.mark.parametrize(("kind", "value", "message"), [
     ("SegmentationClass", 19, r"SegmentationClass/train_001\.png: it holds the ids 19, which 'train_ids'"),
     ("SegmentationObject", 9, r"SegmentationObject/train_001\.png: no pixel has the value 1 of an annotated object")])
-def test_wrong_masks_are_counted(tiny_streets, kind, value, message):
+def test_wrong_masks_skipped(tiny_streets, kind, value, message):
     path = tiny_streets / SOURCE / "VOC2007" / kind / "train_001.png"
     Image.new("L", (96, 64), value).save(path)
     assert len(stops_and_skips(message, **arguments(tiny_streets))) == 15
@@ -155,7 +155,7 @@ def test_wrong_masks_are_counted(tiny_streets, kind, value, message):
     assert len(stops_and_skips(r"train_001\.png: it is 96x60, but its image is 96x64", **arguments(tiny_streets))) == 15
 
 
-def test_classes_can_be_renamed_and_others_left_out(tiny_streets, caplog):
+def test_rename_and_other_classes(tiny_streets, caplog):
     whole, _ = read_domain(**arguments(tiny_streets))
     with caplog.at_level("INFO"):
         manifest, _ = read_domain(**arguments(tiny_streets, classes=["two-wheeler", "car"]), other_classes="ignore",
@@ -166,11 +166,11 @@ def test_classes_can_be_renamed_and_others_left_out(tiny_streets, caplog):
         assert after.boxes == [before.boxes[k] for k in kept]
         assert after.labels == [ours[before.labels[k]] for k in kept]
         assert after.instance_ids == [k + 1 for k in kept]
-    assert f"{SOURCE}/train: boxes left out" in caplog.text
+    assert f"{SOURCE}/train: boxes skipped" in caplog.text
 
 
-def test_images_are_not_kept_while_reading(tmp_path, monkeypatch):
-    """Counted, not timed: of 60 decoded images, never more are alive than the threads that decode."""
+def test_reading_keeps_no_images(tmp_path, monkeypatch):
+    """Of 60 decoded images, at most one per thread is alive at a time."""
     root = image_folder(tmp_path, classes=("dog",), images=60)
     alive, most, lock = set(), [0], threading.Lock()
     load = ImageFile.ImageFile.load
@@ -191,7 +191,7 @@ def test_images_are_not_kept_while_reading(tmp_path, monkeypatch):
     assert len(alive) == 0
 
 
-def test_samples_are_handed_to_the_threads_a_few_at_a_time():
+def test_in_order_bounds_queue():
     started = []
     with _pool(3) as pool:
         results = collection._in_order(pool, lambda number: started.append(number) or number, range(10 * IN_FLIGHT))
@@ -200,7 +200,7 @@ def test_samples_are_handed_to_the_threads_a_few_at_a_time():
         assert list(results) == list(range(1, 10 * IN_FLIGHT))
 
 
-def test_chunks_leave_no_trace_in_the_manifest(tmp_path, monkeypatch):
+def test_chunk_size_does_not_change_manifest(tmp_path, monkeypatch):
     root = image_folder(tmp_path, classes=("dog",), images=20)
     splits = {"train": "all[:60%]", "val": "all[60%:]"}
     whole, _ = read_domain("image_folder", root, "photo", "source", splits, ["dog"])
@@ -216,7 +216,7 @@ def _pool(workers):
     return ThreadPoolExecutor(workers)
 
 
-def test_annotations_of_a_data_set_are_parsed_once_a_split(tmp_path, monkeypatch):
+def test_coco_parsed_once_per_split(tmp_path, monkeypatch):
     root = coco(tmp_path)
     parsed = []
     monkeypatch.setattr("dg_project.data.readers.coco.read_json", lambda *a: parsed.append(a) or read_json(*a))
@@ -225,7 +225,7 @@ def test_annotations_of_a_data_set_are_parsed_once_a_split(tmp_path, monkeypatch
     assert len(parsed) == 2
 
 
-def test_the_year_of_a_devkit_is_an_option(tmp_path):
+def test_voc_year_option(tmp_path):
     root = voc(tmp_path)
     manifest, _ = read_domain("voc", root, "VOCdevkit", "source", {"train": "car_train"}, ["car", "person"],
                               options={"year": "VOC2012", "mask_ids": "voc"})
@@ -238,37 +238,37 @@ def test_the_year_of_a_devkit_is_an_option(tmp_path):
 
 
 def turn(path, orientation):
-    """Give an image an EXIF orientation; its pixels stay."""
+    """Set the EXIF orientation of an image, without changing its pixels."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     with Image.open(path) as image:
         image.save(path, quality="keep", exif=exif)
 
 
-def test_labelled_images_are_read_as_stored_like_torchvision_does_and_a_warning_counts_the_turned(tmp_path, caplog):
+def test_exif_rotated_images_warning(tmp_path, caplog):
     coco(tmp_path)
-    asked = {"reader": "coco", "root": tmp_path, "domain": "coco", "role": "source", "splits": {"train": "train2017"},
+    arguments = {"reader": "coco", "root": tmp_path, "domain": "coco", "role": "source", "splits": {"train": "train2017"},
              "classes": [item["name"] for item in COCO_CATEGORIES]}
-    plain, _ = read_domain(**asked)
-    assert "viewers turn" not in caplog.text
+    plain, _ = read_domain(**arguments)
+    assert "viewers rotate" not in caplog.text
     folder = tmp_path / "coco" / "train2017"
     for number, orientation in ((0, 6), (1, 3), (2, 1)):
         turn(folder / f"{number:012d}.jpg", orientation)
-    found, _ = read_domain(**asked)
+    found, _ = read_domain(**arguments)
     pd.testing.assert_frame_equal(found.drop(columns="sha256"), plain.drop(columns="sha256"))
-    assert "coco/train: viewers turn 2 images, such as 'coco/train2017/000000000000.jpg'" in caplog.text
+    assert "coco/train: viewers rotate 2 images, such as 'coco/train2017/000000000000.jpg'" in caplog.text
     theirs = CocoDetection(str(folder), str(tmp_path / "coco" / "annotations" / "instances_train2017.json"))
     for (image, _), (pixels, _) in zip(theirs, ManifestDataset(found, tmp_path), strict=True):
         np.testing.assert_array_equal(np.asarray(image), pixels.permute(1, 2, 0).numpy())
 
 
-def test_a_label_of_the_turned_image_is_explained(tmp_path):
+def test_exif_rotated_size_message(tmp_path):
     folder = voc(tmp_path) / "VOCdevkit" / "VOC2012"
     path = folder / "Annotations" / "2008_000002.xml"
     path.write_text(path.read_text().replace("<width>40</width><height>24</height>",
                                              "<width>24</width><height>40</height>"))
-    asked = {"reader": "voc", "root": tmp_path, "domain": "VOCdevkit", "role": "source", "splits": {"train": "train"},
+    arguments = {"reader": "voc", "root": tmp_path, "domain": "VOCdevkit", "role": "source", "splits": {"train": "train"},
              "classes": ["car", "person"], "options": {"year": "VOC2012", "mask_ids": "voc"}}
-    stops_and_skips("belongs to another image or to one before resizing", **asked)
+    stops_and_skips("belongs to another image or to the image before resizing", **arguments)
     turn(folder / "JPEGImages" / "2008_000002.jpg", 6)
-    stops_and_skips(r"\(24, 40\), but .* is 40x24; .* viewers turn it by its EXIF orientation; turn", **asked)
+    stops_and_skips(r"\(24, 40\), but .* is 40x24; .* as rotated by its EXIF orientation; rotate", **arguments)

@@ -1,4 +1,4 @@
-"""docs/add_a_dataset.md is true: its examples are valid, its tables complete, its reader reads."""
+"""docs/add_a_dataset.md: valid examples, complete tables, working reader."""
 
 import re
 from functools import partial
@@ -16,7 +16,7 @@ EXAMPLES = [yaml.safe_load(block)["data"] for block in re.findall(r"```yaml\n(.*
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=[example["source"] for example in EXAMPLES])
-def test_the_examples_are_valid(example):
+def test_docs_examples_are_valid(example):
     data = DataParams(**{"classes": ["car"], **example})
     for domain in [data.source, *data.targets]:
         reader, _, options = data.layout(domain)
@@ -25,7 +25,7 @@ def test_the_examples_are_valid(example):
         folders.split_share(stored_as)
 
 
-def test_the_tables_name_every_reader_and_every_option():
+def test_docs_tables_are_complete():
     rows = [line.split("|")[1:3] for line in TEXT.splitlines() if line.startswith("|")]
     assert [name.strip(" `") for name, _ in rows if name.strip(" `") in READERS][:len(READERS)] == list(READERS)
     options = TEXT[TEXT.index("### Options"):TEXT.index("## 3.")]
@@ -34,7 +34,7 @@ def test_the_tables_name_every_reader_and_every_option():
             assert f"`{option}`" in options, (name, option)
 
 
-def test_the_reader_of_the_text_reads(tmp_path, monkeypatch):
+def test_docs_reader_works(tmp_path, monkeypatch):
     code = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)[1]
     names = {"partial": partial, "Path": Path, **vars(base), **vars(folders)}
     exec(compile("from __future__ import annotations\n" + code, "add_a_dataset.md", "exec"), names)

@@ -18,7 +18,7 @@ def root(tmp_path):
     return image_folder(tmp_path)
 
 
-def test_every_image_is_one_object_of_the_class_that_torchvision_reads(root):
+def test_image_folder_equals_torchvision(root):
     manifest = read("image_folder", root, "photo", "all", CLASSES).set_index("image")
     reference = ImageFolder(str(root / "photo"))
     assert len(manifest) == len(reference) == 30
@@ -31,7 +31,7 @@ def test_every_image_is_one_object_of_the_class_that_torchvision_reads(root):
     assert manifest["width"].nunique() == 10  # sizes may differ
 
 
-def test_shares_are_a_function_of_seed_and_image_alone(root):
+def test_shares_depend_on_seed_and_image(root):
     first, _ = read_domain("image_folder", root, "photo", "source", SHARES, CLASSES)
     assert first["split"].value_counts().to_dict() == {"train": 24, "val": 3, "test": 3}
     assert first["image_id"].is_unique
@@ -42,20 +42,20 @@ def test_shares_are_a_function_of_seed_and_image_alone(root):
     assert one != two
 
 
-def test_a_class_that_a_domain_lacks_is_on_the_card(root):
+def test_card_shows_missing_class(root):
     manifest = read("image_folder", root, "art_painting", "all", CLASSES)
     assert "no box of giraffe in art_painting/train" in format_card(data_card(manifest, CLASSES, [])).splitlines()
     (root / "art_painting" / "giraffe").mkdir()  # an empty folder is the same
     assert len(read("image_folder", root, "art_painting", "all", CLASSES)) == 20
 
 
-def test_the_folders_are_offered_as_the_class_list(root):
+def test_class_folders_in_message(root):
     with pytest.raises(DataError, match=r"'elephant', 'giraffe' are not in .*: \[dog, elephant, giraffe\]"):
         read("image_folder", root, "photo", "all", ["dog"])
     assert len(read("image_folder", root, "photo", "all", ["dog"], other_classes="ignore")) == 30
 
 
-def test_domainnet_lists_are_splits(root):
+def test_domainnet_lists(root):
     lines = [f"photo/dog/pic_{k:03d}.jpg 0" for k in (4, 2)] + ["photo/giraffe/pic_000.jpg 2"]
     (root / "photo_train.txt").write_text("\n".join(lines) + "\n")
     manifest = read("image_folder", root, "photo", "train", CLASSES)
@@ -69,12 +69,12 @@ def test_domainnet_lists_are_splits(root):
         read("image_folder", root, "photo", "train", CLASSES)
 
 
-def test_a_split_that_is_not_there_shows_how_to_take_shares(root):
+def test_missing_split_suggests_shares(root):
     with pytest.raises(DataError, match=r"the only split of 'photo' is 'all'; take shares of it: .*'all\[:80%\]'"):
         read("image_folder", root, "photo", "train", CLASSES)
 
 
-def test_broken_doubled_and_misplaced_images(root):
+def test_broken_duplicate_misplaced_images(root):
     arguments = {"reader": "image_folder", "root": root, "domain": "photo", "role": "source",
                  "splits": {"train": "all"}, "classes": CLASSES}
     (root / "photo" / "dog" / "pic_003.jpg").write_text("hello")
@@ -85,11 +85,11 @@ def test_broken_doubled_and_misplaced_images(root):
     for name in CLASSES:
         shutil.rmtree(root / "photo" / name)
     (root / "photo" / "photo.tar.gz").write_bytes(b"")
-    with pytest.raises(DataError, match=r"no class folder in .* An archive lies in '.*photo': unpack 'photo\.tar\.gz'"):
+    with pytest.raises(DataError, match=r"no class folder in .* There is an archive in '.*photo': unpack 'photo\.tar\.gz'"):
         read_domain(**arguments)
 
 
-def test_unicode_spaces_and_mixed_extensions(root):
+def test_unicode_spaces_and_suffixes(root):
     folder = root / "Real World" / "Postit Notes"
     for k, name in enumerate(["ein Bild.JPG", "Größe.png", "c.webp", "d.bmp"]):
         picture(folder / name, k)

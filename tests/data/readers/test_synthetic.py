@@ -1,4 +1,4 @@
-"""GTA5, SYNTHIA and Mapillary: other ids, the same nineteen classes."""
+"""GTA5, SYNTHIA and Mapillary: different ids, the same 19 classes."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def arguments(reader, root, domain, split="all"):
             "classes": CLASSES}
 
 
-def test_gta5_has_the_splits_of_its_authors(tmp_path):
+def test_gta5_official_splits(tmp_path):
     root = gta5(tmp_path)
     found = {split: read("gta5", root, "gta5", split, CLASSES)["image_id"].tolist()
              for split in ("train", "val", "test", "all")}
@@ -29,7 +29,7 @@ def test_gta5_has_the_splits_of_its_authors(tmp_path):
         read_domain(**arguments("gta5", root, "gta5", "training"))
 
 
-def test_an_image_of_a_gta5_split_that_is_not_there_stops(tmp_path):
+def test_gta5_missing_image(tmp_path):
     root = gta5(tmp_path)
     (root / "gta5" / "images" / "00003.png").unlink()
     with pytest.raises(DataError, match=r"'train' has 1 images that are not in '.*images', such as 00003; unpack"):
@@ -37,7 +37,7 @@ def test_an_image_of_a_gta5_split_that_is_not_there_stops(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["palette", "colours", "converted"])
-def test_gta5_masks_in_all_three_forms(tmp_path, kind):
+def test_gta5_masks(tmp_path, kind):
     root = gta5(tmp_path)
     expected = scene(0, 10, {13: CAR, 11: PERSON, 255: (5, 18, 8, 20)})
     for path in (root / "gta5" / "labels").glob("*.png"):
@@ -52,7 +52,7 @@ def test_gta5_masks_in_all_three_forms(tmp_path, kind):
         assert np.array_equal(load_mask(root / row.mask, row.mask_ids, (WIDTH, HEIGHT)), expected)
 
 
-def test_a_gta5_mask_of_another_size_stops_or_is_counted(tmp_path):
+def test_gta5_mask_size(tmp_path):
     """The published set has some."""
     root = gta5(tmp_path)
     ids(root / "gta5" / "labels" / "00003.png", np.full((HEIGHT + 4, WIDTH), 7, np.uint8), palette=True)
@@ -61,7 +61,7 @@ def test_a_gta5_mask_of_another_size_stops_or_is_counted(tmp_path):
     assert len(stops_and_skips(r"00003\.png' has no mask", **arguments("gta5", root, "gta5"))) == 5
 
 
-def test_without_split_mat_lists_or_shares_are_asked_for(tmp_path):
+def test_gta5_without_split_mat(tmp_path):
     root = gta5(tmp_path, split=False)
     with pytest.raises(DataError, match=r"train\.txt' is missing; put the authors' split\.mat into .*'all\[:90%\]'"):
         read_domain(**arguments("gta5", root, "gta5", "train"))
@@ -71,12 +71,12 @@ def test_without_split_mat_lists_or_shares_are_asked_for(tmp_path):
     with pytest.raises(DataError, match=r"train\.txt: it lists '00009', which is not in"):
         read_domain(**arguments("gta5", root, "gta5", "train"))
     (root / "gta5" / "split.mat").write_text("no MATLAB")
-    with pytest.raises(DataError, match=r"split\.mat: it is no MATLAB file"):
+    with pytest.raises(DataError, match=r"split\.mat: it is not a MATLAB file"):
         read_domain(**arguments("gta5", root, "gta5", "train"))
 
 
 @pytest.mark.parametrize("channels", [2, 3])
-def test_synthia_as_published_and_converted(tmp_path, channels):
+def test_synthia_masks(tmp_path, channels):
     root = synthia(tmp_path, channels=channels)
     expected = scene(0, 10, {13: CAR, 11: PERSON, 255: (30, 20, 36, 22)})
     for row in read("synthia", root, "RAND_CITYSCAPES", "all", CLASSES).itertuples():
@@ -89,7 +89,7 @@ def test_synthia_as_published_and_converted(tmp_path, channels):
         assert np.array_equal(load_mask(root / row.mask, row.mask_ids), expected)
 
 
-def test_synthia_in_shares_and_without_a_mask(tmp_path):
+def test_synthia_shares_and_missing_mask(tmp_path):
     root = synthia(tmp_path)
     splits = {"train": "all[:60%]", "val": "all[60%:80%]", "test": "all[80%:]"}
     manifest, _ = read_domain("synthia", root, "RAND_CITYSCAPES", "source", splits, CLASSES)
@@ -102,7 +102,7 @@ def test_synthia_in_shares_and_without_a_mask(tmp_path):
 
 @pytest.mark.parametrize("inner", [".", "v1.2"])
 @pytest.mark.parametrize("split", ["val", "validation"])
-def test_mapillary_masks_boxes_and_instances(tmp_path, inner, split):
+def test_mapillary_masks_boxes_instances(tmp_path, inner, split):
     root = mapillary(tmp_path, inner=inner)
     manifest = read("mapillary", root, "mapillary", split, CLASSES)
     assert len(manifest) == 2
@@ -118,7 +118,7 @@ def test_mapillary_masks_boxes_and_instances(tmp_path, inner, split):
         assert np.array_equal(car, values == 55 * 256)
 
 
-def test_mapillary_of_another_version_is_refused(tmp_path):
+def test_mapillary_other_version(tmp_path):
     root = mapillary(tmp_path, labels=124)
     with pytest.raises(DataError, match=r"config\.json: it has 124 labels, not the 66 of v1\.2"):
         read_domain(**arguments("mapillary", root, "mapillary", "train"))
@@ -129,7 +129,7 @@ def test_mapillary_of_another_version_is_refused(tmp_path):
         read_domain(**arguments("mapillary", root, "mapillary", "test"))
 
 
-def test_a_mapillary_image_without_mask_or_with_a_wrong_one_is_counted(tmp_path):
+def test_mapillary_wrong_or_missing_mask(tmp_path):
     root = mapillary(tmp_path)
     mask = sorted((root / "mapillary" / "training" / "labels").glob("*.png"))[0]
     ids(mask, np.full((HEIGHT, WIDTH), 99, np.uint8), palette=True)

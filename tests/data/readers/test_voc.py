@@ -35,7 +35,7 @@ def rewrite(voc, name, pattern, replacement):
     path.write_text(text, encoding="utf-8")
 
 
-def test_boxes_labels_flags_and_masks_are_those_that_were_drawn(tiny_streets):
+def test_voc_boxes_labels_masks(tiny_streets):
     manifest, skipped = read(tiny_streets)
     assert skipped == []
     assert manifest["split"].value_counts().to_dict() == {"train": 8, "val": 4, "test": 4}
@@ -49,7 +49,7 @@ def test_boxes_labels_flags_and_masks_are_those_that_were_drawn(tiny_streets):
     validate_manifest(manifest, CLASSES)
 
 
-def test_test_layouts_are_the_same_in_every_domain(tiny_manifest):
+def test_voc_test_layouts_shared(tiny_manifest):
     rows = tiny_manifest[tiny_manifest["split"] == "test"]
     assert set(rows["domain"]) == {SOURCE, *TARGETS}
     for _, same in rows.groupby("image_id"):
@@ -58,7 +58,7 @@ def test_test_layouts_are_the_same_in_every_domain(tiny_manifest):
         assert same["sha256"].nunique() == 5
 
 
-def test_order_follows_the_list_and_the_limit_cuts_it(tiny_streets, voc):
+def test_voc_order_and_limit(tiny_streets, voc):
     names = ["train_005", "train_001", "train_003"]
     (voc / "ImageSets/Main/train.txt").write_text("".join(f"{name}  1\n" for name in names) + "\n")
     manifest, _ = read(tiny_streets, splits={"train": "train"})
@@ -67,18 +67,18 @@ def test_order_follows_the_list_and_the_limit_cuts_it(tiny_streets, voc):
     assert manifest["split"].value_counts().to_dict() == {"train": 2, "val": 4}
 
 
-def test_an_image_without_objects_stays(tiny_streets, voc):
+def test_voc_image_without_objects(tiny_streets, voc):
     rewrite(voc, "val_001", r"(?s)<object>.*</object>", "")
     manifest, _ = read(tiny_streets)
     assert manifest.set_index("image_id").loc["val_001", "boxes"] == []
 
 
-def test_a_mask_is_optional(tiny_streets, voc):
+def test_voc_mask_optional(tiny_streets, voc):
     shutil.rmtree(voc / "SegmentationClass")
     assert set(read(tiny_streets)[0]["mask"]) == {""}
 
 
-def test_files_of_other_splits_are_not_opened(tiny_streets, voc):
+def test_voc_opens_only_its_split(tiny_streets, voc):
     (voc / "JPEGImages/test_000.jpg").write_bytes(b"broken")
     read(tiny_streets, splits={"train": "train"})
 
@@ -98,7 +98,7 @@ BREAKS = {
                           r"train_002\.xml: it names the image 'elsewhere\.jpg'"),
     "missing annotation": (lambda voc: (voc / "Annotations/train_002.xml").unlink(),
                            r"annotation '.*train_002\.xml' is missing"),
-    "broken XML": (lambda voc: rewrite(voc, "train_002", "</annotation>", ""), r"train_002\.xml: it is no well-formed"),
+    "broken XML": (lambda voc: rewrite(voc, "train_002", "</annotation>", ""), r"train_002\.xml: it is not well-formed"),
     "size of another image": (lambda voc: rewrite(voc, "train_002", "<width>96<", "<width>100<"),
                               r"states the size \(100, 64\).*96x64"),
     "box outside": (lambda voc: rewrite(voc, "train_002", r"<xmax>\d+", "<xmax>97"),
@@ -113,7 +113,7 @@ BREAKS = {
 
 
 @pytest.mark.parametrize(("break_it", "message"), BREAKS.values(), ids=BREAKS)
-def test_a_broken_sample_stops_with_its_file_or_is_skipped_and_counted(tiny_streets, voc, break_it, message):
+def test_voc_broken_sample(tiny_streets, voc, break_it, message):
     break_it(voc)
     with pytest.raises(DataError, match=message):
         read(tiny_streets)
@@ -124,20 +124,20 @@ def test_a_broken_sample_stops_with_its_file_or_is_skipped_and_counted(tiny_stre
     assert re.search(message, skipped[0])
 
 
-def test_a_first_pixel_written_as_zero_is_read_as_one(tiny_streets, voc):
+def test_voc_zero_first_pixel(tiny_streets, voc):
     rewrite(voc, "train_002", r"<xmin>\d+", "<xmin>0")
     manifest, _ = read(tiny_streets)
     assert manifest.set_index("image_id").loc["train_002", "boxes"][0][0] == 0
 
 
-def test_a_split_that_is_wholly_broken_stops_even_when_skipping(tiny_streets, voc):
+def test_voc_all_samples_broken(tiny_streets, voc):
     for path in voc.glob("JPEGImages/val_*.jpg"):
         path.unlink()
     with pytest.raises(DataError, match=r"every image of the split 'val'.*val_000"):
         read(tiny_streets, on_bad_sample="skip")
 
 
-def test_wrong_places_name_the_place_and_the_nearest_one(tiny_streets, voc):
+def test_voc_missing_paths(tiny_streets, voc):
     with pytest.raises(DataError, match=r"data root '.*nowhere' is missing; set data\.root"):
         read(tiny_streets / "nowhere")
     with pytest.raises(DataError, match=r"Did you mean 'daytime_clear'\?"):
@@ -154,25 +154,25 @@ def test_wrong_places_name_the_place_and_the_nearest_one(tiny_streets, voc):
         read(tiny_streets)
 
 
-def test_an_image_in_two_splits_is_a_leak(tiny_streets, voc):
+def test_voc_image_in_two_splits(tiny_streets, voc):
     (voc / "ImageSets/Main/val.txt").write_text("train_000\n")
     with pytest.raises(DataError, match=r"'train_000' comes twice"):
         read(tiny_streets)
 
 
-def test_a_split_list_cannot_lead_out_of_the_root(tiny_streets, voc):
+def test_voc_split_list_leaves_root(tiny_streets, voc):
     (voc / "ImageSets/Main/val.txt").write_text("../../../../secret\n")
     with pytest.raises(DataError, match="leaves its root"):
         read(tiny_streets)
 
 
-def test_reading_twice_gives_the_same_rows(tiny_streets):
+def test_voc_deterministic(tiny_streets):
     first, second = read(tiny_streets)[0], read(tiny_streets)[0]
     assert first.to_dict("records") == second.to_dict("records")
     assert np.all(first["sha256"].str.len() == 64)
 
 
-def test_a_true_devkit_reads_as_torchvision_does(tmp_path):
+def test_voc_equals_torchvision(tmp_path):
     root = voc_devkit(tmp_path)
     detection = VOCDetection(root, "2012", "train")
     segmentation = VOCSegmentation(root, "2012", "train")
@@ -195,7 +195,7 @@ def test_a_true_devkit_reads_as_torchvision_does(tmp_path):
             assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (x0, y0, x1, y1)
 
 
-def test_instance_masks_come_in_the_order_of_the_objects(tiny_streets):
+def test_voc_instance_order(tiny_streets):
     manifest, _ = read(tiny_streets)
     for seed, row in enumerate(manifest.itertuples()):
         _, mask, objects = scene(seed)
@@ -205,14 +205,14 @@ def test_instance_masks_come_in_the_order_of_the_objects(tiny_streets):
             assert (mask[found.numpy()] == TRAIN_IDS[name]).all()
 
 
-def test_two_images_of_one_id_are_refused(tiny_streets, voc):
+def test_voc_duplicate_stem(tiny_streets, voc):
     picture = voc / "JPEGImages/train_000.jpg"
     picture.with_suffix(".png").write_bytes(picture.read_bytes())
     with pytest.raises(DataError, match=r"'train_000\.jpg' and 'train_000\.png', so the image id 'train_000' comes"):
         read(tiny_streets, splits={"train": "train"})
 
 
-def test_a_difficult_object_without_a_pixel_is_no_fault(tiny_streets, voc):
+def test_voc_difficult_without_pixel(tiny_streets, voc):
     rewrite(voc, "train_000", "<difficult>0", "<difficult>1")
     with Image.open(voc / "SegmentationObject/train_000.png") as image:
         values = np.asarray(image)
@@ -221,7 +221,7 @@ def test_a_difficult_object_without_a_pixel_is_no_fault(tiny_streets, voc):
     assert manifest["difficult"].iloc[0][0]
 
 
-def test_unicode_spaces_and_mixed_extensions(tiny_streets, voc):
+def test_unicode_spaces_and_suffixes(tiny_streets, voc):
     names = ["Straße 1", "夜 -1", "a b"]
     for name, suffix, k in zip(names, (".JPG", ".png", ".jpeg"), range(3), strict=True):
         (voc / f"Annotations/train_00{k}.xml").rename(voc / f"Annotations/{name}.xml")

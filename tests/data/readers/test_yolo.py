@@ -25,7 +25,7 @@ def close(found):
 
 
 @pytest.mark.parametrize("described", [True, False])
-def test_boxes_are_those_that_were_written(tmp_path, described):
+def test_yolo_boxes(tmp_path, described):
     root = yolo(tmp_path, described=described)
     for split in ("train", "val"):
         manifest = read("yolo", root, "coco8", split, YOLO_CLASSES)
@@ -35,7 +35,7 @@ def test_boxes_are_those_that_were_written(tmp_path, described):
         assert manifest.loc[2, "boxes"] == []  # no text file: no objects
 
 
-def test_the_split_before_the_images_is_a_layout_too(root):
+def test_yolo_split_folders(root):
     """Exports of labelling tools: train/images, train/labels, paths that begin with ``../``."""
     folder = root / "coco8"
     for kind in ("images", "labels"):
@@ -50,7 +50,7 @@ def test_the_split_before_the_images_is_a_layout_too(root):
 
 @pytest.mark.parametrize("prefix", ["./images/train/", "images/train/", "/home/me/coco8/images/train/",
                                     "..\\images\\train\\"])
-def test_a_split_may_be_a_list(root, prefix):
+def test_yolo_list_split(root, prefix):
     (root / "coco8" / "train.txt").write_text(f"{prefix}001.jpg\n{prefix}000.jpg\n\n")
     text = (root / "coco8" / "data.yaml").read_text()
     (root / "coco8" / "data.yaml").write_text(text.replace("train: images/train", "train: [train.txt]"))
@@ -59,14 +59,14 @@ def test_a_split_may_be_a_list(root, prefix):
     assert len(manifest.loc[0, "boxes"]) == 2
 
 
-def test_polygons_become_their_boxes(root):
+def test_yolo_polygons(root):
     path = root / "coco8" / "labels" / "train" / "000.txt"
     path.write_text("1 0.1 0.5 0.4 0.5 0.25 0.75\n")
     assert close(boxes(next(read("yolo", root, "coco8", "train", YOLO_CLASSES).itertuples()), YOLO_CLASSES)) == [
         ("car", (4.0, 12.0, 16.0, 18.0), False)]
 
 
-def test_six_decimals_over_the_edge_are_taken_back(root):
+def test_yolo_rounding_over_border(root):
     (root / "coco8" / "labels" / "train" / "000.txt").write_text("1 0.500001 0.5 1.000001 1.000000\n")
     box = read("yolo", root, "coco8", "train", YOLO_CLASSES).loc[0, "boxes"][0]
     assert box == pytest.approx([0, 0, 40, 24], abs=1e-3)
@@ -85,12 +85,12 @@ BREAKS = {
 
 
 @pytest.mark.parametrize(("line", "message"), BREAKS.values(), ids=BREAKS)
-def test_a_broken_sample_stops_or_is_counted(root, line, message):
+def test_broken_sample_stops_or_skips(root, line, message):
     (root / "coco8" / "labels" / "train" / "001.txt").write_text(line + "\n")
     assert stops_and_skips(message, **arguments(root))["image_id"].tolist() == ["train/000", "train/002"]
 
 
-def test_wrong_places_are_explained(root):
+def test_yolo_missing_paths(root):
     folder = root / "coco8"
     with pytest.raises(DataError, match=r"data\.yaml' names no split 'test'\. Known: train, val\. Correct"):
         read_domain(**arguments(root, "test"))
@@ -99,7 +99,7 @@ def test_wrong_places_are_explained(root):
     with pytest.raises(DataError, match=r"'.*imagse/train' is missing\. Did you mean 'images'\?"):
         read_domain(**arguments(root))
     (folder / "data.yaml").write_text("names: [a\n")
-    with pytest.raises(DataError, match=r"data\.yaml: it is no well-formed YAML"):
+    with pytest.raises(DataError, match=r"data\.yaml: it is not well-formed YAML"):
         read_domain(**arguments(root))
     (folder / "data.yaml").write_text("just text")
     with pytest.raises(DataError, match=r"data\.yaml: it is not a description"):
@@ -110,17 +110,17 @@ def test_wrong_places_are_explained(root):
     (folder / "data.yaml").write_text(text)
     shutil.rmtree(folder / "labels")
     (folder / "labels.zip").write_bytes(b"PK")
-    with pytest.raises(DataError, match=r"labels/train' .* is missing\. An archive lies in .*: unpack 'labels\.zip'"):
+    with pytest.raises(DataError, match=r"labels/train' .* is missing\. There is an archive in .*: unpack 'labels\.zip'"):
         read_domain(**arguments(root))
 
 
-def test_paths_cannot_leave_the_domain(root):
+def test_yolo_path_leaves_domain(root):
     (root / "coco8" / "data.yaml").write_text("train: ../../etc\nnames: [person, car, traffic light]\n")
     with pytest.raises(DataError, match=r"(leaves its root)|(is missing)"):
         read_domain(**arguments(root))
 
 
-def test_unicode_spaces_links_in_a_circle_and_hidden_files(root):
+def test_yolo_unusual_files(root):
     folder = root / "coco8" / "images" / "train"
     picture(folder / "deep" / "Straße 1.PNG", 5)
     (root / "coco8" / "labels" / "train" / "deep").mkdir()

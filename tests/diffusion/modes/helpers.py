@@ -1,4 +1,4 @@
-"""What the tests of the modes share."""
+"""Helpers shared by the tests of the modes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ALPHAS = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2, 
 
 
 def latents_of(generator: Generator, image: Image.Image) -> torch.Tensor:
-    """Encode an image as the checkpoint's own autoencoder does, independently of the project's code."""
+    """Encode an image with the checkpoint's autoencoder, independently of the project's code."""
     vae = generator.pipeline.vae
     with torch.no_grad():
         return vae.encode(_pixels(image)).latent_dist.mean * vae.config.scaling_factor
@@ -55,9 +55,9 @@ def _pixels(image: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
-def said(generator: Generator, latents: torch.Tensor, timestep: int, prompt: str, alpha: torch.Tensor, *,
-         velocity: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ask the U-Net; return the clean latents and the noise that its answer means at noise level ``alpha``."""
+def denoise(generator: Generator, latents: torch.Tensor, timestep: int, prompt: str, alpha: torch.Tensor, *,
+            velocity: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the clean latents and the noise predicted by the U-Net at noise level ``alpha``."""
     pipeline = generator.pipeline
     with torch.no_grad():
         output = pipeline.unet(latents, timestep, pipeline.encode_prompt([prompt], "cpu", 1, False)[0]).sample
@@ -69,20 +69,20 @@ def said(generator: Generator, latents: torch.Tensor, timestep: int, prompt: str
 
 def sdedit(generator: Generator, image: Image.Image, prompt: str, seed: int, *, velocity: bool, steps: int, run: int,
            guidance_scale: float = 1.0) -> torch.Tensor:
-    """Return the latents of the last ``run`` steps of DDIM from the noised source; diffusers draws the source's too."""
+    """Return the latents after the last ``run`` DDIM steps; like diffusers, sample the source latents too."""
     vae, draw, stride = generator.pipeline.vae, torch.Generator().manual_seed(seed), 1000 // steps
     with torch.no_grad():
         clean = vae.encode(_pixels(image)).latent_dist.sample(draw) * vae.config.scaling_factor
     noise = torch.randn(clean.shape, generator=draw)
     for t in range(1 + (run - 1) * stride, 0, -stride):  # offset by one as in Stable Diffusion
         latents = ALPHAS[t].sqrt() * clean + (1 - ALPHAS[t]).sqrt() * noise
-        away, towards = (said(generator, latents, t, text, ALPHAS[t], velocity=velocity) for text in ("", prompt))
+        away, towards = (denoise(generator, latents, t, text, ALPHAS[t], velocity=velocity) for text in ("", prompt))
         clean, noise = (a + guidance_scale * (b - a) for a, b in zip(away, towards, strict=True))
     return ALPHAS[0].sqrt() * clean + (1 - ALPHAS[0]).sqrt() * noise
 
 
 class Decoded:
-    """Spy on the autoencoder: the last latents that were decoded."""
+    """Record the last latents decoded by the autoencoder."""
 
     def __init__(self, generator: Generator) -> None:
         vae = generator.pipeline.vae

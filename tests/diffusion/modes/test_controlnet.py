@@ -1,4 +1,4 @@
-"""ControlNet: the condition is what it was trained on, and its scale decides."""
+"""ControlNet: condition images and scale."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def controlled(checkpoint: Path, beside: Path | None, **options: Any) -> Generat
     return opened(checkpoint, mode="controlnet", controlnet={"checkpoint": beside and str(beside), **options})
 
 
-def test_at_scale_zero_it_is_plain_img2img(tiny_img2img: Path, tiny_controlnet: Path) -> None:
+def test_controlnet_scale_zero_equals_img2img(tiny_img2img: Path, tiny_controlnet: Path) -> None:
     plain = make(opened(tiny_img2img))
     assert same(make(controlled(tiny_img2img, tiny_controlnet, scale=0.0)), plain)
     assert not same(make(controlled(tiny_img2img, tiny_controlnet)), plain)
 
 
-def test_a_controlnet_that_lets_go_early_changes_less(tiny_img2img: Path, tiny_controlnet: Path) -> None:
+def test_controlnet_early_end_changes_less(tiny_img2img: Path, tiny_controlnet: Path) -> None:
     plain, early, late = (np.asarray(make(g, steps=8, strength=1.0), float) for g in (
         opened(tiny_img2img), controlled(tiny_img2img, tiny_controlnet, end=0.25),
         controlled(tiny_img2img, tiny_controlnet)))
     assert 0 < np.abs(early - plain).mean() < np.abs(late - plain).mean()
 
 
-def test_it_sees_edges_or_the_mask_in_the_colours_of_its_training(tiny_img2img: Path, tiny_controlnet: Path) -> None:
+def test_controlnet_condition_images(tiny_img2img: Path, tiny_controlnet: Path) -> None:
     seen = {}
     for condition, palette in (("edges", "ade20k"), ("segmentation", "ade20k"), ("segmentation", "cityscapes")):
         generator = controlled(tiny_img2img, tiny_controlnet, condition=condition, palette=palette)
@@ -48,7 +48,7 @@ def test_it_sees_edges_or_the_mask_in_the_colours_of_its_training(tiny_img2img: 
         assert shown[10, 12].tolist() == list(car)
 
 
-def test_a_missing_mask_is_named(tiny_img2img: Path, tiny_controlnet: Path) -> None:
+def test_controlnet_missing_mask_error(tiny_img2img: Path, tiny_controlnet: Path) -> None:
     generator = controlled(tiny_img2img, tiny_controlnet, condition="segmentation")
     with pytest.raises(DataError, match="semantic mask"):
         make(generator, masks=None)

@@ -1,4 +1,4 @@
-"""What holds for every mode, on every architecture that it can open."""
+"""Properties of every mode on every architecture it supports."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ def case(request: pytest.FixtureRequest) -> Cases:
     return get
 
 
-def test_every_mode_is_tried() -> None:
+def test_cases_cover_every_mode() -> None:
     assert {name.split(",")[0] for name in CASES} == set(MODES)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_auto_finds_the_mode_of_a_checkpoint_or_takes_the_one_that_is_named(case: Cases, name: str) -> None:
+def test_mode_auto_or_named(case: Cases, name: str) -> None:
     assert case(name).mode.name == name.split(",")[0]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_batch_size_never_changes_an_image(case: Cases, name: str) -> None:
+def test_batch_size_does_not_change_images(case: Cases, name: str) -> None:
     generator = case(name)
     images, prompts, seeds = [scene(i) for i in range(3)], ["a foggy street", "night", "dusk"], [5, 6, 7]
     boxes, masks = [[[4, 4, 16, 12]], [], [[0, 0, 9, 9], [20, 3, 40, 24]]], [trainids()] * 3
@@ -71,7 +71,7 @@ def test_batch_size_never_changes_an_image(case: Cases, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_images_that_go_through_together_come_out_as_alone(
+def test_batched_images_close_to_single(
     case: Cases, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on an accelerator, whose kernels may differ in the last bits with the size of the batch."""
@@ -87,7 +87,7 @@ def test_images_that_go_through_together_come_out_as_alone(
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_source_prompt_and_seed_each_change_the_image(case: Cases, name: str) -> None:
+def test_source_prompt_and_seed_change_image(case: Cases, name: str) -> None:
     generator = case(name)
     base = make(generator)
     assert same(base, make(generator))
@@ -98,12 +98,12 @@ def test_source_prompt_and_seed_each_change_the_image(case: Cases, name: str) ->
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_any_size_comes_back_as_it_went_in(case: Cases, name: str) -> None:
+def test_image_size_is_kept(case: Cases, name: str) -> None:
     assert make(case(name), scene(3, 41, 27), masks=[trainids(41, 27)], strength=1.0, steps=2).size == (41, 27)
 
 
 @pytest.mark.parametrize("name", ["img2img, sdxl", "controlnet", "inpaint", "inversion, sdxl"])
-def test_guidance_and_what_to_steer_away_from_change_the_image(case: Cases, name: str) -> None:
+def test_guidance_and_negative_prompt(case: Cases, name: str) -> None:
     plain, guided, away = (make(case(name), guidance_scale=g, negative_prompt=n)
                            for g, n in ((1.0, ""), (6.0, ""), (6.0, "people")))
     assert not same(plain, guided)

@@ -9,7 +9,7 @@ from diffusion.modes.helpers import Decoded, make, opened, scene, sdedit
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
 @pytest.mark.parametrize(("name", "velocity"), [("tiny_img2img", False), ("tiny_v_prediction", True)])
-def test_img2img_is_the_formula_of_sdedit(
+def test_img2img_matches_sdedit(
     request: pytest.FixtureRequest, name: str, velocity: bool, guidance_scale: float
 ) -> None:
     generator = opened(request.getfixturevalue(name), mode="img2img", scheduler="DDIMScheduler")

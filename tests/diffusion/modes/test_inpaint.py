@@ -1,4 +1,4 @@
-"""Inpainting: the boxes stay source pixels, or change less than their surroundings."""
+"""Inpainting: boxes keep their source pixels or change less than their surroundings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INSIDE = (slice(None), slice(None), slice(1, 4), slice(2, 6))
 """The latent cells (a quarter of the pixels) that ``BOX`` touches."""
 
 
-def test_at_box_strength_zero_the_boxes_are_source_pixels(tiny_img2img: Path) -> None:
+def test_box_strength_zero_keeps_source_pixels(tiny_img2img: Path) -> None:
     made = np.asarray(make(opened(tiny_img2img, mode="inpaint", inpaint={"box_strength": 0})))
     source = np.asarray(scene(0))
     changed = (made != source).any(-1)
@@ -24,12 +24,12 @@ def test_at_box_strength_zero_the_boxes_are_source_pixels(tiny_img2img: Path) ->
     assert changed.mean() > 0.9
 
 
-def test_the_boxes_of_a_generation_at_another_size_are_source_pixels_too(tiny_img2img: Path) -> None:
+def test_box_strength_zero_at_another_resolution(tiny_img2img: Path) -> None:
     generator = opened(tiny_img2img, mode="inpaint", inpaint={"box_strength": 0}, resolution=56)
     assert np.array_equal(np.asarray(make(generator))[6:15, 9:21], np.asarray(scene(0))[6:15, 9:21])
 
 
-def test_the_prompt_reaches_the_boxes_by_their_own_strength(tiny_img2img: Path) -> None:
+def test_box_strength_changes_boxes(tiny_img2img: Path) -> None:
     inside, everywhere = {}, {}
     for strength in (0.0, 0.25, 1.0):
         generator = opened(tiny_img2img, mode="inpaint", inpaint={"box_strength": strength})
@@ -44,12 +44,12 @@ def test_the_prompt_reaches_the_boxes_by_their_own_strength(tiny_img2img: Path) 
     assert min(everywhere.values()) > 0
 
 
-def test_full_box_strength_is_inpainting_without_boxes(tiny_img2img: Path) -> None:
+def test_box_strength_one_equals_no_boxes(tiny_img2img: Path) -> None:
     generator = opened(tiny_img2img, mode="inpaint", inpaint={"box_strength": 1.0})
     assert same(make(generator), make(generator, boxes=None))
 
 
-def test_a_nine_channel_network_is_told_when_the_mask_is_lifted(tiny_inpaint: Path) -> None:
+def test_nine_channel_unet_gets_lifted_mask(tiny_inpaint: Path) -> None:
     generator = opened(tiny_inpaint, scheduler="DDIMScheduler", inpaint={"box_strength": 0.5})
     told: list[torch.Tensor] = []
     generator.pipeline.unet.register_forward_pre_hook(lambda module, args: told.append(args[0].clone()))
@@ -62,7 +62,7 @@ def test_a_nine_channel_network_is_told_when_the_mask_is_lifted(tiny_inpaint: Pa
 
 
 @pytest.mark.parametrize("box", [[10, 10, 11, 11], [11.5, 3, 12.5, 4]])
-def test_a_box_smaller_than_a_latent_cell_is_protected(box: list[float]) -> None:
+def test_box_below_one_cell_is_protected(box: list[float]) -> None:
     mask = np.asarray(outside(np.array([box]), (24, 16), cell=8))
     sampled = mask[::8, ::8]  # how diffusers brings a mask to the size of the latents
     assert (sampled == 0).sum() >= 1

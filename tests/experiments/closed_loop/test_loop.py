@@ -17,7 +17,7 @@ from dg_project.diffusion.generator import Generator
 from dg_project.experiments.closed_loop import loop as module
 from dg_project.experiments.closed_loop.loop import Painter, run_closed_loop
 from dg_project.experiments.training_data import TrainingData
-from dg_project.experiments.training_run import Course
+from dg_project.experiments.training_run import TrainingRun
 from dg_project.methods.model_folder import WEIGHTS, read_card
 
 CHANGES: dict[str, Any] = {
@@ -111,6 +111,6 @@ def test_what_cannot_work_is_refused_before_an_image_is_made(
 
 
 def test_a_course_refuses_what_any_training_refuses(source: TrainingData, tmp_path: Path) -> None:
-    params = chosen(task="classification", training__precision="float16")
+    params = chosen(task="classification", training__precision="float16", training__batches="mixed")
     with pytest.raises(ParameterError, match="use bfloat16"):
-        Course("dadg_pseudo", params, source, ["night"], tmp_path)
+        TrainingRun.resolve_in_parts("dadg", params, source, ["night"], tmp_path)

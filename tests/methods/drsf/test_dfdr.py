@@ -19,7 +19,7 @@ def unit(vector: Tensor) -> Tensor:
     return vector / vector.square().sum().sqrt()
 
 
-def test_channel_entropy_against_its_formula_and_its_extremes() -> None:
+def test_channel_entropy() -> None:
     features = random(2, 3, 4, 5)
     entropy = channel_entropy(features)
     for b in range(2):
@@ -33,11 +33,12 @@ def test_channel_entropy_against_its_formula_and_its_extremes() -> None:
     assert channel_entropy(focused).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_decoupling_splits_and_reassembly_recombines() -> None:
+def test_decoupling_and_reassembly() -> None:
     features = random(3, 8, 4, 5)
     module = DFDR(8, reduction=4).train()
-    out = module(features)
-    parts = module.parts
+    with module.exchanging() as exchange:
+        out = module(features)
+    parts = exchange.parts
     assert parts is not None
     torch.testing.assert_close(parts.shared + parts.private, features)
     inputs = torch.cat([features.mean((2, 3)), channel_entropy(features)], 1)
@@ -47,11 +48,12 @@ def test_decoupling_splits_and_reassembly_recombines() -> None:
     pooled = torch.cat([parts.shared.mean((2, 3)), parts.private.mean((2, 3))], 1)
     recalibration = module.recalibration(pooled)[..., None, None]
     torch.testing.assert_close(out, parts.shared + recalibration * parts.private)
+    torch.testing.assert_close(module(features), out)
     torch.testing.assert_close(module.eval()(features), out)
-    assert module.parts is None
+    assert module.exchange is None
 
 
-def test_it_starts_near_the_identity_and_is_it_where_r_is_one() -> None:
+def test_dfdr_starts_near_identity() -> None:
     features = random(3, 16, 4, 5)
     module = DFDR(16)
     assert ((module(features) - features).abs() <= 0.03 * features.abs() + 1e-6).all()
@@ -59,29 +61,30 @@ def test_it_starts_near_the_identity_and_is_it_where_r_is_one() -> None:
     torch.testing.assert_close(module(features), features)
 
 
-def with_lenders(name: str) -> tuple[Tensor, Tensor, Parts, Tensor]:
-    """Return what DFDR makes of three rows by themselves, and as the attribute ``name`` lends row 2 to 0 and 0 to 2.
+def exchanged(name: str) -> tuple[Tensor, Tensor, Parts, Tensor]:
+    """Return the output for three rows without exchange, and with ``name`` exchanging rows 0 and 2.
 
-    Then its parts, and r ``(3, C, 1, 1)``.
+    Then the parts, and r ``(3, C, 1, 1)``.
     """
     features = random(3, 8, 4, 5)
     module = DFDR(8).train()
     own = module(features)
-    setattr(module, name, torch.tensor([2, 1, 0]))
-    lent, parts = module(features), module.parts
+    with module.exchanging(**{name: torch.tensor([2, 1, 0])}) as exchange:
+        lent = module(features)
+    parts = exchange.parts
     assert parts is not None
     r = module.recalibration(torch.cat([parts.shared.mean((2, 3)), parts.private.mean((2, 3))], 1))[..., None, None]
     return own, lent, parts, r
 
 
-def test_a_donor_gives_its_private_part() -> None:
-    own, crossed, parts, r = with_lenders("donor")
+def test_private_from_gives_private_part() -> None:
+    own, crossed, parts, r = exchanged("private_from")
     torch.testing.assert_close(crossed[1], own[1])
     torch.testing.assert_close(crossed[0], parts.shared[0] + r[0] * parts.private[2])
 
 
-def test_a_stylist_gives_mean_and_deviation_and_nothing_else() -> None:
-    own, restyled, parts, r = with_lenders("stylist")
+def test_style_from_gives_only_mean_and_deviation() -> None:
+    own, restyled, parts, r = exchanged("style_from")
     torch.testing.assert_close(restyled[1], own[1])
     borrowed = (restyled[0] - parts.shared[0]) / r[0]
     for channel, lender, mine in zip(borrowed, parts.private[2], parts.private[0], strict=True):
@@ -90,13 +93,13 @@ def test_a_stylist_gives_mean_and_deviation_and_nothing_else() -> None:
         assert torch.corrcoef(torch.stack([channel.flatten(), mine.flatten()]))[0, 1] > 0.9999
 
 
-def test_style_is_lent_and_not_learnt_and_a_dead_channel_breaks_nothing() -> None:
+def test_style_exchange_gradient() -> None:
     module = DFDR(8).train()
     features = random(2, 8, 4, 5)
     features[0, 0] = 0
     features.requires_grad_()
-    module.stylist = torch.tensor([1, 1])
-    module(features)[0].square().sum().backward()
+    with module.exchanging(style_from=torch.tensor([1, 1])):
+        module(features)[0].square().sum().backward()
     assert features.grad is not None
     assert features.grad.isfinite().all()
     assert (features.grad[1] == 0).all()
@@ -120,13 +123,13 @@ def plain_cosine(shared: Tensor, private: Tensor) -> float:
 PAIR, DOMAIN = torch.tensor([7, 7, 3, 3, 7]), torch.tensor([2, 0, 0, 1, 1])
 
 
-def test_align_loss_is_the_mean_over_the_pairs() -> None:
+def test_align_loss_mean_over_pairs() -> None:
     shared, private = random(5, 4, 3, 2), random(5, 4, 3, 2, seed=1)
     expected = plain_align(shared, [(1, 0), (2, 3), (1, 4)]) + 0.1 * plain_cosine(shared, private)
     assert align_loss(shared, private, PAIR, DOMAIN, 0.1).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_align_loss_compares_pooled_features_where_there_is_no_pair() -> None:
+def test_align_loss_without_pair() -> None:
     shared, private = random(4, 4, 3, 2), random(4, 4, 3, 2, seed=1)
     pair, domain = torch.tensor([0, 1, 0, 9]), torch.tensor([0, 0, 1, 1])
     pooled = [unit(row.mean((1, 2))) for row in shared]
@@ -135,7 +138,7 @@ def test_align_loss_compares_pooled_features_where_there_is_no_pair() -> None:
     assert align_loss(shared, private, pair, domain, 0.0).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_align_loss_of_equal_shared_parts_or_of_one_domain_is_the_cosine_alone() -> None:
+def test_align_loss_cosine_only() -> None:
     private = random(2, 4, 3, 2, seed=1)
     same = random(1, 4, 3, 2).repeat(2, 1, 1, 1)
     pair = torch.tensor([0, 0])
@@ -144,7 +147,7 @@ def test_align_loss_of_equal_shared_parts_or_of_one_domain_is_the_cosine_alone()
         assert loss == pytest.approx(0.5 * plain_cosine(same, private), rel=1e-5)
 
 
-def test_ranking_loss_against_its_formula() -> None:
+def test_ranking_loss() -> None:
     high, middle, low = torch.tensor(0.9), torch.tensor(0.5), torch.tensor(0.2)
     expected = math.log1p(math.exp(0.2 - 0.5)) + math.log1p(math.exp(0.5 - 0.9))
     assert ranking_loss(low, middle, high).item() == pytest.approx(expected)

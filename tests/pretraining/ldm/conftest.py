@@ -1,4 +1,4 @@
-"""A corpus of four small groups, drawn in milliseconds: coloured boxes by day, in fog and at night."""
+"""A corpus of four small groups: coloured boxes by day, in fog and at night."""
 
 from __future__ import annotations
 

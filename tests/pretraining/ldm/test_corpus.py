@@ -11,7 +11,7 @@ from dg_project.core.errors import DataError
 from dg_project.pretraining.ldm.corpus import Group, box_weights, crop_corner, hold_out, read_corpus
 
 
-def test_groups_hold_clear_first_and_their_captions(corpus: Path) -> None:
+def test_read_corpus_groups(corpus: Path) -> None:
     groups = read_corpus(corpus)
     assert [g.name for g in groups] == [f"s{i:04d}_c0" for i in range(4)]
     assert groups[0].clear.shape == (3, 32, 48)
@@ -23,13 +23,13 @@ def test_groups_hold_clear_first_and_their_captions(corpus: Path) -> None:
     assert groups[0].boxes.shape == (1, 4)
 
 
-def test_the_last_groups_are_held_out(corpus: Path) -> None:
+def test_hold_out_last_groups(corpus: Path) -> None:
     train, held = hold_out(read_corpus(corpus), 0.25)
     assert [g.name for g in held] == ["s0003_c0"]
     assert len(train) == 3
 
 
-def test_what_is_missing_is_named(corpus: Path, tmp_path: Path) -> None:
+def test_read_corpus_missing_files_error(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"captions\.csv"):
         read_corpus(tmp_path / "nowhere")
     (corpus / "s0001_c0/w0.jpg").write_bytes(b"no image")
@@ -47,7 +47,7 @@ def group(boxes: list[list[float]]) -> Group:
     )
 
 
-def test_weights_are_high_exactly_where_a_box_touches_a_cell() -> None:
+def test_box_weights() -> None:
     weights = box_weights(group([[5.0, 4.0, 12.0, 9.0]]), 4, 3.0)
     expected = torch.ones(4, 6)
     expected[1:3, 1:3] = 3
@@ -55,7 +55,7 @@ def test_weights_are_high_exactly_where_a_box_touches_a_cell() -> None:
     assert torch.equal(box_weights(group([]), 4, 3.0), torch.ones(4, 6))
 
 
-def test_crops_lie_inside_and_aim_at_boxes() -> None:
+def test_crop_corner() -> None:
     boxes, generator = torch.tensor([[40.0, 20.0, 50.0, 28.0]]), torch.Generator().manual_seed(0)
     corners = [crop_corner(boxes, (96, 160), (32, 32), 4, generator) for _ in range(300)]
     assert all(0 <= y <= 64 and 0 <= x <= 128 and y % 4 == 0 and x % 4 == 0 for y, x in corners)

@@ -1,4 +1,4 @@
-"""The critic's stage: its losses by their formula, what each of them moves, and that a critic sharpens a mean."""
+"""The critic stage: loss formulas, their gradients, and sharper images than the mean."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def batch() -> PairBatch:
     return PairBatch(source, target, weights, ["night", "fog", "", "night", "fog", "night"])
 
 
-def test_the_losses_follow_their_formula(duel: Duel) -> None:
+def test_duel_losses_match_formula(duel: Duel) -> None:
     pairs = batch()
     got = duel.losses(pairs, torch.Generator().manual_seed(1))
     generator = torch.Generator().manual_seed(1)
@@ -57,7 +57,7 @@ def test_the_losses_follow_their_formula(duel: Duel) -> None:
     torch.testing.assert_close(found, wanted)
 
 
-def test_each_side_is_moved_by_its_own_losses(duel: Duel) -> None:
+def test_duel_gradients_are_separate(duel: Duel) -> None:
     losses = duel.losses(batch(), torch.Generator().manual_seed(1))
     losses["loss_critic"].backward(retain_graph=True)
     assert all(p.grad is None for p in duel.denoiser.parameters())
@@ -69,7 +69,7 @@ def test_each_side_is_moved_by_its_own_losses(duel: Duel) -> None:
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
 
 
-def test_now_and_then_the_critic_pays_for_steep_slopes(duel: Duel) -> None:
+def test_critic_gradient_penalty(duel: Duel) -> None:
     generator = torch.Generator().manual_seed(3)
     drawn, target, source = torch.randn(3, 4, 4, 8, 16, generator=generator)
     text, weights = torch.randn(4, 16, generator=generator), torch.ones(4, 1, 8, 16)
@@ -80,7 +80,7 @@ def test_now_and_then_the_critic_pays_for_steep_slopes(duel: Duel) -> None:
     torch.testing.assert_close(paid - free, 0.002 / 0.25 / 2 * slope.square().sum((1, 2, 3)).mean())
 
 
-def test_where_frames_differ_by_chance_a_critic_draws_one_and_not_their_mean() -> None:
+def test_critic_avoids_the_mean() -> None:
     """Targets are +1 or -1 everywhere, by chance: the distance alone draws 0, the critic's pull leaves it."""
     critic, sign = Critic(1, 4, 16), torch.Generator().manual_seed(0)
     torch.manual_seed(0)

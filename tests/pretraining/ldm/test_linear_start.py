@@ -1,4 +1,4 @@
-"""The autoencoder that starts as a linear one: it does what that does, and that is a lot."""
+"""Linear initialisation of the autoencoder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def frames(corpus: Path) -> Tensor:
     return torch.cat([group.frames for group in read_corpus(corpus)])
 
 
-def test_the_autoencoder_does_what_the_linear_one_does(frames: Tensor) -> None:
+def test_write_into_matches_linear(frames: Tensor) -> None:
     torch.manual_seed(0)
     images = frames / 127.5 - 1
     linear, vae = LinearAutoencoder(4, 6, (24, 24, 4)), build_vae((12, 48, 24), 4)
@@ -38,7 +38,7 @@ def test_the_autoencoder_does_what_the_linear_one_does(frames: Tensor) -> None:
     torch.testing.assert_close(returned, wanted, atol=0.02 * float(wanted.std()), rtol=0.02)
 
 
-def test_principal_blocks_rebuild_the_blocks_best(frames: Tensor) -> None:
+def test_principal_blocks_reconstruct(frames: Tensor) -> None:
     images = frames / 127.5 - 1
     basis = principal_blocks(images, 48)
     torch.testing.assert_close(basis @ basis.T, torch.eye(48), atol=1e-4, rtol=0)
@@ -47,7 +47,7 @@ def test_principal_blocks_rebuild_the_blocks_best(frames: Tensor) -> None:
     assert (spread.diff() <= 1e-5).all()
 
 
-def test_fitting_lowers_the_error(frames: Tensor) -> None:
+def test_fit_lowers_error(frames: Tensor) -> None:
     torch.manual_seed(0)
     images = frames / 127.5 - 1
     linear = LinearAutoencoder(4, 8, (16, 16, 4))
@@ -57,7 +57,7 @@ def test_fitting_lowers_the_error(frames: Tensor) -> None:
     assert float((linear(images) - images).detach().square().mean()) < 0.5 * before
 
 
-def test_pictures_can_be_recognised_before_any_training_of_the_autoencoder(frames: Tensor) -> None:
+def test_start_linear_psnr(frames: Tensor) -> None:
     torch.manual_seed(0)
     vae, images = build_vae((24, 48, 96), 8), frames / 127.5 - 1
     assert psnr(decode(vae, encode(vae, frames)), frames) < 15
@@ -65,6 +65,6 @@ def test_pictures_can_be_recognised_before_any_training_of_the_autoencoder(frame
     assert psnr(decode(vae, encode(vae, frames)), frames) > 20
 
 
-def test_widths_that_are_too_small_are_named() -> None:
+def test_too_small_widths_error() -> None:
     with pytest.raises(ValidationError, match=r"vae_channels .* at least 12, 48 and"):
         PretrainLDMParams(vae_channels=(8, 48, 96))

@@ -28,7 +28,7 @@ def test_recall(seen: list, names: list[str], expected: float) -> None:
     assert kept_box_recall(lambda image: detections, [IMAGE], [BOXES], [["car", "bus"]]) == expected
 
 
-def test_one_detection_finds_one_box_only() -> None:
+def test_recall_one_box_per_detection() -> None:
     twice = torch.cat([BOXES[:1], BOXES[:1]])
     assert kept_box_recall(lambda image: (BOXES[:1], ["car"]), [IMAGE], [twice], [["car", "car"]]) == 0.5
 
@@ -37,7 +37,7 @@ def test_recall_without_boxes_is_nan() -> None:
     assert math.isnan(kept_box_recall(lambda image: (BOXES, ["car", "car"]), [IMAGE], [torch.zeros(0, 4)], [[]]))
 
 
-def test_words() -> None:
+def test_weather_words() -> None:
     assert weather_words("a city street at dusk in rain and light fog, wet road") == {
         "hour": "dusk",
         "rain": True,
@@ -48,7 +48,7 @@ def test_words() -> None:
     assert weather_words("a cityscape photo of a rainy street during night")["rain"]
 
 
-def test_classifier_reads_night_and_fog() -> None:
+def test_weather_classifier_night_and_fog() -> None:
     generator = torch.Generator().manual_seed(0)
 
     def frames(low: int, high: int) -> list[torch.Tensor]:
@@ -64,7 +64,7 @@ def test_classifier_reads_night_and_fog() -> None:
     assert max(wrong.values()) < 0.5
 
 
-def test_sheet_has_a_cell_per_image() -> None:
+def test_contact_sheet_size() -> None:
     red = IMAGE.clone()
     red[0] = 255
     sheet = contact_sheet([[IMAGE, red], [red, IMAGE]], ["a", "b\nc"], width=48)

@@ -1,4 +1,4 @@
-"""The whole recipe at toy size: killed and resumed it writes the same folder, which the generator opens."""
+"""The full recipe at toy size: a killed and resumed run writes the same folder, which the generator opens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def save(params: PretrainLDMParams, workdir: Path, folder: Path) -> dict[str, st
     return {p.relative_to(folder).as_posix(): file_hash(p) for p in sorted(folder.rglob("*.safetensors"))}
 
 
-def test_interrupted_and_resumed_training_writes_the_same_weights(
+def test_resumed_training_same_weights(
     small: PretrainLDMParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recipe, "SHEET_PROMPTS", recipe.SHEET_PROMPTS[:1])
@@ -55,7 +55,7 @@ def test_interrupted_and_resumed_training_writes_the_same_weights(
     assert list((tmp_path / "w0").glob("unet_*.png")), "sample sheets"
 
 
-def test_the_last_stage_goes_on_from_an_earlier_run(small: PretrainLDMParams, tmp_path: Path,
+def test_critic_stage_from_earlier_run(small: PretrainLDMParams, tmp_path: Path,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe, "SHEET_PROMPTS", recipe.SHEET_PROMPTS[:1])
     monkeypatch.setattr(measure, "STEPS", (1,))
@@ -74,8 +74,8 @@ def test_the_last_stage_goes_on_from_an_earlier_run(small: PretrainLDMParams, tm
         pretrain(small.model_copy(update={"start": str(tmp_path / "m0"), "unet_channels": [8, 24]}), tmp_path / "w2")
 
 
-def test_a_start_that_was_trained_on_other_words_is_refused(small: PretrainLDMParams, tiny_ldm: Path,
-                                                            tmp_path: Path) -> None:
+def test_start_with_other_vocabulary_error(small: PretrainLDMParams, tiny_ldm: Path,
+                                           tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"words of .* are not those of the captions"):
         pretrain(small.model_copy(update={"start": str(tiny_ldm)}), tmp_path / "w")
     with pytest.raises(DataError, match=r"has no model_index.json"):

@@ -1,4 +1,4 @@
-"""A stage lowers its loss, resumes bit-equal, and stops at a loss that is not finite."""
+"""A training stage: lower loss, bit-equal resume, error on a non-finite loss."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def stage(steps: int = STEPS, stop_at: int | None = None, **changes: object) -> 
     return Stage("fit", model, loss, steps, 0.05, 0, 5, **changes)
 
 
-def test_the_loss_falls_and_is_logged(tmp_path: Path) -> None:
+def test_loss_falls_and_is_logged(tmp_path: Path) -> None:
     history = stage(200).train(tmp_path)
     assert history.loss_fit.tail(10).mean() < 0.2 * history.loss_fit.head(10).mean()
     assert list(history.columns) == ["step", "loss_fit", "log_norm", "seconds"]
     assert len(pd.read_csv(tmp_path / "fit_losses.csv")) == 200
 
 
-def test_resuming_equals_no_interruption_bit_by_bit(tmp_path: Path) -> None:
+def test_resume_bit_equal(tmp_path: Path) -> None:
     whole, first = stage(), stage(stop_at=8)
     expected = whole.train(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -48,7 +48,7 @@ def test_resuming_equals_no_interruption_bit_by_bit(tmp_path: Path) -> None:
         assert torch.equal(a, b)
 
 
-def test_a_finished_stage_is_not_trained_again(tmp_path: Path) -> None:
+def test_finished_stage_is_not_retrained(tmp_path: Path) -> None:
     expected = stage()
     expected.train(tmp_path)
     again = stage(stop_at=0)
@@ -56,7 +56,7 @@ def test_a_finished_stage_is_not_trained_again(tmp_path: Path) -> None:
     assert torch.equal(expected.modules.weight, again.modules.weight)
 
 
-def test_checkpoints_show_the_average_and_training_goes_on_with_the_weights(tmp_path: Path) -> None:
+def test_checkpoint_callback_sees_average(tmp_path: Path) -> None:
     seen: list[Tensor] = []
     watched = stage(on_checkpoint=lambda step: seen.append(watched.modules.weight.detach().clone()))
     watched.train(tmp_path)
@@ -71,26 +71,26 @@ def stage_result(workdir: Path) -> Tensor:
     return plain.modules.weight
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_losses(tmp_path: Path) -> None:
+def test_non_finite_loss_error(tmp_path: Path) -> None:
     model = nn.Linear(1, 1)
     broken = Stage("fit", model, lambda g: {"loss_fit": model.weight.sum() * float("nan")}, 3, 0.1, 0, 1)
     with pytest.raises(TrainingError, match=r"step 0.*loss_fit"):
         broken.train(tmp_path)
 
 
-def test_learning_rate_warms_up_and_falls() -> None:
+def test_learning_rate_factor() -> None:
     factors = [learning_rate_factor(step, 1000) for step in range(1000)]
     assert factors[0] == pytest.approx(0.01, rel=0.01)
     assert max(factors) == pytest.approx(factors[99], rel=0.03)
     assert factors[-1] == pytest.approx(0.02, rel=0.05)
 
 
-def test_every_step_has_its_own_draws() -> None:
+def test_step_generator_differs_by_step() -> None:
     draws = {float(torch.rand((), generator=step_generator(0, name, step))) for name in ("a", "b") for step in range(5)}
     assert len(draws) == 10
 
 
-def test_the_loss_sees_the_dtype_that_was_asked_for_and_the_weights_keep_theirs(tmp_path: Path) -> None:
+def test_autocast_dtype(tmp_path: Path) -> None:
     model, seen = nn.Linear(4, 1), []
 
     def loss(generator: torch.Generator) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Pairs of one geometry, the velocity loss against its formula, a few steps that lower it."""
+"""Denoiser training: pairs of one scene, the velocity loss, a few steps that lower it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def numbered_groups() -> list[LatentGroup]:
     return groups
 
 
-def test_source_and_target_show_the_same_cells_in_two_weathers() -> None:
+def test_pair_sampler_same_cells() -> None:
     sample, seen = pair_sampler(numbered_groups(), (4, 6), 8), set()
     for step in range(40):
         batch = sample(torch.Generator().manual_seed(step))
@@ -59,7 +59,7 @@ def test_source_and_target_show_the_same_cells_in_two_weathers() -> None:
     )
 
 
-def test_encoding_keeps_frames_flips_and_boxes_together(corpus: Path) -> None:
+def test_encode_corpus(corpus: Path) -> None:
     torch.manual_seed(0)
     groups = read_corpus(corpus)[:2]
     vae = build_vae([8, 8, 16], 4).eval()
@@ -85,7 +85,7 @@ def batch() -> PairBatch:
     return PairBatch(source, target, torch.rand(4, 1, 8, 8, generator=generator), ["night", "fog", "", "night"])
 
 
-def test_loss_follows_its_formula(denoiser: tuple) -> None:
+def test_denoising_loss_matches_formula(denoiser: tuple) -> None:
     model, scheduler = denoiser
     model.eval()
     pairs = batch()
@@ -103,7 +103,7 @@ def test_loss_follows_its_formula(denoiser: tuple) -> None:
     assert scheduler.alphas_cumprod[-1] == 0, "zero terminal SNR"
 
 
-def test_training_lowers_the_loss_through_unet_and_text(denoiser: tuple) -> None:
+def test_training_lowers_loss(denoiser: tuple) -> None:
     model, scheduler = denoiser
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []

@@ -1,4 +1,4 @@
-"""The autoencoder's losses against a few lines of reference; normalised latents."""
+"""Losses of the autoencoder against a reference; normalised latents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dg_project.pretraining.ldm.corpus import read_corpus
 from dg_project.pretraining.ldm.vae_training import crop_sampler, decode, encode, normalise_latents, psnr, vae_losses
 
 
-def test_losses_follow_their_formula() -> None:
+def test_vae_losses_match_formula() -> None:
     torch.manual_seed(0)
     vae, images = build_vae([8, 8], 4).eval(), torch.rand(2, 3, 8, 12) * 2 - 1
     weights = torch.rand(2, 1, 8, 12) + 0.5
@@ -29,7 +29,7 @@ def test_losses_follow_their_formula() -> None:
     torch.testing.assert_close(got["loss_kl"], 1e-6 * posterior.kl().mean() / posterior.mean[0].numel())
 
 
-def test_normalised_latents_have_mean_0_and_deviation_1_and_decode_alike() -> None:
+def test_normalise_latents() -> None:
     torch.manual_seed(0)
     vae, images = build_vae([8, 8], 4).eval(), torch.randint(0, 255, (5, 3, 16, 16), dtype=torch.uint8)
     before = encode(vae, images)
@@ -49,7 +49,7 @@ def test_normalised_latents_have_mean_0_and_deviation_1_and_decode_alike() -> No
     assert (decode(vae, after).int() - pictures.int()).abs().max() <= 1
 
 
-def test_crops_show_the_frames(corpus: Path) -> None:
+def test_crop_sampler(corpus: Path) -> None:
     groups = read_corpus(corpus)
     images, weights = crop_sampler(groups, (16, 24), 6)(torch.Generator().manual_seed(0))
     assert images.shape == (6, 3, 16, 24)

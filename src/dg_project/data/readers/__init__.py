@@ -1,4 +1,4 @@
-"""Readers by name: one file per layout on disk, all of them return the same manifest."""
+"""Readers by name: one module per layout on disk, all with the same manifest as output."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import ValidationError
 
+from dg_project.config import DataParams
+from dg_project.core.errors import DataError, ParameterError, nearest
+from dg_project.core.files import inside
 from dg_project.data.readers.acdc import ACDCReader
-from dg_project.data.readers.base import Place, Reader
+from dg_project.data.readers.base import Place, Reader, Unlabelled
 from dg_project.data.readers.bdd100k import BDD100KReader
 from dg_project.data.readers.cityscapes import CityscapesReader
 from dg_project.data.readers.coco import COCOReader
@@ -18,12 +21,8 @@ from dg_project.data.readers.gta5 import GTA5Reader
 from dg_project.data.readers.image_folder import ImageFolderReader
 from dg_project.data.readers.mapillary import MapillaryReader
 from dg_project.data.readers.synthia import SYNTHIAReader
-from dg_project.data.readers.base import Unlabelled
 from dg_project.data.readers.voc import VOCReader
 from dg_project.data.readers.yolo import YOLOReader
-from dg_project.core.errors import DataError, ParameterError, nearest
-from dg_project.core.files import inside
-from dg_project.config import DataParams
 
 READERS: dict[str, type[Reader]] = {
     "voc": VOCReader, "coco": COCOReader, "yolo": YOLOReader, "cityscapes": CityscapesReader, "acdc": ACDCReader,
@@ -42,23 +41,23 @@ def read_domain(reader: str, root: Path, domain: str, role: Literal["source", "t
         reader: name in ``READERS``.
         root: folder that holds the folders of the domains.
         domain: name of the domain.
-        role: what the domain is used for; of ``adapt`` the images alone are opened, never an annotation.
-        splits: our split name -> the data set's split name, or a share of it (``train[:90%]``); only these are opened.
+        role: use of the domain; for ``adapt`` only images are opened, never annotations.
+        splits: our split name -> the data set's split name, or a share of it (``train[:90%]``); no others are opened.
         classes: class names; their order gives the labels 1..C.
         on_bad_sample: ``stop`` at the first broken sample, or ``skip`` it.
         limits: our split name -> read only the first n images.
-        folder: folder of the domain below ``root``; None: it is called like the domain.
-        options: the reader's options.
+        folder: folder of the domain below ``root``; None: same name as the domain.
+        options: options of the reader.
         **rules: ``rename``, ``other_classes``, ``split_seed`` and ``expected_counts`` of ``collection.Rules``.
 
     Returns:
-        The manifest (columns of ``domains.manifest.COLUMNS``, paths relative to ``root``) and one message per skipped
+        The manifest (columns of ``data.manifest.COLUMNS``, paths relative to ``root``) and one message per skipped
         sample.
 
     Raises:
-        DataError: a folder or list is missing, a split is empty, wholly broken or not as large as expected, or a sample
-            is broken (``stop``).
-        ParameterError: there is no such reader, or it has no such option.
+        DataError: a folder or list is missing, a split is empty, entirely broken or has an unexpected size, or a
+            sample is broken (``stop``).
+        ParameterError: unknown reader or option.
     """
     how = Rules(classes, on_bad_sample=on_bad_sample, limits=limits or {}, **rules)
     found = _reader(reader, Path(root), domain, folder, options)
@@ -68,7 +67,7 @@ def read_domain(reader: str, root: Path, domain: str, role: Literal["source", "t
 def count_domain(reader: str, root: Path, domain: str, splits: dict[str, str], classes: list[str],
                  on_bad_sample: Literal["stop", "skip"] = "stop", *, folder: str | None = None,
                  options: dict[str, Any] | None = None, **rules: Any) -> dict[str, int]:
-    """Return how many images each split lists: lists are read, and no image is opened.
+    """Return how many images each split lists, without opening an image.
 
     Arguments and errors are those of ``read_domain``.
     """
@@ -77,13 +76,13 @@ def count_domain(reader: str, root: Path, domain: str, splits: dict[str, str], c
 
 
 def configured(data: DataParams, root: Path, domain: str, splits: dict[str, str] | None = None) -> dict[str, Any]:
-    """Return the arguments of ``read_domain`` and ``count_domain`` that the parameters give for a domain.
+    """Return the arguments of ``read_domain`` and ``count_domain`` for a domain.
 
     Args:
-        data: parameters of the data.
-        root: of the data.
+        data: data parameters.
+        root: data root.
         domain: name of the domain.
-        splits: what of it is opened; None: what ``data.splits_of`` says.
+        splits: splits to open; None: those of ``data.splits_of``.
     """
     reader, folder, options = data.layout(domain)
     splits = data.splits_of(domain) if splits is None else splits

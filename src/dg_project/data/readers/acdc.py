@@ -1,4 +1,4 @@
-"""ACDC: ``rgb_anon/<condition>/<split>/<sequence>`` beside ``gt``; masks alone."""
+"""ACDC: ``rgb_anon/<condition>/<split>/<sequence>`` and ``gt``; semantic masks only."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from dg_project.config import Params
+from dg_project.core.errors import DataError
 from dg_project.data.readers.base import Listing, RawSample, Reader
 from dg_project.data.readers.folders import first_file, folders_in, images_in, need_folder
-from dg_project.core.errors import DataError
-from dg_project.config import Params
 
 Condition = Literal["fog", "night", "rain", "snow"]
 CONDITIONS: tuple[Condition, ...] = ("fog", "night", "rain", "snow")
@@ -22,7 +22,7 @@ class ACDCReader(Reader):
     """Reads one adverse condition, or all four."""
 
     class Options(Params):
-        """Which images."""
+        """Selection of images."""
 
         condition: Condition | None = Field(None, description="fog, night, rain or snow; None: all four")
 
@@ -56,6 +56,6 @@ def _sample(image: Path, truth: Path) -> RawSample:
     name = image.stem.removesuffix(_TAIL)
     ids, train_ids = (truth / f"{name}_gt_{kind}.png" for kind in ("labelIds", "labelTrainIds"))
     if (mask := first_file(train_ids, ids)) is None:
-        raise DataError(f"'{image}' has no ground truth: there is no '{train_ids}'. Unpack gt_trainval.zip there; the "
+        raise DataError(f"'{image}' has no ground truth: '{train_ids}' is missing. Unpack gt_trainval.zip there; the "
                         "test split has none")
     return RawSample(image, mask, mask=mask, mask_ids="train_ids" if mask == train_ids else "cityscapes_ids")

@@ -1,18 +1,16 @@
-"""What a reader is: a layout on disk that lists its images, and what is annotated in each of them."""
+"""Base class of readers, and the raw samples that they return."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dg_project.core.errors import DataError
 from dg_project.config import Params
-
-from functools import partial
-
+from dg_project.core.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -20,10 +18,10 @@ class RawObject:
     """One annotated object.
 
     Attributes:
-        name: class name as the data set has it.
+        name: class name in the data set.
         box: [x0, y0, x1, y1] in pixels, 0-based, exclusive maximum.
-        difficult: kept out of losses and scores (crowds, too).
-        instance: its value in the index map, or the id of its COCO annotation; None without instance masks.
+        difficult: excluded from losses and scores (crowds too).
+        instance: value in the index map, or id of the COCO annotation; None without instance masks.
     """
 
     name: str
@@ -34,15 +32,15 @@ class RawObject:
 
 @dataclass(frozen=True)
 class RawSample:
-    """One image with its annotation as the data set states it, nothing checked yet.
+    """One image with its annotation as stored in the data set, unchecked.
 
     Attributes:
         image: path of the image.
-        annotation: path of the file that the objects come from; error messages name it.
+        annotation: path of the annotation file, for error messages.
         objects: annotated objects.
-        size: (width, height) that the annotation states, if it does.
+        size: (width, height) according to the annotation, or None.
         mask: path of the semantic mask, or None.
-        mask_ids: how the mask stores its classes, a name in ``domains.masks.ENCODINGS``.
+        mask_ids: encoding of the mask, a name in ``data.masks.ENCODINGS``.
         instances: path of the index map or COCO file with the instance masks, or None.
     """
 
@@ -56,15 +54,15 @@ class RawSample:
 
 
 Sample = tuple[str, Callable[[], RawSample]]
-"""Id of an image, unique in its domain, and a function that reads its annotation.
+"""Image id, unique in its domain, and a function that reads the annotation.
 
-The function raises ``DataError`` when image or annotation are missing or unreadable.
+The function raises ``DataError`` if the image or annotation is missing or unreadable.
 """
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a split holds: its samples in the data set's order, and all class names where the layout lists them."""
+    """Samples of a split in the data set's order, and all class names if the layout lists them."""
 
     samples: Sequence[Sample]
     classes: list[str] = field(default_factory=list)
@@ -72,7 +70,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a domain lies: its name, its folder, and the data root above it."""
+    """Location of a domain: its name, its folder and the data root above it."""
 
     domain: str
     folder: Path
@@ -80,7 +78,7 @@ class Place:
 
 
 class Reader(ABC):
-    """A layout on disk. ``Options`` are its entries of ``data.options``."""
+    """Reader of a layout on disk; ``Options`` are its entries of ``data.options``."""
 
     class Options(Params):
         """No options."""
@@ -90,13 +88,17 @@ class Reader(ABC):
 
     @abstractmethod
     def read(self, split: str) -> Listing:
-        """List a split; ``DataError`` when a folder, list or annotation file is missing or unreadable."""
-
-    def images(self, split: str) -> list[tuple[str, Path]]:
-        """List the image ids of a split with their files, without opening an annotation.
+        """List a split.
 
         Raises:
-            DataError: a folder or list is missing, or this layout lists its images in the annotations alone.
+            DataError: a folder, list or annotation file is missing or unreadable.
+        """
+
+    def images(self, split: str) -> list[tuple[str, Path]]:
+        """List the image ids and files of a split without opening an annotation.
+
+        Raises:
+            DataError: a folder or list is missing, or this layout lists its images only in annotations.
         """
         raise DataError(f"'{self.place.folder}': this reader finds the images of a split in their annotations, which "
                         "adaptation must not open; list the images in the layout of the voc reader, which needs no "
@@ -104,12 +106,12 @@ class Reader(ABC):
 
 
 class Unlabelled(Reader):
-    """The images of another reader. No annotation is opened, so there need not be any."""
+    """Images of another reader without annotations; no annotation file is opened or needed."""
 
     def __init__(self, reader: Reader) -> None:
         super().__init__(reader.place, reader.options)
         self.reader = reader
 
     def read(self, split: str) -> Listing:
-        """List the images of a split; nothing is annotated in them."""
+        """List the images of a split, without objects."""
         return Listing([(image_id, partial(RawSample, path, path)) for image_id, path in self.reader.images(split)])

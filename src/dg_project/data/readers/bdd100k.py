@@ -1,4 +1,4 @@
-"""BDD100K: ``images/100k`` with the boxes of 2018 or 2020, or ``images/10k`` with masks; weather makes domains."""
+"""BDD100K: ``images/100k`` with the boxes of 2018 or 2020, or ``images/10k`` with masks; domains by weather."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
-from dg_project.data.readers.folders import form, image_size, need_folder, need_images, read_json, within
+from dg_project.config import Params
 from dg_project.core.errors import DataError
 from dg_project.core.files import inside
-from dg_project.config import Params
+from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
+from dg_project.data.readers.folders import expected_form, image_size, need_folder, need_images, read_json, within
 
 Frame = dict[str, Any]
 Weather = Literal["clear", "partly cloudy", "overcast", "rainy", "snowy", "foggy", "undefined"]
@@ -22,12 +22,12 @@ Scene = Literal["city street", "highway", "residential", "parking lot", "tunnel"
 
 
 class BDD100KReader(Reader):
-    """Reads the boxes of a list per split (2020, 2018) or of a file per image (2018), or the masks of ``sem_seg``."""
+    """Reads boxes from one list per split (2020, 2018) or one file per image (2018), or the masks of ``sem_seg``."""
 
     class Options(Params):
-        """Which annotation, and which images by their attributes; an empty list takes all.
+        """Annotation format, and image attributes to select; an empty list selects all images.
 
-        det_2018 calls pedestrian, motorcycle and bicycle person, motor and bike.
+        In det_2018, pedestrian, motorcycle and bicycle are named person, motor and bike.
         """
 
         labels: Literal["det_20", "det_2018", "sem_seg"] = "det_20"
@@ -38,7 +38,7 @@ class BDD100KReader(Reader):
     options: Options
 
     def read(self, split: str) -> Listing:
-        """List the images of a split that have the wanted attributes."""
+        """List the images of a split with the selected attributes."""
         folder = self._folder(split)
         labels = self.place.folder / "labels"
         if self.options.labels == "sem_seg":
@@ -50,13 +50,13 @@ class BDD100KReader(Reader):
                            labels / f"bdd100k_labels_images_{split}.json")
 
     def images(self, split: str) -> list[tuple[str, Path]]:
-        """List all images of a split's folder; no label is needed, and so none can choose among them.
+        """List all images of a split's folder; attributes cannot be selected without labels.
 
         Raises:
-            DataError: the folder is missing or empty, or the options ask for attributes.
+            DataError: the folder is missing or empty, or the options select attributes.
         """
         if filters := self._filters():
-            raise DataError(f"'{self.place.folder}': the attributes {', '.join(filters)} of an image stand in its "
+            raise DataError(f"'{self.place.folder}': the attributes {', '.join(filters)} of an image are in its "
                             "annotation, which adaptation must not open; take them out of the options of "
                             f"'{self.place.domain}', or list its images in the layout of the voc reader, which needs "
                             "no annotation for data.adapt_split")
@@ -77,7 +77,7 @@ class BDD100KReader(Reader):
 
     def _boxes(self, folder: Path, path: Path) -> Listing:
         frames = self._wanted(_frames(path), path)
-        # The toolkit of 2020 takes the last pixel in, that of 2018 does not.
+        # Boxes of 2020 include the last pixel, those of 2018 do not.
         last = 1 if self.options.labels == "det_20" else 0
         return Listing([(Path(frame["name"]).stem, partial(_boxed, folder, frame["name"], path, frame, last))
                         for frame in frames])
@@ -88,7 +88,7 @@ class BDD100KReader(Reader):
         if self._filters():
             frames = {image: _frame_or_none(path) for image, path in files.items()}
             wanted = self._wanted([frame for frame in frames.values() if frame is not None], labels)
-            chosen = {id(frame) for frame in [*wanted, None]}  # a broken file is kept, to be counted where it is read
+            chosen = {id(frame) for frame in [*wanted, None]}  # broken files are kept, and counted when they are read
             images = [image for image in images if id(frames[image]) in chosen]
         return Listing([(image.stem, partial(_boxed, folder, image.name, files[image], None, 0)) for image in images])
 
@@ -104,7 +104,7 @@ class BDD100KReader(Reader):
         return {key: list(values) for key, values in self.options.model_dump(exclude={"labels"}).items() if values}
 
     def _wanted(self, frames: list[Frame], origin: Path) -> list[Frame]:
-        """Return the frames with the wanted attributes, of which there must be some."""
+        """Return the frames with the selected attributes; there must be at least one."""
         def attributes(frame: Frame) -> dict[str, str]:
             known = frame.get("attributes")
             return known if isinstance(known, dict) else {}
@@ -113,19 +113,19 @@ class BDD100KReader(Reader):
                   if all(attributes(frame).get(key) in values for key, values in self._filters().items())]
         if frames and not wanted:
             seen = {key: dict(Counter(str(attributes(frame).get(key)) for frame in frames)) for key in self._filters()}
-            raise DataError(f"{origin}: no image has {self._filters()}; there are {seen}. Correct data.options")
+            raise DataError(f"{origin}: no image has {self._filters()}; the data set has {seen}. Correct data.options")
         return wanted
 
 
 def _frames(path: Path) -> list[Frame]:
     frames = read_json(path, "unpack the labels, or choose others with data.options.labels (det_20, det_2018, sem_seg)")
-    with form(path, "a list of BDD100K frames with names"):
+    with expected_form(path, "a list of BDD100K frames with names"):
         return [{**frame, "name": str(frame["name"])} for frame in frames]
 
 
 def _frame(path: Path) -> Frame:
     frame = read_json(path, "add it or remove its image")
-    with form(path, "a BDD100K frame"):
+    with expected_form(path, "a BDD100K frame"):
         return dict(frame)
 
 
@@ -137,13 +137,13 @@ def _frame_or_none(path: Path) -> Frame | None:
 
 
 def _boxed(folder: Path, name: str, path: Path, frame: Frame | None, last: int) -> RawSample:
-    """Return the boxes of an image: of its ``frame`` in a list, or of its own file ``path``."""
+    """Return the boxes of an image, from its ``frame`` in a list or else from its file ``path``."""
     frame = _frame(path) if frame is None else frame
     image = inside(folder, name)
     size = image_size(image)
-    with form(path, f"a BDD100K annotation at the image '{name}'"):
+    with expected_form(path, f"a BDD100K annotation at the image '{name}'"):
         items = frame["frames"][0]["objects"] if "frames" in frame else frame.get("labels") or []
-        objects = [_object(item, size, last) for item in items if item.get("box2d")]  # lanes and areas have none
+        objects = [_object(item, size, last) for item in items if item.get("box2d")]  # lanes and areas have no box
     return RawSample(image, path, objects)
 
 
@@ -157,5 +157,5 @@ def _object(item: Frame, size: tuple[int, int], last: int) -> RawObject:
 def _masked(image: Path, masks: Path) -> RawSample:
     mask = masks / f"{image.stem}.png"
     if not mask.is_file():
-        raise DataError(f"'{image}' has no mask: there is no '{mask}'; restore it")
+        raise DataError(f"'{image}' has no mask: '{mask}' is missing; restore it")
     return RawSample(image, mask, mask=mask, mask_ids="train_ids")

@@ -1,4 +1,4 @@
-"""Cityscapes: ``leftImg8bit/<split>/<city>`` beside ``gtFine``; Foggy Cityscapes, whose fog density is in the names."""
+"""Cityscapes: ``leftImg8bit/<split>/<city>`` and ``gtFine``; also Foggy Cityscapes by fog density."""
 
 from __future__ import annotations
 
@@ -9,25 +9,32 @@ from typing import Any
 
 from pydantic import Field
 
+from dg_project.config import SEMANTIC_CLASSES, Params
+from dg_project.core.errors import DataError
 from dg_project.data.instances import extents, read_index_map, values_in
-from dg_project.config import SEMANTIC_CLASSES
 from dg_project.data.masks import CITYSCAPES, FIRST_THING
 from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
-from dg_project.data.readers.folders import first_file, folders_in, form, images_in, need_folder, read_json, unpack_hint
-from dg_project.core.errors import DataError
-from dg_project.config import Params
+from dg_project.data.readers.folders import (
+    expected_form,
+    first_file,
+    folders_in,
+    images_in,
+    need_folder,
+    read_json,
+    unpack_hint,
+)
 
 THINGS = {label: SEMANTIC_CLASSES[train_id] for label, train_id in CITYSCAPES.items() if train_id >= FIRST_THING}
-"""Label id -> name of the eight classes that have instances and are scored."""
+"""Label id -> name of the eight classes with instances."""
 
-_GROUND_TRUTH = "Unpack gtFine_trainvaltest.zip there, beside the images"
+_GROUND_TRUTH = "Unpack gtFine_trainvaltest.zip there, next to the images"
 
 
 class CityscapesReader(Reader):
-    """Boxes are the extents of the instances; a group of objects that nobody told apart is difficult."""
+    """Reads masks and instances; boxes are instance extents, and unseparated groups of objects are difficult."""
 
     class Options(Params):
-        """Which images."""
+        """Selection of images."""
 
         beta: float | None = Field(None, gt=0, description="fog density of Foggy Cityscapes: 0.005, 0.01 or 0.02; None "
                                                            "reads the clear images")
@@ -52,7 +59,7 @@ class CityscapesReader(Reader):
         return [(path.stem.removesuffix(tail), path) for path in images]
 
     def _images(self, split: str) -> tuple[Path, str]:
-        """Return the folder of a split's images and what their names end with."""
+        """Return the folder of a split's images and the ending of their names."""
         remedy = "The cityscapes reader expects <root>/<domain>/leftImg8bit/<split>/<city>; correct data.splits or root"
         if self.options.beta is None:
             return need_folder(self.place.folder / "leftImg8bit" / split, remedy), "_leftImg8bit"
@@ -66,7 +73,7 @@ class CityscapesReader(Reader):
         indices, polygons = (truth.with_name(f"{truth.name}_{kind}") for kind in ("instanceIds.png", "polygons.json"))
         mask = first_file(train_ids, ids)
         if not mask and not indices.is_file() and not polygons.is_file():
-            raise DataError(f"'{image}' has no ground truth: there is no '{truth}_labelIds.png'. {_GROUND_TRUTH}")
+            raise DataError(f"'{image}' has no ground truth: '{truth}_labelIds.png' is missing. {_GROUND_TRUTH}")
         objects, size, source = [], None, mask or truth
         if indices.is_file():
             objects, source = _instances(indices), indices
@@ -83,7 +90,7 @@ def _densities(images: list[Path]) -> str:
 
 
 def _instances(path: Path) -> list[RawObject]:
-    """Return the objects of an instance map: label id * 1000 + number, or the label id alone for a group."""
+    """Return the objects of an instance map: label id * 1000 + number, or only the label id for a group."""
     values = read_index_map(path)
     present = [value for value in values_in(values) if (value // 1000 if value >= 1000 else value) in THINGS]
     return [RawObject(THINGS[value // 1000 if value >= 1000 else value], box, value < 1000, value)
@@ -91,10 +98,10 @@ def _instances(path: Path) -> list[RawObject]:
 
 
 def _polygons(path: Path) -> tuple[list[RawObject], tuple[int, int]]:
-    """Return the objects of a polygon file (drawn with their outline) and the size of its image."""
+    """Return the objects of a polygon file (boxes include the outline) and the size of its image."""
     content: Any = read_json(path, _GROUND_TRUTH)
     objects = []
-    with form(path, "a Cityscapes annotation with imgWidth, imgHeight and objects"):
+    with expected_form(path, "a Cityscapes annotation with imgWidth, imgHeight and objects"):
         size = int(content["imgWidth"]), int(content["imgHeight"])
         for item in content["objects"]:
             name, group = str(item["label"]).removesuffix("group"), str(item["label"]).endswith("group")

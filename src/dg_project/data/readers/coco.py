@@ -9,24 +9,24 @@ from typing import Any
 
 from pydantic import Field
 
-from dg_project.data.instances import usable
-from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
-from dg_project.data.readers.folders import form, image_size, need_folder, read_json, unpack_hint, within
+from dg_project.config import Params
 from dg_project.core.errors import DataError
 from dg_project.core.files import inside
-from dg_project.config import Params
+from dg_project.data.instances import usable
+from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
+from dg_project.data.readers.folders import expected_form, image_size, need_folder, read_json, unpack_hint, within
 
 Item = dict[str, Any]
 
 
 class COCOReader(Reader):
-    """Reads ``annotations/instances_<split>.json`` beside ``<split>/``; a crowd is difficult."""
+    """Reads ``annotations/instances_<split>.json`` and ``<split>/``; crowds are difficult."""
 
     class Options(Params):
-        """Where annotations and images lie below the domain's folder; ``{split}`` is the split's name."""
+        """Paths below the domain's folder; ``{split}`` is replaced by the split's name."""
 
-        annotations: str = Field("annotations/instances_{split}.json", description="the JSON file of a split")
-        images: str = Field("{split}", description="what the JSON's file names are relative to")
+        annotations: str = Field("annotations/instances_{split}.json", description="JSON file of a split")
+        images: str = Field("{split}", description="folder that the JSON's file names are relative to")
 
     options: Options
 
@@ -53,7 +53,7 @@ class _Content:
         files = ", ".join(sorted(f"'{entry.name}'" for entry in path.parent.glob("*.json"))) or "no JSON files there"
         content = read_json(path, f"there are {files}.{unpack_hint(path.parent)} Correct the split '{split}' in "
                                   "data.splits, or data.options.annotations")
-        with form(path, "a COCO annotation with images, annotations and categories"):
+        with expected_form(path, "a COCO annotation with images, annotations and categories"):
             self.images: list[Item] = [{**item, "id": int(item["id"]), "file_name": str(item["file_name"])}
                                        for item in content["images"]]
             self.names = {int(item["id"]): str(item["name"]) for item in content["categories"]}
@@ -62,17 +62,17 @@ class _Content:
                 self.annotations[int(item["image_id"])].append(item)
             self.image_ids = Counter(item["id"] for item in self.images)
             used = {item.get("category_id") for item in content["annotations"]}
-            # Instance masks are found again by the id of their annotation, so it must be one's own.
+            # Instance masks are looked up by annotation id, so ids must be unique.
             self.has_masks = len({item.get("id") for item in content["annotations"]}) == len(content["annotations"])
         self.used_classes = [name for key, name in self.names.items() if key in used]
 
     def sample(self, folder: Path, name: str, item: Item) -> RawSample:
         if self.image_ids[item["id"]] > 1:
-            raise DataError(f"{self.path}: the image '{name}' shares its id {item['id']} with another one, so whose "
-                            "annotations they are is unknown; number the images anew")
+            raise DataError(f"{self.path}: the image '{name}' shares its id {item['id']} with another image, so its "
+                            "annotations are ambiguous; give every image its own id")
         image = inside(folder, name)
         size, annotations = image_size(image), self.annotations.get(item["id"], [])
-        with form(self.path, f"a COCO annotation at the image '{name}'"):
+        with expected_form(self.path, f"a COCO annotation at the image '{name}'"):
             objects = [self._object(annotation, size) for annotation in annotations]
             stated = (int(item["width"]), int(item["height"])) if item.get("width") and item.get("height") else None
             drawn = [usable(annotation.get("segmentation"), size) for annotation in annotations]
@@ -83,7 +83,7 @@ class _Content:
         number, category = annotation.get("id"), int(annotation["category_id"])
         if category not in self.names:
             raise DataError(f"{self.path}: the annotation {number} has the category {category}, but the categories are "
-                            f"{sorted(self.names)}; mend the annotation or add the category")
+                            f"{sorted(self.names)}; fix the annotation or add the category")
         x, y, width, height = (float(value) for value in annotation["bbox"])
         return RawObject(self.names[category], within((x, y, x + width, y + height), size),
                          bool(annotation.get("iscrowd")), int(number or 0))

@@ -1,4 +1,4 @@
-"""From a reader to a manifest: an image and its annotation are checked before anything is trained on them."""
+"""Read the samples of a reader into a manifest, with checks of every image and annotation."""
 
 from __future__ import annotations
 
@@ -19,44 +19,43 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from dg_project.data.instances import check_indices, read_index_map
-from dg_project.data.images import BROKEN, broken
-from dg_project.data.manifest import COLUMNS, check_boxes, validate_manifest
-from dg_project.data.masks import load_mask
-from dg_project.data.images import AS_STORED, orientation
-from dg_project.data.readers.base import Listing, Place, RawObject, RawSample, Reader, Sample
-from dg_project.data.readers.folders import in_share, split_share, unpack_hint
 from dg_project.core.errors import DataError, nearest
 from dg_project.core.files import inside
+from dg_project.data.images import AS_STORED, BROKEN, broken, orientation
+from dg_project.data.instances import check_indices, read_index_map
+from dg_project.data.manifest import COLUMNS, check_boxes, validate_manifest
+from dg_project.data.masks import load_mask
+from dg_project.data.readers.base import Listing, Place, RawObject, RawSample, Reader, Sample
+from dg_project.data.readers.folders import in_share, split_share, unpack_hint
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 512
-"""Rows that become columns together; as dicts they take many times the memory."""
+"""Rows that are converted to columns together; dicts need many times the memory."""
 IN_FLIGHT = 256
-"""Samples that are handed to the threads at a time."""
+"""Maximum number of samples queued for the threads."""
 
 
 class Read(NamedTuple):
-    """A checked sample: its manifest row, the classes of the boxes left out, and whether viewers turn its image."""
+    """A checked sample: its manifest row, classes of skipped boxes, and whether EXIF rotates its image."""
 
     row: dict[str, Any]
     left_out: list[str]
-    turned: bool
+    rotated: bool
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What is made of a data set's samples.
+    """Rules for turning raw samples into manifest rows.
 
     Attributes:
         classes: class names; their order gives the labels 1..C.
         rename: class name of the data set -> ours.
-        other_classes: boxes of other classes ``stop`` the reading, or are left out (``ignore``).
-        on_bad_sample: a broken sample stops, or is skipped and counted.
+        other_classes: ``stop`` at boxes of other classes, or ``ignore`` them.
+        on_bad_sample: ``stop`` at a broken sample, or ``skip`` and count it.
         limits: our split name -> read only the first n images.
-        split_seed: draws the shares of splits (``train[:90%]``).
-        expected_counts: our split name -> number of images that the split must list.
+        split_seed: random seed of the shares of splits (``train[:90%]``).
+        expected_counts: our split name -> required number of listed images.
     """
 
     classes: list[str]
@@ -93,7 +92,7 @@ def count(reader: Reader, splits: dict[str, str], rules: Rules) -> dict[str, int
 
 
 def _listed(reader: Reader, split: str, stored_as: str, rules: Rules, skipped: list[str]) -> list[Sample]:
-    """Return the samples of a split (a share of one the data set stores), each image id once."""
+    """Return the samples of a split or a share of it, each image id once."""
     place = reader.place
     name, first, last = split_share(stored_as)
     listing = reader.read(name)
@@ -112,16 +111,16 @@ def _listed(reader: Reader, split: str, stored_as: str, rules: Rules, skipped: l
 
 
 def _check_classes(listing: Listing, place: Place, rules: Rules) -> None:
-    """Compare all class names with ours at once: one message instead of one per unknown class."""
+    """Check all class names at once, for one message instead of one per unknown class."""
     unknown = [name for name in listing.classes if rules.rename.get(name, name) not in rules.classes]
     if unknown and rules.other_classes == "stop":
         raise DataError(f"{place.folder}: the classes {', '.join(map(repr, unknown))} are not in data.classes; "
-                        f"{_class_remedy(unknown[0], rules)}. All that the data set has: "
+                        f"{_class_remedy(unknown[0], rules)}. All classes of the data set: "
                         f"[{', '.join(listing.classes)}]")
 
 
 def _class_remedy(name: str, rules: Rules) -> str:
-    return (f"add them there, map them with data.rename ({{'{name}': '{rules.classes[0]}'}}), or leave their boxes out "
+    return (f"add them there, map them with data.rename ({{'{name}': '{rules.classes[0]}'}}), or skip their boxes "
             "with data.other_classes: ignore")
 
 
@@ -140,7 +139,7 @@ def _each_once(samples: list[Sample], place: Place, rules: Rules, skipped: list[
 
 def _attempt(read: Callable[[Sample], Read], samples: list[Sample], rules: Rules,
              skipped: list[str], title: str) -> Iterator[dict[str, Any]]:
-    """Read all samples side by side and yield their rows in order; a bad one stops, or is appended to ``skipped``."""
+    """Read all samples in threads and yield their rows in order; a bad one stops, or is appended to ``skipped``."""
     def outcome(sample: Sample) -> Read | DataError:
         try:
             return read(sample)
@@ -148,32 +147,33 @@ def _attempt(read: Callable[[Sample], Read], samples: list[Sample], rules: Rules
             return error
 
     left_out: Counter[str] = Counter()
-    turned: list[str] = []
+    rotated: list[str] = []
     pool = ThreadPoolExecutor()
     try:
         results = _in_order(pool, outcome, samples)
         for result in tqdm(results, title, len(samples), unit="image", leave=False, mininterval=1):
             if not isinstance(result, DataError):
                 left_out.update(result.left_out)
-                turned += [result.row["image"]] * result.turned
+                if result.rotated:
+                    rotated.append(result.row["image"])
                 yield result.row
             elif rules.on_bad_sample == "skip":
                 skipped.append(str(result))
             else:
-                raise DataError(f"{result}\n  (data.on_bad_sample: skip leaves such samples out and counts them)")
+                raise DataError(f"{result}\n  (data.on_bad_sample: skip skips and counts such samples)")
     finally:
         pool.shutdown(cancel_futures=True)
     if left_out:
-        logger.info("%s: boxes left out (data.other_classes: ignore): %s", title,
+        logger.info("%s: boxes skipped (data.other_classes: ignore): %s", title,
                     ", ".join(f"{count} {name}" for name, count in left_out.most_common()))
-    if turned:
-        logger.warning("%s: viewers turn %d images, such as '%s', by their EXIF orientation. They are read as stored, "
-                       "so labels that were drawn on turned ones do not fit: turn the pixels first (EXIF in "
-                       "docs/add_a_dataset.md)", title, len(turned), turned[0])
+    if rotated:
+        logger.warning("%s: viewers rotate %d images, such as '%s', by their EXIF orientation. They are read as "
+                       "stored, so labels that were drawn on rotated images do not fit: rotate the pixels first (EXIF "
+                       "in docs/add_a_dataset.md)", title, len(rotated), rotated[0])
 
 
 def _in_order(pool: ThreadPoolExecutor, function: Callable[[Sample], Any], samples: Iterable[Sample]) -> Iterator[Any]:
-    """Yield what ``pool.map`` yields, which would keep a future of every sample."""
+    """Like ``pool.map``, but with a bounded number of futures instead of one per sample."""
     waiting: deque[Future[Any]] = deque()
     for sample in samples:
         waiting.append(pool.submit(function, sample))
@@ -188,13 +188,13 @@ def _row(place: Place, rules: Rules, sample: Sample) -> Read:
     image_id, read = sample
     raw = read()
     image = _relative(place.root, raw.image)
-    (width, height), digest, turned = decode_fully(raw.image)
+    (width, height), digest, rotated = decode_fully(raw.image)
     if raw.size not in (None, (width, height)):
-        other = "the image as viewers turn it by its EXIF orientation; turn the pixels" \
-            if turned and raw.size == (height, width) else "another image or to one before resizing"
+        other = "the image as rotated by its EXIF orientation; rotate the pixels" \
+            if rotated and raw.size == (height, width) else "another image or to the image before resizing"
         raise DataError(f"{raw.annotation}: it states the size {raw.size}, but '{raw.image}' is {width}x{height}; the "
                         f"annotation belongs to {other}")
-    objects, left_out = _ours(raw, rules)
+    objects, left_out = _known_objects(raw, rules)
     boxes = np.asarray([item.box for item in objects], float).reshape(-1, 4)
     check_boxes(boxes, width, height, str(raw.annotation))
     return Read({
@@ -202,11 +202,11 @@ def _row(place: Place, rules: Rules, sample: Sample) -> Read:
         "boxes": boxes.tolist(), "labels": [rules.classes.index(item.name) + 1 for item in objects],
         "difficult": [item.difficult for item in objects], "sha256": digest,
         **_masks(place.root, raw, objects, (width, height)),
-    }, left_out, turned)
+    }, left_out, rotated)
 
 
-def _ours(raw: RawSample, rules: Rules) -> tuple[list[RawObject], list[str]]:
-    """Return the objects of our classes under our names, and the class names of the others."""
+def _known_objects(raw: RawSample, rules: Rules) -> tuple[list[RawObject], list[str]]:
+    """Return the objects of known classes, renamed, and the class names of the others."""
     objects, others = [], []
     for item in raw.objects:
         name = rules.rename.get(item.name, item.name)
@@ -215,13 +215,13 @@ def _ours(raw: RawSample, rules: Rules) -> tuple[list[RawObject], list[str]]:
         elif rules.other_classes == "ignore":
             others.append(item.name)
         else:
-            raise DataError(f"{raw.annotation}: unknown class '{item.name}'.{nearest(item.name, rules.classes)} Mend "
-                            f"the annotation, or if data.classes lacks such classes, {_class_remedy(item.name, rules)}")
+            raise DataError(f"{raw.annotation}: unknown class '{item.name}'.{nearest(item.name, rules.classes)} Fix "
+                            f"the annotation, or if data.classes lacks the class, {_class_remedy(item.name, rules)}")
     return objects, others
 
 
 def _masks(root: Path, raw: RawSample, objects: list[RawObject], size: tuple[int, int]) -> dict[str, Any]:
-    """Check the semantic mask and the index map, which must be as large as the image, and return their columns."""
+    """Check the semantic mask and the index map, including their size, and return their columns."""
     ids = [item.instance for item in objects if item.instance is not None]
     files = [path for path in (raw.mask, raw.instances) if path and path.suffix.lower() != ".json"]
     if raw.mask:
@@ -236,28 +236,28 @@ def _masks(root: Path, raw: RawSample, objects: list[RawObject], size: tuple[int
 
 
 def _relative(root: Path, path: Path) -> str:
-    """Return a path relative to the root, sure to lie below it."""
+    """Return a path relative to the root, checked to be below it."""
     relative = path.relative_to(root).as_posix()
     inside(root, relative)
     return relative
 
 
 def decode_fully(path: Path) -> tuple[tuple[int, int], str, bool]:
-    """Decode every pixel of an image once.
+    """Decode an image completely to check it.
 
     Returns:
-        (width, height) as stored, sha256 of the file, and whether viewers turn the image.
+        (width, height) as stored, sha256 of the file, and whether its EXIF orientation rotates it.
 
     Raises:
-        DataError: the file is missing, truncated or no image.
+        DataError: the file is missing, truncated or not an image.
     """
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content)) as image:
             image.verify()
         with Image.open(io.BytesIO(content)) as image:
-            turned = orientation(image) != AS_STORED
+            rotated = orientation(image) != AS_STORED
             size = image.size
     except BROKEN as error:
         raise broken(path, error) from error
-    return size, hashlib.sha256(content).hexdigest(), turned
+    return size, hashlib.sha256(content).hexdigest(), rotated

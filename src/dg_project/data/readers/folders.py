@@ -1,4 +1,4 @@
-"""Finding files: what is missing is named with its nearest neighbour, or with the archive that was never unpacked."""
+"""Find and read the files of a data set; errors suggest the nearest name or an archive that is not unpacked."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from typing import Any
 
 from PIL import Image
 
-from dg_project.data.images import BROKEN, broken
 from dg_project.core.errors import DataError, nearest
+from dg_project.data.images import BROKEN, IMAGE_SUFFIXES, broken
 
-IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 ALL = "all"
-"""The split of a data set that has no others: every image."""
+"""Split with every image, for data sets without splits."""
 
 _SHARE = re.compile(r"(?P<name>[^\[\]]+)(\[((?P<first>\d+)%)?:((?P<last>\d+)%)?\])?")
 
 
 def need_folder(path: Path, remedy: str) -> Path:
-    """Return the folder ``path``, or raise ``DataError`` with what lies there instead and the remedy."""
+    """Return the folder ``path``, or raise ``DataError`` with the nearest existing name and the remedy."""
     if path.is_dir():
         return path
     here = next(parent for parent in path.parents if parent.is_dir())
@@ -35,20 +34,20 @@ def need_folder(path: Path, remedy: str) -> Path:
 
 
 def need_images(folder: Path, remedy: str) -> list[Path]:
-    """Return the images of a folder that must have some; see ``images_in``."""
+    """Return ``images_in(folder)``, or raise ``DataError`` if there are none."""
     if found := images_in(need_folder(folder, remedy)):
         return found
     raise DataError(f"there is no image in '{folder}'.{unpack_hint(folder)} {remedy}")
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the images directly in ``folder``, sorted by name; hidden files are none."""
+    """Return the images directly in ``folder``, sorted by name, without hidden files."""
     return sorted(path for path in folder.iterdir()
-                  if path.suffix.lower() in IMAGES and not path.name.startswith("."))
+                  if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."))
 
 
 def listed(images: list[Path], split: str, folder: Path, otherwise: str = "") -> list[Path]:
-    """Return all images (``all``), or those that ``<folder>/<split>.txt`` names, one a line; its order counts."""
+    """Return all images (split ``all``), or those that ``<folder>/<split>.txt`` names, one per line, in its order."""
     if split == ALL:
         return images
     path = folder / f"{split}.txt"
@@ -64,10 +63,10 @@ def listed(images: list[Path], split: str, folder: Path, otherwise: str = "") ->
 
 
 def by_stem(images: list[Path]) -> dict[str, Path]:
-    """Return the images of a folder by their names without endings, which lists give.
+    """Return the images of a folder by their names without suffix, as in lists.
 
     Raises:
-        DataError: two images differ in their endings alone.
+        DataError: two images differ only in their suffix.
     """
     known: dict[str, Path] = {}
     for image in images:
@@ -78,14 +77,14 @@ def by_stem(images: list[Path]) -> dict[str, Path]:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Return the folders directly in ``folder``, sorted by name; hidden ones are left out."""
+    """Return the folders directly in ``folder``, sorted by name, without hidden ones."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def unpack_hint(folder: Path) -> str:
-    """Return a sentence that names an archive in ``folder``, or ''."""
+    """Return a hint to unpack an archive in ``folder``, or ''."""
     archives = sorted(path.name for path in folder.iterdir() if path.name.lower().endswith(ARCHIVES))
-    return f" An archive lies in '{folder}': unpack '{archives[0]}'." if archives else ""
+    return f" There is an archive in '{folder}': unpack '{archives[0]}'." if archives else ""
 
 
 def first_file(*candidates: Path) -> Path | None:
@@ -94,7 +93,7 @@ def first_file(*candidates: Path) -> Path | None:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return (width, height) from the head of an image file; ``DataError`` when there is none."""
+    """Return (width, height) from the header of an image file; ``DataError`` if it cannot be read."""
     try:
         with Image.open(path) as image:
             return image.size
@@ -103,7 +102,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_text(path: Path, remedy: str) -> str:
-    """Return the text of a UTF-8 file; ``DataError`` when it is missing or no text."""
+    """Return the text of a UTF-8 file; ``DataError`` if it is missing or not text."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -113,25 +112,25 @@ def read_text(path: Path, remedy: str) -> str:
 
 
 def read_json(path: Path, remedy: str) -> Any:
-    """Return the content of a JSON file; ``DataError`` when it is missing or malformed."""
+    """Return the content of a JSON file; ``DataError`` if it is missing or malformed."""
     text = read_text(path, remedy)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: it is no well-formed JSON ({error}); restore the file") from error
+        raise DataError(f"{path}: it is not well-formed JSON ({error}); restore the file") from error
 
 
 @contextmanager
-def form(path: Path, what: str) -> Iterator[None]:
-    """Turn the errors of a block that takes a parsed file apart into a ``DataError`` that names the file."""
+def expected_form(path: Path, what: str) -> Iterator[None]:
+    """Convert errors of a block that reads parsed content into a ``DataError`` that names the file."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise DataError(f"{path}: it is not {what} ({type(error).__name__}: {error}); restore or mend it") from error
+        raise DataError(f"{path}: it is not {what} ({type(error).__name__}: {error}); restore or fix it") from error
 
 
 def within(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return the box; edges that overshoot the image by less than a pixel, as rounding does, come onto its border."""
+    """Clip box edges that exceed the image by less than a pixel (rounding errors) to its border."""
     def clip(value: float, limit: int) -> float:
         return min(max(value, 0.0), float(limit)) if -1 < value < limit + 1 else value
 
@@ -140,24 +139,24 @@ def within(box: tuple[float, float, float, float], size: tuple[int, int]) -> tup
 
 
 def split_share(stored_as: str) -> tuple[str, int, int]:
-    """Take ``name[first%:last%]`` apart; the percentages are optional.
+    """Parse ``name[first%:last%]``; the percentages are optional.
 
     >>> split_share("train[:90%]")
     ('train', 0, 90)
 
     Raises:
-        DataError: it has another form, or the share is empty.
+        DataError: another form, or an empty share.
     """
     found = _SHARE.fullmatch(stored_as)
     first, last = (int(found["first"] or 0), int(found["last"] or 100)) if found else (0, 0)
     if not found or not first < last <= 100:
-        raise DataError(f"data.splits: '{stored_as}' is no split; write its name, or a share of it as in "
+        raise DataError(f"data.splits: '{stored_as}' is not a split; write its name, or a share of it as in "
                         "'train[:90%]' and 'train[90%:]'")
     return found["name"], first, last
 
 
 def in_share(ids: list[str], first: int, last: int, seed: int) -> list[bool]:
-    """Tell which ids are in the share ``first`` to ``last`` percent of a random order, a function of seed and ids."""
+    """Return which ids are in ``first`` to ``last`` percent of a random order, a function of seed and ids."""
     order = sorted(ids, key=lambda image_id: hashlib.sha256(f"{seed}/{image_id}".encode()).digest())
     chosen = set(order[round(len(ids) * first / 100):round(len(ids) * last / 100)])
     return [image_id in chosen for image_id in ids]

@@ -1,4 +1,4 @@
-"""GTA5 (Playing for Data): ``images/00001.png`` beside ``labels/00001.png``; masks alone."""
+"""GTA5 (Playing for Data): ``images/00001.png`` and ``labels/00001.png``; semantic masks only."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from dg_project.core.errors import DataError
 from dg_project.data.readers.base import Listing, RawSample, Reader
 from dg_project.data.readers.folders import ALL, by_stem, first_file, listed, need_folder, need_images
-from dg_project.core.errors import DataError
 
 
 class GTA5Reader(Reader):
-    """Reads the splits of the authors' ``split.mat``, of ``<split>.txt``, or ``all`` images."""
+    """Reads splits from the authors' ``split.mat`` or ``<split>.txt``, or ``all`` images."""
 
     def read(self, split: str) -> Listing:
         """List a split."""
@@ -47,7 +47,7 @@ def _official(path: Path, split: str) -> set[int]:
     try:
         content = loadmat(path)
     except (OSError, ValueError, TypeError, IndexError, NotImplementedError, MatReadError, zlib.error) as error:
-        raise DataError(f"{path}: it is no MATLAB file ({error}); restore it") from error
+        raise DataError(f"{path}: it is not a MATLAB file ({error}); restore it") from error
     if f"{split}Ids" not in content:
         raise DataError(f"{path}: it has no split '{split}', but {sorted(k for k in content if k.endswith('Ids'))}; "
                         "use train, val, test or all in data.splits")
@@ -57,5 +57,5 @@ def _official(path: Path, split: str) -> set[int]:
 def _sample(image: Path, labels: Path) -> RawSample:
     ids, train_ids = labels / f"{image.stem}.png", labels / f"{image.stem}_labelTrainIds.png"
     if (mask := first_file(train_ids, ids)) is None:
-        raise DataError(f"'{image}' has no mask: there is no '{ids}'; unpack all ten archives of the labels")
+        raise DataError(f"'{image}' has no mask: '{ids}' is missing; unpack all ten archives of the labels")
     return RawSample(image, mask, mask=mask, mask_ids="train_ids" if mask == train_ids else "gta5")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from dg_project.core.errors import DataError
 from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
 from dg_project.data.readers.folders import ALL, folders_in, image_size, images_in, read_text, unpack_hint
-from dg_project.core.errors import DataError
 
 
 class ImageFolderReader(Reader):
-    """Every image is one object as large as the image, of the class that its folder is called like.
+    """Reads every image as one object of its own size, with the folder's name as its class.
 
-    The one split is ``all``, of which ``data.splits`` takes shares; a list ``<domain>_<split>.txt`` beside the domain's
-    folder makes another one (DomainNet publishes such lists: path and class number per line).
+    The only split is ``all``, of which ``data.splits`` takes shares. A list ``<domain>_<split>.txt`` next to the
+    domain's folder adds a split (DomainNet publishes such lists: path and class number per line).
     """
 
     def read(self, split: str) -> Listing:
@@ -23,7 +23,7 @@ class ImageFolderReader(Reader):
                        [folder.name for folder in folders_in(self.place.folder)])
 
     def images(self, split: str) -> list[tuple[str, Path]]:
-        """List the images class by class; who asks for images alone does not read their folders' names."""
+        """List the images class by class, without their classes."""
         folders = folders_in(self.place.folder)
         if not folders:
             raise DataError(f"there is no class folder in '{self.place.folder}'.{unpack_hint(self.place.folder)} The "
@@ -45,7 +45,7 @@ class ImageFolderReader(Reader):
         names = [line.strip().rsplit(maxsplit=1)[0] for line in lines if line.strip()]
         if missing := [name for name in names if name not in by_path]:
             raise DataError(f"{path}: it lists '{missing[0]}', which is not in '{above}'; unpack the images "
-                            "there, or take the line out")
+                            "there, or remove the line")
         return [by_path[name] for name in names]
 
 

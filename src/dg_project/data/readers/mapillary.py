@@ -5,43 +5,43 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from dg_project.data.instances import extents, read_index_map, values_in
 from dg_project.config import SEMANTIC_CLASSES
+from dg_project.core.errors import DataError
+from dg_project.data.instances import extents, read_index_map, values_in
 from dg_project.data.masks import FIRST_THING, MAPILLARY, MAPILLARY_LABELS
 from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
-from dg_project.data.readers.folders import first_file, form, need_folder, need_images, read_json
-from dg_project.core.errors import DataError
+from dg_project.data.readers.folders import expected_form, first_file, need_folder, need_images, read_json
 
 _SPLITS = {"train": "training", "val": "validation", "test": "testing"}
 _THINGS = {label: SEMANTIC_CLASSES[train_id] for label, (_, train_id) in MAPILLARY.items() if train_id >= FIRST_THING}
 
 
 class MapillaryReader(Reader):
-    """Boxes are the extents of the instances of persons, riders and vehicles, under Cityscapes' names."""
+    """Reads masks and instances; boxes are instance extents of persons, riders and vehicles, with Cityscapes names."""
 
     def read(self, split: str) -> Listing:
-        """List a split; train, val and test may stand for training, validation and testing."""
+        """List a split; train, val and test are short for training, validation and testing."""
         images, folder = self.images(split), self.place.folder / _SPLITS.get(split, split)
         self._check_version()
-        truth = folder / "v1.2" if (folder / "v1.2").is_dir() else folder  # as the package of v2.0 brings v1.2
+        truth = folder / "v1.2" if (folder / "v1.2").is_dir() else folder  # the v2.0 package contains v1.2
         need_folder(truth / "labels", "The mapillary reader expects the masks there; the testing split has none")
         return Listing([(name, partial(_sample, path, truth)) for name, path in images])
 
     def images(self, split: str) -> list[tuple[str, Path]]:
-        """List the images of a split; no mask is needed, and its version does not matter."""
+        """List the images of a split; no mask or version is needed."""
         folder = self.place.folder / _SPLITS.get(split, split) / "images"
         return [(path.stem, path) for path in need_images(
             folder, "The mapillary reader expects <root>/<domain>/{training,validation}/{images,labels,instances}; "
                     "correct data.splits or data.root")]
 
     def _check_version(self) -> None:
-        """The ids of v2.0 are other ones, and its masks would be read without an error."""
+        """Refuse v2.0: its ids differ, and its masks would be read without an error."""
         path = first_file(self.place.folder / "config_v1.2.json", self.place.folder / "config.json")
         if path is None:
-            raise DataError(f"'{self.place.folder}' has no config.json, which says what the ids of the masks mean; "
+            raise DataError(f"'{self.place.folder}' has no config.json, which defines the ids of the masks; "
                             "copy it there from the data set")
         content = read_json(path, "restore it")
-        with form(path, "a Mapillary configuration with labels"):
+        with expected_form(path, "a Mapillary configuration with labels"):
             names = [str(label["name"]) for label in content["labels"]]
         if len(names) != MAPILLARY_LABELS or any(names[label] != name for label, (name, _) in MAPILLARY.items()):
             raise DataError(f"{path}: it has {len(names)} labels, not the {MAPILLARY_LABELS} of v1.2; use the labels "
@@ -51,7 +51,7 @@ class MapillaryReader(Reader):
 def _sample(image: Path, truth: Path) -> RawSample:
     mask, indices = truth / "labels" / f"{image.stem}.png", truth / "instances" / f"{image.stem}.png"
     if not mask.is_file():
-        raise DataError(f"'{image}' has no mask: there is no '{mask}'; restore it")
+        raise DataError(f"'{image}' has no mask: '{mask}' is missing; restore it")
     objects = _instances(indices) if indices.is_file() else []
     return RawSample(image, indices if objects else mask, objects, None, mask, "mapillary",
                      indices if indices.is_file() else None)

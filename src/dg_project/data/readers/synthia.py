@@ -1,20 +1,20 @@
-"""SYNTHIA-RAND-CITYSCAPES: ``RGB/0000000.png`` beside ``GT/LABELS/0000000.png``; masks alone."""
+"""SYNTHIA-RAND-CITYSCAPES: ``RGB/0000000.png`` and ``GT/LABELS/0000000.png``; semantic masks only."""
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
 
+from dg_project.core.errors import DataError
 from dg_project.data.readers.base import Listing, RawSample, Reader
 from dg_project.data.readers.folders import first_file, listed, need_folder, need_images
-from dg_project.core.errors import DataError
 
 
 class SYNTHIAReader(Reader):
     """Reads ``all`` images, or those of ``<split>.txt``.
 
-    Masks are the 16-bit files as published (class and instance in two channels), 8-bit classes, or train ids that are
-    called ``<id>_labelTrainIds.png``.
+    Masks are the published 16-bit files (class and instance in two channels), 8-bit classes, or train ids named
+    ``<id>_labelTrainIds.png``.
     """
 
     def read(self, split: str) -> Listing:
@@ -34,5 +34,5 @@ class SYNTHIAReader(Reader):
 def _sample(image: Path, labels: Path) -> RawSample:
     ids, train_ids = labels / f"{image.stem}.png", labels / f"{image.stem}_labelTrainIds.png"
     if (mask := first_file(train_ids, ids)) is None:
-        raise DataError(f"'{image}' has no mask: there is no '{ids}'; restore it")
+        raise DataError(f"'{image}' has no mask: '{ids}' is missing; restore it")
     return RawSample(image, mask, mask=mask, mask_ids="train_ids" if mask == train_ids else "synthia")

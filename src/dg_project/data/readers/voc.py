@@ -11,23 +11,23 @@ from typing import Literal
 
 from pydantic import Field
 
-from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
-from dg_project.data.readers.folders import by_stem, first_file, images_in, need_folder, read_text, unpack_hint
+from dg_project.config import Params
 from dg_project.core.errors import DataError, nearest
 from dg_project.core.files import inside
-from dg_project.config import Params
+from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
+from dg_project.data.readers.folders import by_stem, first_file, images_in, need_folder, read_text, unpack_hint
 
 _MEMBERSHIP = re.compile(r"\s+(-1|0|1)$")
-"""The lists of a class say beside every image whether the class is in it; a name of its own may end in a number."""
+"""Lists of a class state after every image whether it shows the class; image names may end in a number too."""
 
 
 class VOCReader(Reader):
-    """Reads XML annotations, whose boxes count pixels from 1 and include the last one."""
+    """Reads XML annotations; their boxes are 1-based and include the last pixel."""
 
     class Options(Params):
-        """Where the domain's folder keeps the data set, and what its masks hold."""
+        """Folder of the data set, and encoding of its masks."""
 
-        year: str = Field("VOC2007", description="folder inside the domain's folder; '.' is the domain's folder itself")
+        year: str = Field("VOC2007", description="folder in the domain's folder; '.' is the domain's folder itself")
         mask_ids: Literal["train_ids", "voc"] = Field("train_ids", description="voc: the 20 classes of Pascal VOC")
 
     options: Options
@@ -42,11 +42,11 @@ class VOCReader(Reader):
         folder, named = self._named(split, "JPEGImages", "ImageSets/Main")
         if missing := [image_id for image_id, image in named if image is None]:
             raise DataError(f"the split list '{folder / 'ImageSets' / 'Main' / split}.txt' names '{missing[0]}', which "
-                            f"is not in '{folder / 'JPEGImages'}'; add the image or take the line out")
+                            f"is not in '{folder / 'JPEGImages'}'; add the image or remove the line")
         return [(image_id, image) for image_id, image in named if image is not None]
 
     def _named(self, split: str, *needed: str) -> tuple[Path, list[tuple[str, Path | None]]]:
-        """Return the folder of the data set, and the ids of a split's list with the image of each, if there is one."""
+        """Return the folder of the data set, and the image ids of a split's list with their files, or None."""
         folder = inside(self.place.folder, self.options.year)
         for part in needed:
             need_folder(folder / part, "The voc reader expects <root>/<domain>/<year>/{JPEGImages,Annotations,"
@@ -71,7 +71,7 @@ class VOCReader(Reader):
         named = (tree.findtext("filename") or "").strip().replace("\\", "/").rsplit("/", 1)[-1]
         if image is None:
             raise DataError(f"{annotation}: it names the image '{named or image_id}', which is not in "
-                            f"'{folder / 'JPEGImages'}'; add the image or take '{image_id}' out of the split list")
+                            f"'{folder / 'JPEGImages'}'; add the image or remove '{image_id}' from the split list")
         if named and image_id not in (named, named.rsplit(".", 1)[0]):
             raise DataError(f"{annotation}: it names the image '{named}', but is stored as '{image_id}'; correct or "
                             "delete its <filename>")
@@ -85,16 +85,16 @@ def _parse(annotation: Path) -> ElementTree.Element:
     try:
         return ElementTree.parse(annotation).getroot()
     except FileNotFoundError:
-        raise DataError(f"the annotation '{annotation}' is missing; add it or take the image out of the split "
+        raise DataError(f"the annotation '{annotation}' is missing; add it or remove the image from the split "
                         "list") from None
     except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:
-        raise DataError(f"{annotation}: it is no well-formed XML ({error}); restore the file") from error
+        raise DataError(f"{annotation}: it is not well-formed XML ({error}); restore the file") from error
 
 
 def _object(item: ElementTree.Element, number: int) -> RawObject:
-    """Return the object; its number in the file is its value in SegmentationObject."""
+    """Parse an object; its number in the file is its value in SegmentationObject."""
     x0, y0, x1, y1 = (_number(item.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax"))
-    # Some writers count from 0 against the format: their first pixel, 0, is read as the 1 that it stands for.
+    # Some tools write 0-based boxes, against the format: a first pixel of 0 is read as 1.
     box = (x0 - 1 if x0 else 0.0, y0 - 1 if y0 else 0.0, x1, y1)
     name, difficult = (item.findtext("name") or "").strip(), (item.findtext("difficult") or "").strip() == "1"
     return RawObject(name, box, difficult, number)
@@ -106,7 +106,7 @@ def _size(tree: ElementTree.Element) -> tuple[int, int] | None:
 
 
 def _number(text: str | None) -> float:
-    """Return a number of an annotation; NaN, which no check lets pass, when it is none."""
+    """Parse a number; NaN, which fails every check, if it is not a number."""
     try:
         return float(text or "")
     except ValueError:

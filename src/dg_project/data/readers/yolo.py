@@ -1,4 +1,4 @@
-"""YOLO: one text file per image, boxes as shares of the image; with a data.yaml or in plain folders."""
+"""YOLO: one text file per image, boxes relative to the image size; with a data.yaml or in plain folders."""
 
 from __future__ import annotations
 
@@ -10,62 +10,71 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
-from dg_project.data.readers.folders import IMAGES, first_file, form, image_size, need_folder, read_text, unpack_hint, within
+from dg_project.config import Params
 from dg_project.core.errors import DataError, nearest
 from dg_project.core.files import inside
-from dg_project.config import Params
+from dg_project.data.images import IMAGE_SUFFIXES
+from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
+from dg_project.data.readers.folders import (
+    expected_form,
+    first_file,
+    image_size,
+    need_folder,
+    read_text,
+    unpack_hint,
+    within,
+)
 
 _REMEDY = ("The yolo reader expects a data.yaml, or images/<split> and labels/<split> with a classes.txt; "
            "data.options.yaml names the YAML file")
 
 
 class YOLOReader(Reader):
-    """Reads ``class cx cy w h`` (or ``class x1 y1 x2 y2 ...``, a polygon) per line; classes count from 0.
+    """Reads ``class cx cy w h`` (or ``class x1 y1 x2 y2 ...``, a polygon) per line; classes are 0-based.
 
-    An image without a text file has no objects.
+    Images without a text file have no objects.
     """
 
     class Options(Params):
-        """What describes the data set."""
+        """Description of the data set."""
 
-        yaml: str = Field("data.yaml", description="file in the domain's folder with splits and class names, if any")
+        yaml: str = Field("data.yaml", description="optional file in the domain's folder with splits and class names")
 
     options: Options
 
     def read(self, split: str) -> Listing:
-        """List the images of a split: those below its folder, or in its list."""
+        """List the images of a split, below its folder or in its list."""
         described = self._description()
         names = self._names(described)
         images = self._all_images(described, split)
         if images and not any(_labels(image).parent.is_dir() for image in images):
             raise DataError(f"the folder '{_labels(images[0]).parent}' with the labels of '{images[0].parent}' is "
-                            f"missing.{unpack_hint(self.place.folder)} Put it beside the folder of the images")
+                            f"missing.{unpack_hint(self.place.folder)} Put it next to the folder of the images")
         return Listing([(self._id(image), partial(_sample, image, names)) for image in images], list(names.values()))
 
     def images(self, split: str) -> list[tuple[str, Path]]:
-        """List the images of a split; no text file beside them is opened."""
+        """List the images of a split; their text files are not opened."""
         return [(self._id(image), image) for image in self._all_images(self._description(), split)]
 
     def _all_images(self, described: dict[str, Any], split: str) -> list[Path]:
         return [image for place in self._places(described, split) for image in self._images(place)]
 
     def _description(self) -> dict[str, Any]:
-        """Return the content of data.yaml, or {} where there is none."""
+        """Return the content of data.yaml, or {} if it is missing."""
         path = inside(self.place.folder, self.options.yaml)
         if not path.is_file():
             return {}
         try:
             content = yaml.safe_load(read_text(path, _REMEDY))
         except yaml.YAMLError as error:
-            raise DataError(f"{path}: it is no well-formed YAML ({error}); restore the file") from error
-        with form(path, "a description with the entries train, val and names"):
+            raise DataError(f"{path}: it is not well-formed YAML ({error}); restore the file") from error
+        with expected_form(path, "a description with the entries train, val and names"):
             return dict(content)
 
     def _names(self, described: dict[str, Any]) -> dict[int, str]:
-        """Return class index -> name, of data.yaml or of a list of names."""
+        """Return class index -> name, from data.yaml or a list of names."""
         if names := described.get("names"):
-            with form(self.place.folder / self.options.yaml, "a list of names, or numbers with names"):
+            with expected_form(self.place.folder / self.options.yaml, "a list of names, or numbers with names"):
                 numbered = names.items() if isinstance(names, dict) else enumerate(names)
                 return {int(number): str(name) for number, name in numbered}
         path = first_file(*(self.place.folder / name for name in ("classes.txt", "obj.names", "classes.names")))
@@ -88,22 +97,22 @@ class YOLOReader(Reader):
         return [place if place.is_file() else need_folder(place, _REMEDY) for place in places]
 
     def _find(self, entry: str, path: str) -> Path:
-        """Return what data.yaml names. Its ``path`` often is one of another machine, and exports begin with ``../``."""
+        """Resolve an entry of data.yaml; its ``path`` may be of another machine, and exports begin with ``../``."""
         candidates = [self.place.folder / path / entry, self.place.folder / entry,
                       self.place.folder / entry.removeprefix("../")]
         found = next((place for place in candidates if place.exists()), candidates[1])
         return inside(self.place.folder, os.path.relpath(found, self.place.folder))
 
     def _images(self, place: Path) -> list[Path]:
-        """Return the images below a folder, or those that a list names."""
+        """Return the images below a folder or in a list."""
         if place.is_file():
             lines = [line.strip() for line in read_text(place, _REMEDY).splitlines()]
             return [self._listed(line, place) for line in lines if line]
         found = [Path(folder) / name for folder, _, names in os.walk(place) for name in names]
-        return sorted(path for path in found if path.suffix.lower() in IMAGES and not path.name.startswith("."))
+        return sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."))
 
     def _listed(self, line: str, listed: Path) -> Path:
-        """Return the image of a list's line: relative to the list, or behind ``images/`` of another machine's path."""
+        """Resolve a line of a list: relative to the list, or from ``images/`` on for a path of another machine."""
         named = PurePosixPath(line.replace("\\", "/"))
         path = listed.parent / named
         if not path.exists() and "images" in named.parts:
@@ -116,7 +125,7 @@ class YOLOReader(Reader):
 
 
 def _labels(image: Path) -> Path:
-    """Return the text file of an image: the last folder ``images`` of its path is called ``labels`` there."""
+    """Return the text file of an image: the last folder ``images`` of its path is replaced by ``labels``."""
     parts = list(image.parts)
     if "images" in parts:
         parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
@@ -132,12 +141,12 @@ def _sample(image: Path, names: dict[int, str]) -> RawSample:
 
 def _object(path: Path, number: int, line: str, names: dict[int, str], size: tuple[int, int]) -> RawObject:
     words = line.split()
-    with form(path, f"'class cx cy w h' in line {number}"):
+    with expected_form(path, f"'class cx cy w h' in line {number}"):
         label, values = int(words[0]), [float(word) for word in words[1:]]
         if len(values) != 4 and (len(values) < 6 or len(values) % 2):
             raise ValueError(f"{len(words)} numbers")
     if label not in names:
-        raise DataError(f"{path}: line {number} has the class {label}, but the classes are {sorted(names)}; mend the "
+        raise DataError(f"{path}: line {number} has the class {label}, but the classes are {sorted(names)}; fix the "
                         "line or the list of names")
     if len(values) == 4:
         cx, cy, w, h = values

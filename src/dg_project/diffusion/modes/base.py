@@ -1,4 +1,4 @@
-"""The contract of a mode: how one kind of diffusers pipeline turns source images into new ones."""
+"""Base class of the modes: how one kind of diffusers pipeline turns source images into new ones."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from dg_project.config import denoising_steps
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Images of one size that go through the networks together.
+class ModeInputs:
+    """Images of one size that run through the networks together.
 
     Attributes:
-        images: RGB, sides that the networks can halve.
+        images: RGB images padded to sizes that the networks can halve.
         prompts: one text per image.
         generators: one seeded generator per image.
-        boxes: per image ``(n, 4)`` xyxy, in pixels of ``images``.
-        masks: per image its train ids as an image of the same size, or None.
+        boxes: boxes of each image, ``(n, 4)`` xyxy in pixels of ``images``.
+        masks: train ids of each image as an image of the same size, or None.
     """
 
     images: Sequence[Image.Image]
@@ -34,20 +34,20 @@ class Batch:
 
     @property
     def size(self) -> dict[str, int]:
-        """Height and width, as diffusers names them."""
+        """Height and width as arguments of diffusers."""
         return {"height": self.images[0].height, "width": self.images[0].width}
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How every image of a call is sampled.
+    """Sampling parameters of one call.
 
     Attributes:
-        strength: share of the schedule that is run, above 0.
-        steps: length of the whole schedule.
-        guidance_scale: classifier-free guidance; 1 is off.
-        image_guidance_scale: of the mode instruct.
-        negative_prompt: what to steer away from.
+        strength: share of the schedule to run, above 0.
+        steps: length of the full schedule.
+        guidance_scale: classifier-free guidance; 1 turns it off.
+        image_guidance_scale: guidance towards the source image (mode instruct).
+        negative_prompt: text to steer away from.
     """
 
     strength: float = 1.0
@@ -58,21 +58,21 @@ class Sampling:
 
     @property
     def run(self) -> int:
-        """Denoising steps that are run."""
+        """Number of denoising steps to run."""
         return denoising_steps(self.steps, self.strength)
 
     @property
     def share(self) -> float:
-        """The strength as diffusers wants it: ``int(steps * share)`` is ``run`` whatever the rounding errors."""
+        """The strength for diffusers: ``int(steps * share)`` equals ``run`` despite rounding errors."""
         return 1.0 if self.run == self.steps else (self.run + 0.5) / self.steps
 
 
 class Mode(ABC):
-    """Base of the modes. A mode is built for an opened pipeline and the parameter group of its own name.
+    """Base class of the modes. A mode takes an open pipeline and the parameter group named like the mode.
 
     Attributes:
-        name: value of ``ldm.mode``, and name of its group of parameters where it has one.
-        pipelines: family of the checkpoint -> diffusers class that it is opened as.
+        name: value of ``ldm.mode``, and name of the mode's parameter group if it has one.
+        pipelines: family of the checkpoint -> diffusers class to open it with.
     """
 
     name: ClassVar[str]
@@ -84,31 +84,31 @@ class Mode(ABC):
 
     @classmethod
     def channels(cls, image_channels: int) -> set[int]:
-        """Return how many channels the U-Net may take, whose latents have ``image_channels``."""
+        """Return the allowed numbers of U-Net input channels for latents of ``image_channels``."""
         return {image_channels}
 
     @abstractmethod
-    def __call__(self, batch: Batch, sampling: Sampling) -> list[Image.Image]:
-        """Return one image per image of the batch, of the same size."""
+    def __call__(self, inputs: ModeInputs, sampling: Sampling) -> list[Image.Image]:
+        """Return one generated image per input image, of the same size."""
 
     def finish(self, source: Image.Image, made: Image.Image, boxes: np.ndarray) -> Image.Image:
-        """Return ``made`` as it is stored; both images and the boxes ``(n, 4)`` are in the source's own pixels."""
+        """Post-process the generated image; images and boxes ``(n, 4)`` are in pixels of the source."""
         return made
 
     @staticmethod
-    def text(batch: Batch, sampling: Sampling) -> dict[str, Any]:
-        """Return the arguments that every diffusers pipeline takes."""
+    def text(inputs: ModeInputs, sampling: Sampling) -> dict[str, Any]:
+        """Return the arguments common to all diffusers pipelines."""
         return {
-            "prompt": list(batch.prompts),
-            "negative_prompt": [sampling.negative_prompt] * len(batch.prompts),
+            "prompt": list(inputs.prompts),
+            "negative_prompt": [sampling.negative_prompt] * len(inputs.prompts),
             "num_inference_steps": sampling.steps,
             "guidance_scale": sampling.guidance_scale,
-            "generator": list(batch.generators),
+            "generator": list(inputs.generators),
         }
 
 
 class Img2Img(Mode):
-    """Stable Diffusion, SDXL and latent consistency models. What is left of the source is what the noise left."""
+    """Stable Diffusion, SDXL and latent consistency models, starting from the noised source."""
 
     name = "img2img"
     pipelines: ClassVar[dict[str, str]] = {
@@ -116,7 +116,7 @@ class Img2Img(Mode):
         "sdxl": "StableDiffusionXLImg2ImgPipeline",
     }
 
-    def __call__(self, batch: Batch, sampling: Sampling) -> list[Image.Image]:
-        """Return one image per image of the batch."""
-        call = self.text(batch, sampling)
-        return self.pipeline(image=list(batch.images), strength=sampling.share, **call).images
+    def __call__(self, inputs: ModeInputs, sampling: Sampling) -> list[Image.Image]:
+        """Return one image per image of the inputs."""
+        call = self.text(inputs, sampling)
+        return self.pipeline(image=list(inputs.images), strength=sampling.share, **call).images

@@ -1,4 +1,4 @@
-"""Inpainting around the labelled boxes: they stay source pixels, or change less than everything else."""
+"""Inpainting around the labelled boxes, which keep their source pixels or change less than the rest."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch import Tensor
 
 from dg_project.config import denoising_steps
 from dg_project.diffusion.latents import encode
-from dg_project.diffusion.modes.base import Batch, Mode, Sampling
+from dg_project.diffusion.modes.base import Mode, ModeInputs, Sampling
 
 PAINT, KEEP = 255, 0
 
 
 class Inpaint(Mode):
-    """Any Stable Diffusion or SDXL (their latents are blended step by step), or one trained to inpaint.
+    """Any Stable Diffusion or SDXL (latents are blended at every step), or a checkpoint trained to inpaint.
 
-    diffusers holds what the mask protects at the source through all steps. Here the mask is lifted before the last
-    ``box_strength`` of the schedule, so that the objects take on some of the new light too.
+    diffusers keeps the protected region at the source in all steps. Here the mask is lifted for the last
+    ``box_strength`` of the schedule, so that the objects take on some of the new light.
     """
 
     name = "inpaint"
@@ -33,35 +33,35 @@ class Inpaint(Mode):
 
     @classmethod
     def channels(cls, image_channels: int) -> set[int]:
-        """Latents alone, or latents, mask and masked source."""
+        """Return the channels of latents only, and of latents, mask and masked source."""
         return {image_channels, 2 * image_channels + 1}
 
-    def __call__(self, batch: Batch, sampling: Sampling) -> list[Image.Image]:
-        """Return one image per image of the batch."""
+    def __call__(self, inputs: ModeInputs, sampling: Sampling) -> list[Image.Image]:
+        """Return one image per image of the inputs."""
         free = denoising_steps(sampling.steps, min(self.params.box_strength, sampling.strength))
         cell = self.pipeline.vae_scale_factor
-        sizes = [image.size for image in batch.images]
-        boxes = batch.boxes if free < sampling.run else [np.zeros((0, 4)) for _ in sizes]
+        sizes = [image.size for image in inputs.images]
+        boxes = inputs.boxes if free < sampling.run else [np.zeros((0, 4)) for _ in sizes]
         call: dict[str, Any] = {
-            "image": list(batch.images),
+            "image": list(inputs.images),
             "mask_image": [outside(*pair, cell) for pair in zip(boxes, sizes, strict=True)],
             "strength": sampling.share,
             "callback_on_step_end": self._lift(free),
             "callback_on_step_end_tensor_inputs": ["mask", "masked_image_latents"],
         }
-        return self.pipeline(**call, **batch.size, **self.text(batch, sampling)).images
+        return self.pipeline(**call, **inputs.size, **self.text(inputs, sampling)).images
 
     def finish(self, source: Image.Image, made: Image.Image, boxes: np.ndarray) -> Image.Image:
-        """Return ``made`` with the source's own pixels inside the boxes where ``box_strength`` is 0.
+        """Paste the source's pixels into the boxes if ``box_strength`` is 0.
 
-        The latents inside are the source's then, but a decoder never gives the very same pixels back.
+        The latents inside the boxes are then those of the source, but decoding does not reproduce the exact pixels.
         """
         if self.params.box_strength:
             return made
         return Image.composite(made, source, outside(boxes, made.size))
 
     def _lift(self, free: int) -> Callable[..., dict[str, Tensor]]:
-        """Return a callback that lifts the mask when ``free`` steps are left."""
+        """Return a callback that lifts the mask when ``free`` steps remain."""
 
         def callback(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             left = pipeline.num_timesteps - 1 - step
@@ -76,9 +76,9 @@ class Inpaint(Mode):
 
 
 def outside(boxes: np.ndarray, size: tuple[int, int], cell: int = 1) -> Image.Image:
-    """Return a mask of ``size`` (width, height): 255 outside the boxes ``(n, 4)``, 0 in every cell that one touches.
+    """Return a mask of ``size`` (width, height): 255 outside the boxes ``(n, 4)``, 0 in every cell touched by a box.
 
-    A mask is sampled once per latent cell of ``cell`` pixels; grown to whole cells, no thin box slips through.
+    The mask is sampled once per latent cell of ``cell`` pixels; rounding boxes up to full cells keeps thin ones.
     """
     mask = np.full(size[::-1], PAINT, np.uint8)
     for x0, y0, x1, y1 in np.asarray(boxes, float).reshape(-1, 4):

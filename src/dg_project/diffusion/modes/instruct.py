@@ -1,4 +1,4 @@
-"""InstructPix2Pix: the U-Net sees the clean source beside the noise, so geometry is kept even at strength 1."""
+"""InstructPix2Pix: the U-Net also takes the clean source, so geometry is kept even at strength 1."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from PIL import Image
 from torch import Tensor
 
 from dg_project.diffusion.latents import LastSteps, encode, scheduled
-from dg_project.diffusion.modes.base import Batch, Mode, Sampling
+from dg_project.diffusion.modes.base import Mode, ModeInputs, Sampling
 
 
 class Instruct(Mode):
-    """InstructPix2Pix, of Stable Diffusion (the tiny LDM is one) or SDXL. Diffusers knows no strength for it."""
+    """InstructPix2Pix of Stable Diffusion (such as the tiny LDM) or SDXL; adds the strength that diffusers lacks."""
 
     name = "instruct"
     pipelines: ClassVar[dict[str, str]] = {
@@ -24,23 +24,23 @@ class Instruct(Mode):
 
     @classmethod
     def channels(cls, image_channels: int) -> set[int]:
-        """Noisy latents and source latents."""
+        """Return the channels of noisy and source latents together."""
         return {2 * image_channels}
 
-    def __call__(self, batch: Batch, sampling: Sampling) -> list[Image.Image]:
-        """Return one image per image of the batch; below strength 1 only the last steps run, from the noised source."""
+    def __call__(self, inputs: ModeInputs, sampling: Sampling) -> list[Image.Image]:
+        """Return one generated image per input image; below strength 1, start from the noised source."""
         call: dict[str, Any] = {
-            "image": list(batch.images),
+            "image": list(inputs.images),
             "image_guidance_scale": sampling.image_guidance_scale,
-            **self.text(batch, sampling),
+            **self.text(inputs, sampling),
         }
         if self.pipeline.__class__.__name__ == self.pipelines["sdxl"]:
-            call |= batch.size  # which would be the checkpoint's default size else
+            call |= inputs.size  # else the checkpoint's default size
         if sampling.run == sampling.steps:
             return self.pipeline(**call).images
         with scheduled(self.pipeline, LastSteps(self.pipeline.scheduler, sampling.run)):
             self.pipeline.scheduler.set_timesteps(sampling.steps, device=self.pipeline._execution_device)
-            call["latents"] = self.noised(batch.images, batch.generators)
+            call["latents"] = self.noised(inputs.images, inputs.generators)
             return self.pipeline(**call).images
 
     def noised(self, images: Sequence[Image.Image], generators: Sequence[torch.Generator]) -> Tensor:

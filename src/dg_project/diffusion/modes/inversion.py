@@ -1,4 +1,4 @@
-"""DDIM inversion: the noise that the model itself would have made the source from, denoised under the new prompt."""
+"""DDIM inversion: find the noise that the model would generate the source from; denoise it with the new prompt."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from PIL import Image
 from torch import Tensor
 
 from dg_project.diffusion.latents import FirstSteps, LastSteps, encode, scheduled
-from dg_project.diffusion.modes.base import Batch, Mode, Sampling
+from dg_project.diffusion.modes.base import Mode, ModeInputs, Sampling
 
 SPACINGS = ("leading", "trailing")
-"""What the inverse scheduler of diffusers knows."""
+"""Timestep spacings supported by the inverse scheduler of diffusers."""
 
 
 class Inversion(Mode):
-    """Stable Diffusion or SDXL. Structure is kept because the noise is the source's own; nothing is drawn at random."""
+    """Stable Diffusion or SDXL. The noise comes from the source, not from random draws, so structure is kept."""
 
     name = "inversion"
     pipelines: ClassVar[dict[str, str]] = {"sd": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline"}
@@ -31,21 +31,21 @@ class Inversion(Mode):
         known = inspect.signature(DDIMInverseScheduler).parameters
         self._inverter = DDIMInverseScheduler(**{k: v for k, v in self._sampler.config.items() if k in known})
 
-    def __call__(self, batch: Batch, sampling: Sampling) -> list[Image.Image]:
-        """Return one image per image of the batch: up to the noise of the strength, and down under the prompt."""
-        noise = self.invert(batch, sampling)
+    def __call__(self, inputs: ModeInputs, sampling: Sampling) -> list[Image.Image]:
+        """Return one generated image per input image: invert to the noise of the strength, then denoise."""
+        noise = self.invert(inputs, sampling)
         with scheduled(self.pipeline, LastSteps(self._sampler, sampling.run)):
-            call = self.text(batch, sampling) | {"eta": self.params.eta}
-            return self.pipeline(latents=noise, **call, **batch.size).images
+            call = self.text(inputs, sampling) | {"eta": self.params.eta}
+            return self.pipeline(latents=noise, **call, **inputs.size).images
 
-    def invert(self, batch: Batch, sampling: Sampling) -> Tensor:
-        """Return the latents ``(N, C, h, w)`` after ``run`` steps upwards, without guidance, which would not invert."""
+    def invert(self, inputs: ModeInputs, sampling: Sampling) -> Tensor:
+        """Return the latents ``(N, C, h, w)`` after ``run`` inverse steps; guidance cannot be inverted."""
         call = {
-            "prompt": [self.params.source_prompt] * len(batch.images),
+            "prompt": [self.params.source_prompt] * len(inputs.images),
             "num_inference_steps": sampling.steps,
             "guidance_scale": 1.0,
             "output_type": "latent",
         }
-        latents = encode(self.pipeline, self.pipeline.image_processor.preprocess(list(batch.images)))
+        latents = encode(self.pipeline, self.pipeline.image_processor.preprocess(list(inputs.images)))
         with scheduled(self.pipeline, FirstSteps(self._inverter, sampling.run)):
-            return self.pipeline(latents=latents, **call, **batch.size).images
+            return self.pipeline(latents=latents, **call, **inputs.size).images

@@ -1,4 +1,4 @@
-"""From difficulties to shares of a round: small pure functions, no images and no models."""
+"""Turn difficulties into shares of a round: small pure functions without images or models."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import numpy as np
 
 
 def shrink(difficulty: Mapping[str, float], n_images: Mapping[str, int], prior: float) -> dict[str, float]:
-    """Draw each difficulty to the mean of all: ``d' = (n d + prior m) / (n + prior)``.
+    """Shrink each difficulty towards the mean of all: ``d' = (n d + prior m) / (n + prior)``.
 
     Args:
-        difficulty: by domain, 0 (solved) to 1; NaN where nothing could be measured, which then becomes the mean.
-        n_images: images that each was measured on.
-        prior: how many images the mean ``m`` over the measured domains counts for.
+        difficulty: difficulty by domain, 0 (solved) to 1; NaN (not measured) becomes the mean.
+        n_images: number of images that each was measured on.
+        prior: pseudo-count of the mean ``m`` over the measured domains.
     """
     measured = [value for value in difficulty.values() if not math.isnan(value)]
     mean = sum(measured) / len(measured) if measured else 0.0
 
-    def drawn(value: float, n: int) -> float:
+    def shrunken(value: float, n: int) -> float:
         return mean if math.isnan(value) or n + prior == 0 else (n * value + prior * mean) / (n + prior)
 
-    return {name: drawn(value, n_images[name]) for name, value in difficulty.items()}
+    return {name: shrunken(value, n_images[name]) for name, value in difficulty.items()}
 
 
 def shares(difficulty: Mapping[str, float], temperature: float, floor: float) -> dict[str, float]:
     """Return each domain's share of a round: ``floor / K + (1 - floor) softmax(d / temperature)``.
 
     Args:
-        difficulty: by domain, K of them.
+        difficulty: difficulty of K domains by name.
         temperature: > 0; a difference of one temperature makes a ratio of e in the softmax.
-        floor: 0..1, the part that is divided evenly; at 1 difficulty does not count.
+        floor: 0..1, part that is divided evenly; at 1 difficulty does not count.
 
     Returns:
         Shares that sum to 1, none below ``floor / K``.
@@ -47,9 +47,9 @@ def divide(total: int, parts: Mapping[str, float], most: int | None = None) -> d
     """Divide ``total`` whole images in proportion (largest remainder); the counts sum to ``total``.
 
     Args:
-        total: images.
+        total: number of images.
         parts: weight of each domain, >= 0, not all 0.
-        most: a domain gets no more than this; what it leaves goes to the others in their proportion.
+        most: upper bound per domain; the rest goes to the other domains in their proportion.
 
     Raises:
         ValueError: ``total`` is more than all domains may take.
@@ -66,7 +66,7 @@ def divide(total: int, parts: Mapping[str, float], most: int | None = None) -> d
 
 
 def _capped(total: int, parts: Mapping[str, float], most: int | None) -> dict[str, float]:
-    """Return the proportional (fractional) counts, those beyond ``most`` cut and handed on to the others."""
+    """Return the proportional (fractional) counts, capped at ``most``; the rest goes to the others."""
     full: set[str] = set()
     while True:
         rest = total - len(full) * (most or 0)
@@ -83,13 +83,13 @@ def _capped(total: int, parts: Mapping[str, float], most: int | None) -> dict[st
 def raised(strength: float, difficulty: float, others: Mapping[str, float], step: float) -> float:
     """Return a domain's strength for the next round: the hardest gets ``step`` more, an average one nothing.
 
-    ``min(1, strength + step (d - mean) / (max - mean))`` where d lies above the mean of all domains.
+    ``min(1, strength + step (d - mean) / (max - mean))`` where d is above the mean of all domains.
 
     Args:
-        strength: as configured.
-        difficulty: of this domain.
-        others: of all domains, this one among them.
-        step: of the hardest.
+        strength: configured strength.
+        difficulty: difficulty of this domain.
+        others: difficulty of all domains by name.
+        step: increase for the hardest domain.
     """
     mean, largest = sum(others.values()) / len(others), max(others.values())
     excess = max(0.0, difficulty - mean) / (largest - mean) if largest - mean > 1e-9 else 0.0

@@ -1,4 +1,4 @@
-"""How hard each pseudo domain is for the model as it is, measured on source scenes that it never trains on."""
+"""Measure how hard each pseudo domain is for the current model, on source scenes that it never trains on."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def measure(method: Method, spec: ModelSpec, probes: pd.DataFrame, probe_root: P
             min_visibility: float, batch_size: int, device: torch.device) -> pd.DataFrame:
     """Return the difficulty of each pseudo domain: 1 minus the task's main metric on its probes.
 
-    Probes that the label-fidelity gate dropped do not count: an object that the generator painted over is its failure,
-    not the model's, and steering after it would ask for more such images.
+    Probes that the label-fidelity gate dropped do not count: a lost object is the generator's failure, not the
+    model's, and steering by it would request more such images.
 
     Args:
         method: the model, in any mode.
-        spec: what it was built from.
+        spec: model spec.
         probes: sampled pseudo images of held-out source scenes.
         probe_root: folder that their paths are relative to.
         label_root: folder that their masks are relative to.
-        min_visibility: of objects, see ``task_rows``.
-        batch_size: images predicted at a time.
-        device: where the model is.
+        min_visibility: bound for objects, see ``task_rows``.
+        batch_size: images per prediction.
+        device: torch device of the model.
 
     Returns:
         ``domain, difficulty, n_images``, one row per domain; NaN where the gate dropped every probe.

@@ -1,4 +1,4 @@
-"""The algorithm: train a while, measure what is hard, synthesise more of that, go on."""
+"""The algorithm: train, measure which domains are hard, synthesise more of those, and continue."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from dg_project.data.manifest import manifest_fingerprint, select
 from dg_project.diffusion.generator import Generator
 from dg_project.experiments.closed_loop.allocation import shrink
 from dg_project.experiments.closed_loop.difficulty import measure
-from dg_project.experiments.closed_loop.planning import COMPOSED, Plan, budget, plan_round
-from dg_project.experiments.training_data import TrainingData
-from dg_project.experiments.training_run import Course, Trained, made_before
+from dg_project.experiments.closed_loop.planning import COMPOSED, RoundPlan, budget, plan_round
+from dg_project.experiments.training_data import TrainingData, generated_before
+from dg_project.experiments.training_run import Trained, TrainingRun
 from dg_project.pseudo.sampling import Recognise, sample
 from dg_project.pseudo.synthesis import eligible, image_seed, image_settings, synthesise
 from dg_project.training.loop import TrainResult
@@ -33,12 +33,12 @@ MANIFEST, CARD, DIFFICULTY = "manifest.parquet", "card.json", "difficulty.csv"
 
 
 def label(method: str) -> str:
-    """Return how results call a method that was trained in the closed loop."""
+    """Return the name in results of a method that was trained in the closed loop."""
     return f"{method}_closed_loop"
 
 
 class Painter(NamedTuple):
-    """What makes pseudo images and judges them: the opened diffusion model, and the CLIP filter of the gate, if any."""
+    """Makes and judges pseudo images: the opened diffusion model, and the CLIP filter of the gate, if there is one."""
 
     generator: Generator
     recognise: Recognise | None = None
@@ -46,11 +46,11 @@ class Painter(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a closed loop leaves.
+    """Result of a closed loop.
 
     Attributes:
-        trained: the model and its losses.
-        rounds: folder of what each round made: ``round<n>/`` with images, ``manifest.parquet``, ``card.json`` and
+        trained: model and losses.
+        rounds: folder of every round: ``round<n>/`` with images, ``manifest.parquet``, ``card.json`` and
             ``difficulty.csv``, and the probes in ``probes/``.
         pseudo: manifest of the last round's training set; images relative to ``rounds``.
         allocation: one row per round and domain: ``round, domain, difficulty, n_images, strength, share, scenes,
@@ -66,37 +66,36 @@ class Outcome:
 
 def run_closed_loop(name: str, settings: Settings, source: TrainingData, painter: Painter, workspace: Path,
                     wait: bool = True) -> Outcome:
-    """Train a method in rounds, each with pseudo images where the model was weakest after the last.
+    """Train a method in rounds; each round gets pseudo images of the domains that were hardest before.
 
-    Interrupted at any moment, the next call goes on: images, sets, measurements and the training are kept as they come.
+    An interrupted loop is resumed: images, sets, measurements and the training are stored as they come.
 
     Args:
-        name: of the method; any that uses pseudo domains.
+        name: method name; any that uses pseudo domains.
         settings: all parameters; ``settings.closed_loop`` steers.
         source: source images alone. Difficulty is measured on pseudo images of its val split; no target is opened.
-        painter: the diffusion model of ``settings.ldm``, and what the gate needs.
-        workspace: see ``train_method``.
-        wait: for another process that does the very same.
+        painter: diffusion model of ``settings.ldm``, and the gate's CLIP filter.
+        workspace: folder of cached work.
+        wait: wait for another process that does the same.
 
     Raises:
         DataError: the source has no val split, or the gate dropped everything.
-        ParameterError: the method uses no pseudo images, or the budget does not suffice.
-        BusyError: another process does the very same, and ``wait`` is False.
+        ParameterError: the method uses no pseudo images, or the budget is too small.
+        BusyError: another process does the same, and ``wait`` is False.
     """
     loop = _Loop(name, settings, source, painter, workspace)
-    with lock_folder(loop.course.folder, wait):
+    with lock_folder(loop.training.folder, wait):
         return loop.run()
 
 
 def find_closed_loop(name: str, settings: Settings, source: TrainingData, painter: Painter,
                      workspace: Path) -> Trained | None:
-    """Return what ``run_closed_loop`` would have trained, or None where it is not finished."""
-    course = _Loop(name, settings, source, painter, workspace).course
-    return course.trained() if course.finished.is_dir() else None
+    """Return the model that ``run_closed_loop`` trained, or None if it is not finished."""
+    return _Loop(name, settings, source, painter, workspace).training.cached()
 
 
 class _Loop:
-    """The parts of ``run_closed_loop``; each leaves its result on disk and finds it there."""
+    """Parts of ``run_closed_loop``; each stores its result on disk and reads it there."""
 
     def __init__(self, name: str, settings: Settings, source: TrainingData, painter: Painter,
                  workspace: Path) -> None:
@@ -107,7 +106,7 @@ class _Loop:
             raise ParameterError(f"closed_loop.rounds: {self.params.rounds} rounds do not fit into "
                                  f"{settings.training.max_steps} training steps; lower it, or raise training.max_steps")
         self.label = label(name)
-        self.ldm = self.generator.settled(settings.ldm)
+        self.ldm = self.generator.resolved(settings.ldm)
         bounds = self.synthesis.min_boxes, self.synthesis.max_boxes
         self.scenes = eligible(select(source.source, split="train"), *bounds, self.synthesis.n_images)
         held_out = select(source.source, split="val")
@@ -118,33 +117,35 @@ class _Loop:
         self.budget = budget(len(self.scenes), len(self.held_out) * len(self.synthesis.domains), self.synthesis,
                              self.params)
         domains = [*self.synthesis.domains, *([COMPOSED] if self.params.compositions else [])]
-        self.course = Course(name, settings, source, domains, workspace, "closed loop", self.params, self.synthesis,
-                             settings.sampling, image_settings(self.ldm), self.generator.fingerprint,
-                             manifest_fingerprint(self.scenes), manifest_fingerprint(self.held_out), code=[__name__])
-        self.rounds = self.course.folder / "rounds"
+        inputs = ["closed loop", self.params, self.synthesis, settings.sampling, image_settings(self.ldm),
+                  self.generator.fingerprint, manifest_fingerprint(self.scenes), manifest_fingerprint(self.held_out)]
+        self.training = TrainingRun.resolve_in_parts(name, settings, source, domains, workspace, inputs, [__name__])
+        self.rounds = self.training.folder / "rounds"
         self.probes = pd.DataFrame()
 
     def run(self) -> Outcome:
-        """Make the probes, then go through the rounds."""
+        """Make the probes, then run the rounds."""
         self.probes = self._make("probes", dict.fromkeys(self.synthesis.domains, self.held_out),
                                  self.synthesis.domains, candidates=1)
         pseudo: pd.DataFrame | None = None
         difficulty: dict[str, float] | None = None
-        plans: list[Plan] = []
+        plans: list[RoundPlan] = []
         for number, scenes in enumerate(self.budget, 1):
             plan = self.plan(number, scenes, difficulty)
             plans.append(plan)
             pseudo = self.training_set(pseudo, self.synthesise(plan, plans[:-1]))
             difficulty = self.train_and_measure(number, pseudo)
         assert pseudo is not None
-        return Outcome(self.course.trained(), self.rounds, pseudo, self.allocation(plans))
+        trained = self.training.cached()
+        assert trained is not None
+        return Outcome(trained, self.rounds, pseudo, self.allocation(plans))
 
-    def plan(self, number: int, scenes: int, difficulty: dict[str, float] | None) -> Plan:
+    def plan(self, number: int, scenes: int, difficulty: dict[str, float] | None) -> RoundPlan:
         return plan_round(number, scenes, len(self.scenes), self.synthesis.domains, difficulty, self.params,
                           self.settings.seed)
 
-    def synthesise(self, plan: Plan, before: list[Plan]) -> pd.DataFrame:
-        """Return the sampled images of a round; every domain paints scenes that it has not painted yet, while any."""
+    def synthesise(self, plan: RoundPlan, before: list[RoundPlan]) -> pd.DataFrame:
+        """Return the sampled images of a round; a domain uses new scenes as long as there are any."""
         chosen = {name: self._scenes(name, sum(past.images.get(name, 0) for past in before), count)
                   for name, count in plan.images.items() if count}
         logger.info("round %d of %d: %s", plan.number, self.params.rounds,
@@ -157,7 +158,7 @@ class _Loop:
         return made
 
     def training_set(self, old: pd.DataFrame | None, new: pd.DataFrame) -> pd.DataFrame:
-        """Return what the next part trains on; of one scene in one domain, the newest image alone."""
+        """Return the pseudo images of the next part; for a scene in a domain only the newest image."""
         if old is None or self.params.images == "renew":
             return new
         both = pd.concat([old, new], ignore_index=True)
@@ -167,9 +168,9 @@ class _Loop:
         """Train to the end of a round and return the shrunken difficulty of each domain."""
         stored = self.rounds / f"round{number}" / DIFFICULTY
         last = number == self.params.rounds
-        if not stored.exists() or (last and not self.course.finished.is_dir()):
+        if not stored.exists() or (last and not self.training.finished.is_dir()):
             data = TrainingData(self.source.source, self.source.source_root, pseudo, self.rounds)
-            result = self.course.go_on(data, self._until(number))
+            result = self.training.advance(data, self._until(number))
             self._measure(stored)
             if last:
                 self._finish(result)
@@ -178,12 +179,12 @@ class _Loop:
         return shrink(dict(zip(names, table["difficulty"], strict=True)),
                       dict(zip(names, table["n_images"], strict=True)), self.params.prior_images)
 
-    def allocation(self, plans: list[Plan]) -> pd.DataFrame:
+    def allocation(self, plans: list[RoundPlan]) -> pd.DataFrame:
         """Return the table of ``Outcome.allocation``."""
         return pd.concat([self._allocation(plan) for plan in plans], ignore_index=True)
 
     def _measure(self, stored: Path) -> None:
-        table = measure(self.course.method, self.course.spec, self.probes, self.rounds, self.source.source_root,
+        table = measure(self.training.method, self.training.spec, self.probes, self.rounds, self.source.source_root,
                         min_visibility=self.settings.sampling.gate.least_visibility,
                         batch_size=self.settings.evaluation.batch_size,
                         device=resolve_device(self.settings.training.device))
@@ -193,15 +194,15 @@ class _Loop:
     def _finish(self, result: TrainResult) -> None:
         parts = [self.probes, *(pd.read_parquet(self.rounds / f"round{number}" / MANIFEST)
                                 for number in range(1, self.params.rounds + 1))]
-        made = made_before(pd.concat(parts, ignore_index=True))
-        self.course.finish(result, label=self.label, images_generated=made.images, ldm_seconds=made.seconds,
+        generated = generated_before(pd.concat(parts, ignore_index=True))
+        self.training.finish(result, label=self.label, images_generated=generated.images, ldm_seconds=generated.seconds,
                            rounds=self.params.rounds)
 
     def _until(self, number: int) -> int:
         return round(self.settings.training.max_steps * number / self.params.rounds)
 
     def _scenes(self, domain: str, used: int, count: int) -> pd.DataFrame:
-        """Return the next ``count`` source scenes of a domain's own random order, over and over."""
+        """Return the next ``count`` source scenes of a domain's own random order, cyclically."""
         order = np.random.default_rng(image_seed(self.settings.seed, domain, "scenes", 0)).permutation(len(self.scenes))
         return self.scenes.iloc[np.resize(np.roll(order, -used), count)].reset_index(drop=True)
 
@@ -210,7 +211,7 @@ class _Loop:
         """Return the sampled images of a part of the loop, below ``rounds/<part>``."""
         folder = self.rounds / part
         if not (folder / MANIFEST).exists():
-            root = self.course.folder / "candidates" / part
+            root = self.training.folder / "candidates" / part
             made = pd.concat([synthesise(
                 rows, self.source.source_root, {name: domains[name]}, self.ldm, candidates,
                 image_seed(self.settings.seed, part, "", 0), self.generator, root, classes=self.settings.data.classes)
@@ -221,12 +222,12 @@ class _Loop:
                 kept.assign(image=f"{part}/" + kept["image"], round=part).to_parquet(new / MANIFEST)
         return pd.read_parquet(folder / MANIFEST)
 
-    def _allocation(self, plan: Plan) -> pd.DataFrame:
+    def _allocation(self, plan: RoundPlan) -> pd.DataFrame:
         folder = self.rounds / f"round{plan.number}"
         made, measured = pd.read_parquet(folder / MANIFEST), pd.read_csv(folder / DIFFICULTY).set_index("domain")
         kept = made.groupby("domain")["kept"].sum()
         rows: list[dict[str, Any]] = []
-        for name in self.course.spec.domains[1:]:
+        for name in self.training.spec.domains[1:]:
             scenes, asked = plan.images.get(name, 0), plan.domains.get(name)
             rows.append({
                 "round": plan.number, "domain": name, "difficulty": measured["difficulty"].get(name, np.nan),
@@ -237,6 +238,6 @@ class _Loop:
 
 
 def _spread(rows: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Return n rows spread evenly: neighbours often show one layout."""
+    """Return n evenly spread rows: neighbours often show the same layout."""
     return rows.iloc[np.unique(np.linspace(0, len(rows) - 1, min(n, len(rows))).round().astype(int))].reset_index(
         drop=True)

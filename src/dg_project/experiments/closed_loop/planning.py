@@ -1,4 +1,4 @@
-"""What a round asks for: images per domain, prompts, strengths and compositions, within the budget of the open loop."""
+"""Plan a round: images per domain, prompts, strengths and compositions, within the budget of the open loop."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Compositions do not take the id of one of their parts: an image of fog at night 
 teach the discriminator that night may look like fog.
 """
 VARIANTS = 4
-"""Compositions that a round draws; each image takes one of them."""
+"""Number of compositions that a round draws; each image takes one of them."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class RoundPlan:
     """One round of synthesis.
 
     Attributes:
         number: 1-based.
-        domains: what to ask for, by pseudo domain.
-        images: source scenes that each domain is made of; ``candidates`` images are generated for each.
+        domains: prompt and strength by pseudo domain.
+        images: number of source scenes per domain; ``candidates`` images are generated from each.
     """
 
     number: int
@@ -43,16 +43,16 @@ class Plan:
 
 
 def budget(scenes: int, probes: int, synthesis: SynthesisParams, params: ClosedLoopParams) -> list[int]:
-    """Return how many scenes each round may paint, so that all generated images are those of the open loop.
+    """Return how many scenes each round may use, so that as many images are generated as in the open loop.
 
-    The open loop generates ``scenes x domains x candidates`` images. The closed one makes the probes of that, and the
-    rest is divided evenly over the rounds; fewer than ``candidates`` images stay unused.
+    The open loop generates ``scenes x domains x candidates`` images. Of these the closed loop makes the probes, and
+    divides the rest evenly over the rounds; fewer than ``candidates`` images stay unused.
 
     Args:
-        scenes: source scenes that the open loop paints in every domain.
-        probes: images that difficulty is measured on, all domains together.
-        synthesis: domains and candidates.
-        params: rounds.
+        scenes: source scenes that the open loop uses in every domain.
+        probes: number of images for measuring difficulty, all domains together.
+        synthesis: pseudo domains and candidates.
+        params: closed-loop parameters.
 
     Raises:
         ParameterError: the probes leave less than one image per domain and round, or a domain is called ``composed``.
@@ -62,44 +62,44 @@ def budget(scenes: int, probes: int, synthesis: SynthesisParams, params: ClosedL
                              "the domain")
     left = (scenes * len(synthesis.domains) * synthesis.candidates - probes) // synthesis.candidates
     if left < params.rounds * (len(synthesis.domains) + 1):
-        raise ParameterError(f"closed_loop: the budget of the open loop leaves {max(0, left)} painted scenes beside "
+        raise ParameterError(f"closed_loop: the budget of the open loop leaves {max(0, left)} scenes next to "
                              f"{probes} probes, too few for {params.rounds} rounds of {len(synthesis.domains) + 1} "
                              "domains; lower closed_loop.probe_images or rounds, or raise synthesis.n_images")
     return list(divide(left, {str(number): 1.0 for number in range(params.rounds)}).values())
 
 
 def plan_round(number: int, scenes: int, most: int, domains: dict[str, PseudoDomain],
-               difficulty: dict[str, float] | None, params: ClosedLoopParams, seed: int) -> Plan:
-    """Return what to synthesise next.
+               difficulty: dict[str, float] | None, params: ClosedLoopParams, seed: int) -> RoundPlan:
+    """Return the plan of the next round.
 
     Args:
-        number: of the round, 1-based.
-        scenes: what it may paint.
-        most: scenes that there are; a domain paints no scene twice in one round.
-        domains: as configured.
+        number: round, 1-based.
+        scenes: budget of the round.
+        most: number of source scenes; a domain uses no scene twice in one round.
+        domains: configured pseudo domains.
         difficulty: shrunken difficulty by domain, or None before the first measurement: all get the same.
-        params: of the loop.
-        seed: of the compositions.
+        params: closed-loop parameters.
+        seed: random seed of the compositions.
     """
     if difficulty is None:
-        return Plan(number, domains, divide(scenes, dict.fromkeys(domains, 1.0), most))
+        return RoundPlan(number, domains, divide(scenes, dict.fromkeys(domains, 1.0), most))
     weights = shares(difficulty, params.temperature, params.floor)
     images = divide(scenes, {**{name: (1 - params.compositions) * share for name, share in weights.items()},
                              **({COMPOSED: params.compositions} if params.compositions else {})}, most)
-    asked = {name: domain.model_copy(update={
+    chosen = {name: domain.model_copy(update={
         "strength": raised(domain.strength, difficulty[name], difficulty, params.strength_step)})
         for name, domain in domains.items()}
     if images.get(COMPOSED):
-        asked[COMPOSED] = _composition(asked, weights, params.compose, random.Random(f"{seed} {number}"))
-    return Plan(number, asked, images)
+        chosen[COMPOSED] = _composition(chosen, weights, params.compose, random.Random(f"{seed} {number}"))
+    return RoundPlan(number, chosen, images)
 
 
 def _composition(domains: dict[str, PseudoDomain], weights: dict[str, float], most: int,
                  draw: random.Random) -> PseudoDomain:
     """Return a domain whose prompt is a choice among compositions of the weakest domains' words.
 
-    The hardest domain takes part in every one; the others are drawn with their shares of the round. What says no more
-    than one of the domains does (night + rain at night) is left out, unless nothing else can be said.
+    The hardest domain is part of every composition; the others are drawn with their shares of the round. Compositions
+    that say no more than one of the domains (night + rain at night) are left out, unless there is no other.
     """
     hardest = max(weights, key=lambda name: weights[name])
     texts: dict[str, bool] = {}

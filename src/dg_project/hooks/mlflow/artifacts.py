@@ -45,7 +45,7 @@ def metric_name(name: str) -> str:
 
 
 def _metrics(client: Any, run: str, prefix: str, data: Any) -> None:
-    from dg_project.hooks.mlflow.runs import flatten
+    from dg_project.core.nested import flatten
 
     now = int(time.time() * 1000)
     _send(client, run, [(f"{prefix}/{path.replace('.', '/')}" if prefix else path.replace(".", "/"), value, now, 0)
@@ -95,13 +95,12 @@ def _folder(client: Any, run: str, prefix: str, folder: str) -> None:
 
 def _images(client: Any, run: str, prefix: str, folder: str) -> None:
     """Log images spread evenly over the folder."""
-    from PIL import Image
+    from dg_project.data.images import IMAGE_SUFFIXES, open_rgb
 
-    paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
+    paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     stride = max(1, len(paths) // _MOST_IMAGES)
     for index, path in enumerate(paths[::stride][:_MOST_IMAGES]):
-        with Image.open(path) as image:
-            client.log_image(run, image.convert("RGB"), key=prefix, step=index)
+        client.log_image(run, open_rgb(path), key=prefix, step=index)
 
 
 _LOGGERS: dict[str, Callable[[Any, str, str, Any], None]] = {

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dg_project.core.cache import lock_file
+from dg_project.core.nested import flatten
 from dg_project.core.provenance import commit, is_dirty
 
 if TYPE_CHECKING:
@@ -100,20 +101,6 @@ def _groups_of_other_pipelines(names: list[str]) -> set[str]:
 
 def _pipelines(run_params: dict[str, Any]) -> list[str]:
     return run_params.get("pipeline_names") or ["drsf"]
-
-
-def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings and pydantic models as one mapping of dotted paths.
-
-    >>> flatten({"training": {"lr": 0.1}, "seed": 0})
-    {'training.lr': 0.1, 'seed': 0}
-    """
-    if hasattr(tree, "model_dump"):
-        tree = tree.model_dump(mode="json")
-    if not isinstance(tree, dict) or not tree:
-        return {prefix: tree}
-    return {path: leaf for key, value in tree.items()
-            for path, leaf in flatten(value, f"{prefix}.{key}" if prefix else str(key)).items()}
 
 
 def monitor(state: dict[str, Any], interval: float) -> Any:

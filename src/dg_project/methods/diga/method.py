@@ -1,4 +1,4 @@
-"""DiGA (Shen et al., CVPR 2023): distil to generalise, then adapt with labels that two sides agree on."""
+"""DiGA (Shen et al., CVPR 2023): distil to generalise, then adapt with bilateral-consensus pseudo labels."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from dg_project.config import Params, Task
-from dg_project.data.batches import Batch, Batching
-from dg_project.methods.base import Method
+from dg_project.data.batches import Batch
+from dg_project.methods.base import Method, Needs
 from dg_project.methods.diga.class_mix import crossdomix_views, strong_views
 from dg_project.methods.diga.distillation import DistillationParams, SymmetricDistillation
 from dg_project.methods.diga.self_training import DiGAParams, SelfTraining, SelfTrains
@@ -21,7 +21,7 @@ class DiGAWarmUp(Method):
     """``L = CE(S(x), y) + lambda_skd (CE(T(x), S(v)) + 0.5 CE(T(v), S(x)))``: source images x, their strong views v."""
 
     name: ClassVar[str] = "diga_warmup"
-    batching: ClassVar[Batching] = "source"
+    needs: ClassVar[Needs] = Needs()
     tasks: ClassVar[tuple[Task, ...]] = ("segmentation",)
     Params: ClassVar[type[Params]] = DistillationParams
     training_only: ClassVar[tuple[str, ...]] = ("distillation",)
@@ -33,15 +33,15 @@ class DiGAWarmUp(Method):
         self.distillation = SymmetricDistillation(self.predictor(), params.teacher_alpha)
 
     def begin_step(self) -> None:
-        """Let the teacher follow."""
+        """Update the teacher."""
         self.distillation.teacher.update(self.predictor())
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return ``loss_segmentation`` of the source images, and ``loss_skd`` times its weight."""
+        """Return ``loss_segmentation`` on the source images, and the weighted ``loss_skd``."""
         return self.distil(batch, self.source(batch), self.params.beta, self.params.lambda_skd)
 
     def source(self, batch: Batch) -> Inputs:
-        """Return the source images of a batch as the network sees them."""
+        """Return the source images of a batch as network input."""
         rows = batch.rows(batch.domain_id == 0)
         return self.model.prepare(rows.images, rows.targets)
 
@@ -57,13 +57,13 @@ class DiGAWarmUp(Method):
 
 
 class DiGACrossDoMix(DiGAWarmUp):
-    """The warm-up, where half of the classes in v keep the strong view and the rest is from a pseudo image of x."""
+    """The warm-up with views v that keep half of the classes of the strong view; the rest is a pseudo image of x."""
 
     name: ClassVar[str] = "diga_crossdomix"
-    batching: ClassVar[Batching] = "halves"
+    needs: ClassVar[Needs] = Needs(batches="halves")
 
     def views(self, batch: Batch, source: Inputs, beta: float) -> Tensor:
-        """Return the mixed views; those of images without a pseudo image in the batch are strong views."""
+        """Return the mixed views; images without a pseudo image in the batch get strong views."""
         return crossdomix_views(self.model, batch, source, beta)
 
 
@@ -71,7 +71,7 @@ class DiGA(SelfTrains, DiGACrossDoMix):
     """First the warm-up with CrossDoMix, then ``L = CE(source) + lambda_mix CE(mix) + lambda_skd L_SKD``."""
 
     name: ClassVar[str] = "diga"
-    adapts: ClassVar[bool] = True
+    needs: ClassVar[Needs] = Needs(batches="halves", unlabelled_targets=True)
     Params: ClassVar[type[Params]] = DiGAParams
     training_only: ClassVar[tuple[str, ...]] = ("distillation", "self_training")
     params: DiGAParams
@@ -81,9 +81,9 @@ class DiGA(SelfTrains, DiGACrossDoMix):
         self.self_training = SelfTraining(self.predictor(), params.self_training)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return the losses of the warm-up, and of self-training ``loss_mix`` too."""
+        """Return the losses of the warm-up, and during self-training also ``loss_mix``."""
         adapt = self.unlabelled(batch)
-        if not self.self_training.begins(self.predictor(), self.distillation, progress):
+        if not self.self_training.starts(self.predictor(), self.distillation, progress):
             return super().losses(batch, progress)
         own, source = self.params.self_training, self.source(batch)
         labelled = source.images, input_masks(source)

@@ -8,7 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from dg_project.config import Params
-from dg_project.data.batches import Batch, Batching
+from dg_project.data.batches import Batch
+from dg_project.methods.base import Needs
 from dg_project.methods.erm import ERM
 from dg_project.methods.mic.consistency import ConsistencyParams, MaskedConsistency
 from dg_project.tasks.base import TaskModel
@@ -19,10 +20,10 @@ class MICParams(ConsistencyParams):
 
 
 class MIC(ERM):
-    """``L = L_task(source) + lambda_consistency L_task(masked target, labels of the teacher)``."""
+    """``L = L_task(source) + lambda_consistency L_task(masked target, teacher's labels)``."""
 
     name: ClassVar[str] = "mic"
-    adapts: ClassVar[bool] = True
+    needs: ClassVar[Needs] = Needs(other_batches=("mixed",), unlabelled_targets=True)
     Params: ClassVar[type[Params]] = MICParams
     training_only: ClassVar[tuple[str, ...]] = ("consistency",)
 
@@ -31,17 +32,10 @@ class MIC(ERM):
         self.consistency = MaskedConsistency(self.predictor(), params)
 
     def begin_step(self) -> None:
-        """Let the teacher follow."""
+        """Update the teacher."""
         self.consistency.teacher.update(self.predictor())
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return the task's losses on all labelled rows, and ``loss_consistency``."""
+        """Return the task losses on all labelled rows, and ``loss_consistency``."""
         guessed = self.consistency.pseudo_label(self.unlabelled(batch))
         return super().losses(batch, progress) | self.consistency.losses(self.model, guessed)
-
-
-class MICPseudo(MIC):
-    """MIC that sees pseudo images too, as naive mixing does: what DRSF must beat when it adapts."""
-
-    name: ClassVar[str] = "mic_pseudo"
-    batching: ClassVar[Batching] = "mixed"

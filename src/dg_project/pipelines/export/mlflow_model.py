@@ -1,4 +1,4 @@
-"""The trained model as an MLflow model: signature, input example, safetensors, source code; nothing pickled."""
+"""Save a trained model as MLflow model: signature, input example, safetensors, source code; nothing pickled."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import dg_project
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dg_project.export.parity import Parity
+    from dg_project.export.parity import ParityResult
     from dg_project.tasks.base import Prediction
 
 _FRAME = ("kedro", "mlflow")
-"""What a served model has no use for."""
+"""Requirements that a served model does not need."""
 
 
 def save_pyfunc(model: Path, target: Path, example: Tensor) -> None:
@@ -28,11 +28,11 @@ def save_pyfunc(model: Path, target: Path, example: Tensor) -> None:
 
     Args:
         model: folder of the trained model.
-        target: folder to write; replaced.
-        example: image (3, h, w) in [0, 1] that becomes the input example.
+        target: folder to write; an existing one is replaced.
+        example: image (3, h, w) in [0, 1], used as input example.
 
     Raises:
-        ParameterError: the method asks the diffusion model when it predicts.
+        ParameterError: the method needs the diffusion model to predict.
     """
     import mlflow
 
@@ -48,7 +48,7 @@ def save_pyfunc(model: Path, target: Path, example: Tensor) -> None:
 
 
 def open_pyfunc(folder: Path) -> Any:
-    """Return a function from images (3, h, w) in [0, 1] to predictions, by way of MLflow's own loading."""
+    """Load the model with MLflow; return a function from images (3, h, w) in [0, 1] to predictions."""
     import mlflow
 
     from dg_project.export.served import COLUMN
@@ -62,12 +62,12 @@ def open_pyfunc(folder: Path) -> Any:
     return predict
 
 
-def pyfunc_parity(model: Path, folder: Path, images: Sequence[Tensor]) -> Parity:
-    """Compare the MLflow model, opened again from its folder, with the trained one."""
-    from dg_project.export.parity import parity
+def pyfunc_parity(model: Path, folder: Path, images: Sequence[Tensor]) -> ParityResult:
+    """Compare the MLflow model, loaded from its folder, with the trained one."""
+    from dg_project.export.parity import measure_parity
     from dg_project.methods.model_folder import load_model
 
-    return parity(load_model(model).predict, open_pyfunc(folder), images)
+    return measure_parity(load_model(model).predict, open_pyfunc(folder), images)
 
 
 def _png(image: Tensor) -> bytes:
@@ -95,7 +95,7 @@ def _signature(task: str) -> Any:
 
 
 def _requirements() -> list[str]:
-    """Return the installed versions of the library's own dependencies."""
+    """Return the installed versions of the library's dependencies."""
     from packaging.requirements import Requirement
 
     needed = [Requirement(line) for line in requires("dg_project") or []]
@@ -104,7 +104,7 @@ def _requirements() -> list[str]:
 
 
 def _prediction(row: dict[Any, Any], image: Tensor) -> Prediction:
-    """Turn a row of the answer back into what the method predicts."""
+    """Convert a row of the answer to a prediction of the method."""
     import torch
     from pycocotools import mask as coco_mask
 

@@ -20,7 +20,7 @@ from dg_project.data.manifest import select
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dg_project.export.parity import Parity
+    from dg_project.export.parity import ParityResult
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def export_model(model: Path, source: pd.DataFrame, data: DataParams, params: Ex
     return publish_folder(finished), card
 
 
-def _export(model: Path, files: dict[ExportFormat, Path], images: Sequence[Tensor]) -> dict[ExportFormat, Parity]:
+def _export(model: Path, files: dict[ExportFormat, Path], images: Sequence[Tensor]) -> dict[ExportFormat, ParityResult]:
     """Write every format and measure it; what disagrees raises."""
     from dg_project.export.export import check_parity, export_graphs
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from dg_project.config import DataParams, Settings
+from dg_project.config.grids import BASELINE
 from dg_project.data.manifest import select
 from dg_project.pipelines.figure import Figure
-
-BASELINE = "erm"
 
 
 def make_table(results: pd.DataFrame) -> pd.DataFrame:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from dg_project.config.grids import BASELINE
 from dg_project.core.provenance import versions
 from dg_project.data.card import format_card
 from dg_project.pipelines.reporting.card import ONE_SEED, RENDERED
-from dg_project.pipelines.reporting.nodes import BASELINE
 
 _LIMITS = [ONE_SEED, RENDERED]
 _ALT = {

@@ -30,7 +30,7 @@ def generate_candidates(source: pd.DataFrame, root: str, classes: list[str], ldm
 
     rows = eligible(select(source, split="train"), synthesis.min_boxes, synthesis.max_boxes, synthesis.n_images)
     generator = Generator.from_params(ldm, resolve_device(device))
-    chosen = generator.settled(ldm)
+    chosen = generator.resolved(ldm)
     check_strengths(chosen.mode, synthesis.domains)
     # The speed may change between two runs of the same work; a card beside each image says what else it was made from.
     folder = cache_folder(Path(workspace), "synthesis", generator.fingerprint, image_settings(chosen), seed,

@@ -32,10 +32,10 @@ def train_method(method: str, settings: Settings, source: pd.DataFrame, pseudo_i
         A writer of the model's folder, and the losses by step.
     """
     from dg_project.experiments.training_data import TrainingData
-    from dg_project.experiments.training_run import train_method
+    from dg_project.experiments.training_run import TrainingRun
 
     data = TrainingData(source, Path(settings.data.root), pseudo, pseudo_images, adapt=adapt)
-    trained = train_method(method, settings, data, Path(settings.workspace))
+    trained = TrainingRun.resolve(method, settings, data, Path(settings.workspace)).train()
     return publish_folder(trained.folder), trained.history
 
 
@@ -53,10 +53,10 @@ def train_domainfusion(settings: Settings, source: pd.DataFrame) -> tuple[
         set as a writer of pseudo images and their manifest.
     """
     from dg_project.experiments.training_data import TrainingData
-    from dg_project.experiments.training_run import train_method
+    from dg_project.experiments.training_run import TrainingRun
 
     data = TrainingData(source, Path(settings.data.root))
-    trained = train_method("domainfusion", settings, data, Path(settings.workspace))
+    trained = TrainingRun.resolve("domainfusion", settings, data, Path(settings.workspace)).train()
     renewed, last = trained.sets[1:], trained.sets[-1]
     return (publish_folder(trained.folder), trained.history, publish_folders({s.root.name: s.root for s in renewed}),
             publish_images(last.root, last.manifest), last.manifest)

@@ -1,1 +1,1 @@
-"""The CLIP-like teacher that ships with the project."""
+"""Training of the bundled CLIP-like teacher."""

@@ -1,4 +1,4 @@
-"""What a CLIP-like teacher can do, measured on crops of scenes that it was not trained on."""
+"""Figures of a CLIP-like teacher on crops of held-out scenes, and its card."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections import Counter
 from typing import Any, get_args
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dg_project.config import PretrainTeacherParams
 from dg_project.config.applications import Weather
+from dg_project.core.templates import open_template
 from dg_project.data.dataset import ManifestDataset
 from dg_project.vlm.base import Teacher, class_prompts
 
@@ -18,7 +18,7 @@ WEATHER = ("night", "fog", "snow", "rain", "dusk")
 
 
 def weather_of(caption: str) -> str:
-    """Return the kind of weather that a caption speaks of, in one word.
+    """Return the kind of weather in a caption, in one word.
 
     >>> weather_of("a city street at night in rain")
     'night'
@@ -27,15 +27,15 @@ def weather_of(caption: str) -> str:
 
 
 def zero_shot(teacher: Teacher, rows: pd.DataFrame, images: ManifestDataset, classes: list[str]) -> dict[str, Any]:
-    """Return accuracy and number of crops by weather, and over all (``all``)."""
+    """Return zero-shot accuracy and number of crops by weather and over all crops (``all``)."""
     texts = teacher.texts(class_prompts(PROMPT, classes))
-    right: dict[str, list[bool]] = {}
+    correct: dict[str, list[bool]] = {}
     for i, (label, caption) in enumerate(zip(rows["labels"], rows["caption"], strict=True)):
         embedded = teacher.images([images[i][0].float() / 255])
         hit = int(teacher.logits(embedded, texts).argmax()) == int(label[0]) - 1
         for kind in (weather_of(caption), "all"):
-            right.setdefault(kind, []).append(hit)
-    return {kind: {"accuracy": round(sum(hits) / len(hits), 4), "crops": len(hits)} for kind, hits in right.items()}
+            correct.setdefault(kind, []).append(hit)
+    return {kind: {"accuracy": round(sum(hits) / len(hits), 4), "crops": len(hits)} for kind, hits in correct.items()}
 
 
 def majority_share(rows: pd.DataFrame) -> float:
@@ -46,7 +46,6 @@ def majority_share(rows: pd.DataFrame) -> float:
 
 def readme(params: PretrainTeacherParams, figures: dict[str, Any]) -> str:
     """Return the card for people."""
-    environment = Environment(loader=PackageLoader("dg_project.pretraining.clip", "."), undefined=StrictUndefined)
-    card = environment.get_template("card.md.j2")
+    card = open_template("dg_project.pretraining.clip", "card.md.j2", trim_blocks=False, lstrip_blocks=False)
     every = set(get_args(Weather)) == set(params.weathers)
     return card.render(figures, size=params.size, seed=params.seed, prompt=PROMPT, every_weather=every) + "\n"

@@ -1,4 +1,4 @@
-"""The projector of the embedded teacher, trained by contrast on crops of the captioned corpus."""
+"""Train the projector of the CLIP-like teacher by contrast on crops of the captioned corpus."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from dg_project.config import PretrainTeacherParams
 from dg_project.data.dataset import ManifestDataset
 from dg_project.vlm.clip_like import Projector
-from dg_project.vlm.embedding_cache import Memory
+from dg_project.vlm.embedding_cache import EmbeddingCache
 from dg_project.vlm.encoders import image_features, text_features
 
 TEMPLATES = ("this is a photo of a {}", "a photo of a {}", "a {}", "{}")
@@ -24,14 +24,14 @@ WARMUP = 50
 
 @dataclass(frozen=True)
 class Crops:
-    """Object crops of the corpus, as the frozen encoder sees them.
+    """Features of the corpus' object crops from the frozen encoder.
 
     Attributes:
-        features: (N, V, 3072), V = 2 appearances: as it is, and mirrored.
+        features: (N, V, 3072), V = 2 versions: original and mirrored.
         label: (N,) class of each crop, 0-based.
-        caption: (N,) caption of its frame, index into ``captions``.
+        caption: (N,) caption of the crop's frame, index into ``captions``.
         classes: class names.
-        captions: what the frames show, in words.
+        captions: captions of the frames.
     """
 
     features: Tensor
@@ -42,33 +42,33 @@ class Crops:
 
 
 def read_crops(rows: pd.DataFrame, root: Path, classes: list[str], folder: Path, device: torch.device) -> Crops:
-    """Embed the crops of a manifest with the frozen image encoder, or read what an earlier run embedded.
+    """Embed the crops of a manifest with the frozen image encoder, or read the embeddings of an earlier run.
 
     Args:
-        rows: one row per object, with the column ``caption``.
+        rows: one row per object, with a column ``caption``.
         root: folder of the corpus.
         classes: class names; labels are 1..C.
-        folder: of what is embedded, these rows' own.
-        device: where the encoder computes.
+        folder: cache folder of the embeddings of these rows.
+        device: torch device of the encoder.
     """
     images = ManifestDataset(rows, root, cache=False)
-    memory = Memory(image_features)
-    memory.learn(images, True, folder, device)
-    views = [memory([image, image.flip(-1)]) for image in (images[i][0] for i in range(len(images)))]
+    embed = EmbeddingCache(image_features)
+    embed.fill(images, True, folder, device)
+    views = [embed([image, image.flip(-1)]) for image in (images[i][0] for i in range(len(images)))]
     captions = sorted(set(rows["caption"]))
     return Crops(torch.stack(views), torch.tensor([int(label[0]) - 1 for label in rows["labels"]]),
                  torch.tensor([captions.index(text) for text in rows["caption"]]), classes, captions)
 
 
 def contrast_loss(images: Tensor, texts: Tensor, true: Tensor, scale: Tensor) -> Tensor:
-    """Return the symmetric contrastive loss in which an image may have several true sentences.
+    """Return the symmetric contrastive loss for images with several true sentences.
 
-    ``L = 1/2 Σ_{rows, columns} CE(softmax(e^s I Tᵀ), M / Σ M)``; with one true sentence each this is CLIP's loss.
+    ``L = 1/2 Σ_{rows, columns} CE(softmax(e^s I Tᵀ), M / Σ M)``; with one true sentence per image this is CLIP's loss.
 
     Args:
         images: (N, D) unit vectors.
         texts: (N, D) unit vectors.
-        true: (N, N) bool M: whether sentence j is true of image i; the diagonal is.
+        true: (N, N) bool M: whether sentence j is true of image i; True on the diagonal.
         scale: ``e^s``.
     """
     logits, target = scale * images @ texts.T, true.to(images)
@@ -78,7 +78,7 @@ def contrast_loss(images: Tensor, texts: Tensor, true: Tensor, scale: Tensor) ->
 
 
 class Sentences:
-    """Every sentence that training may say of a crop, embedded once by the frozen text encoder."""
+    """All training sentences for crops, embedded once by the frozen text encoder."""
 
     def __init__(self, classes: Sequence[str], captions: Sequence[str]) -> None:
         plain = [template.format(name) for name in classes for template in TEMPLATES]
@@ -88,7 +88,7 @@ class Sentences:
         self._plain, self._captions = len(plain), len(captions)
 
     def draw(self, label: Tensor, caption: Tensor, with_weather: Tensor) -> Tensor:
-        """Return a random sentence (N, 384) of each crop; ``with_weather`` (N,) bool."""
+        """Return a random sentence (N, 384) for each crop; ``with_weather`` is (N,) bool."""
         template = torch.randint(len(TEMPLATES), label.shape)
         plain = label * len(TEMPLATES) + template
         weather = self._plain + (label * self._captions + caption) * len(TEMPLATES) + template
@@ -96,9 +96,9 @@ class Sentences:
 
 
 def train_projector(crops: Crops, params: PretrainTeacherParams) -> tuple[Projector, pd.DataFrame]:
-    """Train the projector and return it with its loss by step; the seed determines every bit on the CPU.
+    """Train the projector; return it and its loss per step. On the CPU the seed determines every bit.
 
-    A sentence names the class, or class and weather of the frame; it is true of every crop of the batch that it fits.
+    A sentence names the class, or the class and the frame's weather; it is true of every matching crop in the batch.
     """
     with torch.random.fork_rng():
         torch.manual_seed(params.seed)
@@ -120,7 +120,7 @@ def train_projector(crops: Crops, params: PretrainTeacherParams) -> tuple[Projec
 
 
 def _batch_loss(projector: Projector, crops: Crops, sentences: Sentences, params: PretrainTeacherParams) -> Tensor:
-    """Draw crops with equal odds for every class, and a sentence for each."""
+    """Draw crops with equal class probabilities and a sentence for each; return the loss."""
     odds = 1 / torch.bincount(crops.label)[crops.label]
     chosen = torch.multinomial(odds, params.batch_size, replacement=True)
     label, caption = crops.label[chosen], crops.caption[chosen]

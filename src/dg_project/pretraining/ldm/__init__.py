@@ -1,1 +1,1 @@
-"""The tiny LDM that ships with the project: built from scratch, saved as a genuine diffusers pipeline."""
+"""The bundled tiny LDM: trained from scratch, saved as a diffusers pipeline."""

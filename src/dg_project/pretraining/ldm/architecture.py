@@ -1,4 +1,4 @@
-"""The parts of the tiny LDM and the genuine diffusers pipeline that they make together."""
+"""Build the networks of the tiny LDM and its diffusers pipeline."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def build_vae(channels: Sequence[int], latent_channels: int) -> AutoencoderKL:
-    """Return an autoencoder of factor ``2^(len(channels)-1)``: objects of 12 px must survive, so that is 4, not 8.
+    """Return an autoencoder of factor ``2^(len(channels)-1)``; 4, not 8, so that objects of 12 px survive.
 
-    No attention anywhere: its cost grows with the square of the image's area. One norm group: with more, each group of
-    a few channels loses its own mean and spread, and with them how bright an image is and what colour it has.
+    No attention: its cost grows with the square of the image's area. One norm group: with more, each group of a few
+    channels would lose its own mean and spread, and with them brightness and colour of the image.
     """
     levels = len(channels)
     return AutoencoderKL(
@@ -37,11 +37,11 @@ def build_vae(channels: Sequence[int], latent_channels: int) -> AutoencoderKL:
 
 
 def build_unet(channels: Sequence[int], latent_channels: int, text_dim: int) -> UNet2DConditionModel:
-    """Return an InstructPix2Pix U-Net: noisy target latents beside source latents come in, a velocity goes out.
+    """Return an InstructPix2Pix U-Net: input noisy target and source latents, output a velocity.
 
-    Text enters twice: pooled, it joins the timestep and scales and shifts every block (the weather is a property of the
-    whole scene, and so even the first thousand steps learn to make it dark); word by word, by cross-attention, at the
-    lowest level and in the middle only, because the upper levels are where the time goes.
+    Text enters twice. Pooled, it joins the timestep embedding and scales and shifts every block: weather is a property
+    of the full scene, and this way the first thousand steps already learn darkness. By word, it enters through
+    cross-attention at the lowest level and in the middle only, because the upper levels cost most of the time.
     """
     upper = len(channels) - 1
     return UNet2DConditionModel(
@@ -62,7 +62,7 @@ def build_unet(channels: Sequence[int], latent_channels: int, text_dim: int) -> 
 
 
 def build_tokenizer(captions: Sequence[str], vocabulary: int = 1024) -> CLIPTokenizer:
-    """Return CLIP's byte-level tokenizer with merges learnt from ``captions``; any text can be encoded."""
+    """Return CLIP's byte-level tokenizer with merges learned from ``captions``; it can encode any text."""
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.normalizer = normalizers.Lowercase()
     learner.pre_tokenizer = pre_tokenizers.Sequence(
@@ -79,15 +79,15 @@ def build_tokenizer(captions: Sequence[str], vocabulary: int = 1024) -> CLIPToke
             vocab_size=vocabulary, end_of_word_suffix="</w>", initial_alphabet=letters, show_progress=False
         ),
     )
-    learnt = json.loads(learner.to_str())["model"]
-    merges = [tuple(pair) for pair in learnt["merges"]]
+    learned = json.loads(learner.to_str())["model"]
+    merges = [tuple(pair) for pair in learned["merges"]]
     tokens = [*letters, *(f"{x}</w>" for x in letters), *dict.fromkeys("".join(pair) for pair in merges), START, END]
     vocab = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_TOKENS)
 
 
 def build_text_encoder(tokenizer: CLIPTokenizer, width: int) -> CLIPTextModel:
-    """Return a two-layer CLIP text model; it is trained together with the U-Net."""
+    """Return a two-layer CLIP text model, trained together with the U-Net."""
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
@@ -105,7 +105,7 @@ def build_text_encoder(tokenizer: CLIPTokenizer, width: int) -> CLIPTextModel:
 
 
 def build_scheduler() -> DDIMScheduler:
-    """Return the noise schedule: velocity prediction and zero terminal SNR, so that a day scene can become black."""
+    """Return the noise schedule: velocity prediction, and zero terminal SNR so that a day scene can become black."""
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -119,7 +119,7 @@ def build_scheduler() -> DDIMScheduler:
 
 
 def build_pipeline(params: PretrainLDMParams, captions: Sequence[str]) -> StableDiffusionInstructPix2PixPipeline:
-    """Return the whole pipeline with fresh weights drawn from ``params.seed``."""
+    """Return the full pipeline with random weights from ``params.seed``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
         tokenizer = build_tokenizer(captions)

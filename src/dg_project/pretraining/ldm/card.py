@@ -1,30 +1,30 @@
-"""The model card, written from measured figures into ``card.md.j2``."""
+"""The model card of the tiny LDM, rendered from measured figures (``card.md.j2``)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dg_project.config import PretrainLDMParams
+from dg_project.core.templates import open_template
 from dg_project.pretraining.ldm.unet_training import TEXT_DROPOUT
 
 
 def model_card(
     params: PretrainLDMParams, figures: dict[str, Any], histories: dict[str, pd.DataFrame], groups: int
 ) -> str:
-    """Return the card as Markdown with a YAML head (Hugging Face's form).
+    """Return the card as Markdown with a YAML header, as on the Hugging Face hub.
 
     Args:
-        params: the recipe.
-        figures: from ``measure``.
+        params: training parameters.
+        figures: figures from ``measure``.
         histories: loss tables by stage.
         groups: number of training groups.
     """
-    environment = Environment(loader=PackageLoader("dg_project.pretraining.ldm", "."), undefined=StrictUndefined)
+    card = open_template("dg_project.pretraining.ldm", "card.md.j2", trim_blocks=False, lstrip_blocks=False)
     weather = figures["weather"]
-    return environment.get_template("card.md.j2").render(
+    return card.render(
         {key: figures[key] for key in ("device", "threads", "held_out_frames", "image_size")},
         params=params,
         groups=groups,

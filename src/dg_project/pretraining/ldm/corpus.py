@@ -1,6 +1,6 @@
-"""The captioned corpus: groups of frames that share their geometry, one of them clear, the others in drawn weather.
+"""Read the captioned corpus: groups of frames with the same geometry, one clear, the others in random weather.
 
-``<group>/clear.jpg``, ``<group>/w0.jpg`` ... beside ``captions.csv`` (file, group, caption, ...) and ``boxes.json``
+Files: ``<group>/clear.jpg``, ``<group>/w0.jpg`` ..., ``captions.csv`` (file, group, caption, ...) and ``boxes.json``
 (group -> list of ``[x0, y0, x1, y1, class]``, absolute pixels).
 """
 
@@ -29,10 +29,10 @@ class Group:
     Attributes:
         name: folder of the frames.
         clear: ``(3, H, W)`` uint8, the clear day.
-        weathers: ``(n, 3, H, W)`` uint8, the same geometry in other weather.
-        captions: of the clear frame, then of the weathers.
-        boxes: ``(m, 4)`` float32, xyxy absolute pixels, of every object that can be seen.
-        labels: their class names.
+        weathers: ``(n, 3, H, W)`` uint8, the same scene in other weather.
+        captions: captions of the clear frame and of ``weathers``, in this order.
+        boxes: ``(m, 4)`` float32, xyxy absolute pixels, of every visible object.
+        labels: class names of the boxes.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Group:
 
     @property
     def frames(self) -> Tensor:
-        """``(1 + n, 3, H, W)`` uint8: the clear frame first."""
+        """All frames ``(1 + n, 3, H, W)`` uint8, the clear one first."""
         return torch.cat([self.clear[None], self.weathers])
 
 
@@ -74,7 +74,7 @@ def read_corpus(folder: Path) -> list[Group]:
         raise DataError(f"{index}: no group has a 'clear' frame and at least one other; each group needs both")
     if len(sizes := {group.clear.shape for group in groups}) > 1:
         raise DataError(
-            f"{folder}: the frames have several sizes {sorted(tuple(s[1:]) for s in sizes)}; render them alike"
+            f"{folder}: the frames have several sizes {sorted(tuple(s[1:]) for s in sizes)}; render them in one size"
         )
     return groups
 
@@ -101,15 +101,15 @@ def _read_group(folder: Path, name: str, captions: dict[str, str], boxes: list[l
 
 
 def hold_out(groups: list[Group], share: float = 0.1) -> tuple[list[Group], list[Group]]:
-    """Return training groups and held-out groups (the last ones by name, so that whole scenes are held out)."""
+    """Split into training and held-out groups (the last by name, so that complete scenes are held out)."""
     held = round(len(groups) * share)
     return groups[: len(groups) - held], groups[len(groups) - held :]
 
 
 def box_weights(group: Group, scale: int, inside: float) -> Tensor:
-    """Return ``(H/scale, W/scale)`` loss weights: 1, and ``inside`` where a box touches the cell.
+    """Return ``(H/scale, W/scale)`` loss weights: ``inside`` where a box touches the cell, else 1.
 
-    Kept boxes are a small part of the image, and losing one spoils a training label.
+    Boxes are a small part of the image, and losing one makes a training label wrong.
     """
     height, width = (side // scale for side in group.clear.shape[1:])
     weights = torch.ones(height, width)
@@ -132,9 +132,9 @@ def crop_corner(
         boxes: ``(m, 4)`` xyxy in the frame.
         frame: height and width of the frame.
         crop: height and width of the crop.
-        grid: step of the corner, pixels.
-        generator: source of randomness.
-        near_box: probability that the crop holds the centre of a random box.
+        grid: step of the corner in pixels.
+        generator: random generator.
+        near_box: probability that the crop contains the centre of a random box.
     """
     low, high = np.zeros(2), np.array(frame) - np.array(crop)
     if len(boxes) and torch.rand((), generator=generator) < near_box:

@@ -1,7 +1,7 @@
-"""The last stage of the denoiser: one step from pure noise shall draw a likely image, and not the mean of all of them.
+"""Last stage of the denoiser: train it against a critic so that one step from pure noise gives a sharp image.
 
-The mean that a squared error asks for has no lamps, streaks and reflections, which lie elsewhere in every frame of a
-caption. A critic that sees source, caption and drawn image tells such means from frames.
+A squared error leads to the mean of all images of a caption, which has no lamps, streaks and reflections, because their
+positions differ between frames. The critic sees source, caption and image, and learns to tell such means from frames.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from dg_project.pretraining.ldm.unet_training import Denoiser, PairBatch
 
 DENOISED_SHARE = 1 / 3
-"""Of a batch is denoised at any noise, as in the stage before, so that more than one step still works."""
+"""Share of each batch trained at random noise levels, to keep multi-step sampling working."""
 SMOOTHNESS, SMOOTH_SHARE = 0.002, 0.25
 TONE = 8
-"""Cells of a side over which brightness and colour are compared."""
+"""Side, in latent cells, of the blocks whose brightness and colour are compared."""
 
 
 class Critic(nn.Module):
-    """Says of every 4 x 4 latent cells whether they are those of a frame, given source and caption.
+    """Classify every block of 4 x 4 latent cells as real or generated, given source and caption.
 
     Args:
         latent_channels: C.
         text_dim: length of a pooled caption.
-        width: channels at full size, half of those at a quarter.
+        width: channels at full size; twice as many at a quarter of it.
     """
 
     def __init__(self, latent_channels: int, text_dim: int, width: int = 64) -> None:
@@ -42,7 +42,7 @@ class Critic(nn.Module):
         self.caption = nn.Linear(text_dim, 2 * width)
 
     def forward(self, target: Tensor, source: Tensor, text: Tensor) -> Tensor:
-        """Return logits (N, 1, h/4, w/4): how a frame looks, and how well it fits the pooled caption (N, text_dim)."""
+        """Return logits (N, 1, h/4, w/4): realism plus fit to the pooled caption (N, text_dim)."""
         seen = self.body(torch.cat([target, source], 1))
         fit = (seen * self.caption(text)[:, :, None, None]).mean(1, keepdim=True) * seen.shape[1] ** 0.5
         return self.frame(seen) + fit
@@ -52,10 +52,10 @@ class Duel(nn.Module):
     """Denoiser and critic, trained together.
 
     Args:
-        denoiser: trained before.
-        critic: fresh.
-        scheduler: of zero terminal SNR and velocity prediction.
-        weight: size of the critic's gradient with respect to a drawn image, in that of the distance to the frame.
+        denoiser: trained denoiser.
+        critic: untrained critic.
+        scheduler: schedule with zero terminal SNR and velocity prediction.
+        weight: norm of the critic's gradient with respect to a drawn image, relative to that of the distance.
     """
 
     def __init__(self, denoiser: Denoiser, critic: Critic, scheduler: DDIMScheduler, weight: float) -> None:
@@ -66,11 +66,11 @@ class Duel(nn.Module):
     def losses(self, batch: PairBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the losses of one batch.
 
-        ``loss_velocity`` of the rows that are denoised at any noise; ``loss_drawn``, whose gradient with respect to
-        the images ``ẑ = −v̂`` drawn from pure noise is ``∇d + ρ ‖∇d‖/‖∇a‖ ∇a`` with the distance
-        ``d = mean w·|ẑ − z| + mean (ẑ − z)²`` over means of 8 x 8 cells, and ``a = softplus(−D(ẑ))``;
-        ``loss_critic = softplus(−D(z)) + softplus(D(ẑ)) + R1``. Only the gradient of ``loss_drawn`` means something;
-        ``log_distance`` and ``log_doubt``, the critic's mean probability of a drawn image, are what to read.
+        ``loss_velocity`` covers the rows at random noise levels. ``loss_drawn`` has the gradient
+        ``∇d + ρ ‖∇d‖/‖∇a‖ ∇a`` with respect to the images ``ẑ = −v̂`` drawn from pure noise, with the distance
+        ``d = mean w·|ẑ − z| + mean (ẑ − z)²`` (second term over means of 8 x 8 cells) and ``a = softplus(−D(ẑ))``.
+        ``loss_critic = softplus(−D(z)) + softplus(D(ẑ)) + R1``. The value of ``loss_drawn`` has no meaning; read
+        ``log_distance`` and ``log_doubt`` (the critic's mean probability that a drawn image is real) instead.
         """
         device = next(self.denoiser.parameters()).device
         scheduler, count = self._scheduler, len(batch.target)
@@ -92,6 +92,7 @@ class Duel(nn.Module):
 
     def _drawn(self, drawn: Tensor, target: Tensor, source: Tensor, text: Tensor, weights: Tensor,
                smooth: bool) -> dict[str, Tensor]:
+        """Return the losses of the images drawn from pure noise; ``smooth`` adds the gradient penalty R1."""
         image = drawn.detach().requires_grad_()
         cells = min(TONE, *image.shape[-2:])
         tone = F.avg_pool2d(image - target, cells)

@@ -1,14 +1,14 @@
-"""The autoencoder starts as the best linear one.
+"""Initialise the autoencoder as the best linear one.
 
-From random weights the convolutions, norms and activations of an ``AutoencoderKL`` need thousands of steps before they
-pass on as much as a linear map does from the start. So a linear autoencoder with the same sampling (a quarter of the
-size, up by nearest neighbours) is fitted first, which takes a minute, and then written into the layers of the real one:
+From random weights an ``AutoencoderKL`` needs thousands of steps to transmit as much as a linear map does from the
+start. So a linear autoencoder with the same resampling (a quarter of the size, nearest-neighbour upsampling) is fitted
+first, which takes a minute, and written into the layers of the real one:
 
-* every residual branch ends in zeros, so a block is its shortcut;
-* the norm before an output divides by what does not depend on the image, because half of its channels are constants;
-* the activation after it vanishes in pairs of channels: ``silu(x) - silu(-x) = x``.
+* every residual branch ends in zeros, so each block equals its shortcut;
+* half of the channels before an output norm are constants, so its divisor does not depend on the image;
+* the following activation cancels in pairs of channels: ``silu(x) - silu(-x) = x``.
 
-Training then only adds what a linear map cannot do.
+Training then only has to add the nonlinear part.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ FACTOR = 4
 BATCH_SIZE = 16
 CONSTANT = 1.0
 LOUDNESS = 0.1
-"""Signals of this size stand beside constants of size 1 in a norm, so that they hardly change what it divides by."""
+"""Size of the signals next to constants of size 1 in a norm, so that they hardly change its divisor."""
 LOG_VARIANCE = -8.0
 
 
 class LinearAutoencoder(nn.Module):
-    """Images ``(N, 3, H, W)`` to latents ``(N, L, H/4, W/4)`` and back, without a nonlinearity.
+    """Linear map from images ``(N, 3, H, W)`` to latents ``(N, L, H/4, W/4)`` and back.
 
     Args:
         latent_channels: L.
-        cells: numbers that describe a 4 x 4 block before neighbouring blocks are looked at.
-        widths: channels at a quarter and at half of the size, and at the full one before the last layer.
+        cells: channels per 4 x 4 block, before neighbouring blocks are combined.
+        widths: channels at a quarter, half and full size (before the last layer).
     """
 
     def __init__(self, latent_channels: int, cells: int, widths: tuple[int, int, int]) -> None:
@@ -49,20 +49,20 @@ class LinearAutoencoder(nn.Module):
         self.synthesis = nn.Conv2d(full, 3, 3, padding=1)
 
     def signals(self, images: Tensor) -> Tensor:
-        """Return what the analysis sees, ``(N, cells, H/4, W/4)``."""
+        """Return the inputs of ``analysis``, ``(N, cells, H/4, W/4)``."""
         blocks: Tensor = self.block(F.pixel_unshuffle(images, FACTOR))
         return blocks
 
     def decode_signals(self, latents: Tensor) -> Tensor:
-        """Return what the synthesis sees, ``(N, full, H, W)``."""
+        """Return the inputs of ``synthesis``, ``(N, full, H, W)``."""
         half = self.at_half(F.interpolate(self.at_quarter(latents), scale_factor=2.0))
         full: Tensor = self.at_full(F.interpolate(half, scale_factor=2.0))
         return full
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the images as they come back."""
-        returned: Tensor = self.synthesis(self.decode_signals(self.analysis(self.signals(images))))
-        return returned
+        """Return the reconstructed images."""
+        reconstructed: Tensor = self.synthesis(self.decode_signals(self.analysis(self.signals(images))))
+        return reconstructed
 
 
 def principal_blocks(images: Tensor, count: int) -> Tensor:
@@ -72,16 +72,16 @@ def principal_blocks(images: Tensor, count: int) -> Tensor:
 
 
 def start_linear(vae: AutoencoderKL, sample: Callable[[int], Tensor], steps: int, seed: int) -> None:
-    """Give a fresh autoencoder the weights of the best linear one.
+    """Initialise an autoencoder with the weights of the best linear one.
 
     Args:
-        vae: of ``build_vae``, with widths of at least 12, 48 and four times the latent channels.
+        vae: autoencoder from ``build_vae``, with widths of at least 12, 48 and four times the latent channels.
         sample: step -> images (N, 3, H, W) in -1..1.
-        steps: of the fit.
-        seed: of the linear one's first weights.
+        steps: number of fitting steps.
+        seed: random seed of the linear autoencoder.
     """
     small, middle, large = vae.config.block_out_channels
-    # A quarter of the widest layer and a third of the narrowest, since a signal takes two channels beside constants.
+    # A quarter of the widest layer and a third of the narrowest: a signal takes two channels, constants the rest.
     widths = (large, min(middle, large), small // 3)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -91,12 +91,12 @@ def start_linear(vae: AutoencoderKL, sample: Callable[[int], Tensor], steps: int
 
 
 def fit(linear: LinearAutoencoder, sample: Callable[[int], Tensor], steps: int) -> None:
-    """Minimise ``mean (x̂ - x)²``, from the principal components of the blocks on.
+    """Minimise ``mean (x̂ - x)²``, starting from the principal components of the blocks.
 
     Args:
-        linear: what is fitted.
+        linear: autoencoder to fit.
         sample: step -> images (N, 3, H, W) in -1..1.
-        steps: how many; the learning rate falls to zero.
+        steps: number of steps; the learning rate falls to zero.
     """
     with torch.no_grad():
         linear.block.weight.copy_(principal_blocks(sample(0), len(linear.block.weight))[:, :, None, None])
@@ -113,12 +113,12 @@ def fit(linear: LinearAutoencoder, sample: Callable[[int], Tensor], steps: int) 
 
 @torch.no_grad()
 def write_into(linear: LinearAutoencoder, vae: AutoencoderKL, images: Tensor) -> None:
-    """Give the autoencoder the weights with which it does what the linear one does.
+    """Set the weights of the autoencoder so that it computes the same as the linear one.
 
     Args:
-        linear: fitted.
-        vae: of ``build_vae``: three levels, one norm group.
-        images: ``(N, 3, H, W)`` in -1..1, to measure how large the signals are.
+        linear: fitted linear autoencoder.
+        vae: autoencoder from ``build_vae``: three levels, one norm group.
+        images: ``(N, 3, H, W)`` in -1..1, to measure the size of the signals.
     """
     for block in vae.modules():
         if isinstance(block, ResnetBlock2D):
@@ -132,10 +132,10 @@ def write_into(linear: LinearAutoencoder, vae: AutoencoderKL, images: Tensor) ->
     _copy(first.downsamplers[0].conv, _space_to_depth(3))
     _copy(second.resnets[0].conv_shortcut, torch.eye(12)[:, :, None, None])
     _copy(second.downsamplers[0].conv, _space_to_depth(12))
-    # Two halvings order a block's pixels otherwise than one pixel_unshuffle does.
+    # Two halvings order a block's pixels differently from one pixel_unshuffle.
     order = F.pixel_unshuffle(F.pixel_unshuffle(torch.arange(48.0).view(1, 3, 4, 4), 2), 2).flatten().long()
-    ours = F.pixel_unshuffle(torch.arange(48.0).view(1, 3, 4, 4), 4).flatten().long()
-    position = torch.empty_like(order).scatter_(0, ours, torch.arange(48))[order]
+    direct = F.pixel_unshuffle(torch.arange(48.0).view(1, 3, 4, 4), 4).flatten().long()
+    position = torch.empty_like(order).scatter_(0, direct, torch.arange(48))[order]
     _write_output(last.resnets[0].conv_shortcut, linear.block.weight[:, position], encoder.conv_out, linear.analysis,
                   signals)
     _copy(vae.quant_conv, torch.eye(latents.shape[1])[:, :, None, None])
@@ -154,7 +154,7 @@ def write_into(linear: LinearAutoencoder, vae: AutoencoderKL, images: Tensor) ->
 
 
 def _copy(layer: nn.Conv2d, weight: Tensor, bias: Tensor | None = None) -> None:
-    """Write a smaller kernel into the middle of a layer's first channels, and zeros everywhere else."""
+    """Write a smaller kernel into the centre of a layer's first channels, and zeros elsewhere."""
     outputs, inputs, height, width = weight.shape
     top, left = ((layer.weight.shape[dim] - side) // 2 for dim, side in ((2, height), (3, width)))
     nn.init.zeros_(layer.weight)
@@ -166,7 +166,7 @@ def _copy(layer: nn.Conv2d, weight: Tensor, bias: Tensor | None = None) -> None:
 
 
 def _space_to_depth(channels: int) -> Tensor:
-    """Return the 3 x 3 kernel of a strided convolution, padded at the right and below, that is ``pixel_unshuffle``."""
+    """Return the 3 x 3 kernel of a strided convolution (padded right and below) that equals ``pixel_unshuffle``."""
     weight = torch.zeros(4 * channels, channels, 3, 3)
     for channel in range(channels):
         for y in range(2):
@@ -176,14 +176,14 @@ def _space_to_depth(channels: int) -> Tensor:
 
 
 def _write_output(producer: nn.Conv2d, weight: Tensor, output: nn.Conv2d, linear: nn.Conv2d, signals: Tensor) -> None:
-    """Let ``output(silu(norm(producer(x))))`` be ``linear(weight x)``.
+    """Make ``output(silu(norm(producer(x))))`` equal to ``linear(weight x)``.
 
     Args:
-        producer: the 1 x 1 convolution whose output reaches the norm.
-        weight: ``(S, inputs, 1, 1)``, of the S signals.
-        output: the convolution behind norm and activation.
-        linear: what it shall do with the signals.
-        signals: ``(N, S, h, w)``, to measure how large they are.
+        producer: 1 x 1 convolution before the norm.
+        weight: ``(S, inputs, 1, 1)``, kernel of the S signals.
+        output: convolution after norm and activation.
+        linear: convolution to apply to the signals.
+        signals: ``(N, S, h, w)``, to measure their size.
     """
     count, channels = len(weight), len(producer.weight)
     scale = LOUDNESS / signals.square().mean().sqrt()

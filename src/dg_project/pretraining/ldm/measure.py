@@ -1,4 +1,4 @@
-"""What the model card states, measured on groups that no stage has seen."""
+"""Measure the figures of the model card on held-out groups."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from dg_project.diffusion.generator import Generator
 from dg_project.pretraining.ldm.corpus import Group
-from dg_project.pretraining.ldm.quality import Detector, WeatherClassifier, kept_box_recall
+from dg_project.pretraining.ldm.quality import FindObjects, WeatherClassifier, kept_box_recall
 from dg_project.pretraining.ldm.vae_training import decode, encode, psnr
 
 STEPS = (1, 2, 4)
@@ -23,18 +23,18 @@ def measure(
     pipeline: StableDiffusionInstructPix2PixPipeline,
     train: list[Group],
     held: list[Group],
-    detector: Detector | None = None,
+    find_objects: FindObjects | None = None,
 ) -> dict[str, Any]:
     """Return the figures of the model card.
 
-    For every held-out frame in other weather its clear twin is turned into that weather, by the frame's own caption:
-    generated and real images then show the same scenes and the same captions, and the real ones give the ceiling.
+    For every held-out frame in other weather, the clear frame of the same scene is edited with the frame's caption.
+    Generated and real images then have the same scenes and captions, and the real ones give the upper bound.
 
     Args:
-        pipeline: the trained pipeline.
-        train: groups that the weather classifier is trained on (real frames).
+        pipeline: trained pipeline.
+        train: groups whose frames train the weather classifier.
         held: held-out groups.
-        detector: oracle detector; None leaves the box figures out.
+        find_objects: oracle detector; None skips the recall of boxes.
     """
     generator = Generator(pipeline, "measured")
     captions = [caption for group in held for caption in group.captions[1:]]
@@ -57,23 +57,23 @@ def measure(
         "recall": {},
         "seconds_per_image": {},
     }
-    if detector is not None:
-        figures["recall"]["clear sources"] = kept_box_recall(detector, sources, boxes, labels)
-        figures["recall"]["real frames"] = kept_box_recall(detector, real, boxes, labels)
+    if find_objects is not None:
+        figures["recall"]["clear sources"] = kept_box_recall(find_objects, sources, boxes, labels)
+        figures["recall"]["real frames"] = kept_box_recall(find_objects, real, boxes, labels)
     for steps in STEPS:
         made, seconds = _generate(generator, sources, captions, steps)
         name = f"generated, {steps} steps"
         figures["weather"][name] = classifier.accuracy(made, captions)
         figures["seconds_per_image"][steps] = seconds
-        if detector is not None:
-            figures["recall"][name] = kept_box_recall(detector, made, boxes, labels)
+        if find_objects is not None:
+            figures["recall"][name] = kept_box_recall(find_objects, made, boxes, labels)
     return figures
 
 
 def _generate(
     generator: Generator, sources: list[Tensor], captions: list[str], steps: int
 ) -> tuple[list[Tensor], float]:
-    """Return one generated image per source and the seconds per image (the first one warms up)."""
+    """Return one generated image per source, and the seconds per image without the first, which warms up."""
     made, times = [], []
     for seed, (source, caption) in enumerate(
         zip(tqdm(sources, desc=f"measuring {steps} steps", unit="image"), captions, strict=True)

@@ -1,4 +1,4 @@
-"""How good are generated images: are kept boxes found again, is the weather right, and a sheet for the eyes."""
+"""Quality of generated images: recall of kept boxes, weather accuracy, contact sheets."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torchvision.ops import box_iou
 
-Detector = Callable[[Tensor], tuple[Tensor, list[str]]]
-"""uint8 image ``(3, H, W)`` -> boxes ``(n, 4)`` xyxy and their class names, confident ones only."""
+FindObjects = Callable[[Tensor], tuple[Tensor, list[str]]]
+"""uint8 image ``(3, H, W)`` -> boxes ``(n, 4)`` xyxy and class names of confident detections."""
 
 HOURS = ("day", "dusk", "night")
 AIR = ("rain", "fog", "snow")
 
 
 def kept_box_recall(
-    detector: Detector,
+    find_objects: FindObjects,
     images: Sequence[Tensor],
     boxes: Sequence[Tensor],
     labels: Sequence[Sequence[str]],
     iou: float = 0.5,
 ) -> float:
-    """Return the share of kept boxes that an oracle detector finds again (same class, IoU >= ``iou``).
+    """Return the share of the source's boxes found by an oracle detector (same class, IoU >= ``iou``).
 
-    Each detection finds one box at most. NaN where there is no box at all.
+    Each detection matches at most one box. NaN if there are no boxes.
 
     Args:
-        detector: trained on real frames of every weather.
+        find_objects: detector trained on real frames in all weathers.
         images: generated images, uint8 ``(3, H, W)``.
-        boxes: per image the source's boxes ``(m, 4)``.
-        labels: per image their class names.
-        iou: least overlap.
+        boxes: source boxes of each image, ``(m, 4)``.
+        labels: class names of the boxes of each image.
+        iou: minimum overlap.
     """
     found = total = 0
     for image, kept, names in zip(images, boxes, labels, strict=True):
-        seen, classes = detector(image)
+        seen, classes = find_objects(image)
         total += len(kept)
         if not len(kept) or not len(seen):
             continue
@@ -55,7 +55,7 @@ def kept_box_recall(
 
 
 def weather_words(caption: str) -> dict[str, str | bool]:
-    """Return the hour (day, dusk or night) and whether there is rain, fog, snow, as a caption or prompt names them.
+    """Return the hour (day, dusk or night) and whether a caption or prompt mentions rain, fog and snow.
 
     >>> weather_words("a city street at night in heavy rain, wet road")
     {'hour': 'night', 'rain': True, 'fog': False, 'snow': False}
@@ -66,14 +66,14 @@ def weather_words(caption: str) -> dict[str, str | bool]:
 
 
 class WeatherClassifier:
-    """Logistic regressions on simple image statistics: one for the hour, one each for rain, fog and snow."""
+    """Logistic regressions on simple image statistics, one each for the hour, rain, fog and snow."""
 
     def __init__(self, images: Sequence[Tensor], captions: Sequence[str]) -> None:
         features = np.stack([image_statistics(image) for image in images])
-        wanted = [weather_words(caption) for caption in captions]
+        words = [weather_words(caption) for caption in captions]
         self._models: dict[str, Pipeline] = {}
         for key in ("hour", *AIR):
-            targets = [str(words[key]) for words in wanted]
+            targets = [str(word[key]) for word in words]
             if len(set(targets)) > 1:
                 model = make_pipeline(
                     StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000)
@@ -81,7 +81,7 @@ class WeatherClassifier:
                 self._models[key] = model.fit(features, targets)
 
     def accuracy(self, images: Sequence[Tensor], captions: Sequence[str]) -> dict[str, float]:
-        """Return, per attribute, the balanced share of images that show what their caption says."""
+        """Return the balanced accuracy per attribute: share of images that match their caption."""
         features = np.stack([image_statistics(image) for image in images])
         scores = {}
         for key, model in self._models.items():
@@ -92,7 +92,7 @@ class WeatherClassifier:
 
 
 def image_statistics(image: Tensor) -> np.ndarray:
-    """Return statistics of a uint8 image ``(3, H, W)``: colour, spread, edge energy on a 4 x 4 grid; a histogram."""
+    """Return colour, spread and edge energy on a 4 x 4 grid and a histogram of a uint8 image ``(3, H, W)``."""
     pixels = image.float() / 255
     grey = pixels.mean(0, keepdim=True)
     edges = [grey.diff(dim=d).abs()[:, : image.shape[1] - 1, : image.shape[2] - 1] for d in (1, 2)]
@@ -109,12 +109,12 @@ def image_statistics(image: Tensor) -> np.ndarray:
 
 
 def contact_sheet(rows: Sequence[Sequence[Tensor]], heads: Sequence[str], width: int = 240) -> Image.Image:
-    """Return a grid of uint8 images ``(3, H, W)`` under column heads.
+    """Return a grid of uint8 images ``(3, H, W)`` with column headers.
 
     Args:
-        rows: images of one row each, as many as there are heads.
-        heads: text over the columns.
-        width: of one image on the sheet, pixels.
+        rows: images of each row, one per column.
+        heads: column headers.
+        width: width of one image on the sheet, in pixels.
     """
     height = round(width * rows[0][0].shape[1] / rows[0][0].shape[2])
     line = 14 * max(head.count("\n") + 1 for head in heads) + 4

@@ -1,4 +1,4 @@
-"""The recipe of the tiny LDM, from a captioned corpus to a diffusers folder with its model card."""
+"""Train the tiny LDM: from a captioned corpus to a diffusers folder with its model card."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from dg_project.config import PretrainLDMParams
+from dg_project.core.device import resolve_device
 from dg_project.core.errors import DataError
 from dg_project.core.files import FolderWriter, atomic_file, fingerprint
 from dg_project.diffusion.generator import Generator, quiet
@@ -23,7 +24,7 @@ from dg_project.pretraining.ldm.corpus import Group, hold_out, read_corpus
 from dg_project.pretraining.ldm.critic import Critic, Duel
 from dg_project.pretraining.ldm.linear_start import BATCH_SIZE, start_linear
 from dg_project.pretraining.ldm.measure import measure
-from dg_project.pretraining.ldm.quality import Detector, contact_sheet
+from dg_project.pretraining.ldm.quality import FindObjects, contact_sheet
 from dg_project.pretraining.ldm.stage import Stage, step_generator
 from dg_project.pretraining.ldm.unet_training import (
     Denoiser,
@@ -45,15 +46,18 @@ SHEET_EVERY = 5
 NORMALISE_WITH = 200
 
 
-def pretrain(params: PretrainLDMParams, workdir: Path, detector: Detector | None = None) -> FolderWriter:
-    """Train the autoencoder, then the U-Net with the text encoder, then both against a critic; measure.
+def pretrain(params: PretrainLDMParams, workdir: Path, find_objects: FindObjects | None = None) -> FolderWriter:
+    """Train the autoencoder, then U-Net and text encoder, then both against a critic; measure the result.
 
-    Everything unfinished lies in ``workdir``: calling again with the same arguments goes on after the last checkpoint.
+    Intermediate results are kept in ``workdir``; a call with the same arguments resumes from the last checkpoint.
 
     Args:
-        params: sizes, steps and the corpus.
+        params: sizes, steps and corpus.
         workdir: folder of the checkpoints, the encoded corpus, loss tables and sample sheets.
-        detector: oracle detector for the model card; None leaves that figure out.
+        find_objects: oracle detector for the model card; None skips the recall of boxes.
+
+    Returns:
+        A function that writes the pipeline and its card to a folder.
 
     Raises:
         DataError: the corpus is missing or broken.
@@ -61,28 +65,51 @@ def pretrain(params: PretrainLDMParams, workdir: Path, detector: Detector | None
     """
     if params.threads:
         torch.set_num_threads(params.threads)
-    device = _device(params.device)
+    device = resolve_device(params.device)
     train, held = hold_out(read_corpus(Path(params.corpus)))
     captions = sorted({caption for group in train for caption in group.captions})
     pipeline = build_pipeline(params, [paraphrase(c, seed) for c in captions for seed in range(8)])
     if params.start:
-        _take_weights(pipeline, Path(params.start))
+        _load_weights(pipeline, Path(params.start))
     for network in (pipeline.vae, pipeline.unet, pipeline.text_encoder):
         network.to(device, memory_format=torch.channels_last)
     histories = {} if params.start else {"vae": _train_vae(params, workdir, pipeline.vae, train, held or train)}
-    encoded = _encoded(params, workdir, pipeline.vae, train)
+    encoded = _encode_or_read(params, workdir, pipeline.vae, train)
     if not params.start:
         histories["unet"] = _train_unet(params, workdir, pipeline, encoded, held or train)
     if params.critic_steps:
         histories["critic"] = _train_critic(params, workdir, pipeline, encoded, held or train)
-    figures = measure(pipeline, train, held or train, detector)
+    figures = measure(pipeline, train, held or train, find_objects)
     return lambda folder: _write(folder, pipeline, model_card(params, figures, histories, len(train)))
+
+
+def _load_weights(pipeline: StableDiffusionInstructPix2PixPipeline, folder: Path) -> None:
+    """Load the weights of an earlier run into a pipeline.
+
+    Raises:
+        DataError: the folder has no weights, or their sizes or vocabulary differ.
+    """
+    if not (folder / "model_index.json").is_file():
+        raise DataError(f"'pretrain_ldm.start': '{folder}' has no model_index.json; set a folder written "
+                        "by `kedro run --pipeline=pretrain_ldm`, such as data/06_models/tiny_ldm")
+    quiet()
+    earlier = StableDiffusionInstructPix2PixPipeline.from_pretrained(folder, safety_checker=None)
+    if earlier.tokenizer.get_vocab() != pipeline.tokenizer.get_vocab():
+        raise DataError(f"'pretrain_ldm.start': the words of '{folder}' are not those of the captions in "
+                        "'pretrain_ldm.corpus'; set the corpus it was trained on")
+    for name in ("vae", "unet", "text_encoder"):
+        try:
+            getattr(pipeline, name).load_state_dict(getattr(earlier, name).state_dict())
+        except RuntimeError as error:
+            raise DataError(f"'pretrain_ldm.start': the {name} of '{folder}' has other sizes than the parameters "
+                            "'pretrain_ldm'; set the parameters it was trained with") from error
+    pipeline.vae.requires_grad_(False)
 
 
 def _train_vae(
     params: PretrainLDMParams, workdir: Path, vae: AutoencoderKL, train: list[Group], held: list[Group]
 ) -> pd.DataFrame:
-    """Train the autoencoder, from a linear start, and normalise its latents."""
+    """Train the autoencoder from a linear initialisation and normalise its latents."""
     sample = crop_sampler(train, params.vae_crop, params.vae_batch_size)
     pictures = torch.stack([group.clear for group in held[:3]] + [group.weathers[0] for group in held[:3]])
 
@@ -108,8 +135,10 @@ def _train_vae(
     return history
 
 
-def _encoded(params: PretrainLDMParams, workdir: Path, vae: AutoencoderKL, train: list[Group]) -> list[LatentGroup]:
-    """Return the encoded corpus, from the workdir where this very autoencoder encoded these very groups."""
+def _encode_or_read(
+    params: PretrainLDMParams, workdir: Path, vae: AutoencoderKL, train: list[Group]
+) -> list[LatentGroup]:
+    """Return the encoded corpus, from the workdir if it was encoded before with the same weights and seed."""
     weights = float(sum(p.double().abs().sum() for p in vae.parameters()))
     path = workdir / f"latents-{fingerprint([g.name for g in train], weights, params.seed)}.pt"
     if not path.exists():
@@ -126,8 +155,8 @@ def _train_unet(
     encoded: list[LatentGroup],
     held: list[Group],
 ) -> pd.DataFrame:
-    """Train the U-Net together with the text encoder."""
-    sample, denoiser = _pairs(params, encoded), Denoiser(pipeline)
+    """Train U-Net and text encoder together."""
+    sample, denoiser = _pair_sampler(params, encoded), Denoiser(pipeline)
 
     def loss(generator: torch.Generator) -> dict[str, Tensor]:
         return denoising_loss(denoiser, pipeline.scheduler, sample(generator), generator)
@@ -144,8 +173,8 @@ def _train_critic(
     encoded: list[LatentGroup],
     held: list[Group],
 ) -> pd.DataFrame:
-    """Train the U-Net with the text encoder against a critic."""
-    sample = _pairs(params, encoded)
+    """Train U-Net and text encoder against a critic."""
+    sample = _pair_sampler(params, encoded)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
         critic = Critic(params.latent_channels, params.text_dim)
@@ -158,15 +187,15 @@ def _train_critic(
     return _train_with_sheets(stage, workdir, pipeline, held, 1)
 
 
-def _pairs(params: PretrainLDMParams, encoded: list[LatentGroup]) -> Callable[[torch.Generator], PairBatch]:
-    """Return what draws the batches of both stages of the denoiser."""
+def _pair_sampler(params: PretrainLDMParams, encoded: list[LatentGroup]) -> Callable[[torch.Generator], PairBatch]:
+    """Return the batch sampler of both denoiser stages."""
     factor = 2 ** (len(params.vae_channels) - 1)
     return pair_sampler(encoded, (params.crop[0] // factor, params.crop[1] // factor), params.batch_size)
 
 
 def _train_with_sheets(stage: Stage, workdir: Path, pipeline: StableDiffusionInstructPix2PixPipeline,
                        held: list[Group], sampling_steps: int) -> pd.DataFrame:
-    """Train a stage of the denoiser; now and then draw held-out frames in so many sampling steps."""
+    """Train a denoiser stage and save sample sheets of held-out frames at some of its checkpoints."""
 
     def sheet(step: int) -> None:
         if step % (SHEET_EVERY * stage.checkpoint_every) == 0 or step == stage.steps:
@@ -182,33 +211,10 @@ def _train_with_sheets(stage: Stage, workdir: Path, pipeline: StableDiffusionIns
     return history
 
 
-def _take_weights(pipeline: StableDiffusionInstructPix2PixPipeline, folder: Path) -> None:
-    """Put the weights that an earlier run wrote into a fresh pipeline.
-
-    Raises:
-        DataError: there are none, they are of other sizes, or of captions with other words.
-    """
-    if not (folder / "model_index.json").is_file():
-        raise DataError(f"'pretrain_ldm.start': '{folder}' has no model_index.json; name a folder that "
-                        "`kedro run --pipeline=pretrain_ldm` wrote, such as data/06_models/tiny_ldm")
-    quiet()
-    earlier = StableDiffusionInstructPix2PixPipeline.from_pretrained(folder, safety_checker=None)
-    if earlier.tokenizer.get_vocab() != pipeline.tokenizer.get_vocab():
-        raise DataError(f"'pretrain_ldm.start': the words of '{folder}' are not those of the captions in "
-                        "'pretrain_ldm.corpus'; set the corpus that it was trained on")
-    for name in ("vae", "unet", "text_encoder"):
-        try:
-            getattr(pipeline, name).load_state_dict(getattr(earlier, name).state_dict())
-        except RuntimeError as error:
-            raise DataError(f"'pretrain_ldm.start': the {name} of '{folder}' has other sizes than the parameters "
-                            "'pretrain_ldm' say; set those that it was trained with") from error
-    pipeline.vae.requires_grad_(False)
-
-
 def sample_rows(
     pipeline: StableDiffusionInstructPix2PixPipeline, groups: Sequence[Group], prompts: Sequence[str], steps: int
 ) -> tuple[list[list[Tensor]], list[str]]:
-    """Return rows of (source, one generated image per prompt) and their heads, for a contact sheet."""
+    """Return the rows (source, one generated image per prompt) and column headers of a contact sheet."""
     generator, rows = Generator(pipeline, "in training"), []
     for number, group in enumerate(groups):
         made = generator.generate([group.clear] * len(prompts), prompts, [number] * len(prompts), steps=steps)
@@ -222,14 +228,8 @@ def _save_sheet(path: Path, rows: list, heads: list[str], width: int = 240) -> N
 
 
 def _write(folder: Path, pipeline: StableDiffusionInstructPix2PixPipeline, card: str) -> None:
-    """Save the pipeline in half precision with its card."""
+    """Save the pipeline in half precision, and its card."""
     quiet()
     pipeline.to(torch.float16).save_pretrained(folder)
     pipeline.to(torch.float32)
     (folder / "README.md").write_text(card)
-
-
-def _device(name: str) -> torch.device:
-    if name != "auto":
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

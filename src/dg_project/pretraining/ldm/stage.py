@@ -1,4 +1,4 @@
-"""One stage of training (the autoencoder, the U-Net): seeded per step, resumable after a kill, bit-equal to no kill."""
+"""A training stage of the tiny LDM: seeded per step, resumable, bit-equal to an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ MAX_GRADIENT = 1.0
 
 @dataclass(frozen=True)
 class Stage:
-    """What is trained and how long.
+    """One training stage: modules, loss and schedule.
 
     Attributes:
-        name: of the checkpoint ``<workdir>/<name>.pt`` and the loss table ``<name>_losses.csv``.
-        modules: what is trained; holds the weight average when the stage ends.
-        loss: step's generator -> losses by name; their sum is minimised, names starting with ``log_`` are only logged.
-        steps: how many.
+        name: stage name; files are ``<workdir>/<name>.pt`` (checkpoint) and ``<name>_losses.csv``.
+        modules: modules to train; they hold the weight average when the stage ends.
+        loss: generator of the step -> losses by name; ``loss_*`` are summed and minimised, ``log_*`` only logged.
+        steps: number of steps.
         lr: peak learning rate of AdamW.
-        seed: together with the name and the step it seeds every draw.
+        seed: random seed, combined with the name and the step.
         checkpoint_every: steps between checkpoints.
         on_checkpoint: called with the step while the modules hold the weight average.
-        autocast: convolutions and products of the loss in this dtype; the weights stay in float32.
-        momentum: the first beta of AdamW.
-        faster: part of the modules -> factor of its learning rate.
+        autocast: dtype of convolutions and matrix products in the loss; weights stay in float32.
+        momentum: first beta of AdamW.
+        faster: submodule -> factor of its learning rate.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Stage:
     faster: Mapping[str, float] = field(default_factory=dict)
 
     def train(self, workdir: Path) -> pd.DataFrame:
-        """Train to the end, from ``<workdir>/<name>.pt`` where it exists, and return the logged losses per step.
+        """Train to the end, resuming from ``<workdir>/<name>.pt`` if it exists; return the losses per step.
 
         Raises:
             TrainingError: a loss is not finite.
@@ -83,7 +83,7 @@ class Stage:
         return pd.DataFrame(history)
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Return the groups of parameters that learn at one rate."""
+        """Return the parameters grouped by learning rate."""
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.modules.named_parameters():
             if parameter.requires_grad:
@@ -124,7 +124,7 @@ class Stage:
             pd.DataFrame(history).to_csv(aside, index=False)
 
     def _restore(self, workdir: Path, optimizer: torch.optim.Optimizer, average: EMAModel) -> list[dict[str, float]]:
-        """Load the last checkpoint, if any, and return its history; its length is the step to go on with."""
+        """Load the last checkpoint, if any, and return its history; the next step is its length."""
         path = workdir / f"{self.name}.pt"
         if not path.exists():
             return []
@@ -136,12 +136,12 @@ class Stage:
 
 
 def learning_rate_factor(step: int, steps: int) -> float:
-    """Return warm-up over ``WARMUP`` steps, then a cosine from 1 to 0.02."""
+    """Return the learning-rate factor: linear warm-up over ``WARMUP`` steps, then a cosine from 1 to 0.02."""
     warm = min(1.0, (step + 1) / min(WARMUP, steps))
     return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 def step_generator(seed: int, name: str, step: int) -> torch.Generator:
-    """Return the CPU generator of one step of one stage: resuming needs no stored random state."""
+    """Return the CPU generator of one step of a stage, so that resuming needs no stored random state."""
     digest = hashlib.sha256(f"{seed}/{name}/{step}".encode()).digest()
     return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:6], "big"))

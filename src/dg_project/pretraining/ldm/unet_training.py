@@ -1,4 +1,4 @@
-"""The denoiser: InstructPix2Pix pairs of one geometry (clear source, captioned weather as target) in latent space."""
+"""Train the denoiser on InstructPix2Pix pairs of latents: clear source, same scene in captioned weather as target."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ INSIDE_BOXES = 4.0
 IDENTITY_SHARE = 0.1
 TEXT_DROPOUT = 0.05
 PURE_NOISE_SHARE = 0.4
-WHOLE_FRAME_EVERY = 4
+FULL_FRAMES_EVERY = 4
 
 
 @dataclass(frozen=True)
 class LatentGroup:
-    """One group, encoded once. The second axis is the flip (0 as it is, 1 mirrored).
+    """Latents of one group; the second axis is the flip (0 original, 1 mirrored).
 
     Attributes:
-        sources: ``(s, 2, C, h, w)``: the clear frame, then the clear frame in other shades of day.
-        targets: ``(1 + n, 2, C, h, w)``: the clear frame, then the weathers.
-        captions: of the targets.
-        weights: ``(2, h, w)``: higher inside boxes.
+        sources: ``(s, 2, C, h, w)``: the clear frame, then its colour-jittered versions.
+        targets: ``(1 + n, 2, C, h, w)``: the clear frame, then the other weathers.
+        captions: captions of the targets.
+        weights: ``(2, h, w)`` loss weights, higher inside boxes.
         boxes: ``(m, 4)`` in latent cells, not mirrored.
     """
 
@@ -44,7 +44,7 @@ class LatentGroup:
 
 @dataclass(frozen=True)
 class PairBatch:
-    """One batch: ``source``, ``target`` ``(N, C, h, w)``, ``weights`` ``(N, 1, h, w)``, ``prompts`` of length N."""
+    """One batch: ``source`` and ``target`` ``(N, C, h, w)``, ``weights`` ``(N, 1, h, w)``, N ``prompts``."""
 
     source: Tensor
     target: Tensor
@@ -53,7 +53,7 @@ class PairBatch:
 
 
 def encode_corpus(vae: AutoencoderKL, groups: Sequence[Group], seed: int) -> list[LatentGroup]:
-    """Encode every frame, its mirror image and another shade of the clear day; training then needs no VAE."""
+    """Encode every frame, a colour-jittered clear frame and their mirror images, so that training needs no VAE."""
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     jitter, encoded = ColorJitter(0.2, 0.2, 0.35, 0.02), []
     for index, group in enumerate(tqdm(groups, desc="encoding the corpus", unit="group")):
@@ -80,11 +80,11 @@ def pair_sampler(
 ) -> Callable[[torch.Generator], PairBatch]:
     """Return a function generator -> batch.
 
-    Most steps take ``batch_size`` crops; one in four takes whole frames, a quarter as many (the same cost), so that the
-    lowest level also sees the image sizes that it will meet.
+    Most steps take ``batch_size`` crops. One in four takes full frames, fewer of them at the same cost, so that the
+    lowest level also sees full image sizes.
 
     Args:
-        groups: the encoded corpus.
+        groups: encoded corpus.
         crop: height and width in latent cells.
         batch_size: crops per step.
     """
@@ -92,9 +92,9 @@ def pair_sampler(
     area = (frame[0] * frame[1]) / (crop[0] * crop[1])
 
     def sample(generator: torch.Generator) -> PairBatch:
-        whole = int(torch.randint(WHOLE_FRAME_EVERY, (), generator=generator)) == 0
-        count = max(1, round(batch_size / area)) if whole else batch_size
-        rows = [_pair(groups, frame if whole else crop, frame, generator) for _ in range(count)]
+        full_frames = int(torch.randint(FULL_FRAMES_EVERY, (), generator=generator)) == 0
+        count = max(1, round(batch_size / area)) if full_frames else batch_size
+        rows = [_pair(groups, frame if full_frames else crop, frame, generator) for _ in range(count)]
         sources, targets, weights, prompts = zip(*rows, strict=True)
         return PairBatch(torch.stack(sources), torch.stack(targets), torch.stack(weights)[:, None], list(prompts))
 
@@ -104,7 +104,7 @@ def pair_sampler(
 def _pair(
     groups: Sequence[LatentGroup], crop: tuple[int, int], frame: tuple[int, int], generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, str]:
-    """Draw one (source, target, weights, prompt) of one geometry."""
+    """Draw one (source, target, weights, prompt) from one group."""
 
     def draw(n: int) -> int:
         return int(torch.randint(n, (), generator=generator))
@@ -123,7 +123,7 @@ def _pair(
 
 
 class Denoiser(nn.Module):
-    """The U-Net and the text encoder, which are trained together."""
+    """U-Net and text encoder, trained together."""
 
     def __init__(self, pipeline: StableDiffusionInstructPix2PixPipeline) -> None:
         super().__init__()
@@ -148,8 +148,8 @@ def denoising_loss(
 ) -> dict[str, Tensor]:
     """Return ``mean w·‖v̂(z_t, t, z_source, text) − v‖²`` with ``v = √ᾱ_t ε − √(1−ᾱ_t) z_0``.
 
-    Two images in five start at pure noise (zero SNR): that first step alone decides how dark the image becomes, and
-    with the few steps that the embedded model is sampled with it does most of the work.
+    Two images in five start at pure noise (zero SNR): only this first step decides how dark the image becomes, and
+    with the few sampling steps of the bundled model it does most of the work.
     """
     device = next(denoiser.parameters()).device
     target, count = batch.target, len(batch.target)

@@ -1,4 +1,4 @@
-"""The autoencoder: pixels to a quarter of the size and back, with latents normalised by its own layers."""
+"""Train the autoencoder (a quarter of the image size) and normalise its latents."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from dg_project.diffusion.latents import scaled_latents
 from dg_project.pretraining.ldm.corpus import Group, box_weights, crop_corner
 
 KL_WEIGHT = 1e-6
@@ -21,14 +22,14 @@ def vae_losses(vae: AutoencoderKL, images: Tensor, weights: Tensor, generator: t
     """Return the losses of the autoencoder.
 
     ``mean w·|e|  +  mean w·|∇e|  +  30 · mean w·(e − grey(e))²  +  1e-6 · KL(q(z|x) ‖ N(0, 1))`` with ``e = x̂ − x``,
-    grey the mean over RGB and one posterior sample per image. Most pixels are nearly grey, so an absolute error, whose
-    best guess is the median, would long paint everything in grey; the third term is squared.
+    grey the mean over RGB and one posterior sample per image. The third term is squared because most pixels are nearly
+    grey: an absolute error, minimised by the median, would keep all images grey for a long time.
 
     Args:
-        vae: the autoencoder.
+        vae: autoencoder.
         images: ``(N, 3, H, W)`` in -1..1.
         weights: ``(N, 1, H, W)``, higher inside boxes.
-        generator: of the posterior noise.
+        generator: random generator of the posterior noise.
     """
     posterior = vae.encode(images).latent_dist
     noise = torch.randn(posterior.mean.shape, generator=generator).to(images)
@@ -71,13 +72,13 @@ def crop_sampler(
 
 @torch.no_grad()
 def normalise_latents(vae: AutoencoderKL, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Fold mean and deviation into the 1x1 convolutions: latents of ``images`` then have 0 and 1 in every channel.
+    """Fold mean and deviation into the 1x1 convolutions, so that latents of ``images`` have mean 0 and deviation 1.
 
-    Noise of unit variance then destroys every channel alike, and ``scaling_factor`` is 1: InstructPix2Pix hands the
-    *unscaled* source latents to the U-Net, which this makes harmless.
+    Unit-variance noise then affects all channels equally, and ``scaling_factor`` is 1, so it does not matter that
+    InstructPix2Pix passes *unscaled* source latents to the U-Net.
 
     Returns:
-        The mean and the deviation ``(C,)`` that were folded in.
+        The mean and deviation ``(C,)`` that were folded in.
     """
     latents = encode(vae, images).transpose(0, 1).flatten(1)
     mean, std = latents.mean(1), latents.std(1)
@@ -98,19 +99,19 @@ def normalise_latents(vae: AutoencoderKL, images: Tensor) -> tuple[Tensor, Tenso
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, images: Tensor) -> Tensor:
-    """Return CPU latents ``(N, C, H/f, W/f)`` of uint8 images ``(N, 3, H, W)``, one by one: memory stays small."""
+    """Encode uint8 images ``(N, 3, H, W)`` to CPU latents ``(N, C, H/f, W/f)``, one by one to save memory."""
     device = next(vae.parameters()).device
-    return torch.cat([vae.encode(image[None].to(device) / 127.5 - 1).latent_dist.mode().cpu() for image in images])
+    return torch.cat([scaled_latents(vae, image[None].to(device) / 127.5 - 1).cpu() for image in images])
 
 
 @torch.no_grad()
 def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
-    """Return uint8 images ``(N, 3, H, W)`` on the CPU of normalised latents ``(N, C, h, w)``."""
+    """Decode normalised latents ``(N, C, h, w)`` to uint8 images ``(N, 3, H, W)`` on the CPU."""
     device = next(vae.parameters()).device
     pixels = torch.cat([vae.decode(z[None].to(device)).sample.cpu() for z in latents])
     return ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
-    """Return the peak signal-to-noise ratio, dB, of two uint8 image tensors of one shape."""
+    """Return the peak signal-to-noise ratio in dB of two uint8 image tensors of the same shape."""
     return float(10 * torch.log10(255**2 / F.mse_loss(a.float(), b.float())))

@@ -1,4 +1,4 @@
-"""A prediction drawn on its image, pixel for pixel: boxes, masks or a label. For people who look at many images."""
+"""Draw a prediction on its image, pixel for pixel: boxes, masks or a label."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _TINT = 0.55
 
 
 def draw_prediction(image: Tensor, found: dict[str, Any], classes: list[str]) -> Tensor:
-    """Return the image with what was found in it.
+    """Return the image with its prediction drawn on it, uint8 (3, H, W).
 
     Args:
         image: uint8 (3, H, W).
-        found: a row of the predictions table of any task.
+        found: row of the predictions table of any task.
         classes: class names.
     """
     if "mask" in found:
@@ -30,8 +30,8 @@ def draw_prediction(image: Tensor, found: dict[str, Any], classes: list[str]) ->
     if "probabilities" in found:
         likely = int(np.argmax(found["probabilities"]))
         label = f"{classes[likely]} {found['probabilities'][likely]:.2f}"
-        whole = torch.tensor([[0, 0, image.shape[2] - 1, image.shape[1] - 1]])
-        return draw_bounding_boxes(image, whole, [label], [_rgb(class_colour(likely + 1))], width=2)
+        frame = torch.tensor([[0, 0, image.shape[2] - 1, image.shape[1] - 1]])
+        return draw_bounding_boxes(image, frame, [label], [_rgb(class_colour(likely + 1))], width=2)
     if not len(found["labels"]):
         return image
     colours = [_rgb(class_colour(int(label))) for label in found["labels"]]
@@ -39,10 +39,10 @@ def draw_prediction(image: Tensor, found: dict[str, Any], classes: list[str]) ->
         size = [image.shape[1], image.shape[2]]
         masks = coco_mask.decode([{"size": size, "counts": counts.encode("ascii")} for counts in found["masks"]])
         image = draw_segmentation_masks(image, torch.from_numpy(masks).permute(2, 0, 1).bool(), _TINT, colours)
-    words = [f"{classes[int(label) - 1]} {score:.2f}"
-             for label, score in zip(found["labels"], found["scores"], strict=True)]
+    captions = [f"{classes[int(label) - 1]} {score:.2f}"
+                for label, score in zip(found["labels"], found["scores"], strict=True)]
     boxes = torch.tensor(np.asarray([list(box) for box in found["boxes"]], np.float32))
-    return draw_bounding_boxes(image, boxes, words, colours, width=1 + max(image.shape[1:]) // 600)
+    return draw_bounding_boxes(image, boxes, captions, colours, width=1 + max(image.shape[1:]) // 600)
 
 
 def draw_semantic(image: Tensor, png: bytes, n_classes: int) -> Tensor:

@@ -1,0 +1,1 @@
+"""Old name of ``export``, kept for exported MLflow models."""

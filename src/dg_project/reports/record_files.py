@@ -1,0 +1,152 @@
+"""Read and add record files: records of a grid as CSV in ``benchmarks/results``, and the facts of its run as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dg_project.config.grids import BASELINE
+from dg_project.core.errors import DataError
+from dg_project.core.files import atomic_file
+from dg_project.evaluation.records import check_records
+from dg_project.evaluation.scorers import main_metric
+from dg_project.evaluation.table import benchmark_table
+from dg_project.figures.benchmark_chart import records_chart
+
+RECORDS = Path("benchmarks") / "results"
+OUTPUTS = Path("data") / "07_model_output"
+GAINS_OVER = ("naive", "cdga", "mic", "mic_pseudo", "diga_warmup", "diga")
+"""Rows that gains are also taken against, next to the baseline."""
+TINY_LDM, CLIP_LIKE = "tiny_ldm", "clip_like"
+
+
+@dataclass(frozen=True)
+class RecordFile:
+    """Records of one grid of methods and seeds, and the facts of how they were made.
+
+    Attributes:
+        name: file name without its suffix.
+        records: ``RECORD_COLUMNS`` and the columns of costs and origin.
+        facts: ``pipeline, run, commit, dirty, hardware, versions, confidence, parameters``, and ``generator``, the
+            fingerprint of the diffusion model's weights.
+    """
+
+    name: str
+    records: pd.DataFrame
+    facts: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        for column in ("task", "source"):
+            if (values := self.records[column].unique()).size != 1:
+                raise DataError(f"benchmarks/results/{self.name}.csv holds records of several values of '{column}' "
+                                f"({', '.join(map(str, values))}); export one file for each")
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return str(self.records["task"].iloc[0])
+
+    @property
+    def metric(self) -> str:
+        """Main metric of the task."""
+        return main_metric(self.records["task"].iloc[0])
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per method, with gains over ERM and ``GAINS_OVER``."""
+        return benchmark_table(self.records, metric=self.metric, baseline=BASELINE, also=GAINS_OVER,
+                               confidence=self.facts["confidence"])
+
+    @property
+    def generated_rows(self) -> list[str]:
+        """Rows that the embedded diffusion model generated images for."""
+        embedded = self._folder_name("ldm", "checkpoint") == TINY_LDM
+        return [str(name) for name in self.table.index[self.table["images_generated"] > 0] if embedded]
+
+    @property
+    def taught_rows(self) -> list[str]:
+        """Rows that learned from the embedded CLIP-like teacher."""
+        embedded = self._folder_name("scmd", "teacher") == CLIP_LIKE
+        return [str(name) for name in self.table.index if embedded and name == "scmd"]
+
+    @property
+    def mixes_pseudo_images(self) -> bool:
+        """Whether any row was trained on generated images."""
+        return bool((self.table["images_generated"] > 0).any())
+
+    def earlier_generator(self, shipped: str) -> bool:
+        """Return whether the embedded diffusion model had other weights than ``shipped`` (a fingerprint)."""
+        return bool(self.generated_rows) and self.facts.get("generator", "") != shipped
+
+    def is_superseded(self, shipped: str) -> bool:
+        """Return whether the pseudo images are of an earlier diffusion model or an earlier mix of the batches.
+
+        Records from before ``training.source_share`` existed do not name it: every image was drawn equally often.
+        """
+        shared = "source_share" in self.facts["parameters"].get("training", {})
+        return self.earlier_generator(shipped) or (self.mixes_pseudo_images and not shared)
+
+    def _folder_name(self, group: str, key: str) -> str:
+        return Path(str(self.facts["parameters"].get(group, {}).get(key, ""))).name
+
+    def chart(self) -> Figure:
+        """Draw the table."""
+        return records_chart(self.table, self.records, metric=self.metric, baseline=BASELINE,
+                             confidence=self.facts["confidence"])
+
+
+def read_record_files(folder: Path) -> list[RecordFile]:
+    """Return the record files of a folder by name; tables without a column ``kedro_version_id`` (timings) are skipped.
+
+    Raises:
+        DataError: a file lacks columns, or its JSON file is missing.
+    """
+    files = []
+    for path in sorted(folder.glob("*.csv")):
+        table = pd.read_csv(path)
+        if "kedro_version_id" not in table:
+            continue
+        facts = path.with_suffix(".json")
+        if not facts.is_file():
+            raise DataError(f"'{path}' has no '{facts.name}' next to it, which says how it was made; export it again "
+                            f'with `make results ARGS="--record {path.stem}"`')
+        files.append(RecordFile(path.stem, check_records(table, str(path)), json.loads(facts.read_text())))
+    return files
+
+
+def add_record_file(root: Path, name: str, pipeline: str) -> Path:
+    """Copy the newest records of a pipeline, and the facts of the run that wrote them.
+
+    Args:
+        root: project folder.
+        name: name of the record file; an existing one is replaced.
+        pipeline: ``benchmark`` or ``ablation``.
+
+    Returns:
+        Path of the CSV file.
+
+    Raises:
+        DataError: the pipeline has not run here, or its newest records and facts are of different runs.
+    """
+    found = {end: sorted((root / OUTPUTS / f"{pipeline}_{end}").glob(f"*/{pipeline}_{end}"))
+             for end in ("records.csv", "facts.json")}
+    if not all(found.values()):
+        raise DataError(f"there are no records of the {pipeline} in '{root / OUTPUTS}'; run "
+                        f"`kedro run --pipeline={pipeline}` first")
+    newest = {end: paths[-1] for end, paths in found.items()}
+    if len(versions := {path.parent.name for path in newest.values()}) != 1:
+        raise DataError(f"the newest records and facts of the {pipeline} are of different runs "
+                        f"({', '.join(sorted(versions))}): the last run did not end; run "
+                        f"`kedro run --pipeline={pipeline}` again, it resumes")
+    table = pd.read_csv(newest["records.csv"])
+    with atomic_file(root / RECORDS / f"{name}.csv") as aside:
+        check_records(table, str(newest["records.csv"])).to_csv(aside, index=False, float_format="%.6g")
+    with atomic_file(root / RECORDS / f"{name}.json") as aside:
+        aside.write_text(newest["facts.json"].read_text().rstrip() + "\n")
+    return root / RECORDS / f"{name}.csv"
