@@ -78,7 +78,7 @@ def local(threads: int, workers: int = 1) -> Any:
                         host="127.0.0.1", dashboard_address=":0", silence_logs=logging.ERROR)
 
 
-def test_a_run_is_spread_and_stays_one_run(project: Project, cluster: tuple[str, str, str],  # noqa: F811
+def test_run_on_two_workers(project: Project, cluster: tuple[str, str, str],  # noqa: F811
                                            caplog: pytest.LogCaptureFixture) -> None:
     address, _, with_gpu = cluster
     # Another run's newer version: whoever took the newest one would read this.
@@ -102,7 +102,7 @@ def test_a_run_is_spread_and_stays_one_run(project: Project, cluster: tuple[str,
     assert len(project.mlflow().search_runs([tracked.info.experiment_id])) == 1
 
 
-def test_an_error_of_a_node_reaches_the_user(project: Project, cluster: tuple[str, str, str]) -> None:  # noqa: F811
+def test_node_error_reaches_the_user(project: Project, cluster: tuple[str, str, str]) -> None:  # noqa: F811
     (project.root / "data/01_raw/streets/daytime_clear/VOC2007/JPEGImages/train_000.jpg").write_bytes(b"no image")
     with pytest.raises(DataError, match="train_000"):
         run(project, cluster[0], "ingestion.ingest_source")
@@ -126,7 +126,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_without_a_gpu_nodes_run_anywhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_nodes_without_gpu_workers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pipeline, catalog = make(tmp_path / "ordered.json", tags="gpu")
     with local(threads=1) as cluster, caplog.at_level(logging.INFO, "dg_project"):
         DaskRunner(cluster.scheduler_address, WAIT).run(pipeline, catalog)
@@ -135,7 +135,7 @@ def test_without_a_gpu_nodes_run_anywhere(tmp_path: Path, caplog: pytest.LogCapt
 
 
 @pytest.mark.usefixtures("here")
-def test_what_a_worker_must_be_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline, catalog = make(tmp_path / "ordered.json")
     with local(threads=2) as cluster, pytest.raises(ClusterError, match="--nthreads 1"):
         DaskRunner(cluster.scheduler_address, WAIT).run(pipeline, catalog)
@@ -149,7 +149,7 @@ def test_what_a_worker_must_be_like(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not (tmp_path / "ordered.json").exists()
 
 
-def test_a_cluster_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline, catalog = make(tmp_path / "ordered.json")
     with pytest.raises(ClusterError, match="address=tcp://HOST:8786"):
         DaskRunner().run(pipeline, catalog)

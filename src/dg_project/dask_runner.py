@@ -1,9 +1,9 @@
-"""Where nodes are computed: ``DaskRunner`` gives each to a worker of a Dask cluster, on this or on other machines.
+"""Run nodes on the workers of a Dask cluster, on this or on other machines.
 
 ``kedro run --pipeline=drsf --runner=dg_project.dask_runner.DaskRunner --runner-params address=tcp://host:8786``
 
-The workers share the project folder, which lies under the same path everywhere. It stays one Kedro session: one version
-of every artifact, one MLflow run. See docs/scale.md.
+The workers share the project folder under the same path. A run stays one Kedro session, with one version of every
+artifact and one MLflow run. See docs/scale.md.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _START = 'dask worker {} --nthreads 1 --no-nanny --memory-limit 0 --resources "G
 
 
 class DaskRunner(AbstractRunner):
-    """Runs nodes on the workers of a Dask cluster, several at a time where the pipeline allows it.
+    """Runs nodes on the workers of a Dask cluster, in parallel where the pipeline allows it.
 
     Args:
-        address: of the scheduler, ``tcp://host:8786``.
+        address: address of the scheduler, ``tcp://host:8786``.
         patience: seconds to wait for the scheduler and for the first worker.
-        is_async: load and save the datasets of a node side by side.
+        is_async: load and save the datasets of a node in parallel.
     """
 
     def __init__(self, address: str | None = None, patience: float = 20, is_async: bool = False) -> None:
@@ -59,7 +59,7 @@ class DaskRunner(AbstractRunner):
 
     def _get_executor(self, max_workers: int) -> Executor:
         if self._address is None:
-            raise ClusterError("which Dask cluster? Say --runner-params address=tcp://HOST:8786; `dask scheduler` "
+            raise ClusterError("which Dask cluster? Set --runner-params address=tcp://HOST:8786; `dask scheduler` "
                                f"starts one and prints its address, then `{_START.format('ADDRESS')}` its workers")
         return Cluster(self._address, self._patience, self._run_id)
 
@@ -68,12 +68,12 @@ class Cluster(Executor):
     """A Dask cluster as the executor that Kedro submits its tasks to.
 
     Args:
-        address: of the scheduler.
+        address: address of the scheduler.
         patience: seconds to wait for the scheduler and for the first worker.
-        run_id: of the run whose nodes are submitted.
+        run_id: id of the run whose nodes are submitted.
 
     Raises:
-        ClusterError: Dask is not installed, nobody answers, no worker came in time, or a worker could not do the work.
+        ClusterError: Dask is not installed, no scheduler answers, no worker starts in time, or a worker is not usable.
     """
 
     def __init__(self, address: str, patience: float, run_id: str) -> None:
@@ -93,17 +93,17 @@ class Cluster(Executor):
         self._on_gpu = self._client.get_executor(pure=False, resources={GPU.upper(): 1}) if with_gpu else self._anywhere
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Give one task of Kedro's to a worker; the future holds its node, or raises its error."""
+        """Submit one Kedro task to a worker; the future returns its node, or raises its error."""
         from kedro.framework.project import PACKAGE_NAME
 
         given = {name: os.environ[name] for name in (ROOT_VARIABLE, STATE_VARIABLE) if name in os.environ}
-        # A hook manager cannot travel; a task that is marked as parallel makes its own.
+        # A hook manager cannot be pickled; a task that is marked as parallel makes its own.
         task = Task(fn.node, fn.catalog, fn.is_async, run_id=fn.run_id, parallel=True)
         chosen = self._on_gpu if GPU in fn.node.tags else self._anywhere
         return chosen.submit(_execute, task, PACKAGE_NAME, given, self._topic)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Leave the cluster; what waits is forgotten, what runs is not waited for."""
+        """Leave the cluster: waiting tasks are dropped, running ones are not awaited."""
         self._client.close()
 
 
@@ -121,7 +121,7 @@ def _connect(address: str, patience: float) -> Any:
 
 
 def _workers(client: Any, address: str, patience: float) -> dict[str, Any]:
-    """Return what the scheduler knows of its workers, by their addresses."""
+    """Return the scheduler's information about its workers, by address."""
     try:
         client.wait_for_workers(1, timeout=patience)
     except TimeoutError as error:
@@ -134,7 +134,7 @@ def _check(client: Any, workers: dict[str, Any]) -> None:
     """Compare every worker with this process: threads, folder, versions, code."""
     if crowded := [name for name, worker in workers.items() if worker["nthreads"] > 1]:
         raise ClusterError(f"the worker {crowded[0]} runs several nodes in one process, which PyTorch's settings and "
-                           f"diffusers cannot bear; start it with --nthreads 1")
+                           f"diffusers do not support; start it with --nthreads 1")
     root = os.environ.get(ROOT_VARIABLE, ".")
     try:
         states = client.run(state, root)
@@ -144,12 +144,12 @@ def _check(client: Any, workers: dict[str, Any]) -> None:
     here = state(root)
     for worker, there in states.items():
         if other := [f"{key} {there.get(key)} (here {here[key]})" for key in here if there.get(key) != here[key]]:
-            raise ClusterError(f"the worker {worker} is not like this machine: {', '.join(other)}. Install the same "
+            raise ClusterError(f"the worker {worker} differs from this machine: {', '.join(other)}. Install the same "
                                "commit and requirements.lock on both, and share the project folder under the same path")
 
 
 def state(root: str) -> dict[str, str]:
-    """Return what must be the same wherever nodes of one run are computed, of this process."""
+    """Return the facts about this process that must be equal on every machine of a run."""
     found = {name: number.partition("+")[0] for name, number in versions().items()}  # 2.11.0+cu128 is 2.11.0
     return {**found, "code of dg_project": code_key(*every_module()),
             "project folder": root if Path(root, "conf").is_dir() else f"'{root}' is missing"}
@@ -173,7 +173,7 @@ def _execute(task: Task, package: str, given: dict[str, str], topic: str) -> Any
 
 @contextmanager
 def _environment(given: dict[str, str]) -> Iterator[None]:
-    """Set variables while a node runs; a worker outlives the run, and the next one may track nothing."""
+    """Set variables while a node runs; the worker outlives the run, and the next run may not track."""
     before = {name: os.environ.pop(name, None) for name in (ROOT_VARIABLE, STATE_VARIABLE)}
     os.environ.update(given)
     try:
@@ -186,14 +186,14 @@ def _environment(given: dict[str, str]) -> Iterator[None]:
 
 
 class _Relay(logging.Handler):
-    """Sends what a node logs to the terminal that started the run."""
+    """Sends the log lines of a node to the terminal that started the run."""
 
     def __init__(self, worker: Any, topic: str) -> None:
         super().__init__(logging.INFO)
         self._worker, self._topic = worker, topic
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send name, level and text; what was formatted into it may not travel."""
+        """Send name, level and text; the arguments of a record may not be picklable."""
         self._worker.log_event(self._topic, [record.name, record.levelno, record.getMessage()])
 
 

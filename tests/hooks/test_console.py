@@ -1,4 +1,4 @@
-"""Errors that a user can mend are one clear message; all others keep their traceback."""
+"""Errors that a user can fix are one message; all others keep their traceback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from dg_project.core.errors import DataError
-from dg_project.hooks.console import ConsoleHook, mendable
+from dg_project.hooks.console import ConsoleHook, fixable
 
 
 def wrapped() -> Exception:
@@ -21,14 +21,14 @@ def wrapped() -> Exception:
         return outer
 
 
-def test_the_cause_is_found_below_what_wraps_it() -> None:
-    assert str(mendable(wrapped())) == "the box is outside"
-    assert mendable(ValueError("a bug")) is None
-    assert mendable(OSError(errno.ENOSPC, "the disk is full")) is not None
-    assert mendable(OSError(errno.ENOENT, "a bug")) is None
+def test_fixable_error_below_its_wrapper() -> None:
+    assert str(fixable(wrapped())) == "the box is outside"
+    assert fixable(ValueError("a bug")) is None
+    assert fixable(OSError(errno.ENOSPC, "the disk is full")) is not None
+    assert fixable(OSError(errno.ENOENT, "a bug")) is None
 
 
-def test_the_terminal_shows_the_message_alone(monkeypatch: pytest.MonkeyPatch,
+def test_excepthook_shows_the_message(monkeypatch: pytest.MonkeyPatch,
                                               capsys: pytest.CaptureFixture[str]) -> None:
     usual = []
     monkeypatch.setattr(sys, "excepthook", lambda *details: usual.append(details))

@@ -1,4 +1,4 @@
-"""Wrong parameters stop before anything runs, and name the nearest valid key."""
+"""The shipped parameters, and the messages for wrong ones."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_shipped_parameters_are_valid(env: str) -> None:
     check_parameters(raw(env), SCHEMAS, READER_OPTIONS)
 
 
-def test_an_environment_may_take_a_split_away() -> None:
+def test_environment_removes_a_split() -> None:
     data = check_parameters(raw("diverse_weather"), SCHEMAS, READER_OPTIONS).data
     assert data.splits_of(data.source) == {"train": "train", "test": "test"}
 
@@ -63,7 +63,7 @@ def test_cdga_trains_on_all_that_it_makes() -> None:
 
 
 @pytest.mark.parametrize("env", ["base", "cdga", "domainbed"])
-def test_the_online_augmentation_of_an_environment_denoises(env: str) -> None:
+def test_online_augmentation_denoises(env: str) -> None:
     settings = check_parameters(raw(env), SCHEMAS, READER_OPTIONS)
     strength = raw(env)["domainfusion"]["strength"]
     strengths = strength or [domain.strength for domain in settings.synthesis.domains.values()]
@@ -71,11 +71,11 @@ def test_the_online_augmentation_of_an_environment_denoises(env: str) -> None:
 
 
 @pytest.mark.parametrize("group", ["backbone", "training", *TASK_PARAMS])
-def test_every_parameter_of_these_groups_is_shown(group: str) -> None:
+def test_conf_shows_every_parameter(group: str) -> None:
     assert set(raw()[group]) == set(type(getattr(Settings.model_validate(raw()), group)).model_fields)
 
 
-def test_the_parameters_of_the_data_show_their_defaults() -> None:
+def test_conf_shows_the_defaults_of_data() -> None:
     shown, fields = raw()["data"], DataParams.model_fields
     assert set(shown) == set(fields)
     for name, field in fields.items():
@@ -87,8 +87,8 @@ def test_every_reader_has_options_with_defaults() -> None:
         assert options.model_validate({}) == options(), name
 
 
-def test_conf_base_says_what_the_classes_default_to() -> None:
-    """Who reads conf/base sees what is run, and a default that is changed in one place alone is found out."""
+def test_conf_base_equals_the_class_defaults() -> None:
+    """A default that is changed in only one of the two places fails here."""
     shipped = Settings.model_validate(raw())
     for name in set(Settings.model_fields) - {"ablation"}:  # its rows are a plan, and name what others define
         group = getattr(shipped, name)
@@ -98,7 +98,7 @@ def test_conf_base_says_what_the_classes_default_to() -> None:
         assert schema.model_validate(raw().get(name, {})) == schema(), name
 
 
-def test_every_parameter_of_every_method_is_shown() -> None:
+def test_conf_shows_every_method_parameter() -> None:
     owners = {schema: name for name, schema in SCHEMAS.items()}
     for name, schema in SCHEMAS.items():
         shown = set(raw().get(name, {}))
@@ -132,31 +132,31 @@ def test_every_parameter_of_every_method_is_shown() -> None:
     ("ablation.only", ["dfrd"], "only: there is no row 'dfrd'. Did you mean 'dfdr'?"),
     ("task", "detecting", "task: Input should be 'detection'"),
 ])
-def test_a_wrong_parameter_is_named(path: str, value: Any, message: str) -> None:
+def test_wrong_parameter_message(path: str, value: Any, message: str) -> None:
     with pytest.raises(ParameterError) as error:
         check_parameters(changed(path, value), SCHEMAS)
     assert message in str(error.value)
     assert "nothing was run" in str(error.value)
 
 
-def test_the_rows_of_a_grid_see_domains_that_the_run_makes() -> None:
+def test_check_domains_of_rows() -> None:
     rows = check_parameters(changed("ablation.rows.k1.domains", ["nihgt"]), SCHEMAS).ablation.every_row
     with pytest.raises(ParameterError, match=r"ablation\.rows\.k1: domains: there is no pseudo domain 'nihgt'\. Did"):
         check_domains("ablation", rows, ["night", "fog", "dusk_rain"])
     check_domains("ablation", {"k1": rows["k1"]}, ["nihgt"])
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_in_one_error() -> None:
     tree = changed("seed", -1) | {"extra": 1}
     with pytest.raises(ParameterError) as error:
         check_parameters(tree, SCHEMAS)
     assert len(str(error.value).splitlines()) == 3
 
 
-def test_lists_can_be_given_on_the_command_line() -> None:
+def test_lists_joined_by_plus() -> None:
     assert GridParams(seeds=3, methods="erm+drsf") == GridParams(seeds=[0, 1, 2], methods=["erm", "drsf"])
 
 
-def test_a_domain_of_the_defaults_can_be_taken_away() -> None:
+def test_null_removes_a_default_domain() -> None:
     raw = {"fog": {"prompt": "fog"}, "night": None}
     assert list(SynthesisParams(domains=raw).domains) == ["fog"]

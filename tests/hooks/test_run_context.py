@@ -1,4 +1,4 @@
-"""Which version of a dataset a run reads, while other runs write newer ones."""
+"""The versions that a run reads while other runs write newer ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def dataset(path: Path, save: str | None = None, load: str | None = None) -> JSO
     return JSONDataset(filepath=str(path), version=Version(load, save))
 
 
-def test_a_newer_version_of_another_run_changes_nothing(tmp_path: Path) -> None:
+def test_pinned_versions(tmp_path: Path) -> None:
     read, written, chosen = (tmp_path / f"{name}.json" for name in ("read", "written", "chosen"))
     for version in ("1", "2"):
         dataset(read, version).save(version)

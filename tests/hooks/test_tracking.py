@@ -1,4 +1,4 @@
-"""What a saved dataset becomes in MLflow. (Whole runs are in tests/pipelines/test_smoke.py.)"""
+"""Saved datasets in MLflow. (Whole runs are in tests/pipelines/test_smoke.py.)"""
 
 from __future__ import annotations
 

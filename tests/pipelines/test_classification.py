@@ -20,7 +20,7 @@ def smoke(clip: Path) -> dict[str, Any]:
             "classification": {"image_size": [32, 32], "min_side": 6}, "training": {"images_per_step": 8}}
 
 
-def test_scmd_classifies_beside_erm_and_its_teacher(project: Any, clip: Path) -> None:
+def test_scmd_run(project: Any, clip: Path) -> None:
     version = project.run("scmd", **smoke(clip))
     results = project.load("results", version)
     assert set(results["method"]) == {"erm", "scmd"}
@@ -45,14 +45,14 @@ def test_scmd_classifies_beside_erm_and_its_teacher(project: Any, clip: Path) ->
     ({"embedding_size": 512}, ParameterError, r"has embeddings of 8 numbers: set scmd\.embedding_size=8"),
     ({"teacher": "data/nowhere/at/all"}, CheckpointError, "nowhere"),
 ])
-def test_a_teacher_that_does_not_fit_stops_before_any_work(project: Any, clip: Path, changes: dict[str, Any],
+def test_wrong_teacher_stops_the_run_early(project: Any, clip: Path, changes: dict[str, Any],
                                                            error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         project.run("scmd", **{**smoke(clip), "scmd": smoke(clip)["scmd"] | changes})
     assert not (project.root / "data" / "02_intermediate").exists()
 
 
-def test_each_domain_is_left_out_in_turn_and_a_second_run_trains_nothing(project: Any, clip: Path) -> None:
+def test_leave_one_out_run_and_rerun(project: Any, clip: Path) -> None:
     build_folders(project.root / "data/01_raw/animals", 5)
     given = smoke(clip) | {"data": {"root": "data/01_raw/animals"}, "method": "scmd",
                            "leave_one_out": {"seeds": [0], "images_per_domain": 2, "methods": ["scmd", "domainfusion"]}}
@@ -69,7 +69,7 @@ def test_each_domain_is_left_out_in_turn_and_a_second_run_trains_nothing(project
     assert {p: p.stat().st_mtime_ns for p in models} == models
 
 
-def test_folds_that_need_a_diffusion_model_ask_for_it_before_any_work(project: Any) -> None:
+def test_leave_one_out_checks_the_diffusion_model(project: Any) -> None:
     build_folders(project.root / "data/01_raw/animals", 5)
     with pytest.raises(CheckpointError, match="nowhere"):
         project.run("leave_one_out", method="domainfusion", ldm={"checkpoint": "data/nowhere/at/all"},
@@ -77,7 +77,7 @@ def test_folds_that_need_a_diffusion_model_ask_for_it_before_any_work(project: A
     assert not (project.root / "data/.workspace").exists()
 
 
-def test_the_teacher_is_trained_on_crops_of_the_corpus(project: Any) -> None:
+def test_pretrain_teacher(project: Any) -> None:
     build_corpus(project.root / "data/01_raw/streets_corpus", 10)
     version = project.run("pretrain_teacher", pretrain_teacher={"steps": 3, "size": 8, "hidden": 8})
     folder = project.load("trained_teacher", version)
@@ -89,7 +89,7 @@ def test_the_teacher_is_trained_on_crops_of_the_corpus(project: Any) -> None:
     assert open_teacher(str(folder)).size == 8
 
 
-def test_a_teacher_of_the_day_sees_no_crop_of_other_weather(project: Any) -> None:
+def test_pretrain_teacher_on_day_only(project: Any) -> None:
     build_corpus(project.root / "data/01_raw/streets_corpus", 10)
     tiny = {"steps": 3, "size": 8, "hidden": 8}
     version = project.run("pretrain_teacher", pretrain_teacher={**tiny, "weathers": ["day"]})

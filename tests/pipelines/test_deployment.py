@@ -20,9 +20,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny(tmp_path_factory.mktemp("model"), "detection")
 
 
-def test_predict_needs_nothing_but_a_model_and_images(project: Any, model: Path) -> None:
+def test_predict_run(project: Any, model: Path) -> None:
     images = project.root / "data/01_raw/streets/night_clear/VOC2007/JPEGImages"
-    with pytest.raises(ParameterError, match=r"predict\.input: say what to look at"):
+    with pytest.raises(ParameterError, match=r"predict\.input: name the input"):
         project.run("predict", predict={"model": str(model)})
     with pytest.raises(DataError, match="'model' was never made"):
         project.run("predict", predict={"input": str(images)})
@@ -44,7 +44,7 @@ def test_predict_needs_nothing_but_a_model_and_images(project: Any, model: Path)
     assert project.run("predict", predict={"input": str(images), "model": "data/06_models/model"})
 
 
-def test_export_writes_a_checked_folder_that_mlflow_opens(project: Any, model: Path) -> None:
+def test_export_opens_in_mlflow(project: Any, model: Path) -> None:
     import mlflow
     import torch
 

@@ -10,7 +10,7 @@ import pandas as pd
 Run = tuple[Any, str]
 
 
-def test_the_whole_run_leaves_its_sets_and_says_what_they_cost(drsf_run: Run) -> None:
+def test_domainfusion_sets_and_costs(drsf_run: Run) -> None:
     project, _ = drsf_run
     version = project.run("domainfusion")
     results = project.load("results", version)

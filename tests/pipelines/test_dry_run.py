@@ -32,7 +32,7 @@ def files(root: Path) -> set[Path]:
     return {path for path in root.rglob("*") if path.is_file() and ".viz" not in path.parts}
 
 
-def test_the_plan_counts_times_and_writes_nothing(project: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_plan_writes_nothing(project: Any, capsys: pytest.CaptureFixture[str]) -> None:
     before = files(project.root)
     with pytest.raises(SystemExit) as end:
         project.run("drsf", dry_run=True, data={"expected_counts": {"daytime_clear/train": 8}})
@@ -47,7 +47,7 @@ def test_the_plan_counts_times_and_writes_nothing(project: Any, capsys: pytest.C
     assert client.get_experiment_by_name("smoke") is None
 
 
-def test_a_dry_run_names_every_problem_at_once(project: Any) -> None:
+def test_dry_run_lists_all_problems(project: Any) -> None:
     (project.root / "data/01_raw/streets/night_clear/VOC2007/JPEGImages/test_000.jpg").write_bytes(b"no image")
     with pytest.raises(DGError, match=r"3 problem") as found:
         project.run("erm", dry_run=True, detection={"fpn_stages": [9]},
@@ -56,7 +56,7 @@ def test_a_dry_run_names_every_problem_at_once(project: Any) -> None:
         assert part in str(found.value), part
 
 
-def test_the_folds_of_leave_one_out_are_planned(project: Any, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_leave_one_out(project: Any, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     build_folders(project.root / "data/01_raw/animals", 5)
     before = files(project.root)
     with pytest.raises(SystemExit) as end:
@@ -77,7 +77,7 @@ def test_the_folds_of_leave_one_out_are_planned(project: Any, clip: Path, capsys
     assert project.mlflow().get_experiment_by_name("smoke") is None
 
 
-def test_a_dry_run_of_leave_one_out_names_every_problem_at_once(project: Any) -> None:
+def test_dry_run_leave_one_out_problems(project: Any) -> None:
     root = build_folders(project.root / "data/01_raw/animals", 5)
     (root / "art/cat/0.png").write_bytes(b"no image")
     (root / "photo/cow").mkdir()
@@ -93,7 +93,7 @@ def test_a_dry_run_of_leave_one_out_names_every_problem_at_once(project: Any) ->
         project.run("leave_one_out", dry_run=True, method="drsf", data={"root": "data/01_raw/animals"})
 
 
-def test_a_step_that_no_fold_can_take_is_a_problem(tmp_path: Path) -> None:
+def test_plan_folds_impossible_step(tmp_path: Path) -> None:
     chosen = settings(leave_one_out__methods=["domainfusion"], leave_one_out__images_per_domain=1,
                       training__accumulate=2, training__device="cpu", classification__image_size=[64, 64])
     plan = plan_folds(chosen, build_folders(tmp_path / "animals", 2), tmp_path)
@@ -101,7 +101,7 @@ def test_a_step_that_no_fold_can_take_is_a_problem(tmp_path: Path) -> None:
         "a step of 'domainfusion' failed: training.accumulate: 2"]
 
 
-def test_a_teacher_that_is_not_here_is_neither_fetched_nor_timed(tmp_path: Path,
+def test_missing_teacher_is_not_fetched(tmp_path: Path,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_module, "time_training", lambda *_: pytest.fail("it would open the teacher"))
     chosen = settings(training__device="cpu", scmd={"teacher": "owner/clip"})
@@ -114,7 +114,7 @@ def test_a_teacher_that_is_not_here_is_neither_fetched_nor_timed(tmp_path: Path,
     assert method_weights("erm", chosen) == {}
 
 
-def test_every_training_of_a_pipeline_is_planned() -> None:
+def test_trainings_of_pipelines() -> None:
     found = {name: sorted(training.method for training in trainings(create_sums()[name], settings()))
              for name in ("drsf", "closed_loop", "scmd", "uda")}
     assert found == {"drsf": ["drsf", "erm"], "closed_loop": ["drsf", "drsf"], "scmd": ["drsf", "erm"],
@@ -122,13 +122,13 @@ def test_every_training_of_a_pipeline_is_planned() -> None:
 
 
 @pytest.mark.parametrize("task", ["detection", "segmentation"])
-def test_a_method_that_adapts_is_timed_on_stand_ins(tiny_manifest: pd.DataFrame, tiny_streets: Path,
+def test_time_training_of_uda_method(tiny_manifest: pd.DataFrame, tiny_streets: Path,
                                                     task: str) -> None:
     first = select(tiny_manifest, split="train", role="source").head(4)
     assert time_training("mic", settings(task=task, training__device="cpu"), first, tiny_streets).step > 0
 
 
-def test_where_weights_come_from_is_said_without_asking_anybody(tmp_path: Path) -> None:
+def test_weights_location_offline(tmp_path: Path) -> None:
     assert backbone_weights(BackboneParams(name="resnet18", weights=None)) == ("random", True)
     assert backbone_weights(BackboneParams(name="resnet101.tv_in1k", weights="hub")) == (
         "timm/resnet101.tv_in1k, to be fetched from the hub", False)
@@ -141,5 +141,5 @@ def test_where_weights_come_from_is_said_without_asking_anybody(tmp_path: Path) 
 @pytest.mark.parametrize(("changes", "expected"), [
     ({"guidance_scale": 1.0}, 25), ({"guidance_scale": 7.5}, 50), ({"guidance_scale": 7.5, "mode": "instruct"}, 75),
     ({"guidance_scale": 7.5, "mode": "inversion"}, 75)])
-def test_guidance_and_inversion_cost_passes(changes: dict[str, Any], expected: int) -> None:
+def test_passes_of_guidance_and_inversion(changes: dict[str, Any], expected: int) -> None:
     assert passes(LDMParams(checkpoint="x", steps=50, **changes), 25) == expected

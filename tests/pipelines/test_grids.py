@@ -28,7 +28,7 @@ def refuse(*_: Any) -> None:
     raise AssertionError("nothing is left to train")
 
 
-def test_a_benchmark_in_parts_is_collected_into_one_table(drsf_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_benchmark_collect(drsf_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     project, _ = drsf_run
     with pytest.raises(DataError, match=r"collect: 4 of 4 cells were not trained .*erm/seed5, naive/seed5, erm/seed6"):
         project.run("benchmark", benchmark={"collect": True, "seeds": [5, 6]})
@@ -55,7 +55,7 @@ def test_a_benchmark_in_parts_is_collected_into_one_table(drsf_run: Run, monkeyp
     assert "6 steps of 4 images" in (project.root / "docs/results/detection.md").read_text()
 
 
-def test_an_ablation_changes_rows_and_synthesises_nothing(drsf_run: Run) -> None:
+def test_ablation_reuses_the_synthesis(drsf_run: Run) -> None:
     project, _ = drsf_run
     before = files(project.root / "data/.workspace/synthesis")
     version = project.run("ablation")
@@ -74,7 +74,7 @@ def test_an_ablation_changes_rows_and_synthesises_nothing(drsf_run: Run) -> None
     assert card["spec"]["domains"] == ["daytime_clear", "night"]
 
 
-def test_a_row_in_the_closed_loop_paints_as_many_images_and_is_collected(drsf_run: Run,
+def test_benchmark_closed_loop_row(drsf_run: Run,
                                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     project, _ = drsf_run
     rows = {"closed": {"method": "naive", "loop": "closed", "params": {"closed_loop": {"compositions": 0}}}}
@@ -99,7 +99,7 @@ def test_a_row_in_the_closed_loop_paints_as_many_images_and_is_collected(drsf_ru
     ("benchmark", {"benchmark": {"rows": {"closed": {"method": "mixstyle", "loop": "closed"}}}}),
     ("closed_loop", {"method": "erm"}),
 ])
-def test_a_method_that_no_loop_can_steer_is_refused_before_anything_runs(
+def test_closed_loop_refuses_source_methods(
         drsf_run: Run, pipeline: str, parameters: dict[str, Any]) -> None:
     project, _ = drsf_run
     before = files(project.root / "data")
@@ -108,7 +108,7 @@ def test_a_method_that_no_loop_can_steer_is_refused_before_anything_runs(
     assert files(project.root / "data") == before
 
 
-def test_cells_of_another_process_are_left_for_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+def test_busy_cells_come_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
                                                     settings: Settings) -> None:
     asked: list[tuple[str, int, bool]] = []
 
@@ -137,7 +137,7 @@ def settings(drsf_run: Run) -> Settings:
         return Settings.model_validate(session.load_context().config_loader["parameters"])
 
 
-def test_a_view_weighs_what_the_gate_weighed(drsf_run: Run) -> None:
+def test_regate(drsf_run: Run) -> None:
     project, version = drsf_run
     pseudo = project.load("pseudo_manifest", version)
     made_with = GateParams(min_visibility=-1)

@@ -20,7 +20,7 @@ CONF = Path(__file__).parents[2] / "conf"
 CLASSES = ["person", "car"]
 
 
-def test_gta5_to_four_real_data_sets_in_one_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_gta5_to_real_readers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The protocol of domain-generalized segmentation: every domain has a reader of its own."""
     for build in (gta5, bdd100k, mapillary, acdc):
         build(tmp_path)
@@ -49,7 +49,7 @@ def test_gta5_to_four_real_data_sets_in_one_run(tmp_path: Path, caplog: pytest.L
     assert "data card" in caplog.text
 
 
-def test_gta5_to_real_adapts_to_unlabelled_images_of_each_target(tmp_path: Path) -> None:
+def test_gta5_to_real_adapt_split(tmp_path: Path) -> None:
     """As the environment's README says: its data with adapt_split=train, no target's training split labelled."""
     for build in (bdd100k, mapillary, cityscapes):
         build(tmp_path)
@@ -65,7 +65,7 @@ def test_gta5_to_real_adapts_to_unlabelled_images_of_each_target(tmp_path: Path)
         nodes.ingest_adapt(DataParams(**asked))
 
 
-def test_a_wrong_count_names_the_split(tmp_path: Path) -> None:
+def test_wrong_expected_count(tmp_path: Path) -> None:
     gta5(tmp_path)
     data = DataParams(root=str(tmp_path), reader="gta5", source="gta5", targets=["other"], classes=CLASSES,
                       expected_counts={"gta5/train": 12403})
@@ -73,7 +73,7 @@ def test_a_wrong_count_names_the_split(tmp_path: Path) -> None:
         nodes.ingest_source(data)
 
 
-def test_image_folders_train_on_a_share_and_are_scored_whole(tmp_path: Path) -> None:
+def test_image_folder_shares(tmp_path: Path) -> None:
     image_folder(tmp_path)
     data = DataParams(root=str(tmp_path), reader="image_folder", source="photo", targets=["art_painting"],
                       classes=["dog", "elephant", "giraffe"], target_split="all",
@@ -85,7 +85,7 @@ def test_image_folders_train_on_a_share_and_are_scored_whole(tmp_path: Path) -> 
     assert set(target["split"]) == {"test"}
 
 
-def test_broken_samples_are_left_out_counted_and_named(project: Any) -> None:
+def test_broken_samples_are_skipped(project: Any) -> None:
     """A truncated image of the source, a label of it that breaks off, and an image of a target that is no image."""
     from dg_project.data.readers.collection import decode_fully
 

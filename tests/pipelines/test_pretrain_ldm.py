@@ -7,7 +7,7 @@ from typing import Any
 from corpus_fixture import build_corpus
 
 
-def test_the_trained_model_makes_pseudo_domains(project: Any) -> None:
+def test_pretrain_ldm_and_synthesis(project: Any) -> None:
     build_corpus(project.root / "data/01_raw/streets_corpus")
     version = project.run("pretrain_ldm")
     folder = project.load("trained_ldm")

@@ -1,4 +1,4 @@
-"""Work that was cut off goes on where it stopped, and ends as if it had never been cut off."""
+"""Interrupted work resumes where it stopped and gives the same result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def hashes(folder: Path, pattern: str) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): file_hash(path) for path in sorted(folder.rglob(pattern))}
 
 
-def test_training_goes_on_after_a_kill(drsf_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_resumes(drsf_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from dg_project.training import loop
 
     project, _ = drsf_run
@@ -48,7 +48,7 @@ def test_training_goes_on_after_a_kill(drsf_run: Run, monkeypatch: pytest.Monkey
     assert losses.equals(expected)
 
 
-def test_synthesis_goes_on_after_a_kill(drsf_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_synthesis_resumes(drsf_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from dg_project.diffusion.generator import Generator
 
     project, _ = drsf_run

@@ -1,4 +1,4 @@
-"""The main run from the first pixel to the last figure, on generated streets: what it leaves behind."""
+"""The artifacts of the main run, on generated streets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_results_keep_the_contract(drsf_run: Run) -> None:
     assert not results.duplicated(["method", "domain", "metric"]).any()
 
 
-def test_the_unseen_mean_is_the_mean_of_the_targets(drsf_run: Run) -> None:
+def test_unseen_mean(drsf_run: Run) -> None:
     project, version = drsf_run
     results = project.load("results", version)
     for _, rows in results.groupby(["method", "metric"]):
@@ -39,7 +39,7 @@ def test_the_unseen_mean_is_the_mean_of_the_targets(drsf_run: Run) -> None:
         assert by_domain["unseen_mean"] == pytest.approx(by_domain[TARGETS].mean())
 
 
-def test_pseudo_images_and_manifest_belong_together(drsf_run: Run) -> None:
+def test_pseudo_images_match_the_manifest(drsf_run: Run) -> None:
     project, version = drsf_run
     manifest, folder = project.load("pseudo_manifest", version), project.load("pseudo_images", version)
     assert set(manifest["domain"]) == {"fog", "dusk_rain", "night", "night_rain"}
@@ -62,13 +62,13 @@ def test_the_model_opens_and_predicts(drsf_run: Run) -> None:
     assert {"boxes", "labels", "scores"} <= found.keys()
 
 
-def test_every_test_image_is_predicted_by_both_models(drsf_run: Run) -> None:
+def test_predictions_of_both_models(drsf_run: Run) -> None:
     project, version = drsf_run
     predictions = project.load("predictions", version)
     assert predictions.groupby("method").size().to_dict() == {"erm": 15, "drsf": 15}  # five domains, max_images 3
 
 
-def test_the_report_is_one_file_without_requests(drsf_run: Run) -> None:
+def test_report_makes_no_requests(drsf_run: Run) -> None:
     import re
 
     project, version = drsf_run
@@ -77,7 +77,7 @@ def test_the_report_is_one_file_without_requests(drsf_run: Run) -> None:
     assert not re.findall(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", page)
 
 
-def test_mlflow_holds_parameters_metrics_curves_and_figures(drsf_run: Run) -> None:
+def test_mlflow_params_metrics_figures(drsf_run: Run) -> None:
     project, version = drsf_run
     run, client = project.tracked(version), project.mlflow()
     assert run.info.status == "FINISHED"
@@ -99,7 +99,7 @@ def test_mlflow_holds_parameters_metrics_curves_and_figures(drsf_run: Run) -> No
     assert {"report.html", "kedro", "tables"} <= {a.path for a in client.list_artifacts(run.info.run_id)}
 
 
-def test_mlflow_names_the_version_of_every_artifact(drsf_run: Run, tmp_path: Path) -> None:
+def test_mlflow_versions(drsf_run: Run, tmp_path: Path) -> None:
     project, version = drsf_run
     run = project.tracked(version)
     path = project.mlflow().download_artifacts(run.info.run_id, "kedro/versions.json", str(tmp_path))
@@ -109,7 +109,7 @@ def test_mlflow_names_the_version_of_every_artifact(drsf_run: Run, tmp_path: Pat
     assert "model" in {entry.dataset.name for entry in run.inputs.dataset_inputs}
 
 
-def test_a_stage_runs_alone_on_any_version_that_was_made_before(drsf_run: Run) -> None:
+def test_stage_on_chosen_versions(drsf_run: Run) -> None:
     project, version = drsf_run
     alone = project.run("evaluation", load_versions={"model": version, "baseline_model": version})
     assert alone != version
@@ -118,7 +118,7 @@ def test_a_stage_runs_alone_on_any_version_that_was_made_before(drsf_run: Run) -
     assert results["value"].tolist() == pytest.approx(before["value"].tolist())
 
 
-def test_a_second_run_reuses_the_workspace_and_gives_the_same(drsf_run: Run) -> None:
+def test_second_run_reuses_the_workspace(drsf_run: Run) -> None:
     from dg_project.core.files import folder_hash
 
     project, version = drsf_run
@@ -129,7 +129,7 @@ def test_a_second_run_reuses_the_workspace_and_gives_the_same(drsf_run: Run) -> 
     assert folder_hash(project.load("model", again)) == folder_hash(project.load("model", version))
 
 
-def test_another_method_takes_the_place_of_drsf(drsf_run: Run) -> None:
+def test_method_parameter(drsf_run: Run) -> None:
     project, _ = drsf_run
     version = project.run("training", "evaluation", method="naive")
     assert set(project.load("results", version)["method"]) == {"erm", "naive"}
@@ -146,7 +146,7 @@ def test_erm_needs_no_diffusion_model(drsf_run: Run) -> None:
         shutil.move(project.root / "aside", project.root / "data" / "06_models" / "tiny_ldm")
 
 
-def test_adaptation_is_marked_and_needs_no_label_of_a_target(drsf_run: Run) -> None:
+def test_uda_run_without_target_labels(drsf_run: Run) -> None:
     project, _ = drsf_run
     for path in project.root.glob("data/01_raw/streets/*/VOC2007/*/adapt_*"):
         if path.suffix != ".jpg":
@@ -162,7 +162,7 @@ def test_adaptation_is_marked_and_needs_no_label_of_a_target(drsf_run: Run) -> N
     assert table["setting"].to_dict() == {"erm": "DG", "mic": "UDA"}
 
 
-def test_the_closed_loop_stands_beside_the_open_one(drsf_run: Run) -> None:
+def test_closed_loop_run(drsf_run: Run) -> None:
     project, _ = drsf_run
     version = project.run("closed_loop", method="naive")
     results, table = project.load("results", version), project.load("allocation", version)
@@ -175,7 +175,7 @@ def test_the_closed_loop_stands_beside_the_open_one(drsf_run: Run) -> None:
     assert "The closed loop" in project.load("report", version)
 
 
-def test_diga_segments_whatever_the_task_says_and_stands_beside_its_warm_up(drsf_run: Run) -> None:
+def test_diga_run(drsf_run: Run) -> None:
     project, _ = drsf_run
     version = project.run("diga")
     results = project.load("results", version)
@@ -191,7 +191,7 @@ def test_diga_segments_whatever_the_task_says_and_stands_beside_its_warm_up(drsf
     assert "<figcaption>Pseudo labels</figcaption>" in project.load("report", version)
 
 
-def test_a_stage_without_its_input_says_what_to_run(project: Any) -> None:
+def test_missing_input_names_its_pipelines(project: Any) -> None:
     with pytest.raises(DataError, match=r"'source_manifest' was never made.*kedro run --pipeline=ingestion"):
         project.run("synthesis")
     with pytest.raises(DataError, match=r"kedro run --pipeline=ingestion && .*kedro run --pipeline=sampling"):
@@ -234,7 +234,7 @@ def test_a_failed_run_is_marked_failed(project: Any) -> None:
     assert "kedro/error.txt" in {a.path for a in client.list_artifacts(run.info.run_id, "kedro")}
 
 
-def test_the_card_of_the_model_is_written_and_tracked(drsf_run: Run) -> None:
+def test_model_card(drsf_run: Run) -> None:
     project, version = drsf_run
     text = project.load("model_card", version)
     assert "# Domain-robustness card: DRSF, detection" in text

@@ -7,7 +7,7 @@ from typing import Any
 Run = tuple[Any, str]
 
 
-def test_shards_of_a_vocabulary_and_the_run_that_gathers_them(drsf_run: Run) -> None:
+def test_synthesis_shards(drsf_run: Run) -> None:
     project, _ = drsf_run
     words = {"weather": ["foggy"], "time": ["dusk"], "objects": 1, "actions": {"car": ["skidding"]}}
     removed = dict.fromkeys(["fog", "dusk_rain", "night", "night_rain"])

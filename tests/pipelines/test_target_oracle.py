@@ -9,7 +9,7 @@ import pytest
 from dg_project.core.errors import DataError
 
 
-def test_the_look_back_says_what_the_targets_would_have_chosen_and_changes_no_model(project: Any) -> None:
+def test_target_oracle_run(project: Any) -> None:
     trained = project.run("erm", training={"keep_validated": True})
     before = {path.name: path.read_bytes() for path in project.load("model", trained).iterdir() if path.is_file()}
     version = project.run("target_oracle")
@@ -26,7 +26,7 @@ def test_the_look_back_says_what_the_targets_would_have_chosen_and_changes_no_mo
     assert before == {path.name: path.read_bytes() for path in model.iterdir() if path.is_file()}
 
 
-def test_without_the_weights_of_the_validations_it_says_how_to_keep_them(project: Any) -> None:
+def test_target_oracle_without_validated_weights(project: Any) -> None:
     project.run("erm")
     with pytest.raises(DataError, match=r"train it with training\.keep_validated=true"):
         project.run("target_oracle")

@@ -1,4 +1,4 @@
-"""The pipelines as graphs: names of the contract, everything in the catalog, targets out of reach of training."""
+"""The pipelines as graphs: contract names, catalog entries, no target upstream of a training."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_every_dataset_is_in_the_catalog(name: str) -> None:
     assert datasets <= catalog().keys()
 
 
-def test_every_dataset_is_versioned_made_by_a_pipeline_and_kept_under_its_name() -> None:
+def test_datasets_versioned_and_named_by_file() -> None:
     made = {name for pipeline in pipelines().values() for name in pipeline.all_outputs()}
     for entry, config in catalog().items():
         assert config["versioned"] is True, entry
@@ -90,14 +90,14 @@ def test_every_catalog_entry_and_factory_is_used() -> None:
     ("baseline_predictions", "tables.ParquetDataset", "07_model_output", None),
     ("benchmark_records", "tables.CSVDataset", "07_model_output", "table"),
 ])
-def test_no_factory_describes_another_kind_of_dataset(dataset: str, kind: str, folder: str, mlflow: object) -> None:
+def test_factories_resolve_to_the_right_dataset(dataset: str, kind: str, folder: str, mlflow: object) -> None:
     config = catalog()[dataset]
     assert config["type"] == f"dg_project.datasets.{kind}"
     assert Path(config["filepath"]).parent.name == folder
     assert config["metadata"].get("mlflow") == mlflow
 
 
-def test_the_main_run_makes_what_the_contract_names() -> None:
+def test_main_run_makes_the_contract() -> None:
     assert pipelines()["drsf"].all_outputs() >= CONTRACT
     assert pipelines()["erm"].all_outputs() >= CONTRACT - {"pseudo_images", "pseudo_manifest"}
 
@@ -112,7 +112,7 @@ def test_no_target_is_upstream_of_a_model(name: str) -> None:
         assert not {d for d in ancestors(pipeline, model) if "target" in d}, model
 
 
-def test_unlabelled_target_images_are_in_reach_of_adaptation_alone() -> None:
+def test_adapt_manifest_only_in_uda_and_grids() -> None:
     holders = {name for name, pipeline in pipelines().items() if "adapt_manifest" in pipeline.datasets()}
     assert holders == {"ablation", "benchmark", "diga", "uda"}
     assert "adapt_manifest" not in ancestors(pipelines()["uda"], "pseudo_images")
@@ -124,13 +124,13 @@ def test_no_target_is_upstream_of_a_pseudo_domain(name: str, made: str) -> None:
     assert not {d for d in ancestors(pipelines()[name], made) if "target" in d}
 
 
-def test_named_sums_need_nothing_but_parameters() -> None:
+def test_sums_need_only_parameters() -> None:
     for name in ("drsf", "erm", "benchmark", "ablation", "closed_loop", "uda", "pretrain_ldm", "ingestion", "scmd",
                  "leave_one_out", "pretrain_teacher", "domainfusion", "diga"):
         assert all(d.startswith("params:") or d == "parameters" for d in pipelines()[name].inputs()), name
 
 
-def test_the_layers_of_the_catalog_have_no_cycle() -> None:
+def test_catalog_layers_have_no_cycle() -> None:
     """Kedro-Viz hides all layers when data flows back into an earlier one."""
     layers = {entry: config["metadata"]["kedro-viz"]["layer"] for entry, config in catalog().items()}
     arrows = {(layers[a], layers[b]) for pipeline in pipelines().values() for node in pipeline.nodes
@@ -144,14 +144,14 @@ def test_the_layers_of_the_catalog_have_no_cycle() -> None:
         waiting -= free
 
 
-def test_stages_are_collapsible_and_their_data_keep_plain_names() -> None:
+def test_stage_namespaces_and_plain_dataset_names() -> None:
     for name in ("ingestion", "synthesis", "sampling", "training", "evaluation", "reporting"):
         pipeline = pipelines()[name]
         assert {node.namespace for node in pipeline.nodes} == {name}
         assert not [d for d in pipeline.datasets() if "." in d and not d.startswith("params:")]
 
 
-def test_nodes_that_use_the_training_device_are_tagged_for_a_gpu() -> None:
+def test_gpu_tags() -> None:
     nodes = {node.name: node for pipeline in pipelines().values() for node in pipeline.nodes}
     on_device = {name for name, node in nodes.items() if "params:training.device" in node.inputs}
     trains = {name for name in nodes if "train_" in name}

@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: log lines above progress bars, errors as one clear message."""
+"""Terminal output: log lines above progress bars, expected errors as one message."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _WIDTH = 160
 
 
 class ConsoleHook:
-    """Tidies the terminal; changes nothing in notebooks, where there is no log handler of Kedro's."""
+    """Sets up the terminal; changes nothing in notebooks, which have no log handler of Kedro."""
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: Any) -> None:
-        """Keep progress bars whole and show errors that a user can mend without a traceback."""
+        """Write log lines above progress bars, and show errors that a user can fix without a traceback."""
         for handler in logging.getLogger().handlers:
             _write_above_bars(handler)
             _widen(handler)
@@ -44,18 +44,17 @@ def _write_above_bars(handler: logging.Handler) -> None:
 
 
 def _widen(handler: logging.Handler) -> None:
-    """A log that is no terminal (a file, CI) has no width; rich would break its tables at 80 columns."""
+    """Widen logs that go to a file or CI, where rich would wrap tables at 80 columns."""
     console = getattr(handler, "console", None)
     if console is not None and not console.is_terminal:
         console.width = _WIDTH
 
 
-def mendable(error: BaseException | None) -> BaseException | None:
-    """Return the error that a user can mend in the chain of causes (Kedro wraps those of datasets), if there is one."""
+def fixable(error: BaseException | None) -> BaseException | None:
+    """Return the first error in the chain of causes that a user can fix, if any; Kedro wraps errors of datasets."""
     while error is not None:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        misnamed = isinstance(error, ValueError) and str(error).startswith("Failed to find the pipeline named")
-        if isinstance(error, DGError) or full or misnamed:
+        if isinstance(error, DGError) or full:
             return error
         error = error.__cause__ or error.__context__
     return None
@@ -63,7 +62,7 @@ def mendable(error: BaseException | None) -> BaseException | None:
 
 def _quiet(usual: Any) -> Any:
     def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        known = mendable(error)
+        known = fixable(error)
         if known is None:
             usual(kind, error, trace)
         else:

@@ -1,8 +1,8 @@
-"""How a saved dataset becomes MLflow metrics and artifacts: ``metadata: {mlflow: KIND}`` in the catalog.
+"""Log saved datasets as MLflow metrics and artifacts: ``metadata: {mlflow: KIND}`` in the catalog.
 
 Kinds: ``metrics`` (nested mapping of numbers), ``history`` (table with a ``step`` column: curves), ``figure``,
 ``table``, ``json``, ``html``, ``markdown``, ``images`` (folder of images), ``folder`` (all its files), ``reference``
-(its path and version only, which are logged for all). A mapping gives options:
+(only its path and version, which are logged for all). A mapping gives options:
 ``mlflow: {kind: history, prefix: train}``.
 """
 
@@ -16,11 +16,11 @@ from typing import Any
 _MOST_IMAGES = 8
 _METRICS_PER_BATCH = 1000
 _FROM_DISK = ("figure", "folder", "images")
-"""Kinds that are logged from their saved files: drawing or writing them again takes longer."""
+"""Kinds that are logged from their saved files, which is faster than writing them again."""
 
 
 def kinds(pipeline: Any, catalog: Any) -> dict[str, dict[str, Any]]:
-    """Return dataset name -> ``{kind, prefix, ...}`` for the datasets of a pipeline that ask to be logged."""
+    """Return dataset name -> ``{kind, prefix, ...}`` for the datasets of a pipeline with MLflow metadata."""
     found = {}
     for name in sorted(pipeline.all_outputs()):
         metadata = (getattr(catalog.get(name), "metadata", None) or {}) if name in catalog else {}
@@ -32,7 +32,7 @@ def kinds(pipeline: Any, catalog: Any) -> dict[str, dict[str, Any]]:
 
 
 def log(state: dict[str, Any], name: str, data: Any) -> None:
-    """Log one saved dataset into the run of ``state``, if its metadata asked for that."""
+    """Log one saved dataset into the run of ``state`` if it has MLflow metadata."""
     if wish := state["kinds"].get(name):
         from dg_project.hooks.mlflow import runs
 

@@ -1,4 +1,4 @@
-"""Where a run came from: the version of every dataset it read or wrote."""
+"""Log the version of every dataset that a run reads or writes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def log_versions(state: dict[str, Any], pipeline: Any, catalog: Any) -> None:
 
 
 def versions(pipeline: Any, catalog: Any) -> dict[str, dict[str, str]]:
-    """Return name -> version and path of every versioned dataset of the pipeline that is on disk by now."""
+    """Return name -> version and path of every versioned dataset of the pipeline that exists on disk."""
     from kedro.io import DatasetError
 
     found = {}
@@ -33,7 +33,7 @@ def versions(pipeline: Any, catalog: Any) -> dict[str, dict[str, str]]:
         try:
             if dataset.exists():
                 found[name] = {"version": dataset.resolve_load_version(), "path": str(dataset._get_load_path())}
-        except DatasetError:  # a failed run did not come this far
+        except DatasetError:  # a failed run did not write it
             continue
     return found
 

@@ -1,7 +1,7 @@
-"""One MLflow run: opening, parameters, closing.
+"""Open an MLflow run, log its parameters and close it.
 
-The state that worker processes need travels in the environment, and every call names its run: MLflow's own "active
-run" belongs to one thread.
+Worker processes find the run through the environment, and every call names it, because MLflow's own "active run"
+belongs to one thread.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds:
     """Create the MLflow run of a Kedro run and put its state into the environment.
 
     Args:
-        root: the project folder; the embedded store lies in it.
-        config: ``mlflow.yml``. ``MLFLOW_TRACKING_URI`` overrides its store with a server.
+        root: the project folder, with the embedded store.
+        config: ``mlflow.yml``; ``MLFLOW_TRACKING_URI`` replaces its store by a server.
         run_params: Kedro's description of the run.
         kinds: dataset name -> how to log it.
     """
@@ -61,7 +61,7 @@ def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds:
     }
     if parent := os.environ.get("MLFLOW_PARENT_RUN_ID"):
         tags["mlflow.parentRunId"] = parent
-    # Two runs that start at once would both make the tables of a new store.
+    # Two runs that start at once would both create the tables of a new store.
     with lock_file(root / f"{config['store']}.lock"):
         api = client(state)
         experiment = _experiment(api, root, config, uri)
@@ -107,7 +107,7 @@ def monitor(state: dict[str, Any], interval: float) -> Any:
     """Start sampling CPU, memory and GPU use into the run every ``interval`` seconds."""
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    # mlflow.set_tracking_uri would stay behind in the environment and capture the runs of other projects.
+    # mlflow.set_tracking_uri would stay in the environment and capture the runs of other projects.
     thread = SystemMetricsMonitor(state["run"], sampling_interval=interval, tracking_uri=state["uri"])
     thread.start()
     return thread
@@ -139,7 +139,7 @@ def _runner_name(runner: Any) -> str:
 
 
 def _quiet() -> None:
-    """A new database announces each of its migrations, and the monitor that it starts; nobody needs to read those."""
+    """Hide the log lines about database migrations and about the start of the monitor."""
     import logging
 
     import mlflow.system_metrics.system_metrics_monitor  # noqa: F401  # its import sets its own level

@@ -1,6 +1,6 @@
-"""MLflow tracking: one MLflow run per Kedro run, whatever the runner.
+"""MLflow tracking: one MLflow run per Kedro run, for every runner.
 
-Nodes never call MLflow. What is logged is written in the catalog, ``metadata: {mlflow: KIND}`` (see
+Nodes never call MLflow. The catalog says what is logged, ``metadata: {mlflow: KIND}`` (see
 :mod:`dg_project.hooks.mlflow.artifacts`); parameters, versions, commit and system metrics are logged always.
 """
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrackingHook:
-    """Starts the MLflow run, logs what datasets ask for while they are saved, and closes it, failed or finished."""
+    """Starts the MLflow run, logs datasets when they are saved, and closes the run as failed or finished."""
 
     def __init__(self) -> None:
         self._config: dict[str, Any] = {"enabled": False}
@@ -41,7 +41,7 @@ class TrackingHook:
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
-        """Open the MLflow run: parameters, commit, the pipeline and the catalog as they are."""
+        """Open the MLflow run; log parameters, commit, pipeline and catalog."""
         if not self._config.get("enabled", True):
             return
         from dg_project.hooks.mlflow import artifacts, runs
@@ -58,7 +58,7 @@ class TrackingHook:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Log the dataset as its metadata says; worker processes find the run through the environment."""
+        """Log the dataset by its metadata; worker processes find the run through the environment."""
         from dg_project.hooks.mlflow import runs
 
         if state := runs.current():

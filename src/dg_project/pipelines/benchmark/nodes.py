@@ -1,4 +1,4 @@
-"""Every row of a grid with every seed: one cell each, trained and scored once and kept in the workspace."""
+"""Train and score one cell per row of a grid and seed; the workspace keeps every cell."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from dg_project.pipelines.training.painter import open_painter
 logger = logging.getLogger(__name__)
 
 _NO_MATTER = {"workspace", "reporting", "pretrain_ldm"}
-"""Parameters that change no record."""
+"""Parameters that do not change a record."""
 
 
 def train_cells(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame, adapt: pd.DataFrame,
                 grid: GridParams, settings: Settings) -> FolderWriter:
-    """Train each row with each seed on the same images, those that adapt on unlabelled ones too.
+    """Train each row with each seed on the same images; UDA methods also get unlabelled ones.
 
     Returns:
         A writer of ``<row>/seed<n>/`` folders.
@@ -40,7 +40,7 @@ def train_cells(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame,
 
 def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, grid: GridParams,
                 settings: Settings, run_id: str) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Score every cell in every domain; return the records and the same numbers for MLflow."""
+    """Score every cell in every domain; return the records, also as numbers for MLflow."""
     from dg_project.evaluation.predictions import scored_rows
     from dg_project.experiments import scoring
     from dg_project.experiments.grid import score_cells
@@ -67,7 +67,7 @@ def state_facts(records: pd.DataFrame, grid: GridParams, settings: Settings, par
 
 
 def make_table(records: pd.DataFrame, task: Task, grid: GridParams) -> pd.DataFrame:
-    """Summarise the records over seeds, one row per row of the grid, and print the table."""
+    """Summarise the records over seeds, one row per row of the grid, and log the table."""
     from dg_project.evaluation.scorers import main_metric
     from dg_project.evaluation.table import to_markdown
 
@@ -77,7 +77,7 @@ def make_table(records: pd.DataFrame, task: Task, grid: GridParams) -> pd.DataFr
 
 
 def draw_chart(records: pd.DataFrame, task: Task, grid: GridParams) -> Figure:
-    """Draw the mean of each row with its interval, and the gains over the baseline."""
+    """Draw the mean and interval of each row, and the gains over the baseline."""
     from dg_project.evaluation.scorers import main_metric
     from dg_project.figures.benchmark_chart import records_chart
 

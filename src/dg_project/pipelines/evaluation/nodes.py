@@ -1,4 +1,4 @@
-"""Trained models see the test images of the source and of the unseen targets."""
+"""Predict and score the test images of the source and of the unseen targets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 def predict(model: Path, source: pd.DataFrame, target: pd.DataFrame, data: DataParams, evaluation: EvaluationParams,
             device: str, ldm: LDMParams) -> pd.DataFrame:
-    """Return what the model finds in the test images of every domain."""
+    """Return the model's predictions on the test images of every domain."""
     from dg_project.evaluation.predictions import scored_rows
     from dg_project.experiments import scoring
 
@@ -60,7 +60,7 @@ def _score(
         by_class = scoring.by_class(model, predictions, images, Path(data.root))
         records = scoring.records(model, by_class, run_id)
         name = records["method"].iloc[0]
-        # ERM as the method of a run is its own baseline: one set of rows, not two of the same name.
+        # If ERM is the method of a run, it is its own baseline: keep one set of rows.
         tables[name] = (predictions.assign(method=name), records, by_class.assign(method=name))
         values = scoring.nested(records)
         numbers |= {prefix: values} if prefix else values

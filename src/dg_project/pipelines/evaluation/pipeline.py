@@ -1,4 +1,4 @@
-"""Models and manifests -> predictions, results. The only place where target images are scored."""
+"""Models and manifests -> predictions, results. Target images are scored only here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SCORING = ["source_manifest", "target_manifest", "params:data", "params:evaluat
 
 
 def create_pipeline() -> Pipeline:
-    """Return the evaluation of the method beside the baseline."""
+    """Score the method and the baseline."""
     return Pipeline([
         _predict("baseline_model", "baseline_predictions"),
         _predict("model", "model_predictions"),
@@ -23,7 +23,7 @@ def create_pipeline() -> Pipeline:
 
 
 def create_erm_pipeline() -> Pipeline:
-    """Return the evaluation of one model by itself."""
+    """Score one model."""
     return Pipeline([
         _predict("model", "model_predictions"),
         Node(nodes.score_model, ["model", "model_predictions", *_SCORING],

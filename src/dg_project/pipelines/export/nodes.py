@@ -1,4 +1,4 @@
-"""A trained model becomes files for other programs, each compared with it on real images."""
+"""Export a trained model to other formats and compare each with the model on real images."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def export_model(model: Path, source: pd.DataFrame, data: DataParams, params: Ex
 
 
 def _export(model: Path, files: dict[ExportFormat, Path], images: Sequence[Tensor]) -> dict[ExportFormat, ParityResult]:
-    """Write every format and measure it; what disagrees raises."""
+    """Write every format and compare it with the model; a disagreement raises."""
     from dg_project.export.export import check_parity, export_graphs
 
     graphs: dict[ExportFormat, Path] = {kind: file for kind, file in files.items() if kind != "mlflow"}

@@ -8,7 +8,7 @@ from dg_project.pipelines.export import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Return the export of a trained model, checked against it."""
+    """Export a trained model and check the result."""
     return Pipeline([
         Node(nodes.export_model, ["model", "source_manifest", "params:data", "params:export", "params:workspace"],
              ["export", "export_card"], name="export_model"),

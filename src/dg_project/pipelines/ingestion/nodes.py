@@ -1,4 +1,4 @@
-"""Folders of images and labels become checked manifests."""
+"""Read folders of images and labels into checked manifests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ingest_source(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
 
 
 def ingest_targets(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
-    """Read the test split of every target domain; the other splits of a target are never opened."""
+    """Read the test split of every target domain; other target splits are never opened."""
     from dg_project.data.readers import configured, read_domain
 
     parts = [read_domain(role="target", **configured(data, Path(data.root), name)) for name in data.targets]
@@ -33,12 +33,12 @@ def ingest_targets(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
 
 
 def ingest_adapt(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
-    """Read the images of ``data.adapt_split`` of every target domain, and no label of them; nothing without a split."""
+    """Read the images, not the labels, of ``data.adapt_split`` of every target domain; no rows without a split."""
     return _unlabelled(data, data.adapt_split)
 
 
 def ingest_adapt_always(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
-    """Read what ``ingest_adapt`` reads, for a run that is about adaptation: without a split, the one called adapt."""
+    """Like ``ingest_adapt``, with the split ``adapt`` as the default (for UDA pipelines)."""
     return _unlabelled(data, data.adapt_split or "adapt")
 
 
@@ -54,19 +54,19 @@ def _unlabelled(data: DataParams, split: str | None) -> tuple[pd.DataFrame, list
 
 
 def make_adapt_card(adapt: pd.DataFrame, target: pd.DataFrame, skipped: list[str]) -> dict[str, Any]:
-    """Count the unlabelled images and return it.
+    """Count the unlabelled images.
 
     Raises:
-        DataError: one of them is also a test image of its domain.
+        DataError: an unlabelled image is also a test image of its domain.
     """
     card = unlabelled_card(adapt, target, skipped)
-    logger.info("unlabelled target images, opened by methods that adapt: %s", card["images"] or "none")
+    logger.info("unlabelled target images for UDA methods: %s", card["images"] or "none")
     return card
 
 
 def make_card(source: pd.DataFrame, target: pd.DataFrame, skipped_source: list[str], skipped_target: list[str],
               data: DataParams) -> dict[str, Any]:
-    """Count what was read, print it and return it."""
+    """Count the images and boxes; log and return the counts."""
     everything = pd.concat([source, target], ignore_index=True)
     card = data_card(everything, data.classes, [*skipped_source, *skipped_target])
     logger.info("data card\n%s", format_card(card))

@@ -8,7 +8,7 @@ from dg_project.pipelines.ingestion import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline; source and target manifests never meet but on the data card."""
+    """Read source and targets; the data card is the only output of both."""
     return Pipeline([
         Node(nodes.ingest_source, "params:data", ["source_manifest", "skipped_source"], name="ingest_source"),
         Node(nodes.ingest_targets, "params:data", ["target_manifest", "skipped_target"], name="ingest_targets"),
@@ -18,7 +18,11 @@ def create_pipeline() -> Pipeline:
 
 
 def create_adapt_pipeline(always: bool = False) -> Pipeline:
-    """Return the ingestion of unlabelled target images; without ``data.adapt_split`` there are none, unless always."""
+    """Read the unlabelled target images.
+
+    Args:
+        always: read the split ``adapt`` if ``data.adapt_split`` names none; else there are no rows then.
+    """
     return Pipeline([
         Node(nodes.ingest_adapt_always if always else nodes.ingest_adapt, "params:data",
              ["adapt_manifest", "skipped_adapt"], name="ingest_adapt"),

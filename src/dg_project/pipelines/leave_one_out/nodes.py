@@ -1,4 +1,4 @@
-"""Method x seed x held-out domain: one cell each, trained and scored once and kept in the workspace."""
+"""Train and score one cell per method, seed and held-out domain; the workspace keeps every cell."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ METRIC = "accuracy"
 
 
 def read_domains(settings: Settings) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read every domain below ``data.root``; print and return what was found."""
+    """Read every domain below ``data.root``; log and return the counts."""
     from dg_project.experiments.leave_one_out import chosen_methods, read_folders
 
-    chosen_methods(settings.leave_one_out, settings.method)  # a wrong name is told before images are read
+    chosen_methods(settings.leave_one_out, settings.method)  # fail on a wrong name before reading images
     images, classes, skipped = read_folders(Path(settings.data.root), settings.leave_one_out, settings)
     card = data_card(images, classes, skipped)
     logger.info("data card\n%s", format_card(card))
@@ -49,7 +49,7 @@ def score_folds(models: Path, images: pd.DataFrame, card: dict[str, Any], settin
     """Score every cell.
 
     Returns:
-        The records of all cells, those of the held-out domains with their means, and the latter for MLflow.
+        The records of all cells; those of the held-out domains with their means, also as numbers for MLflow.
     """
     from dg_project.experiments.leave_one_out import score_fold, with_means
     from dg_project.experiments.scoring import nested
@@ -65,7 +65,7 @@ def score_folds(models: Path, images: pd.DataFrame, card: dict[str, Any], settin
 
 
 def make_table(records: pd.DataFrame, params: LeaveOneOutParams) -> pd.DataFrame:
-    """Summarise the records over seeds, one row per method, and print the table."""
+    """Summarise the records over seeds, one row per method, and log the table."""
     from dg_project.evaluation.table import benchmark_table, to_markdown
 
     table = benchmark_table(records, metric=METRIC, confidence=params.confidence)
@@ -74,7 +74,7 @@ def make_table(records: pd.DataFrame, params: LeaveOneOutParams) -> pd.DataFrame
 
 
 def draw_chart(records: pd.DataFrame, params: LeaveOneOutParams) -> Figure:
-    """Draw the mean of each method in each domain that was left out, and the gains over ERM."""
+    """Draw the mean of each method in each held-out domain, and the gains over ERM."""
     from dg_project.evaluation.table import benchmark_table
     from dg_project.figures.benchmark_chart import benchmark_chart
 
@@ -84,7 +84,7 @@ def draw_chart(records: pd.DataFrame, params: LeaveOneOutParams) -> Figure:
 
 def _cells(images: pd.DataFrame, card: dict[str, Any],
            settings: Settings) -> Iterator[tuple[str, str, Settings, Fold]]:
-    """Yield name, method, parameters and fold of every cell, seed by seed: a stopped run has whole seeds."""
+    """Yield name, method, parameters and fold of every cell, seed by seed, so that a stopped run has complete seeds."""
     from dg_project.experiments.leave_one_out import chosen_methods, fold_settings, folds
 
     params = settings.leave_one_out

@@ -1,4 +1,4 @@
-"""Image folders of several domains -> one table, every domain left out in turn.
+"""Image folders of several domains -> one table, with every domain left out in turn.
 
 ``kedro run --env=domainbed --pipeline=leave_one_out --params data.root=/data/PACS,method=scmd``
 """
@@ -13,7 +13,7 @@ _TABLE = ["left_out_records", "params:leave_one_out"]
 
 
 def create_pipeline() -> Pipeline:
-    """Return the protocol; stopped at any moment, the same command goes on."""
+    """Train and score every fold; after an interruption the same command continues."""
     return Pipeline([
         Node(nodes.read_domains, "params:settings", ["domains_manifest", "domains_card"], name="read_domains"),
         Node(nodes.train_folds, ["domains_manifest", "domains_card", "params:settings"], "left_out_models",

@@ -1,4 +1,4 @@
-"""A trained model looks at images or at a video that nobody labelled."""
+"""Predict unlabelled images or a video with a trained model."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ logger = logging.getLogger(__name__)
 
 def predict_input(model: Path, params: PredictParams, workspace: str, device: str,
                   ldm: LDMParams) -> tuple[FolderWriter, dict[str, Any]]:
-    """Predict what ``predict.input`` names; return a writer of the outputs' folder, and counts."""
+    """Predict ``predict.input``; return a writer of the output folder, and counts."""
     from dg_project.predict.inputs import open_source
     from dg_project.predict.prediction import predict_source
     from dg_project.predict.writing import summary, write_predictions
 
     if params.input is None:
-        raise ParameterError("predict.input: say what to look at, a folder of images, a .txt that lists images, or a "
+        raise ParameterError("predict.input: name the input, a folder of images, a .txt that lists images, or a "
                              "video: kedro run --pipeline=predict --params predict.input=PATH")
     source = open_source(Path(params.input), params.every)
     predicted = predict_source(model, source, params, device, Path(workspace), ldm)

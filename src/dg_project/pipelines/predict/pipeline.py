@@ -8,7 +8,7 @@ from dg_project.pipelines.predict import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Return the prediction of a folder, a list or a video with a trained model."""
+    """Predict a folder, a list or a video with a trained model."""
     return Pipeline([
         Node(nodes.predict_input,
              ["model", "params:predict", "params:workspace", "params:training.device", "params:ldm"],

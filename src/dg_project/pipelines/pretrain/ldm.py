@@ -1,4 +1,4 @@
-"""The embedded diffusion model is trained from captioned frames."""
+"""Train the tiny diffusion model on captioned frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ORACLE_THRESHOLD = 0.5
 
 
 def train_oracle(settings: Settings) -> FolderWriter:
-    """Train the detector that finds out which objects the diffusion model loses."""
+    """Train the detector that measures which objects the diffusion model loses."""
     from dg_project.pretraining.ldm import object_detector
 
     trained = object_detector.train_oracle(settings, Path(settings.pretrain_ldm.corpus), Path(settings.workspace))
@@ -22,7 +22,7 @@ def train_oracle(settings: Settings) -> FolderWriter:
 
 
 def train_ldm(params: PretrainLDMParams, oracle_model: Path, workspace: str) -> tuple[FolderWriter, pd.DataFrame]:
-    """Train autoencoder, denoiser and their last stage; an interrupted training goes on after its last checkpoint.
+    """Train autoencoder, denoiser and the last stage; an interrupted training continues at its last checkpoint.
 
     Returns:
         A writer of the diffusers folder with its model card, and the losses of the stages by step.

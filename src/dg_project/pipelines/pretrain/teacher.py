@@ -1,4 +1,4 @@
-"""The embedded teacher is trained on object crops of captioned frames."""
+"""Train the CLIP-like teacher on object crops of captioned frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dg_project.data.objects import objects
 
 
 def cut_crops(params: PretrainTeacherParams) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the object crops of the training scenes and of the held-out scenes, with the caption of their frame."""
+    """Return the object crops of the training scenes and of the held-out scenes, with the captions of their frames."""
     from dg_project.pretraining.clip.card import weather_of
     from dg_project.pretraining.ldm.corpus import hold_out, read_corpus
     from dg_project.pretraining.ldm.object_detector import corpus_manifest
@@ -65,7 +65,7 @@ def train_teacher(crops: pd.DataFrame, held_out: pd.DataFrame, params: PretrainT
 
 def _write(target: Path, projector: Any, crops: pd.DataFrame, held_out: pd.DataFrame, classes: list[str],
            params: PretrainTeacherParams) -> None:
-    """Write the teacher, open what was written, and let the card say what that can do."""
+    """Write the teacher, open it again, measure it and write its card."""
     from dg_project.data.dataset import ManifestDataset
     from dg_project.pretraining.clip import card
     from dg_project.vlm.clip_like import ClipLike, save_clip_like

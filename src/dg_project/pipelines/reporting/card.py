@@ -1,4 +1,4 @@
-"""The card of the trained model, written from what the run left."""
+"""Write the domain-robustness card of the trained model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dg_project.config.paths import locate
 from dg_project.core.files import folder_hash
 from dg_project.pipelines.reporting.nodes import first_is_baseline
 
-ONE_SEED = ("One run, one seed: the intervals speak of the choice of test scenes, not of the training. `make bench` "
+ONE_SEED = ("One run, one seed: the intervals cover the choice of test scenes, not the training. `make bench` "
             "repeats methods over seeds.")
 RENDERED = ("On the embedded data, Streets, all images are rendered: the numbers rank methods on it and say nothing "
             "about real streets.")

@@ -1,4 +1,4 @@
-"""What DiGA adds to a run: how right its pseudo labels are. Both models are trained when this opens a target's mask."""
+"""Measure the pseudo labels of DiGA on target masks, after both models are trained."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 def measure_labels(model: Path, baseline_model: Path, results: pd.DataFrame, adapt: pd.DataFrame, target: pd.DataFrame,
                    settings: Settings, diga: Any) -> pd.DataFrame:
-    """Label test images of the targets by both rules: as a round begins, as it ends and as one more would begin.
+    """Measure pseudo labels by both rules at the start of a round, at its end, and at the start of a further round.
 
     Returns:
         ``labels_of`` and ``features_of`` (methods), and the columns of ``label_quality.quality_table``.
@@ -36,7 +36,7 @@ def measure_labels(model: Path, baseline_model: Path, results: pd.DataFrame, ada
 
 
 def draw_label_precision(quality: pd.DataFrame, target: pd.DataFrame, reporting: ReportingParams) -> Figure:
-    """Draw precision over coverage of both rules."""
+    """Draw precision over coverage for both rules."""
     from dg_project.figures.label_precision import label_precision
     from dg_project.methods.diga.label_quality import THRESHOLD
 

@@ -1,4 +1,4 @@
-"""Figures that look into the models: gates and channels, feature shift, gains by class, hardest images."""
+"""Figures of the models: gates and channels, feature shift, gains by class, hardest images."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dg_project.pipelines.figure import Figure
 from dg_project.pipelines.reporting.nodes import first_is_baseline, scored
 
 _MOST_VERSIONS = 4
-"""Pseudo domains, and targets, that the gate figure shows beside their source."""
+"""Maximum number of pseudo domains, and of targets, in the gate figure."""
 
 
 def draw_feature_shift(model: Path, baseline: Path, results: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
                        root: str, pseudo: pd.DataFrame, pseudo_images: Path, reporting: ReportingParams,
                        device: str) -> Figure:
-    """Draw where source, pseudo and target images lie in the feature spaces of the baseline and of the method."""
+    """Draw source, pseudo and target images in the feature spaces of baseline and method."""
     from dg_project.evaluation.features import domain_shift, embed
     from dg_project.experiments.scoring import features, rows_of
     from dg_project.figures.feature_shift import feature_shift
@@ -41,7 +41,7 @@ def draw_feature_shift(model: Path, baseline: Path, results: pd.DataFrame, sourc
 
 def draw_gates(model: Path, source: pd.DataFrame, target: pd.DataFrame, root: str, pseudo: pd.DataFrame,
                pseudo_images: Path, device: str) -> Figure:
-    """Draw the channels of one stage in the versions of a training scene and of a test scene."""
+    """Draw the channels of one stage for all versions of a training scene and of a test scene."""
     from dg_project.figures.gate_maps import gate_maps
     from dg_project.figures.predictions import open_image, row_dicts
     from dg_project.methods.drsf.inspection import stage_maps
@@ -64,7 +64,7 @@ def draw_gates(model: Path, source: pd.DataFrame, target: pd.DataFrame, root: st
 
 
 def draw_class_gains(class_scores: pd.DataFrame) -> Figure:
-    """Draw what the method gains over the baseline in each class and domain."""
+    """Draw the gains over the baseline by class and domain."""
     from dg_project.evaluation.scorer import class_gains
     from dg_project.figures.class_gains import class_gains_chart
 
@@ -75,7 +75,7 @@ def draw_class_gains(class_scores: pd.DataFrame) -> Figure:
 
 def draw_hardest(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
                  settings: Settings) -> Figure:
-    """Draw the images that the method sees worst in each domain."""
+    """Draw the images with the lowest score of the method in each domain."""
     from dg_project.evaluation.predictions import by_method
     from dg_project.evaluation.scorer import per_image_scores
     from dg_project.evaluation.scorers import SCORERS, main_metric

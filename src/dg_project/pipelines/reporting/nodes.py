@@ -1,4 +1,4 @@
-"""Tables, figures and one page that show what a run did."""
+"""Tables and figures of a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make_table(results: pd.DataFrame) -> pd.DataFrame:
 
 def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
                        settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Draw the test scenes again and again; return the scores with intervals, and the gains over the baseline."""
+    """Bootstrap over test scenes; return the scores with intervals, and the gains over the baseline."""
     from dg_project.evaluation.intervals import bootstrap
     from dg_project.evaluation.predictions import by_method
     from dg_project.evaluation.scorers import SCORERS
@@ -34,7 +34,7 @@ def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: 
 
 
 def scored(source: pd.DataFrame, target: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """Return what was scored: the test images, or the objects in them."""
+    """Return the scored rows: the test images, or the objects in them."""
     from dg_project.evaluation.predictions import scored_rows
     from dg_project.experiments.training_data import task_rows
 
@@ -50,12 +50,12 @@ def draw_domains(intervals: pd.DataFrame, gains: pd.DataFrame, data: DataParams)
 
 
 def first_is_baseline(table: pd.DataFrame) -> list[str]:
-    """Return the methods of a table, the baseline first; one name where ERM is its own baseline."""
+    """Return the methods of a table, the baseline first; one name if ERM is its own baseline."""
     return [str(name) for name in dict.fromkeys(table["method"])]
 
 
 def draw_losses(results: pd.DataFrame, history: pd.DataFrame, baseline_history: pd.DataFrame) -> Figure:
-    """Draw the losses of the method and of the baseline by step; the results name the two, the baseline first."""
+    """Draw the losses of method and baseline by step; ``results`` gives their names, the baseline first."""
     from dg_project.figures.loss_curves import loss_curves
 
     return loss_curves(dict(zip(first_is_baseline(results), (baseline_history, history), strict=False)))
@@ -70,7 +70,7 @@ def draw_erm_losses(history: pd.DataFrame) -> Figure:
 
 def draw_panels(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
                 settings: Settings) -> Figure:
-    """Draw the same scenes in every weather, with what each model found."""
+    """Draw the same scenes in every domain with the predictions of each model."""
     from dg_project.evaluation.predictions import by_method
     from dg_project.figures.prediction_panels import prediction_panels
 
@@ -81,14 +81,14 @@ def draw_panels(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.Data
 
 
 def draw_pseudo_domains(source: pd.DataFrame, root: str, pseudo: pd.DataFrame, pseudo_images: Path) -> Figure:
-    """Draw source images beside what the diffusion model made of them; dropped ones are framed."""
+    """Draw source images next to their pseudo images; dropped ones are framed."""
     from dg_project.figures.pseudo_sheet import pseudo_sheet
 
     return pseudo_sheet(select(source, split="train"), Path(root), pseudo, pseudo_images)
 
 
 def draw_allocation(allocation: pd.DataFrame) -> Figure:
-    """Draw how hard each pseudo domain was after each round, and how the images were divided."""
+    """Draw the difficulty of each pseudo domain by round, and its share of the images."""
     from dg_project.figures.allocation_chart import allocation_chart
 
     return allocation_chart(allocation)

@@ -1,4 +1,4 @@
-"""The last node: everything on one page that opens from disk."""
+"""Write the report: one page that opens from disk."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ALT = {
     "prediction_panels": ("Same scenes, every weather", "What each model finds in the same scenes in all domains."),
     "class_gains": ("Gains by class", "Difference between method and baseline in each class and domain, as colours."),
     "hardest_images": ("Hardest images", "The images with the lowest score of their own in each domain."),
-    "hard_samples": ("Hard samples", "The training crops with the largest cross-entropy beside the easiest ones."),
+    "hard_samples": ("Hard samples", "The training crops with the largest cross-entropy next to the easiest ones."),
     "label_precision": ("Pseudo labels", "Precision over coverage of labels by consensus and by confidence."),
     "allocation_chart": ("The closed loop", "Difficulty of each pseudo domain by round, and its share of the images."),
-    "pseudo_sheet": ("Pseudo domains", "Source images beside the images that the diffusion model made of them."),
+    "pseudo_sheet": ("Pseudo domains", "Source images next to the images generated from them."),
     "feature_shift": ("Feature shift", "Source, pseudo and target images as points in each model's feature space."),
     "gate_maps": ("Channels and gates", "Feature maps, channel entropies and gates in several versions of a scene."),
     "loss_curves": ("Training", "Losses of each model by training step."),
@@ -31,18 +31,18 @@ _ALT = {
 def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: pd.DataFrame, gains: pd.DataFrame,
                  data_card: dict[str, Any], parameters: dict[str, Any], run_id: str, model_card: str,
                  **figures: Path) -> str:
-    """Return the page as HTML with the figures inside.
+    """Return the page as HTML, with the figures embedded.
 
     Args:
         results: records of all methods.
         class_scores: scores by class, with the column ``method``.
         intervals: scores with ``low`` and ``high``.
         gains: differences from the baseline.
-        data_card: what was ingested.
-        parameters: all parameters of the run.
+        data_card: counts of the ingested images and boxes.
+        parameters: all parameters as they were given.
         run_id: version of the run.
-        model_card: Markdown of the model's domain-robustness card.
-        figures: name -> path of the image.
+        model_card: the model's domain-robustness card as Markdown.
+        figures: path of each figure, by name.
     """
     from dg_project.evaluation.records import with_intervals
     from dg_project.figures.style import method_label

@@ -1,4 +1,4 @@
-"""Candidates become pseudo domains: one image per source image and domain, weighed by what can still be seen in it."""
+"""Select one candidate per source image and pseudo domain, and weight it by its visible objects."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from dg_project.data.manifest import manifest_fingerprint
 def sample_pseudo_domains(source: pd.DataFrame, root: str, classes: list[str], candidate_images: Path,
                           candidates: pd.DataFrame, sampling: SamplingParams, device: str,
                           workspace: str) -> tuple[FolderWriter, pd.DataFrame]:
-    """Keep the candidate that is newest in style and truest in content; drop or down-weight what lost its objects.
+    """Keep the candidate with the most different style and most similar content; drop or down-weight lost objects.
 
     Returns:
-        A writer of the folder of images, and their manifest with ``weight``, ``kept`` and ``reason``.
+        A writer of the image folder, and the manifest with ``weight``, ``kept`` and ``reason``.
     """
     from dg_project.core.device import resolve_device
     from dg_project.pseudo.sampling import sample

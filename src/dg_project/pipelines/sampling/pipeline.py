@@ -8,7 +8,7 @@ from dg_project.pipelines.sampling import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline: selection, recombination and the label-fidelity gate."""
+    """Select, recombine and gate the candidates."""
     return Pipeline([
         Node(nodes.sample_pseudo_domains,
              ["source_manifest", "params:data.root", "params:data.classes", "candidate_images", "candidate_manifest",

@@ -1,4 +1,4 @@
-"""Source training images become candidates in other weather."""
+"""Generate candidate images of the pseudo domains from source training images."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from dg_project.data.manifest import select
 def generate_candidates(source: pd.DataFrame, root: str, classes: list[str], ldm: LDMParams,
                         synthesis: SynthesisParams, seed: int, device: str,
                         workspace: str) -> tuple[FolderWriter, pd.DataFrame]:
-    """Make ``synthesis.candidates`` images per source training image and pseudo domain.
+    """Generate ``synthesis.candidates`` images per source training image and pseudo domain.
 
-    Images that the workspace holds already (an interrupted run, another shard, or a run with the same inputs) are not
-    made again.
+    Images that are already in the workspace (from an interrupted run, another shard, or the same inputs) are reused.
 
     Returns:
-        A writer of the folder of images, and their manifest.
+        A writer of the image folder, and the manifest.
     """
     from dg_project.core.device import resolve_device
     from dg_project.diffusion.generator import Generator
@@ -32,7 +31,7 @@ def generate_candidates(source: pd.DataFrame, root: str, classes: list[str], ldm
     generator = Generator.from_params(ldm, resolve_device(device))
     chosen = generator.resolved(ldm)
     check_strengths(chosen.mode, synthesis.domains)
-    # The speed may change between two runs of the same work; a card beside each image says what else it was made from.
+    # The key leaves out what changes only the speed; a card next to each image records its other inputs.
     folder = cache_folder(Path(workspace), "synthesis", generator.fingerprint, image_settings(chosen), seed,
                           code=["dg_project.pseudo.synthesis"])
     candidates = synthesise(rows, Path(root), synthesis.domains, chosen, synthesis.candidates, seed, generator,

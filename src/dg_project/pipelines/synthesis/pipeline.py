@@ -8,7 +8,7 @@ from dg_project.pipelines.synthesis import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline: one node, resumable image by image."""
+    """Generate the candidates; an interrupted run resumes at the next image."""
     return Pipeline([
         Node(nodes.generate_candidates,
              ["source_manifest", "params:data.root", "params:data.classes", "params:ldm", "params:synthesis",
