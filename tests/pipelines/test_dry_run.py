@@ -16,7 +16,7 @@ from dg_project.core.errors import DGError, ParameterError
 from dg_project.data.manifest import select
 from dg_project.dry_run import plan as plan_module
 from dg_project.dry_run.plan import (
-    Plan,
+    RunPlan,
     backbone_weights,
     describe_training,
     diffusion_weights,
@@ -105,7 +105,7 @@ def test_a_teacher_that_is_not_here_is_neither_fetched_nor_timed(tmp_path: Path,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_module, "time_training", lambda *_: pytest.fail("it would open the teacher"))
     chosen = settings(training__device="cpu", scmd={"teacher": "owner/clip"})
-    plan = Plan()
+    plan = RunPlan()
     describe_training(plan, chosen, pd.DataFrame({"split": ["train"]}), tmp_path, ["scmd"] * 3, 4, torch.device("cpu"))
     assert ("weights", "scmd.teacher: owner/clip, to be fetched from the hub") in plan.lines
     assert ("training", "scmd x 3: not timed: its weights are not on this machine yet") in plan.lines
