@@ -68,7 +68,7 @@ def test_critic_stage_from_earlier_run(small: PretrainLDMParams, tmp_path: Path,
     assert changed == {"unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"}
     card = (tmp_path / "m1/README.md").read_text()
     assert "against a critic" in card
-    assert "began with the weights of an earlier run" in card
+    assert "started from the weights of an earlier run" in card
     assert str(tmp_path) not in "".join(path.read_text() for path in (tmp_path / "m1").rglob("*.json"))
     with pytest.raises(DataError, match=r"the unet of .* has other sizes"):
         pretrain(small.model_copy(update={"start": str(tmp_path / "m0"), "unet_channels": [8, 24]}), tmp_path / "w2")
