@@ -22,6 +22,7 @@ from PIL import Image, ImageFilter
 from project import ROOT, run_parameters
 
 from dg_project.config import PseudoDomain, Settings
+from dg_project.config.paths import ROOT_VARIABLE, locate_ldm
 from dg_project.core.cache import cache_folder
 from dg_project.core.device import resolve_device
 from dg_project.data.manifest import select
@@ -31,7 +32,6 @@ from dg_project.evaluation.scorer import ALL, score_predictions
 from dg_project.evaluation.scorers import SCORERS, main_metric
 from dg_project.experiments.scoring import predict, rows_of
 from dg_project.methods.model_folder import CARD, read_card
-from dg_project.pipelines.paths import ROOT_VARIABLE, locate_ldm
 from dg_project.pseudo.synthesis import image_settings, synthesise
 
 SEED = 77

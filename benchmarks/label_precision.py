@@ -15,10 +15,11 @@ from pathlib import Path
 import pandas as pd
 from project import ROOT, run_parameters
 
+from dg_project.config.paths import ROOT_VARIABLE
+from dg_project.hooks.run_context import read_settings
 from dg_project.methods.model_folder import CARD, read_card
-from dg_project.pipelines.diga.nodes import measure_labels
 from dg_project.pipelines.ingestion.nodes import ingest_adapt_always, ingest_targets
-from dg_project.pipelines.paths import ROOT_VARIABLE, read_parameters
+from dg_project.pipelines.reporting.diga import measure_labels
 
 METHODS = ("diga_warmup", "diga")
 
@@ -38,14 +39,13 @@ def main() -> None:
     if missing or not models:
         parser.error(f"'{options.models}' lacks {', '.join(missing) or 'trained models'}")
     os.environ[ROOT_VARIABLE] = str(ROOT)
-    parameters = run_parameters(task="segmentation")
-    settings = read_parameters(parameters)
+    settings = read_settings(run_parameters(task="segmentation"))
     (adapt, _), (target, _) = ingest_adapt_always(settings.data), ingest_targets(settings.data)
     rows = pd.DataFrame({"method": METHODS})
     tables = []
     for seed in seeds:
         warm_up, adapted = (models[seed, name] for name in METHODS)
-        found = measure_labels(adapted, warm_up, rows, adapt, target, parameters, parameters["diga"])
+        found = measure_labels(adapted, warm_up, rows, adapt, target, settings, settings.methods["diga"])
         tables.append(found[found["rule"] != "curve"].assign(seed=seed))
         print(tables[-1].to_string(index=False))
     n_images = target["domain"].value_counts().clip(upper=settings.reporting.feature_images).sum()

@@ -26,6 +26,7 @@ from project import ROOT, run_parameters
 from torch import Tensor
 
 from dg_project.config import Settings, Task
+from dg_project.config.paths import ROOT_VARIABLE
 from dg_project.core.device import resolve_device, use_threads
 from dg_project.data.batches import BatchStream
 from dg_project.data.dataset import ManifestDataset
@@ -35,7 +36,6 @@ from dg_project.experiments.training_data import TrainingData
 from dg_project.experiments.training_run import TrainingRun
 from dg_project.methods import Method
 from dg_project.methods.model_folder import build_method
-from dg_project.pipelines.paths import ROOT_VARIABLE
 from dg_project.training.optimizer import build_optimizer
 
 RESULTS = Path(__file__).parent / "results" / "overhead.csv"

@@ -20,7 +20,7 @@ from dg_project import dask_runner
 from dg_project.core.errors import ClusterError, DataError
 from dg_project.dask_runner import DaskRunner
 from dg_project.datasets.tables import JSONDataset
-from dg_project.pipelines import erm
+from dg_project.pipelines.sums import create_sums
 
 WAIT = 300
 LAST = ("training.train_erm", "ingestion.count_images_and_boxes")
@@ -87,7 +87,7 @@ def test_a_run_is_spread_and_stays_one_run(project: Project, cluster: tuple[str,
     (strange / "source_manifest.parquet").write_text("not of this run")
     with caplog.at_level(logging.INFO, "dg_project"):
         version = run(project, address, *LAST)
-    nodes = {node.name: node for node in erm.create_pipeline().to_nodes(*LAST).nodes}
+    nodes = {node.name: node for node in create_sums()["erm"].to_nodes(*LAST).nodes}
     ran = dict(re.findall(r"(\S+) runs on (tcp://\S+)", caplog.text))
     assert ran.keys() == nodes.keys()
     assert {ran[name] for name, node in nodes.items() if "gpu" in node.tags} == {with_gpu}

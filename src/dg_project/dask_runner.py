@@ -20,12 +20,12 @@ from kedro.io import MemoryDataset
 from kedro.runner import AbstractRunner
 from kedro.runner.task import Task
 
+from dg_project.config.paths import ROOT_VARIABLE
 from dg_project.core.code_key import code_key, every_module
 from dg_project.core.errors import ClusterError
 from dg_project.core.provenance import versions
 from dg_project.hooks.mlflow.runs import STATE_VARIABLE
 from dg_project.hooks.run_context import pin_read, pin_written
-from dg_project.pipelines.paths import ROOT_VARIABLE
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class DaskRunner(AbstractRunner):
         held = [name for name in pipeline.all_outputs() if isinstance(catalog.get(name), MemoryDataset)]
         if held:
             raise ClusterError(f"{', '.join(map(repr, sorted(held)))} would stay in the memory of one worker; add them "
-                               "to the catalog (conf/base/catalog_*.yml)")
+                               "to the catalog (conf/base/catalog/)")
         pin_written(pipeline, catalog)
         pin_read(pipeline, catalog)
         self._run_id = run_id or ""

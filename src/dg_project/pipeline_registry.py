@@ -1,23 +1,40 @@
-"""The project's pipelines: every folder of dg_project.pipelines is one, by its name."""
+"""The project's pipelines by name: stages, sums of stages, and tools."""
 
 from __future__ import annotations
 
-from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
+
+from dg_project.pipelines import (
+    evaluation,
+    export,
+    ingestion,
+    leave_one_out,
+    predict,
+    pretrain,
+    reporting,
+    sampling,
+    synthesis,
+    training,
+)
+from dg_project.pipelines.sums import create_sums
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Return the pipelines by name; the default one is ``drsf``.
-
-    With ``--pipeline=X`` Kedro makes ``find_pipelines`` import the module X alone, so no other key may be
-    counted on here, and each runnable name is a module.
-    """
-    try:
-        pipelines = find_pipelines(raise_errors=True)
-    except ImportError as error:
-        if error.__cause__ is not None:
-            raise
-        return {}  # no such folder: Kedro then names the pipelines that there are
-    if "drsf" in pipelines:
-        pipelines["__default__"] = pipelines["drsf"]
-    return pipelines
+    """Return the pipelines by name; the default one is ``drsf``."""
+    stages = {
+        "ingestion": ingestion.create_pipeline(),
+        "synthesis": synthesis.create_pipeline(),
+        "sampling": sampling.create_pipeline(),
+        "training": training.create_pipeline(),
+        "evaluation": evaluation.create_pipeline(),
+        "reporting": reporting.create_pipeline(),
+    }
+    tools = {
+        "leave_one_out": leave_one_out.create_pipeline(),
+        "predict": predict.create_pipeline(),
+        "export": export.create_pipeline(),
+        "pretrain_ldm": pretrain.create_ldm_pipeline(),
+        "pretrain_teacher": pretrain.create_teacher_pipeline(),
+    }
+    sums = create_sums()
+    return {**stages, **sums, **tools, "__default__": sums["drsf"]}

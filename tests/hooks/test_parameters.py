@@ -99,8 +99,12 @@ def test_conf_base_says_what_the_classes_default_to() -> None:
 
 
 def test_every_parameter_of_every_method_is_shown() -> None:
+    owners = {schema: name for name, schema in SCHEMAS.items()}
     for name, schema in SCHEMAS.items():
-        assert set(raw().get(name, {})) == set(schema.model_fields), name
+        shown = set(raw().get(name, {}))
+        if not shown:  # a combined method: what it combines is shown where it belongs
+            shown = {key for base in schema.__mro__[1:] if base in owners for key in raw()[owners[base]]}
+        assert shown == set(schema.model_fields), name
 
 
 @pytest.mark.parametrize(("path", "value", "message"), [

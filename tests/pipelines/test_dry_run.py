@@ -24,8 +24,8 @@ from dg_project.dry_run.plan import (
     plan_folds,
 )
 from dg_project.dry_run.timing import passes, time_training
-from dg_project.hooks.dry_run import _trainings
-from dg_project.pipelines import closed_loop, drsf, scmd, uda
+from dg_project.pipelines.sums import create_sums
+from dg_project.pipelines.trainings import trainings
 
 
 def files(root: Path) -> set[Path]:
@@ -115,8 +115,8 @@ def test_a_teacher_that_is_not_here_is_neither_fetched_nor_timed(tmp_path: Path,
 
 
 def test_every_training_of_a_pipeline_is_planned() -> None:
-    found = {module.__name__.rsplit(".", 1)[-1]: sorted(_trainings(module.create_pipeline(), settings()))
-             for module in (drsf, closed_loop, scmd, uda)}
+    found = {name: sorted(training.method for training in trainings(create_sums()[name], settings()))
+             for name in ("drsf", "closed_loop", "scmd", "uda")}
     assert found == {"drsf": ["drsf", "erm"], "closed_loop": ["drsf", "drsf"], "scmd": ["drsf", "erm"],
                      "uda": ["drsf_uda", "mic"]}
 

@@ -2,60 +2,42 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
-import yaml
+from kedro.config import OmegaConfigLoader
+from kedro.io.catalog_config_resolver import CatalogConfigResolver
 from kedro.pipeline import Pipeline
 
-import dg_project.pipelines as package
-from dg_project.pipelines import (
-    ablation,
-    benchmark,
-    closed_loop,
-    diga,
-    domainfusion,
-    drsf,
-    erm,
-    evaluation,
-    export,
-    ingestion,
-    leave_one_out,
-    predict,
-    pretrain_ldm,
-    pretrain_teacher,
-    reporting,
-    sampling,
-    scmd,
-    synthesis,
-    target_oracle,
-    uda,
-)
-from dg_project.pipelines import training as training_pipeline
+from dg_project.pipeline_registry import register_pipelines
+from dg_project.pipelines.sums import PRESETS
+from dg_project.settings import CONFIG_LOADER_ARGS
 
 PROJECT = Path(__file__).parents[2]
-PIPELINES = {
-    "ablation": ablation, "benchmark": benchmark, "closed_loop": closed_loop, "diga": diga,
-    "domainfusion": domainfusion, "drsf": drsf, "erm": erm, "evaluation": evaluation, "export": export,
-    "ingestion": ingestion,
-    "leave_one_out": leave_one_out, "predict": predict, "pretrain_ldm": pretrain_ldm,
-    "pretrain_teacher": pretrain_teacher, "reporting": reporting, "sampling": sampling, "scmd": scmd,
-    "synthesis": synthesis, "target_oracle": target_oracle, "training": training_pipeline, "uda": uda,
-}
+PIPELINES = ["ablation", "benchmark", "closed_loop", "diga", "domainfusion", "drsf", "erm", "evaluation", "export",
+             "ingestion", "leave_one_out", "predict", "pretrain_ldm", "pretrain_teacher", "reporting", "sampling",
+             "scmd", "synthesis", "target_oracle", "training", "uda"]
 CONTRACT = {"results", "pseudo_images", "pseudo_manifest", "model", "predictions", "report"}
 
 
+@cache
 def pipelines() -> dict[str, Pipeline]:
-    return {name: module.create_pipeline() for name, module in PIPELINES.items()}
+    return {name: pipeline for name, pipeline in register_pipelines().items() if name != "__default__"}
 
 
+@cache
 def catalog() -> dict[str, dict]:
-    entries: dict[str, dict] = {}
-    for path in sorted((PROJECT / "conf" / "base").glob("catalog*.yml")):
-        content = {k: v for k, v in yaml.safe_load(path.read_text()).items() if not k.startswith("_")}
-        assert not entries.keys() & content.keys(), f"{path.name} repeats an entry"
-        entries |= content
-    return entries
+    """The configuration of every dataset of the pipelines that an entry or a factory of the catalog describes."""
+    loader = OmegaConfigLoader(conf_source=str(PROJECT / "conf"), env="base", **CONFIG_LOADER_ARGS)
+    resolver = CatalogConfigResolver(dict(loader["catalog"]), {}, {"{default}": {"type": "MemoryDataset"}})
+    resolved = {name: resolver.config.get(name) or resolver.resolve_pattern(name) for name in datasets()}
+    return {name: config for name, config in resolved.items() if config["type"] != "MemoryDataset"}
+
+
+def datasets() -> set[str]:
+    return {name for pipeline in pipelines().values() for name in pipeline.datasets()
+            if not name.startswith("params:") and name != "parameters"}
 
 
 def ancestors(pipeline: Pipeline, dataset: str) -> set[str]:
@@ -64,9 +46,9 @@ def ancestors(pipeline: Pipeline, dataset: str) -> set[str]:
     return {name for node in upstream.nodes for name in node.inputs}
 
 
-def test_every_folder_is_a_pipeline_of_its_name() -> None:
-    folders = {p.parent.name for p in Path(package.__path__[0]).glob("*/__init__.py")}
-    assert folders == set(PIPELINES)
+def test_registry_names_every_pipeline() -> None:
+    assert sorted(pipelines()) == PIPELINES
+    assert register_pipelines()["__default__"].nodes == pipelines()["drsf"].nodes
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -75,12 +57,44 @@ def test_every_dataset_is_in_the_catalog(name: str) -> None:
     assert datasets <= catalog().keys()
 
 
-def test_every_catalog_entry_is_used_versioned_and_says_who_makes_it() -> None:
-    outputs = {name: pipeline.all_outputs() for name, pipeline in pipelines().items()}
+def test_every_dataset_is_versioned_made_by_a_pipeline_and_kept_under_its_name() -> None:
+    made = {name for pipeline in pipelines().values() for name in pipeline.all_outputs()}
     for entry, config in catalog().items():
         assert config["versioned"] is True, entry
-        assert entry in outputs[config["metadata"]["made_by"]], entry
+        assert entry in made, entry
+        assert Path(config["filepath"]).stem == entry
         assert config["metadata"]["kedro-viz"]["layer"], entry
+
+
+def test_every_catalog_entry_and_factory_is_used() -> None:
+    loader = OmegaConfigLoader(conf_source=str(PROJECT / "conf"), env="base", **CONFIG_LOADER_ARGS)
+    entries = {name for name in loader["catalog"] if not name.startswith("_")}
+    resolver = CatalogConfigResolver(dict(loader["catalog"]), {}, {"{default}": {"type": "MemoryDataset"}})
+    used = {name if name in entries else resolver.match_dataset_pattern(name) for name in datasets()}
+    assert used == entries
+
+
+@pytest.mark.parametrize(("dataset", "kind", "folder", "mlflow"), [
+    ("pseudo_manifest", "tables.ParquetDataset", "05_model_input", "reference"),
+    ("candidate_manifest", "tables.ParquetDataset", "03_primary", None),
+    ("adapt_manifest", "tables.ParquetDataset", "02_intermediate", "reference"),
+    ("data_card", "tables.JSONDataset", "02_intermediate", "json"),
+    ("model_card", "pages.MarkdownDataset", "08_reporting", "markdown"),
+    ("export_card", "tables.JSONDataset", "06_models", "json"),
+    ("hardest_images", "pages.FigureDataset", "08_reporting", "figure"),
+    ("class_scores", "tables.CSVDataset", "07_model_output", "table"),
+    ("teacher_scores", "tables.JSONDataset", "07_model_output", {"kind": "metrics", "prefix": ""}),
+    ("teacher_history", "tables.ParquetDataset", "06_models", {"kind": "history", "prefix": "teacher"}),
+    ("baseline_history", "tables.ParquetDataset", "06_models", {"kind": "history", "prefix": "train_baseline"}),
+    ("left_out_models", "model.ModelDataset", "06_models", None),
+    ("baseline_predictions", "tables.ParquetDataset", "07_model_output", None),
+    ("benchmark_records", "tables.CSVDataset", "07_model_output", "table"),
+])
+def test_no_factory_describes_another_kind_of_dataset(dataset: str, kind: str, folder: str, mlflow: object) -> None:
+    config = catalog()[dataset]
+    assert config["type"] == f"dg_project.datasets.{kind}"
+    assert Path(config["filepath"]).parent.name == folder
+    assert config["metadata"].get("mlflow") == mlflow
 
 
 def test_the_main_run_makes_what_the_contract_names() -> None:
@@ -146,3 +160,16 @@ def test_nodes_that_use_the_training_device_are_tagged_for_a_gpu() -> None:
     assert len(trains) >= 10
     assert on_device | trains <= tagged
     assert not [name for name in tagged if name.startswith("ingestion.")]
+
+
+def test_trains_tags_stand_on_every_node_that_trains() -> None:
+    tagged = {node.name for pipeline in pipelines().values() for node in pipeline.nodes
+              if any(tag.startswith("trains.") for tag in node.tags)}
+    made = {node.name for pipeline in pipelines().values() for node in pipeline.nodes
+            if not node.name.startswith("pretrain_") and any(d.endswith(("model", "models")) for d in node.outputs)}
+    assert tagged == made
+    assert len(tagged) >= 7
+
+
+def test_presets_belong_to_pipelines() -> None:
+    assert PRESETS.keys() <= pipelines().keys()

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from dg_project.config.base import Fraction, Params, listed
+from dg_project.config.base import Fraction, OptionalPath, Params, ProjectPath, listed
 
 PredictionFormat = Literal["drawn", "masks", "coco", "csv"]
 ExportFormat = Literal["onnx", "torch_export", "mlflow"]
@@ -20,8 +20,8 @@ def _from_command_line(value: Any) -> Any:
 class PredictParams(Params):
     """Prediction of images or a video with a trained model."""
 
-    input: str | None = Field(None, description="folder of images | .txt list of images | video file")
-    model: str | None = Field(None, description="folder of a trained model; None: the newest 'model' of the catalog")
+    input: OptionalPath = Field(None, description="folder of images | .txt list of images | video file")
+    model: OptionalPath = Field(None, description="folder of a trained model; None: the newest 'model' of the catalog")
     formats: list[PredictionFormat] | None = Field(None, description="None: all formats of the task")
     score_threshold: Fraction = 0.5
     batch_size: int = Field(4, ge=1)
@@ -37,7 +37,7 @@ class PredictParams(Params):
 class ExportParams(Params):
     """Export of a trained model to other formats."""
 
-    model: str | None = Field(None, description="folder of a trained model; None: the newest 'model' of the catalog")
+    model: OptionalPath = Field(None, description="folder of a trained model; None: the newest 'model' of the catalog")
     format: list[ExportFormat] = Field(["onnx"], min_length=1)
     parity_images: int = Field(20, ge=1, description="source test images on which both models must agree")
 
@@ -53,7 +53,7 @@ Weather = Literal["day", "night", "dusk", "fog", "rain", "snow"]
 class PretrainTeacherParams(Params):
     """Training of the embedded CLIP-like teacher."""
 
-    corpus: str = "data/01_raw/streets_corpus"
+    corpus: ProjectPath = "data/01_raw/streets_corpus"
     weathers: list[Weather] = Field(min_length=1, default=list(get_args(Weather)),
                                     description="weather conditions of the training frames")
     size: int = Field(128, ge=2, description="embedding dimension")
@@ -73,8 +73,8 @@ class PretrainTeacherParams(Params):
 class PretrainLDMParams(Params):
     """Training of the embedded tiny diffusion model."""
 
-    corpus: str = "data/01_raw/streets_corpus"
-    start: str | None = Field(None, description="output folder of an earlier run: reuse its autoencoder and "
+    corpus: ProjectPath = "data/01_raw/streets_corpus"
+    start: OptionalPath = Field(None, description="output folder of an earlier run: reuse its autoencoder and "
                                                 "denoiser, and train only the critic's stage")
     vae_crop: tuple[int, int] = Field((64, 96), description="height, width of the autoencoder's training crops")
     crop: tuple[int, int] = Field((96, 160), description="height, width of the U-Net's training crops")

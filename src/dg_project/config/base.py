@@ -1,4 +1,4 @@
-"""Base class and helpers of all parameter groups."""
+"""Base class and helpers of all parameter groups, and the types of parameters that are paths."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from dg_project.core.errors import nearest
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-_CHECKPOINT = "checkpoint"
-Checkpoint = Annotated[str, _CHECKPOINT]
-"""A folder or hub name; relative folders are resolved against the project (``pipelines.paths``)."""
+PATH, CHECKPOINT, WEIGHTS = "path", "checkpoint", "weights"
+ProjectPath = Annotated[str, PATH]
+"""A file or folder; relative paths are resolved against the project (``config.paths``)."""
+OptionalPath = Annotated[str | None, PATH]
+Checkpoint = Annotated[str, CHECKPOINT]
+"""A folder or hub name; relative folders are resolved against the project."""
+OptionalCheckpoint = Annotated[str | None, CHECKPOINT]
 
 
 def checkpoint_fields(params: type[Params]) -> list[str]:
     """Return the names of the parameters that are a ``Checkpoint``."""
-    return [name for name, field in params.model_fields.items() if _CHECKPOINT in field.metadata]
+    return [name for name, field in params.model_fields.items() if CHECKPOINT in field.metadata]
 
 
 def listed(value: Any) -> Any:

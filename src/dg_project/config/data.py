@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from dg_project.config.base import Params
+from dg_project.config.base import Params, ProjectPath
 from dg_project.core.errors import nearest
 
 
@@ -23,7 +23,7 @@ class DataParams(Params):
     """Domains and their layout on disk."""
 
     reader: str = Field("voc", description="name of the reader in dg_project.data.readers")
-    root: str = Field(description="folder with one folder per domain")
+    root: ProjectPath = Field(description="folder with one folder per domain")
     source: str = Field(description="the labelled domain used for training")
     targets: list[str] = Field(min_length=1, description="unseen domains, used only in evaluation")
     classes: list[str] = Field(min_length=1, description="class names; their order gives the labels 1..C")

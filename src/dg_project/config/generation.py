@@ -6,13 +6,14 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from dg_project.config.base import Fraction, Params
+from dg_project.config.base import Checkpoint, Fraction, OptionalCheckpoint, Params
 
 
 class ControlNetParams(Params):
     """The ControlNet of the mode ``controlnet``."""
 
-    checkpoint: str | None = Field(None, description="folder or hub name of a ControlNetModel; None: the checkpoint's")
+    checkpoint: OptionalCheckpoint = Field(None, description="folder or hub name of a ControlNetModel; None: the "
+                                                             "checkpoint's")
     condition: Literal["edges", "segmentation"] = Field("edges", description="kind of condition that it was trained on")
     palette: Literal["ade20k", "cityscapes"] = Field("ade20k", description="class colours of the segmentation")
     scale: float = Field(1.0, ge=0, description="conditioning scale")
@@ -35,7 +36,7 @@ class InversionParams(Params):
 class LoRAParams(Params):
     """Low-rank weights that are added to the checkpoint's."""
 
-    weights: str = Field(description="a .safetensors file, a folder with one, or a hub name")
+    weights: Checkpoint = Field(description="a .safetensors file, a folder with one, or a hub name")
     file: str | None = Field(None, description="file name if the folder or repository has several")
     scale: float = Field(1.0, description="scale of the added weights; 1 is as trained")
 
@@ -52,7 +53,7 @@ class MemoryParams(Params):
 class LDMParams(Params):
     """The latent diffusion model and how it is sampled."""
 
-    checkpoint: str = Field(description="folder of a diffusers pipeline, or a hub name")
+    checkpoint: Checkpoint = Field(description="folder of a diffusers pipeline, or a hub name")
     variant: str | None = Field(None, description="variant of the weight files, such as fp16")
     mode: Literal["auto", "img2img", "instruct", "controlnet", "inpaint", "inversion"] = Field(
         "auto", description="auto: mode of the checkpoint")
@@ -169,7 +170,7 @@ class GateParams(Params):
     min_visibility: float = Field(0.2, ge=-1, le=1, description="boxes with a lower score count as lost")
     drop_below: Fraction = Field(0.4, description="drop images with a smaller share of visible boxes")
     down_weight_below: Fraction = Field(0.8, description="between the two, the weight is the share of visible boxes")
-    clip: str | None = Field(None, description="folder or hub name of a CLIP model that must recognise the boxes")
+    clip: OptionalCheckpoint = Field(None, description="folder or hub name of a CLIP model that checks the boxes")
     min_recognition: Fraction = Field(0.1, description="boxes with a lower CLIP probability of their class are lost")
 
     @property

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from dg_project.config.base import Fraction, Params
+from dg_project.config.base import WEIGHTS, Fraction, Params
 
 SEMANTIC_CLASSES = ("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
                     "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle",
@@ -20,7 +20,8 @@ class BackboneParams(Params):
     """The feature extractor."""
 
     name: str = Field("tf_efficientnet_lite0", description="timm name | hf-hub:<owner>/<model> | torchvision/<name>")
-    weights: str | None = Field("package", description="package | path of a .safetensors/.pth | hub | null for random")
+    weights: Annotated[str | None, WEIGHTS] = Field(
+        "package", description="package | path of a .safetensors/.pth | hub | null for random")
     frozen_stages: Annotated[int, Field(ge=0)] | Literal["all"] = Field(
         2, description="stem and first stages to freeze; all freezes the whole network")
     frozen_bn: bool = Field(True, description="freeze batch norm; layer norm trains like other layers")

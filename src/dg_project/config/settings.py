@@ -1,4 +1,4 @@
-"""All parameters together, and the check that comes before anything runs."""
+"""All parameters of a run as one typed object, and the check that makes it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dg_project.core.errors import ParameterError, nearest
 
 
 class Settings(BaseModel):
-    """The root: one field per pipeline. Top-level keys that are not here must be names of methods."""
+    """All parameters of a run. Top-level keys that are not fields are the parameters of methods, by method name."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -57,7 +57,6 @@ class Settings(BaseModel):
     pretrain_teacher: PretrainTeacherParams = PretrainTeacherParams()
     predict: PredictParams = PredictParams()
     export: ExportParams = ExportParams()
-    pipelines: dict[str, dict[str, Any]] = Field({}, description="what a pipeline changes in the other parameters")
 
     @property
     def head(self) -> TaskParams:
@@ -70,10 +69,16 @@ class Settings(BaseModel):
         """The classes of the chosen task."""
         return self.segmentation.classes if self.task == "segmentation" else self.data.classes
 
+    @property
+    def methods(self) -> dict[str, Params]:
+        """The parameters of every method by its name, as ``check_parameters`` typed them."""
+        return {name: own for name, own in (self.model_extra or {}).items() if isinstance(own, Params)}
+
     def with_row(self, row: RowParams, seed: int) -> Settings:
-        """Return the parameters of one cell of a grid."""
-        changed = merged(self.model_dump(mode="json"), row.params)
-        return Settings.model_validate({**changed, "method": row.method, "seed": seed})
+        """Return the parameters of one cell of a grid; only the groups that the row changes are parsed again."""
+        groups = {**dict(self), **(self.model_extra or {})}
+        changed = {name: _changed(groups.get(name, {}), changes) for name, changes in row.params.items()}
+        return self.model_copy(update={**changed, "method": row.method, "seed": seed})
 
     @model_validator(mode="after")
     def _generation(self) -> Settings:
@@ -91,6 +96,13 @@ class Settings(BaseModel):
         return self
 
 
+def _changed(group: Params | dict[str, Any], changes: Mapping[str, Any]) -> Params | dict[str, Any]:
+    """Return a group of parameters with changes; the parameters of a method may still be untyped."""
+    if isinstance(group, Params):
+        return type(group).model_validate(merged(group.model_dump(mode="json"), changes))
+    return merged(group, changes)
+
+
 def _check_copies(synthesis: SynthesisParams) -> None:
     fixed = [name for name, domain in synthesis.domains.items() if domain.prompt and "{" not in domain.prompt]
     if synthesis.candidates > 1 and fixed:
@@ -101,52 +113,70 @@ def _check_copies(synthesis: SynthesisParams) -> None:
 
 def check_parameters(raw: dict[str, Any], methods: Mapping[str, type[Params]],
                      readers: Mapping[str, type[Params]] | None = None) -> Settings:
-    """Validate everything under ``conf/**/parameters*.yml`` and ``--params`` at once.
+    """Parse the merged parameters of ``conf/`` and ``--params``, those of all methods included.
 
     Args:
         raw: the merged parameters.
-        methods: parameter class of every method, by method name.
+        methods: parameter class of every method, by method name. The parameters of a method that combines others (its
+            class inherits theirs) default to what the others have in this run.
         readers: option class of every reader, by reader name; None leaves the options to the ingestion.
 
     Raises:
         ParameterError: one line per wrong or unknown key, with its full path, the reason and the nearest valid key.
     """
-    parsed, problems = _parse(raw, methods)
+    parsed, typed, problems = _parse(raw, methods)
     problems += _reader_problems(parsed.data, readers) if parsed and readers else []
-    problems += _grid_problems(raw, parsed, methods) if parsed and not problems else []
+    problems += _grid_problems(parsed, typed) if parsed and not problems else []
     if problems or parsed is None:
         raise ParameterError("wrong parameters, nothing was run:\n  " + "\n  ".join(problems))
-    return parsed
+    return parsed.model_copy(update=typed)
 
 
-def _parse(raw: dict[str, Any], methods: Mapping[str, type[Params]]) -> tuple[Settings | None, list[str]]:
-    """Return the typed parameters, or None, and what is wrong with them."""
+def _parse(raw: dict[str, Any],
+           methods: Mapping[str, type[Params]]) -> tuple[Settings | None, dict[str, Params], list[str]]:
+    """Return the typed parameters, or None, those of the methods, and the problems found."""
     known = [*Settings.model_fields, *methods]
     problems = [f"unknown parameter '{key}'.{nearest(key, known)}" for key in raw if key not in known]
-    parsed = None
+    parsed, typed = None, {}
     try:
         parsed = Settings.model_validate({k: v for k, v in raw.items() if k in Settings.model_fields})
     except ValidationError as error:
         problems += _lines(error)
-    for name, schema in methods.items():
+    for name, own in _method_groups(raw, methods).items():
         try:
-            schema.model_validate(raw.get(name, {}))
+            typed[name] = methods[name].model_validate(own)
         except ValidationError as error:
             problems += _lines(error, name)
     chosen = [raw.get("method", "drsf"), *([parsed.uda.method, parsed.uda.baseline] if parsed else [])]
     problems += [f"unknown method '{m}'.{nearest(str(m), methods)}" for m in dict.fromkeys(chosen) if m not in methods]
-    return parsed, problems
+    return parsed, typed, problems
 
 
-def _grid_problems(raw: dict[str, Any], parsed: Settings, methods: Mapping[str, type[Params]]) -> list[str]:
-    """Check the rows of the grids, each with its changes in the place of what they name."""
+def _method_groups(raw: Mapping[str, Any], methods: Mapping[str, type[Params]]) -> dict[str, Any]:
+    """Return the raw parameters of every method; a combined method starts from those of the methods it combines."""
+    owners = {schema: name for name, schema in reversed(list(methods.items()))}
+    groups: dict[str, Any] = {}
+    for name, schema in methods.items():
+        combined = [owners[base] for base in reversed(schema.__mro__[1:]) if base in owners]
+        own = raw.get(name, {})
+        if len(combined) > 1 and isinstance(own, Mapping):
+            own = {key: value for other in [*combined, name] for key, value in raw.get(other, {}).items()}
+        groups[name] = own
+    return groups
+
+
+def _grid_problems(parsed: Settings, methods: Mapping[str, Params]) -> list[str]:
+    """Check the rows of the grids: the names in a row, then each group of parameters that it changes."""
     problems = []
     for grid in ("benchmark", "ablation"):
         rows: dict[str, RowParams] = getattr(parsed, grid).every_row
         for name, row in rows.items():
             found = row_problems(row, methods, parsed.sampling.gate)
-            if not found and row.params:
-                found = [f"params: {problem}" for problem in _parse(merged(raw, row.params), methods)[1]]
+            for group, changes in ({} if found else row.params).items():
+                try:
+                    _changed(methods[group] if group in methods else getattr(parsed, group), changes)
+                except ValidationError as error:
+                    found += [f"params: {problem}" for problem in _lines(error, group)]
             problems += [f"{grid}.rows.{name}: {problem}" for problem in found]
     return problems
 

@@ -1,24 +1,107 @@
-"""One run, one version: what a run writes it also reads, and rows of results can name it."""
+"""What a run knows about itself: its parameters, its id, the versions that it reads, the model that it uses."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
-from dg_project.core.errors import CheckpointError
+from dg_project.config import Params, Settings
+from dg_project.config.grids import merged
+from dg_project.config.paths import ROOT_VARIABLE, locate_settings
+from dg_project.core.errors import CheckpointError, ParameterError, nearest
+
+
+class SettingsHook:
+    """Parses the parameters once and gives them to the nodes.
+
+    ``params:settings`` is the typed :class:`Settings` with every path located, each ``params:...`` is the part of it
+    with that name, ``parameters`` is everything as it was given, and ``params:run_id`` is the version of all that the
+    run saves.
+    """
+
+    def __init__(self) -> None:
+        self._given: Settings | None = None
+
+    @hook_impl(tryfirst=True)
+    def after_context_created(self, context: Any) -> None:
+        """Parse ``conf/**/parameters*``, the presets of the requested pipelines and ``--params``.
+
+        Raises:
+            ParameterError: there is no such pipeline, or one line per wrong or unknown key with the nearest valid one.
+        """
+        from dg_project.pipelines.sums import PRESETS
+
+        os.environ[ROOT_VARIABLE] = str(context.project_path)
+        presets: dict[str, Any] = {}
+        for name in _requested_pipelines():
+            presets = merged(presets, PRESETS.get(name, {}))
+        context.config_loader.runtime_params = merged(presets, context.config_loader.runtime_params or {})
+        self._given = parse_parameters(context.config_loader["parameters"])
+
+    @hook_impl
+    def after_catalog_created(self, catalog: Any, save_version: str | None) -> None:
+        """Put the parameters into the catalog; outside a run (a notebook, Kedro-Viz) there is no version."""
+        from kedro.io import MemoryDataset
+
+        catalog["params:run_id"] = save_version or "none"
+        if self._given is None:
+            return
+        settings = locate_settings(self._given)
+        catalog["params:settings"] = MemoryDataset(settings, copy_mode="assign")
+        catalog.get("parameters").save(self._given.model_dump(mode="json"))
+        for name in [name for name in catalog.keys() if name.startswith("params:")]:  # noqa: SIM118 (not a mapping)
+            value = _at(settings, name.removeprefix("params:").split("."))
+            if value is not None:
+                catalog.get(name).save(value)
+
+
+def read_settings(raw: dict[str, Any]) -> Settings:
+    """Return merged parameters typed and with every path located, as nodes get them."""
+    return locate_settings(parse_parameters(raw))
+
+
+def parse_parameters(raw: dict[str, Any]) -> Settings:
+    """Check merged parameters with the classes of the project, its methods and its readers; return them typed."""
+    from dg_project.config import check_parameters
+    from dg_project.data.readers import READERS
+    from dg_project.methods import method_classes
+
+    return check_parameters(raw, {name: method.Params for name, method in method_classes().items()},
+                            {name: reader.Options for name, reader in READERS.items()})
+
+
+def _requested_pipelines() -> list[str]:
+    """Return the names given to ``--pipelines``; Kedro stores them before it creates the context."""
+    from kedro.framework.project import pipelines
+
+    names = list(pipelines._requested_pipelines or [])
+    for name in names:
+        if name not in pipelines:
+            raise ParameterError(f"there is no pipeline '{name}'.{nearest(name, pipelines)} The pipelines are: "
+                                 f"{', '.join(sorted(set(pipelines) - {'__default__'}))}")
+    return names
+
+
+def _at(tree: Any, path: list[str]) -> Any:
+    """Return the value at a path through models and mappings, or None if there is none."""
+    for key in path:
+        tree = tree.get(key) if isinstance(tree, dict) else getattr(tree, key, None)
+    return tree
 
 
 class PinRunVersionsHook:
-    """What a run writes, the same run reads back.
+    """Makes a run read back what it wrote.
 
-    A versioned dataset loads the newest version on disk; in worker processes that may be the one of another run.
+    A versioned dataset loads the newest version on disk; in a worker process that may be the version of another run.
     """
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Set the load version of everything that this run writes to its save version."""
-        if not run_params.get("only_missing_outputs"):  # these runs look for what earlier runs wrote
+        if not run_params.get("only_missing_outputs"):  # these runs read what earlier runs wrote
             pin_written(pipeline, catalog)
 
 
@@ -31,7 +114,7 @@ def pin_written(pipeline: Any, catalog: Any) -> None:
 
 
 def pin_read(pipeline: Any, catalog: Any) -> None:
-    """Set the load version of everything that the pipeline reads, and does not write, to the newest one of now."""
+    """Set the load version of everything that the pipeline reads and does not write to the newest one on disk."""
     for name in pipeline.inputs():
         version = getattr(catalog.get(name), "_version", None)
         if version and not version.load:
@@ -44,44 +127,31 @@ def _pin(dataset: Any, load: str) -> None:
     dataset._version = Version(load, dataset._version.save)
 
 
-class RunIdHook:
-    """Offers the run's id (the version of all it saves) to nodes as ``params:run_id``."""
-
-    @hook_impl
-    def after_catalog_created(self, catalog: Any, save_version: str | None) -> None:
-        """Add the parameter; outside a run (a notebook, Kedro-Viz) there is no version."""
-        catalog["params:run_id"] = save_version or "none"
-
-
-_PIPELINES = ("predict", "export")
-
-
 class ChosenModelHook:
-    """Lets pipelines that use a trained model, and make none, load it from a folder that is in no catalog."""
+    """Lets a pipeline that uses a trained model load it from a folder outside the catalog."""
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
-        """Point ``model`` to the folder that the parameters of the pipeline name.
+        """Point the input ``model`` to the folder that the pipeline's parameters name (``predict.model``).
 
         Raises:
             CheckpointError: the folder holds no trained model.
         """
         inputs = pipeline.inputs()
-        for name in _PIPELINES:
-            if f"params:{name}" in inputs and "model" in inputs:
-                chosen = catalog.load(f"params:{name}").model
-                if chosen is not None:
-                    catalog["model"] = _dataset(f"{name}.model", chosen)
+        for name in sorted(inputs) if "model" in inputs else []:
+            group = catalog.load(name) if name.startswith("params:") else None
+            chosen = getattr(group, "model", None) if isinstance(group, Params) else None
+            if chosen is not None:
+                catalog["model"] = _model_dataset(f"{name.removeprefix('params:')}.model", chosen)
 
 
-def _dataset(parameter: str, chosen: str) -> Any:
+def _model_dataset(parameter: str, chosen: str) -> Any:
     """Return the dataset of a model folder, or of the newest version in a folder of versions."""
     from kedro.io import Version
 
     from dg_project.datasets.model import ModelDataset
-    from dg_project.pipelines.paths import locate
 
-    folder = locate(chosen)
+    folder = Path(chosen)
     plain = (folder / "model.json").is_file()
     dataset = ModelDataset(filepath=folder, version=None if plain else Version(None, None))
     if not plain and not dataset.exists():

@@ -1,1 +1,1 @@
-"""What runs. Each folder is a pipeline: nodes.py (thin, typed functions) and pipeline.py (wiring only)."""
+"""Kedro pipelines: one folder per stage with nodes.py (thin, typed functions) and pipeline.py (wiring only)."""

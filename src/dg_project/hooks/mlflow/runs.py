@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 STATE_VARIABLE = "DG_PROJECT_MLFLOW"
-_OF_ONE_PIPELINE = frozenset({"ablation", "benchmark", "closed_loop", "export", "leave_one_out", "predict",
-                              "pretrain_ldm", "pretrain_teacher"})
-"""Groups of parameters that the pipeline of the same name reads, and no other."""
 _LONGEST_PARAMETER = 6000
 
 
@@ -74,16 +71,32 @@ def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds:
 
 
 def log_parameters(state: dict[str, Any], parameters: dict[str, Any], run_params: dict[str, Any]) -> None:
-    """Log the parameters under their dotted paths, as one would give them to ``--params``.
+    """Log the parameters under their dotted paths, as ``--params`` takes them.
 
-    Groups that only another pipeline reads are left out: two runs are compared by what made them differ, and the rows
-    of the ablation alone are two hundred lines.
+    Groups that only another pipeline reads are left out, because the rows of the ablation alone are two hundred lines.
     """
     from mlflow.entities import Param
 
-    flat = flatten({name: value for name, value in parameters.items()
-                    if name not in _OF_ONE_PIPELINE or name in _pipelines(run_params)})
+    others = _groups_of_other_pipelines(_pipelines(run_params))
+    flat = flatten({name: value for name, value in parameters.items() if name not in others})
     client(state).log_batch(state["run"], params=[Param(k, str(v)[:_LONGEST_PARAMETER]) for k, v in flat.items()])
+
+
+def _groups_of_other_pipelines(names: list[str]) -> set[str]:
+    """Return the groups that are an input of exactly one pipeline, if that pipeline is not among ``names``.
+
+    The parameters of methods are never left out: nodes get those as a part of ``params:settings``.
+    """
+    from kedro.framework.project import pipelines
+
+    from dg_project.config import Settings
+
+    readers: dict[str, set[str]] = {}
+    for name, pipeline in pipelines.items():
+        for parameter in pipeline.inputs() if name != "__default__" else ():
+            readers.setdefault(parameter.removeprefix("params:").partition(".")[0], set()).add(name)
+    return {group for group, found in readers.items()
+            if group in Settings.model_fields and len(found) == 1 and not found & set(names)}
 
 
 def _pipelines(run_params: dict[str, Any]) -> list[str]:

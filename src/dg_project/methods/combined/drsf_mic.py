@@ -12,11 +12,12 @@ from dg_project.data.batches import Batch
 from dg_project.methods.base import Needs
 from dg_project.methods.combined.targets import TargetsInTheAdversary
 from dg_project.methods.drsf.method import DRSF, DRSFParams
-from dg_project.methods.mic.consistency import ConsistencyParams, MaskedConsistency
+from dg_project.methods.mic.consistency import MaskedConsistency
+from dg_project.methods.mic.method import MICParams
 from dg_project.tasks.base import TaskModel
 
 
-class DRSFUDAParams(DRSFParams, ConsistencyParams):
+class DRSFUDAParams(DRSFParams, MICParams):
     """Parameters of DRSF and of masked consistency."""
 
 

@@ -6,9 +6,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from dg_project.config import GridParams, Task
-from dg_project.core.files import FolderWriter
-from dg_project.pipelines.lazy import figure, pd
+import pandas as pd
+
+from dg_project.config import GridParams, Settings, Task
+from dg_project.config.paths import locate
+from dg_project.core.cache import publish_folders
+from dg_project.core.files import FolderWriter, weights_hash
+from dg_project.core.provenance import commit, hardware, is_dirty, versions
+from dg_project.pipelines.figure import Figure
+from dg_project.pipelines.training.painter import open_painter
 
 logger = logging.getLogger(__name__)
 
@@ -17,36 +23,30 @@ _NO_MATTER = {"workspace", "reporting", "pretrain_ldm"}
 
 
 def train_cells(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame, adapt: pd.DataFrame,
-                grid: GridParams, parameters: dict[str, Any]) -> FolderWriter:
+                grid: GridParams, settings: Settings) -> FolderWriter:
     """Train each row with each seed on the same images, those that adapt on unlabelled ones too.
 
     Returns:
         A writer of ``<row>/seed<n>/`` folders.
     """
-    from dg_project.core.cache import publish_folders
     from dg_project.experiments.grid import train_cells
     from dg_project.experiments.training_data import TrainingData
-    from dg_project.pipelines.painting import open_painter
-    from dg_project.pipelines.paths import locate, locate_rows, read_parameters
 
-    settings = read_parameters(parameters)
-    data = TrainingData(source, locate(settings.data.root), pseudo, pseudo_images, adapt=adapt)
+    data = TrainingData(source, Path(settings.data.root), pseudo, pseudo_images, adapt=adapt)
     closed = any(row.loop == "closed" for row in grid.chosen_rows.values())
     painter = open_painter(settings) if closed else None
-    return publish_folders(train_cells(settings, locate_rows(grid), data, locate(settings.workspace), painter))
+    return publish_folders(train_cells(settings, grid, data, Path(settings.workspace), painter))
 
 
 def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, grid: GridParams,
-                parameters: dict[str, Any], run_id: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+                settings: Settings, run_id: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Score every cell in every domain; return the records and the same numbers for MLflow."""
     from dg_project.evaluation.predictions import scored_rows
     from dg_project.experiments import scoring
     from dg_project.experiments.grid import score_cells
-    from dg_project.pipelines.paths import locate, read_parameters
 
-    settings = read_parameters(parameters)
     images = scored_rows(source, target, settings.evaluation.max_images)
-    records = score_cells(settings, grid, models, images, locate(settings.data.root), locate(settings.workspace),
+    records = score_cells(settings, grid, models, images, Path(settings.data.root), Path(settings.workspace),
                           run_id)
     numbers: dict[str, dict[str, Any]] = {}
     for (row, seed), cell in records.groupby(["method", "seed"], sort=False):
@@ -54,21 +54,16 @@ def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, grid: 
     return records, numbers
 
 
-def state_facts(records: pd.DataFrame, grid: GridParams, parameters: dict[str, Any], run_id: str,
+def state_facts(records: pd.DataFrame, grid: GridParams, settings: Settings, parameters: dict[str, Any], run_id: str,
                 pipeline: str) -> dict[str, Any]:
-    """Return how the records were made: run, commit, hardware, versions, parameters."""
-    from dg_project.config import Settings
+    """Return how the records were made: run, commit, hardware, versions, parameters (with paths as given)."""
     from dg_project.core.device import resolve_device
-    from dg_project.core.files import weights_hash
-    from dg_project.core.provenance import commit, hardware, is_dirty, versions
-    from dg_project.pipelines.paths import locate
 
-    settings = Settings.model_validate(parameters)  # paths as they were given, not as they lie on this machine
     return {"pipeline": pipeline, "run": run_id, "commit": commit(locate(".")), "dirty": is_dirty(locate(".")),
             "hardware": hardware(str(resolve_device(settings.training.device))), "versions": versions(),
-            "generator": weights_hash(locate(settings.ldm.checkpoint)),
+            "generator": weights_hash(Path(settings.ldm.checkpoint)),
             "cells": len(records.groupby(["method", "seed"])), "confidence": grid.confidence,
-            "parameters": settings.model_dump(mode="json", exclude=_NO_MATTER)}
+            "parameters": {name: group for name, group in parameters.items() if name not in _NO_MATTER}}
 
 
 def make_table(records: pd.DataFrame, task: Task, grid: GridParams) -> pd.DataFrame:
@@ -81,7 +76,7 @@ def make_table(records: pd.DataFrame, task: Task, grid: GridParams) -> pd.DataFr
     return table.reset_index()
 
 
-def draw_chart(records: pd.DataFrame, task: Task, grid: GridParams) -> figure.Figure:
+def draw_chart(records: pd.DataFrame, task: Task, grid: GridParams) -> Figure:
     """Draw the mean of each row with its interval, and the gains over the baseline."""
     from dg_project.evaluation.scorers import main_metric
     from dg_project.figures.benchmark_chart import records_chart

@@ -1,4 +1,4 @@
-"""Rows x seeds -> one table. Pseudo domains are made once and shared; every cell is kept in the workspace."""
+"""Rows x seeds -> one table. All cells share the pseudo domains; every cell is kept in the workspace."""
 
 from __future__ import annotations
 
@@ -6,29 +6,26 @@ from functools import partial, update_wrapper
 
 from kedro.pipeline import Node, Pipeline
 
-from dg_project.pipelines import ingestion, sampling, synthesis
 from dg_project.pipelines.benchmark import nodes
 
 
 def create_pipeline(name: str = "benchmark") -> Pipeline:
-    """Return a whole grid; stopped at any moment, the same command goes on.
+    """Train and score a grid; after an interruption the same command continues it.
 
     Args:
-        name: ``benchmark`` or ``ablation``: the parameters that hold its rows, and the first word of its artifacts.
+        name: ``benchmark`` or ``ablation``, the parameters with the grid's rows and the prefix of its artifacts.
     """
     grid, records = f"params:{name}", f"{name}_records"
     facts = update_wrapper(partial(nodes.state_facts, pipeline=name), nodes.state_facts)
-    cells = Pipeline([
+    return Pipeline([
         Node(nodes.train_cells,
-             ["source_manifest", "pseudo_images", "pseudo_manifest", "adapt_manifest", grid, "parameters"],
-             f"{name}_models", name="train_cells", tags="gpu"),
+             ["source_manifest", "pseudo_images", "pseudo_manifest", "adapt_manifest", grid, "params:settings"],
+             f"{name}_models", name="train_cells", tags=["gpu", f"trains.{name}"]),
         Node(nodes.score_cells,
-             [f"{name}_models", "source_manifest", "target_manifest", grid, "parameters", "params:run_id"],
+             [f"{name}_models", "source_manifest", "target_manifest", grid, "params:settings", "params:run_id"],
              [records, f"{name}_scores"], name="score_cells", tags="gpu"),
-        Node(facts, [records, grid, "parameters", "params:run_id"], f"{name}_facts", name="state_facts",
-             tags="gpu"),  # states the hardware that trained
+        Node(facts, [records, grid, "params:settings", "parameters", "params:run_id"], f"{name}_facts",
+             name="state_facts", tags="gpu"),  # states the hardware that trained
         Node(nodes.make_table, [records, "params:task", grid], f"{name}_table", name="make_table"),
         Node(nodes.draw_chart, [records, "params:task", grid], f"{name}_chart", name="draw_chart"),
     ], namespace=name, prefix_datasets_with_namespace=False)
-    return (ingestion.create_pipeline() + ingestion.create_adapt_pipeline() + synthesis.create_pipeline()
-            + sampling.create_pipeline() + cells)

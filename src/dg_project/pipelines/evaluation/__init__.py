@@ -1,5 +1,9 @@
 """The pipeline ``evaluation``; see pipeline.py."""
 
-from dg_project.pipelines.evaluation.pipeline import create_erm_pipeline, create_pipeline
+from dg_project.pipelines.evaluation.pipeline import (
+    create_erm_pipeline,
+    create_pipeline,
+    create_target_oracle_pipeline,
+)
 
-__all__ = ["create_erm_pipeline", "create_pipeline"]
+__all__ = ["create_erm_pipeline", "create_pipeline", "create_target_oracle_pipeline"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from dg_project.config import DataParams, EvaluationParams, LDMParams
-from dg_project.pipelines.lazy import pd
-from dg_project.pipelines.paths import locate, locate_ldm
+
+logger = logging.getLogger(__name__)
 
 
 def predict(model: Path, source: pd.DataFrame, target: pd.DataFrame, data: DataParams, evaluation: EvaluationParams,
@@ -17,7 +20,7 @@ def predict(model: Path, source: pd.DataFrame, target: pd.DataFrame, data: DataP
     from dg_project.experiments import scoring
 
     images = scored_rows(source, target, evaluation.max_images)
-    return scoring.predict(model, images, locate(data.root), evaluation.batch_size, device, locate_ldm(ldm))
+    return scoring.predict(model, images, Path(data.root), evaluation.batch_size, device, ldm)
 
 
 def score_model(
@@ -46,8 +49,6 @@ def _score(
     models: dict[str, tuple[Path, pd.DataFrame]], source: pd.DataFrame, target: pd.DataFrame, data: DataParams,
     evaluation: EvaluationParams, run_id: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    import pandas
-
     from dg_project.evaluation.predictions import scored_rows
     from dg_project.evaluation.records import check_records
     from dg_project.experiments import scoring
@@ -56,7 +57,7 @@ def _score(
     tables: dict[str, tuple[pd.DataFrame, ...]] = {}
     numbers: dict[str, Any] = {}
     for prefix, (model, predictions) in models.items():
-        by_class = scoring.by_class(model, predictions, images, locate(data.root))
+        by_class = scoring.by_class(model, predictions, images, Path(data.root))
         records = scoring.records(model, by_class, run_id)
         name = records["method"].iloc[0]
         # ERM as the method of a run is its own baseline: one set of rows, not two of the same name.
@@ -64,5 +65,23 @@ def _score(
         values = scoring.nested(records)
         numbers |= {prefix: values} if prefix else values
     columns = zip(*tables.values(), strict=True)
-    predictions, results, class_scores = (pandas.concat(parts, ignore_index=True) for parts in columns)
+    predictions, results, class_scores = (pd.concat(parts, ignore_index=True) for parts in columns)
     return predictions, check_records(results), class_scores, numbers
+
+
+def score_validated(model: Path, source: pd.DataFrame, target: pd.DataFrame, data: DataParams,
+                    evaluation: EvaluationParams, device: str, ldm: LDMParams,
+                    run_id: str) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Score the weights of every validation on the test images.
+
+    Returns:
+        The unseen mean by step, the records of the best step, and the latter as numbers for MLflow.
+    """
+    from dg_project.evaluation.predictions import scored_rows
+    from dg_project.experiments import scoring
+
+    images = scored_rows(source, target, evaluation.max_images)
+    steps, records = scoring.target_oracle(model, images, Path(data.root), evaluation.batch_size, device, run_id,
+                                           ldm)
+    logger.info("unseen mean by step, which must not choose a model\n%s", steps.to_string(index=False))
+    return steps, records, {"target_oracle": scoring.nested(records)}

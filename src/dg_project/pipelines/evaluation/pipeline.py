@@ -31,5 +31,13 @@ def create_erm_pipeline() -> Pipeline:
     ], namespace="evaluation", prefix_datasets_with_namespace=False)
 
 
+def create_target_oracle_pipeline() -> Pipeline:
+    """Score the weights of every validation on the targets; train with ``training.keep_validated=true`` before it."""
+    return Pipeline([
+        Node(nodes.score_validated, ["model", *_IMAGES, "params:run_id"],
+             ["oracle_steps", "oracle_results", "oracle_scores"], name="score_validated", tags="gpu"),
+    ], namespace="evaluation", prefix_datasets_with_namespace=False)
+
+
 def _predict(model: str, predictions: str) -> Node:
     return Node(nodes.predict, [model, *_IMAGES], predictions, name=f"predict_{model}", tags="gpu")

@@ -8,6 +8,9 @@ from importlib.metadata import requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
 import dg_project
 
 if TYPE_CHECKING:
@@ -32,7 +35,6 @@ def save_pyfunc(model: Path, target: Path, example: Tensor) -> None:
         ParameterError: the method needs the diffusion model to predict.
     """
     import mlflow
-    import pandas
 
     from dg_project.export.served import COLUMN, check_servable
     from dg_project.methods.model_folder import read_card
@@ -42,20 +44,19 @@ def save_pyfunc(model: Path, target: Path, example: Tensor) -> None:
     mlflow.pyfunc.save_model(
         target, loader_module="dg_project.export.served", data_path=str(model),
         code_paths=[str(Path(dg_project.__file__).parent)], signature=_signature(read_card(model)[0].task),
-        input_example=pandas.DataFrame({COLUMN: [_png(example)]}), pip_requirements=_requirements())
+        input_example=pd.DataFrame({COLUMN: [_png(example)]}), pip_requirements=_requirements())
 
 
 def open_pyfunc(folder: Path) -> Any:
     """Load the model with MLflow; return a function from images (3, h, w) in [0, 1] to predictions."""
     import mlflow
-    import pandas
 
     from dg_project.export.served import COLUMN
 
     opened = mlflow.pyfunc.load_model(str(folder))
 
     def predict(images: Sequence[Tensor]) -> list[Prediction]:
-        table = opened.predict(pandas.DataFrame({COLUMN: [_png(image) for image in images]}))
+        table = opened.predict(pd.DataFrame({COLUMN: [_png(image) for image in images]}))
         return [_prediction(row, image) for row, image in zip(table.to_dict("records"), images, strict=True)]
 
     return predict
@@ -104,7 +105,6 @@ def _requirements() -> list[str]:
 
 def _prediction(row: dict[Any, Any], image: Tensor) -> Prediction:
     """Convert a row of the answer to a prediction of the method."""
-    import numpy as np
     import torch
     from pycocotools import mask as coco_mask
 

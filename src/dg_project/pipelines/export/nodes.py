@@ -8,10 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
 from dg_project.config import DataParams, ExportFormat, ExportParams
-from dg_project.core.files import FolderWriter
-from dg_project.pipelines.lazy import pd
-from dg_project.pipelines.paths import locate
+from dg_project.core.cache import cache_folder, publish_folder
+from dg_project.core.errors import DataError
+from dg_project.core.files import FolderWriter, atomic_folder, folder_hash
+from dg_project.data.manifest import select
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,14 +28,12 @@ logger = logging.getLogger(__name__)
 def export_model(model: Path, source: pd.DataFrame, data: DataParams, params: ExportParams,
                  workspace: str) -> tuple[FolderWriter, dict[str, Any]]:
     """Export the model in every format of ``export.format``; return a writer of the folder, and its card."""
-    from dg_project.core.cache import cache_folder, publish_folder
-    from dg_project.core.files import atomic_folder, folder_hash
     from dg_project.export import export
     from dg_project.export.decoding import CARD, FILES
 
-    images = _parity_images(model, source, locate(data.root), params.parity_images)
+    images = _parity_images(model, source, Path(data.root), params.parity_images)
     identity = folder_hash(model)
-    finished = cache_folder(locate(workspace), "export", identity, params,
+    finished = cache_folder(Path(workspace), "export", identity, params.model_dump(mode="json", exclude={"model"}),
                             code=["dg_project.export.export", "dg_project.export.parity"]) / "export"
     with atomic_folder(finished) as folder:
         parities = _export(model, {kind: folder / FILES[kind] for kind in params.format}, images)
@@ -61,11 +63,7 @@ def _export(model: Path, files: dict[ExportFormat, Path], images: Sequence[Tenso
 
 def _parity_images(model: Path, source: pd.DataFrame, root: Path, count: int) -> list[Tensor]:
     """Return test images of the source (or the objects in them), spread evenly, as (3, h, w) in [0, 1]."""
-    import numpy as np
-
-    from dg_project.core.errors import DataError
     from dg_project.data.dataset import ManifestDataset
-    from dg_project.data.manifest import select
     from dg_project.experiments.training_data import task_rows
     from dg_project.methods.model_folder import read_card
 

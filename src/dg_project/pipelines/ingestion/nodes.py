@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from dg_project.config import DataParams
-from dg_project.pipelines.lazy import pd
-from dg_project.pipelines.paths import locate
+from dg_project.data.card import data_card, format_card, unlabelled_card
+from dg_project.data.manifest import ADAPT, COLUMNS
 
 logger = logging.getLogger(__name__)
 
@@ -17,17 +20,15 @@ def ingest_source(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
     from dg_project.data.readers import configured, read_domain
 
     limits = {"train": data.max_train} if data.max_train else None
-    return read_domain(role="source", limits=limits, **configured(data, locate(data.root), data.source))
+    return read_domain(role="source", limits=limits, **configured(data, Path(data.root), data.source))
 
 
 def ingest_targets(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
     """Read the test split of every target domain; the other splits of a target are never opened."""
-    import pandas
-
     from dg_project.data.readers import configured, read_domain
 
-    parts = [read_domain(role="target", **configured(data, locate(data.root), name)) for name in data.targets]
-    manifest = pandas.concat([manifest for manifest, _ in parts], ignore_index=True)
+    parts = [read_domain(role="target", **configured(data, Path(data.root), name)) for name in data.targets]
+    manifest = pd.concat([manifest for manifest, _ in parts], ignore_index=True)
     return manifest, [message for _, skipped in parts for message in skipped]
 
 
@@ -42,16 +43,13 @@ def ingest_adapt_always(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _unlabelled(data: DataParams, split: str | None) -> tuple[pd.DataFrame, list[str]]:
-    import pandas
-
-    from dg_project.data.manifest import ADAPT, COLUMNS
     from dg_project.data.readers import configured, read_domain
 
     if split is None:
-        return pandas.DataFrame(columns=list(COLUMNS)), []
-    parts = [read_domain(role="adapt", **configured(data, locate(data.root), name, {ADAPT: split}))
+        return pd.DataFrame(columns=list(COLUMNS)), []
+    parts = [read_domain(role="adapt", **configured(data, Path(data.root), name, {ADAPT: split}))
              for name in data.targets]
-    manifest = pandas.concat([manifest for manifest, _ in parts], ignore_index=True)
+    manifest = pd.concat([manifest for manifest, _ in parts], ignore_index=True)
     return manifest, [message for _, skipped in parts for message in skipped]
 
 
@@ -61,8 +59,6 @@ def make_adapt_card(adapt: pd.DataFrame, target: pd.DataFrame, skipped: list[str
     Raises:
         DataError: one of them is also a test image of its domain.
     """
-    from dg_project.data.card import unlabelled_card
-
     card = unlabelled_card(adapt, target, skipped)
     logger.info("unlabelled target images, opened by methods that adapt: %s", card["images"] or "none")
     return card
@@ -71,11 +67,7 @@ def make_adapt_card(adapt: pd.DataFrame, target: pd.DataFrame, skipped: list[str
 def make_card(source: pd.DataFrame, target: pd.DataFrame, skipped_source: list[str], skipped_target: list[str],
               data: DataParams) -> dict[str, Any]:
     """Count what was read, print it and return it."""
-    import pandas
-
-    from dg_project.data.card import data_card, format_card
-
-    everything = pandas.concat([source, target], ignore_index=True)
+    everything = pd.concat([source, target], ignore_index=True)
     card = data_card(everything, data.classes, [*skipped_source, *skipped_target])
     logger.info("data card\n%s", format_card(card))
     return card

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from dg_project.config import LeaveOneOutParams, Settings
+from dg_project.core.cache import publish_folders
 from dg_project.core.files import FolderWriter
-from dg_project.pipelines.lazy import figure, pd
-from dg_project.pipelines.paths import locate, read_parameters
+from dg_project.data.card import data_card, format_card
+from dg_project.pipelines.figure import Figure
 
 if TYPE_CHECKING:
     from dg_project.experiments.leave_one_out import Fold
@@ -19,48 +22,41 @@ logger = logging.getLogger(__name__)
 METRIC = "accuracy"
 
 
-def read_domains(parameters: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
+def read_domains(settings: Settings) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read every domain below ``data.root``; print and return what was found."""
-    from dg_project.data.card import data_card, format_card
     from dg_project.experiments.leave_one_out import chosen_methods, read_folders
 
-    settings = read_parameters(parameters)
     chosen_methods(settings.leave_one_out, settings.method)  # a wrong name is told before images are read
-    images, classes, skipped = read_folders(locate(settings.data.root), settings.leave_one_out, settings)
+    images, classes, skipped = read_folders(Path(settings.data.root), settings.leave_one_out, settings)
     card = data_card(images, classes, skipped)
     logger.info("data card\n%s", format_card(card))
     return images, card
 
 
-def train_folds(images: pd.DataFrame, card: dict[str, Any], parameters: dict[str, Any]) -> FolderWriter:
+def train_folds(images: pd.DataFrame, card: dict[str, Any], settings: Settings) -> FolderWriter:
     """Train every cell; return a writer of ``<method>/seed<n>/<held-out domain>/`` folders."""
-    from dg_project.core.cache import publish_folders
     from dg_project.experiments.leave_one_out import train_fold
 
-    settings = read_parameters(parameters)
     folders: dict[str, Path] = {}
     for name, method, one, fold in _cells(images, card, settings):
         logger.info("cell %d: %s, seed %d, without '%s'", len(folders) + 1, method, one.seed, fold.held_out)
-        folders[name] = train_fold(method, one, fold, locate(settings.data.root), locate(settings.workspace))
+        folders[name] = train_fold(method, one, fold, Path(settings.data.root), Path(settings.workspace))
     return publish_folders(folders)
 
 
-def score_folds(models: Path, images: pd.DataFrame, card: dict[str, Any], parameters: dict[str, Any],
+def score_folds(models: Path, images: pd.DataFrame, card: dict[str, Any], settings: Settings,
                 run_id: str) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Score every cell.
 
     Returns:
         The records of all cells, those of the held-out domains with their means, and the latter for MLflow.
     """
-    import pandas
-
     from dg_project.experiments.leave_one_out import score_fold, with_means
     from dg_project.experiments.scoring import nested
 
-    settings = read_parameters(parameters)
-    cells = [score_fold(models / name, one, fold, locate(settings.data.root), locate(settings.workspace), run_id)
+    cells = [score_fold(models / name, one, fold, Path(settings.data.root), Path(settings.workspace), run_id)
              for name, _, one, fold in _cells(images, card, settings)]
-    everything = pandas.concat(cells, ignore_index=True)
+    everything = pd.concat(cells, ignore_index=True)
     records = with_means(everything)
     numbers: dict[str, Any] = {}
     for (method, seed), rows in records.groupby(["method", "seed"], sort=False):
@@ -77,7 +73,7 @@ def make_table(records: pd.DataFrame, params: LeaveOneOutParams) -> pd.DataFrame
     return table.reset_index()
 
 
-def draw_chart(records: pd.DataFrame, params: LeaveOneOutParams) -> figure.Figure:
+def draw_chart(records: pd.DataFrame, params: LeaveOneOutParams) -> Figure:
     """Draw the mean of each method in each domain that was left out, and the gains over ERM."""
     from dg_project.evaluation.table import benchmark_table
     from dg_project.figures.benchmark_chart import benchmark_chart

@@ -15,10 +15,11 @@ _TABLE = ["left_out_records", "params:leave_one_out"]
 def create_pipeline() -> Pipeline:
     """Return the protocol; stopped at any moment, the same command goes on."""
     return Pipeline([
-        Node(nodes.read_domains, "parameters", ["domains_manifest", "domains_card"], name="read_domains"),
-        Node(nodes.train_folds, ["domains_manifest", "domains_card", "parameters"], "left_out_models",
-             name="train_folds", tags="gpu"),
-        Node(nodes.score_folds, ["left_out_models", "domains_manifest", "domains_card", "parameters", "params:run_id"],
+        Node(nodes.read_domains, "params:settings", ["domains_manifest", "domains_card"], name="read_domains"),
+        Node(nodes.train_folds, ["domains_manifest", "domains_card", "params:settings"], "left_out_models",
+             name="train_folds", tags=["gpu", "trains.leave_one_out"]),
+        Node(nodes.score_folds,
+             ["left_out_models", "domains_manifest", "domains_card", "params:settings", "params:run_id"],
              ["left_out_folds", "left_out_records", "left_out_scores"], name="score_folds", tags="gpu"),
         Node(nodes.make_table, _TABLE, "left_out_table", name="make_table"),
         Node(nodes.draw_chart, _TABLE, "left_out_chart", name="draw_chart"),

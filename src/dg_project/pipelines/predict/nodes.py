@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dg_project.config import LDMParams, PredictParams
+from dg_project.core.errors import ParameterError
 from dg_project.core.files import FolderWriter
-from dg_project.pipelines.paths import locate, locate_ldm
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +16,6 @@ logger = logging.getLogger(__name__)
 def predict_input(model: Path, params: PredictParams, workspace: str, device: str,
                   ldm: LDMParams) -> tuple[FolderWriter, dict[str, Any]]:
     """Predict what ``predict.input`` names; return a writer of the outputs' folder, and counts."""
-    from dg_project.core.errors import ParameterError
     from dg_project.predict.inputs import open_source
     from dg_project.predict.prediction import predict_source
     from dg_project.predict.writing import summary, write_predictions
@@ -24,8 +23,8 @@ def predict_input(model: Path, params: PredictParams, workspace: str, device: st
     if params.input is None:
         raise ParameterError("predict.input: say what to look at, a folder of images, a .txt that lists images, or a "
                              "video: kedro run --pipeline=predict --params predict.input=PATH")
-    source = open_source(locate(params.input), params.every)
-    predicted = predict_source(model, source, params, device, locate(workspace), locate_ldm(ldm))
+    source = open_source(Path(params.input), params.every)
+    predicted = predict_source(model, source, params, device, Path(workspace), ldm)
     counts = summary(predicted)
     logger.info("%d images seen, %d skipped, nothing found in %d; found: %s", counts["images"] - counts["skipped"],
                 counts["skipped"], counts["images_without_finds"], counts["found"] or "nothing")

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dg_project.pipelines.lazy import pd
-from dg_project.pipelines.paths import read_parameters
+import pandas as pd
+
+from dg_project.config import Settings
+from dg_project.config.paths import locate
+from dg_project.core.files import folder_hash
 from dg_project.pipelines.reporting.nodes import first_is_baseline
 
 ONE_SEED = ("One run, one seed: the intervals speak of the choice of test scenes, not of the training. `make bench` "
@@ -17,17 +20,16 @@ EMBEDDED = "data/01_raw/streets"
 
 
 def write_card(model: Path, results: pd.DataFrame, intervals: pd.DataFrame, data_card: dict[str, Any],
-               parameters: dict[str, Any], run_id: str) -> str:
+               settings: Settings, run_id: str) -> str:
     """Return the domain-robustness card of the model as Markdown."""
-    from dg_project.core.files import folder_hash
     from dg_project.evaluation.records import with_intervals
     from dg_project.methods.model_folder import read_card
     from dg_project.reports.model_card import ModelFacts, model_card
 
     spec, trained = read_card(model)
     names = first_is_baseline(results)
-    root = read_parameters(parameters).data.root
+    rendered = Path(settings.data.root) == locate(EMBEDDED)
     return model_card(with_intervals(results, intervals), ModelFacts(
         spec=spec.model_dump(mode="json"), trained=trained, identity=folder_hash(model), run=run_id,
-        data_card=data_card, limits=[ONE_SEED, *([RENDERED] if root == EMBEDDED else [])],
+        data_card=data_card, limits=[ONE_SEED, *([RENDERED] if rendered else [])],
         baseline=names[0] if len(names) > 1 else None))

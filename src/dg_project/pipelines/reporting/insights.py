@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from dg_project.config import ReportingParams
-from dg_project.pipelines.lazy import figure, pd
-from dg_project.pipelines.paths import locate, read_parameters
+import numpy as np
+import pandas as pd
+
+from dg_project.config import ReportingParams, Settings
+from dg_project.data.manifest import select
+from dg_project.pipelines.figure import Figure
 from dg_project.pipelines.reporting.nodes import first_is_baseline, scored
 
 _MOST_VERSIONS = 4
@@ -16,12 +18,8 @@ _MOST_VERSIONS = 4
 
 def draw_feature_shift(model: Path, baseline: Path, results: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
                        root: str, pseudo: pd.DataFrame, pseudo_images: Path, reporting: ReportingParams,
-                       device: str) -> figure.Figure:
+                       device: str) -> Figure:
     """Draw where source, pseudo and target images lie in the feature spaces of the baseline and of the method."""
-    import numpy as np
-    import pandas
-
-    from dg_project.data.manifest import select
     from dg_project.evaluation.features import domain_shift, embed
     from dg_project.experiments.scoring import features, rows_of
     from dg_project.figures.feature_shift import feature_shift
@@ -29,22 +27,21 @@ def draw_feature_shift(model: Path, baseline: Path, results: pd.DataFrame, sourc
     def first(rows: pd.DataFrame) -> pd.DataFrame:
         return rows_of(model, rows).groupby("domain", sort=False).head(reporting.feature_images)
 
-    seen = first(pandas.concat([select(source, split="test"), select(target, split="test")], ignore_index=True))
+    seen = first(pd.concat([select(source, split="test"), select(target, split="test")], ignore_index=True))
     made = first(pseudo[pseudo["kept"]])
     domains, roles = ([*seen[column], *made[column]] for column in ("domain", "role"))
     points, shifts = {}, []
     for name, folder in zip(first_is_baseline(results), (baseline, model), strict=False):
-        found = np.concatenate([features(folder, seen, locate(root), device),
+        found = np.concatenate([features(folder, seen, Path(root), device),
                                 features(folder, made, pseudo_images, device)])
         points[name] = embed(found)
         shifts.append(domain_shift(found, domains, seen["domain"].iloc[0]).assign(model=name))
-    return feature_shift(points, domains, roles, pandas.concat(shifts, ignore_index=True))
+    return feature_shift(points, domains, roles, pd.concat(shifts, ignore_index=True))
 
 
 def draw_gates(model: Path, source: pd.DataFrame, target: pd.DataFrame, root: str, pseudo: pd.DataFrame,
-               pseudo_images: Path, device: str) -> figure.Figure:
+               pseudo_images: Path, device: str) -> Figure:
     """Draw the channels of one stage in the versions of a training scene and of a test scene."""
-    from dg_project.data.manifest import select
     from dg_project.figures.gate_maps import gate_maps
     from dg_project.figures.predictions import open_image, row_dicts
     from dg_project.methods.drsf.inspection import stage_maps
@@ -55,9 +52,9 @@ def draw_gates(model: Path, source: pd.DataFrame, target: pd.DataFrame, root: st
     test = select(source, split="test").iloc[:1]
     same = target[target["image_id"] == test["image_id"].iloc[0]]
     others = same if len(same) else target.groupby("domain", sort=False).head(1)
-    parts = [(trained[trained["image_id"] == scene], locate(root)),
+    parts = [(trained[trained["image_id"] == scene], Path(root)),
              (made[made["source_image_id"] == scene].drop_duplicates("domain").head(_MOST_VERSIONS), pseudo_images),
-             (test, locate(root)), (others.head(_MOST_VERSIONS), locate(root))]
+             (test, Path(root)), (others.head(_MOST_VERSIONS), Path(root))]
     rows = [(row, folder) for table, folder in parts for row in row_dicts(table)]
     maps = stage_maps(model, [folder / row["image"] for row, folder in rows], device)
     names = [f"{row['domain']}\n({'test' if row['split'] == 'test' else 'train'})" if row["role"] == "source"
@@ -66,7 +63,7 @@ def draw_gates(model: Path, source: pd.DataFrame, target: pd.DataFrame, root: st
                      stage=maps.stage)
 
 
-def draw_class_gains(class_scores: pd.DataFrame) -> figure.Figure:
+def draw_class_gains(class_scores: pd.DataFrame) -> Figure:
     """Draw what the method gains over the baseline in each class and domain."""
     from dg_project.evaluation.scorer import class_gains
     from dg_project.figures.class_gains import class_gains_chart
@@ -77,15 +74,14 @@ def draw_class_gains(class_scores: pd.DataFrame) -> figure.Figure:
 
 
 def draw_hardest(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
-                 parameters: dict[str, Any]) -> figure.Figure:
+                 settings: Settings) -> Figure:
     """Draw the images that the method sees worst in each domain."""
     from dg_project.evaluation.predictions import by_method
     from dg_project.evaluation.scorer import per_image_scores
     from dg_project.evaluation.scorers import SCORERS, main_metric
     from dg_project.figures.hard_samples import hardest_images
 
-    settings = read_parameters(parameters)
-    models, images, root = by_method(predictions), scored(source, target, settings), locate(settings.data.root)
+    models, images, root = by_method(predictions), scored(source, target, settings), Path(settings.data.root)
     scores = {name: per_image_scores(SCORERS[settings.task], found, images, settings.classes, root)
               for name, found in models.items()}
     return hardest_images(scores, models[list(models)[-1]], images, root, settings.classes,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+
+import pandas as pd
 
 from dg_project.config import DataParams, Settings
 from dg_project.config.grids import BASELINE
-from dg_project.pipelines.lazy import figure, pd
-from dg_project.pipelines.paths import locate, read_parameters
+from dg_project.data.manifest import select
+from dg_project.pipelines.figure import Figure
 
 
 def make_table(results: pd.DataFrame) -> pd.DataFrame:
@@ -19,16 +20,15 @@ def make_table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
-                       parameters: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+                       settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Draw the test scenes again and again; return the scores with intervals, and the gains over the baseline."""
     from dg_project.evaluation.intervals import bootstrap
     from dg_project.evaluation.predictions import by_method
     from dg_project.evaluation.scorers import SCORERS
 
-    settings = read_parameters(parameters)
     models = by_method(predictions)
     images = scored(source, target, settings)
-    drawn = bootstrap(SCORERS[settings.task], models, images, settings.classes, locate(settings.data.root))
+    drawn = bootstrap(SCORERS[settings.task], models, images, settings.classes, Path(settings.data.root))
     baseline = BASELINE if BASELINE in models else next(iter(models))
     return drawn.intervals(), drawn.differences(baseline)
 
@@ -42,7 +42,7 @@ def scored(source: pd.DataFrame, target: pd.DataFrame, settings: Settings) -> pd
     return task_rows(images, settings.task, settings.head.model_dump())
 
 
-def draw_domains(intervals: pd.DataFrame, gains: pd.DataFrame, data: DataParams) -> figure.Figure:
+def draw_domains(intervals: pd.DataFrame, gains: pd.DataFrame, data: DataParams) -> Figure:
     """Draw the score of each method in each domain."""
     from dg_project.figures.domain_chart import domain_chart
 
@@ -54,14 +54,14 @@ def first_is_baseline(table: pd.DataFrame) -> list[str]:
     return [str(name) for name in dict.fromkeys(table["method"])]
 
 
-def draw_losses(results: pd.DataFrame, history: pd.DataFrame, baseline_history: pd.DataFrame) -> figure.Figure:
+def draw_losses(results: pd.DataFrame, history: pd.DataFrame, baseline_history: pd.DataFrame) -> Figure:
     """Draw the losses of the method and of the baseline by step; the results name the two, the baseline first."""
     from dg_project.figures.loss_curves import loss_curves
 
     return loss_curves(dict(zip(first_is_baseline(results), (baseline_history, history), strict=False)))
 
 
-def draw_erm_losses(history: pd.DataFrame) -> figure.Figure:
+def draw_erm_losses(history: pd.DataFrame) -> Figure:
     """Draw the losses of ERM by step."""
     from dg_project.figures.loss_curves import loss_curves
 
@@ -69,21 +69,26 @@ def draw_erm_losses(history: pd.DataFrame) -> figure.Figure:
 
 
 def draw_panels(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
-                parameters: dict[str, Any]) -> figure.Figure:
+                settings: Settings) -> Figure:
     """Draw the same scenes in every weather, with what each model found."""
     from dg_project.evaluation.predictions import by_method
     from dg_project.figures.prediction_panels import prediction_panels
 
-    settings = read_parameters(parameters)
     reporting = settings.reporting
-    return prediction_panels(by_method(predictions), scored(source, target, settings), locate(settings.data.root),
+    return prediction_panels(by_method(predictions), scored(source, target, settings), Path(settings.data.root),
                              settings.classes, scenes=reporting.panel_scenes,
                              score_threshold=reporting.score_threshold)
 
 
-def draw_pseudo_domains(source: pd.DataFrame, root: str, pseudo: pd.DataFrame, pseudo_images: Path) -> figure.Figure:
+def draw_pseudo_domains(source: pd.DataFrame, root: str, pseudo: pd.DataFrame, pseudo_images: Path) -> Figure:
     """Draw source images beside what the diffusion model made of them; dropped ones are framed."""
-    from dg_project.data.manifest import select
     from dg_project.figures.pseudo_sheet import pseudo_sheet
 
-    return pseudo_sheet(select(source, split="train"), locate(root), pseudo, pseudo_images)
+    return pseudo_sheet(select(source, split="train"), Path(root), pseudo, pseudo_images)
+
+
+def draw_allocation(allocation: pd.DataFrame) -> Figure:
+    """Draw how hard each pseudo domain was after each round, and how the images were divided."""
+    from dg_project.figures.allocation_chart import allocation_chart
+
+    return allocation_chart(allocation)

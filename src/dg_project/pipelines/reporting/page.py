@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from dg_project.config.grids import BASELINE
-from dg_project.pipelines.lazy import pd
+from dg_project.core.provenance import versions
+from dg_project.data.card import format_card
 from dg_project.pipelines.reporting.card import ONE_SEED, RENDERED
 
 _LIMITS = [ONE_SEED, RENDERED]
@@ -41,23 +44,19 @@ def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: p
         model_card: Markdown of the model's domain-robustness card.
         figures: name -> path of the image.
     """
-    from dg_project.core.provenance import versions
-    from dg_project.data.card import format_card
     from dg_project.evaluation.records import with_intervals
     from dg_project.figures.style import method_label
     from dg_project.reports.model_card import card_as_html
     from dg_project.reports.run_page import Picture, Report, render_report
 
-    plain = {key: value.model_dump(mode="json") if hasattr(value, "model_dump") else value
-             for key, value in parameters.items()}
     methods = list(dict.fromkeys(results["method"]))
     return render_report(Report(
         title=f"{' against '.join(reversed([method_label(m) for m in methods]))} in unseen weather",
-        summary=_summary(results, plain, methods), facts=_facts(results, plain, run_id),
+        summary=_summary(results, parameters, methods), facts=_facts(results, parameters, run_id),
         records=with_intervals(results, intervals), baseline=BASELINE if BASELINE in methods else methods[0],
         differences=gains, interval_note="95% bootstrap interval over test scenes", data_card=format_card(data_card),
         pictures=[Picture(_ALT[name][0], figures[name], _ALT[name][1]) for name in _ALT if name in figures],
-        per_class=_per_class(class_scores), parameters=plain,
+        per_class=_per_class(class_scores), parameters=parameters,
         versions=versions(), limits=_LIMITS, card=card_as_html(model_card)))
 
 

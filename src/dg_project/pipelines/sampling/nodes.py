@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from dg_project.config import SamplingParams
-from dg_project.core.files import FolderWriter
-from dg_project.pipelines.lazy import pd
-from dg_project.pipelines.paths import locate, locate_checkpoint
+from dg_project.core.cache import cache_folder, lock_folder, publish_images
+from dg_project.core.files import FolderWriter, atomic_folder, folder_hash
+from dg_project.data.manifest import manifest_fingerprint
 
 
 def sample_pseudo_domains(source: pd.DataFrame, root: str, classes: list[str], candidate_images: Path,
@@ -18,25 +20,20 @@ def sample_pseudo_domains(source: pd.DataFrame, root: str, classes: list[str], c
     Returns:
         A writer of the folder of images, and their manifest with ``weight``, ``kept`` and ``reason``.
     """
-    import pandas
-
-    from dg_project.core.cache import cache_folder, lock_folder, publish_images
     from dg_project.core.device import resolve_device
-    from dg_project.core.files import atomic_folder, folder_hash
-    from dg_project.data.manifest import manifest_fingerprint
     from dg_project.pseudo.sampling import sample
     from dg_project.vlm.clip import Recogniser
 
-    clip = sampling.gate.clip and locate_checkpoint(sampling.gate.clip)
+    clip = sampling.gate.clip
     weights = [folder_hash(Path(clip))] if clip and Path(clip).is_dir() else []
-    folder = cache_folder(locate(workspace), "sampling", manifest_fingerprint(source), manifest_fingerprint(candidates),
+    folder = cache_folder(Path(workspace), "sampling", manifest_fingerprint(source), manifest_fingerprint(candidates),
                    candidates["candidate"].tolist(), sampling, *weights,
                           code=["dg_project.pseudo.sampling"]) / "sampled"
     with lock_folder(folder.parent):
         if not folder.exists():
             recognise = Recogniser(clip, classes, resolve_device(device)) if clip else None
             with atomic_folder(folder) as new:
-                chosen = sample(source, locate(root), candidates, candidate_images, sampling, new, recognise)
+                chosen = sample(source, Path(root), candidates, candidate_images, sampling, new, recognise)
                 chosen.to_parquet(new / "manifest.parquet")
-    manifest = pandas.read_parquet(folder / "manifest.parquet")
+    manifest = pd.read_parquet(folder / "manifest.parquet")
     return publish_images(folder, manifest), manifest

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pandas as pd
+
 from dg_project.config import LDMParams, SynthesisParams
+from dg_project.core.cache import cache_folder, publish_images
 from dg_project.core.files import FolderWriter
-from dg_project.pipelines.lazy import pd
-from dg_project.pipelines.paths import locate, locate_ldm
+from dg_project.data.manifest import select
 
 
 def generate_candidates(source: pd.DataFrame, root: str, classes: list[str], ldm: LDMParams,
@@ -19,20 +23,18 @@ def generate_candidates(source: pd.DataFrame, root: str, classes: list[str], ldm
     Returns:
         A writer of the folder of images, and their manifest.
     """
-    from dg_project.core.cache import cache_folder, publish_images
     from dg_project.core.device import resolve_device
-    from dg_project.data.manifest import select
     from dg_project.diffusion.generator import Generator
     from dg_project.diffusion.opening import check_strengths
     from dg_project.pseudo.synthesis import eligible, image_settings, synthesise
 
     rows = eligible(select(source, split="train"), synthesis.min_boxes, synthesis.max_boxes, synthesis.n_images)
-    generator = Generator.from_params(locate_ldm(ldm), resolve_device(device))
+    generator = Generator.from_params(ldm, resolve_device(device))
     chosen = generator.resolved(ldm)
     check_strengths(chosen.mode, synthesis.domains)
     # The speed may change between two runs of the same work; a card beside each image says what else it was made from.
-    folder = cache_folder(locate(workspace), "synthesis", generator.fingerprint, image_settings(chosen), seed,
+    folder = cache_folder(Path(workspace), "synthesis", generator.fingerprint, image_settings(chosen), seed,
                           code=["dg_project.pseudo.synthesis"])
-    candidates = synthesise(rows, locate(root), synthesis.domains, chosen, synthesis.candidates, seed, generator,
+    candidates = synthesise(rows, Path(root), synthesis.domains, chosen, synthesis.candidates, seed, generator,
                             folder, classes=classes, shard=synthesis.shard)
     return publish_images(folder, candidates), candidates

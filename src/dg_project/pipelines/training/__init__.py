@@ -1,6 +1,8 @@
 """The pipeline ``training``; see pipeline.py."""
 
 from dg_project.pipelines.training.pipeline import (
+    create_closed_loop_pipeline,
+    create_domainfusion_pipeline,
     create_erm_pipeline,
     create_method_pipeline,
     create_pipeline,
@@ -9,6 +11,8 @@ from dg_project.pipelines.training.pipeline import (
 )
 
 __all__ = [
+    "create_closed_loop_pipeline",
+    "create_domainfusion_pipeline",
     "create_erm_pipeline",
     "create_method_pipeline",
     "create_pipeline",
