@@ -15,15 +15,9 @@ from dg_project.config import BackboneParams, LDMParams
 from dg_project.core.errors import DGError, ParameterError
 from dg_project.data.manifest import select
 from dg_project.dry_run import plan as plan_module
-from dg_project.dry_run.plan import (
-    RunPlan,
-    backbone_weights,
-    describe_training,
-    diffusion_weights,
-    method_weights,
-    plan_folds,
-)
+from dg_project.dry_run.plan import RunPlan, describe_training, plan_folds
 from dg_project.dry_run.timing import passes, time_training
+from dg_project.dry_run.weights import backbone_weights, diffusion_weights, method_weights
 from dg_project.pipelines.sums import create_sums
 from dg_project.pipelines.trainings import trainings
 
