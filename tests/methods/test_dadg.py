@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from dg_project.config import BackboneParams, ClassificationParams
 from dg_project.core.errors import ParameterError
 from dg_project.data.batches import Batch
-from dg_project.methods.dadg import DADG, hold_out, inner_step
+from dg_project.methods.dadg import DADG, leave_out_domain, inner_step
 from dg_project.methods.model_folder import ModelSpec, build_method
 
 IMAGES = [torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(i)) for i in range(4)]
@@ -45,15 +45,15 @@ def test_the_outer_gradient_is_the_one_of_the_formula(second_order: bool) -> Non
 
 def test_one_domain_is_left_out_and_none_where_there_is_no_other() -> None:
     torch.manual_seed(0)
-    drawn = {tuple(hold_out(DOMAIN).tolist()) for _ in range(50)}
+    drawn = {tuple(leave_out_domain(DOMAIN).tolist()) for _ in range(50)}
     assert drawn == {tuple((d == DOMAIN).tolist()) for d in range(3)}
-    assert not hold_out(torch.zeros(4, dtype=torch.int64)).any()
+    assert not leave_out_domain(torch.zeros(4, dtype=torch.int64)).any()
 
 
 def test_the_losses_are_those_of_a_model_before_and_after_a_step() -> None:
     model = method(lambda_adv=0.3, lambda_validation=0.6, inner_lr=0.05).eval()
     torch.manual_seed(0)
-    left_out = hold_out(DOMAIN)
+    left_out = leave_out_domain(DOMAIN)
     torch.manual_seed(0)
     found = model.losses(batch(), 0.0)
     images, rest = model.model.prepare(IMAGES).images, ~left_out

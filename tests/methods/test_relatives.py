@@ -68,7 +68,7 @@ def test_every_row_asks_the_expert_of_its_own_domain() -> None:
         expert.head[1].weight.data.zero_()
         expert.head[1].bias.data.fill_(float(shift))
     inputs = method.model.prepare([torch.rand(3, 32, 32)] * 4, [{"labels": torch.tensor([1])}] * 4)
-    assert method._ask_experts(inputs, torch.tensor([2, 0, 1, 2]))[:, 0].tolist() == [2, 0, 1, 2]
+    assert method._expert_logits(inputs, torch.tensor([2, 0, 1, 2]))[:, 0].tolist() == [2, 0, 1, 2]
 
 
 def test_lfme_needs_two_domains() -> None:

@@ -197,7 +197,7 @@ def test_a_checkpoint_of_another_training_or_a_broken_one_is_refused(tmp_path: P
     run(tmp_path, params(checkpoint_every=7, threads=1))
     content = (tmp_path / CHECKPOINT).read_bytes()
     (tmp_path / CHECKPOINT).write_bytes(content[: len(content) // 2])
-    with pytest.raises(CheckpointError, match="no readable training checkpoint"):
+    with pytest.raises(CheckpointError, match="not a readable training checkpoint"):
         run(tmp_path, params())
 
 

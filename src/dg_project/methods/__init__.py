@@ -1,4 +1,4 @@
-"""Methods of domain generalisation: one file each, found by looking into this package."""
+"""Methods of domain generalisation, found by searching this package for subclasses of ``Method``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def method_class(name: str) -> type[Method]:
     """Return the class of a method.
 
     Raises:
-        ParameterError: there is no method of that name.
+        ParameterError: there is no method with that name.
     """
     classes = method_classes()
     if name not in classes:

@@ -1,4 +1,4 @@
-"""The contract of a method: a task model, a loss on a batch, and what of it predicts."""
+"""Base class of all methods: a task model, its losses on a batch, and the state that predicts."""
 
 from __future__ import annotations
 
@@ -26,17 +26,16 @@ ANY_BATCHES: tuple[Batching, ...] = get_args(Batching)
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method needs, said once.
+    """Images, models and gradients that a method needs.
 
     Attributes:
-        batches: images of a step (see ``BatchStream``), where ``training.batches`` does not choose others.
+        batches: images of a step (see ``BatchStream``) unless ``training.batches`` chooses others.
         other_batches: batches that ``training.batches`` may choose instead.
-        renewed: its pseudo images are a synthetic set that is renewed while it trains (``OnlineParams``).
+        renewed: the pseudo images are a synthetic set that is renewed during training (``OnlineParams``).
         unlabelled_targets: a step also sees unlabelled target images (``Batch.adapt``): the method does UDA, not DG.
-        ldm: when it needs the diffusion model that ``ldm`` names. Without the model it trains, and predicts, without
-            that part.
-        several_domains: one domain is not enough: it compares domains.
-        inner_gradients: its losses contain gradients that it takes itself.
+        ldm: when it uses the diffusion model in ``ldm``. Without the model it trains, or predicts, without that part.
+        several_domains: it compares domains, so it needs at least two.
+        inner_gradients: its losses call ``torch.autograd.grad``.
     """
 
     batches: Batching = "source"
@@ -49,18 +48,18 @@ class Needs:
 
     @property
     def pseudo(self) -> Literal["none", "offline", "online"]:
-        """Which pseudo images: none, those made before the training, or those made while it runs."""
+        """Pseudo images: none, made before the training (offline), or made during it (online)."""
         if self.renewed:
             return "online"
         return "none" if self.batches == "source" else "offline"
 
     def on(self, batches: Batching | None) -> Self:
-        """Return the needs on the batches that a run chose; None keeps the method's own."""
+        """Return the needs with the batches chosen by a run; None keeps the method's own."""
         return self if batches is None else replace(self, batches=batches)
 
 
 class Phase(NamedTuple):
-    """One update within a step: its loss trains the parameters of these optimisers alone."""
+    """One update within a step: its loss trains only the parameters of these optimisers."""
 
     name: str
     optimizers: tuple[str, ...]
@@ -73,8 +72,8 @@ class Learner(nn.Module, ABC):
     """A module that turns a batch into losses.
 
     Attributes:
-        average_from: first step (0-based) from which the plain average of the weights predicts, whatever
-            ``training.ema`` says; None leaves it to that.
+        average_from: step (0-based) from which the plain average of the weights predicts, instead of
+            ``training.ema``; None uses the latter.
         phases: updates of a step, in order. Most learners have one, which trains all parameters.
     """
 
@@ -99,12 +98,12 @@ class Learner(nn.Module, ABC):
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return scalars: ``loss_*`` are summed and minimised, ``log_*`` are only recorded.
 
-        ``loss_adv_*`` belong to a game between two players and need not fall. A step of several micro-batches calls
-        this once for each and weights the losses by their shares of the images.
+        ``loss_adv_*`` are adversarial and need not fall. A step with several micro-batches calls this once for each and
+        weights the losses by their shares of the images.
 
         Args:
             batch: images of one step or micro-batch, on the learner's device.
-            progress: share of the training that is done, 0 to 1.
+            progress: completed share of the training, 0 to 1.
         """
 
     def phase_losses(self, phase: str, batch: Batch, progress: float) -> dict[str, Tensor]:
@@ -116,19 +115,19 @@ class Learner(nn.Module, ABC):
         """Return the parameters to train as ``backbone`` and ``head``."""
 
     def optimizer_groups(self) -> dict[str, dict[str, list[nn.Parameter]]]:
-        """Return the parameters of every optimiser by name; each parameter belongs to one. See ``parameter_groups``."""
+        """Return the parameters of each optimiser by name; every parameter has one. See ``parameter_groups``."""
         return {MAIN: self.parameter_groups()}
 
 
 class Method(Learner):
-    """A way to train a task model. A new one is a file in this package with a subclass.
+    """A way to train a task model. A new method is a file in this package with a subclass.
 
     Attributes:
         name: name in parameters, pipelines and results.
         needs: images, models and domains that it needs.
-        Params: class of its own parameters, under the top-level key of its name.
-        tasks: tasks that it is made for.
-        training_only: names of the submodules that only training needs; they are not stored with the model.
+        Params: class of its parameters, which stand under the top-level key ``name``.
+        tasks: supported tasks.
+        training_only: names of submodules used only in training; they are not stored with the model.
 
     Args:
         model: backbone and head.
@@ -146,7 +145,7 @@ class Method(Learner):
     def __init__(self, model: TaskModel, params: config.Params, domains: Sequence[str]) -> None:
         super().__init__()
         if self.needs.several_domains and len(domains) < 2:
-            raise ParameterError(f"the method '{self.name}' compares domains, and there is one domain ('{domains[0]}'):"
+            raise ParameterError(f"the method '{self.name}' compares domains, but there is one domain ('{domains[0]}'):"
                                  f" run `kedro run --pipeline=leave_one_out --params method={self.name}`, or set "
                                  "training.batches=mixed to train on the source and its pseudo domains")
         self.model = model
@@ -159,15 +158,15 @@ class Method(Learner):
 
     @classmethod
     def check(cls, params: Any, settings: Settings) -> None:
-        """Raise before a run what would fail in it; subclasses add what they open themselves.
+        """Raise errors before a run instead of during it; subclasses add checks of the files they open.
 
         Args:
             params: an instance of ``Params``.
             settings: all parameters of the run.
 
         Raises:
-            ParameterError: the method cannot do the task, or not with these batches, micro-batches or number format.
-            CheckpointError: the diffusion model that it needs is missing or cannot do what the parameters say.
+            ParameterError: the method does not support the task, batches, micro-batches or number format.
+            CheckpointError: the diffusion model that it needs is missing or does not support the parameters.
         """
         check_task(cls, settings.task)
         check_batches(cls, settings.training)
@@ -178,25 +177,25 @@ class Method(Learner):
 
     @classmethod
     def params_of(cls, settings: Settings) -> Any:
-        """Return the method's own parameters (an instance of ``Params``) among those of a run."""
+        """Return the method's own parameters (an instance of ``Params``) from the settings of a run."""
         return cls.Params.model_validate((settings.model_extra or {}).get(cls.name, {}))
 
     @classmethod
     def code_modules(cls) -> list[str]:
-        """Return the names of the modules that define the method: its own and those of its bases."""
+        """Return the names of the modules that define the method and its base classes."""
         return sorted({kind.__module__ for kind in cls.__mro__ if issubclass(kind, Method)})
 
     @classmethod
     def determined_by(cls, params: Any) -> list[str]:
-        """Return hashes of the files that the method opens: they decide its training next to parameters and images."""
+        """Return hashes of the files that the method opens; they are part of the cache key of its training."""
         return []
 
     def prepare(self, images: ManifestDataset, flip: bool, workspace: Path, device: torch.device) -> None:
-        """Called once before training, for work that every step would repeat otherwise.
+        """Called once before training, for work that each step would otherwise repeat.
 
         Args:
             images: training images of the source.
-            flip: whether the loop mirrors them.
+            flip: whether the loop mirrors images.
             workspace: folder of cached work.
             device: torch device.
         """
@@ -205,14 +204,14 @@ class Method(Learner):
         """Called once before training with the target domain names (UDA)."""
 
     def use_ldm(self, ldm: Generator) -> None:
-        """Called once with the opened diffusion model where ``needs.ldm`` says so. It is frozen and never stored.
+        """Called once with the opened diffusion model if ``needs.ldm`` is set. It is frozen and never stored.
 
         Raises:
-            ParameterError: this checkpoint cannot do what the parameters need.
+            ParameterError: this checkpoint does not support the parameters.
         """
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Return what trains: the backbone, and everything else."""
+        """Return the trainable parameters: those of the backbone, and all others."""
         backbone = {id(weight) for weight in self.model.backbone.parameters()}
         trainable = [weight for weight in self.parameters() if weight.requires_grad]
         return {"backbone": [weight for weight in trainable if id(weight) in backbone],
@@ -223,22 +222,22 @@ class Method(Learner):
         return self.model.predict(images)
 
     def predictor(self) -> nn.ModuleDict:
-        """Return the submodules that predictions depend on by name, ``model`` among them, as one module."""
+        """Return the submodules that predictions depend on, including ``model``, by name in one module."""
         return nn.ModuleDict({name: child for name, child in self.named_children() if name not in self.training_only})
 
     def unlabelled(self, batch: Batch) -> Batch:
         """Return the unlabelled target images of a batch.
 
         Raises:
-            DataError: there are none.
+            DataError: the batch has none.
         """
         if batch.adapt is None:
-            raise DataError(f"the method '{self.name}' adapts to unlabelled target images, but its batches hold none; "
-                            "give BatchStream its adapt")
+            raise DataError(f"the method '{self.name}' adapts to unlabelled target images, but its batches have none; "
+                            "pass adapt to BatchStream")
         return batch.adapt
 
     def inference_state(self) -> dict[str, Tensor]:
-        """Return the state that predictions depend on: all of it but the ``training_only`` submodules."""
+        """Return the state that predictions depend on: all except the ``training_only`` submodules."""
         return {name: value for name, value in self.state_dict().items()
                 if name.split(".", 1)[0] not in self.training_only}
 
@@ -253,20 +252,20 @@ class Method(Learner):
                  if name not in state or name not in expected or state[name].shape != expected[name].shape]
         if wrong:
             raise CheckpointError(f"the weights do not fit the method '{self.name}' as its parameters describe it "
-                                  f"({len(wrong)} entries differ, such as '{min(wrong)}'); the model folder is mixed "
-                                  "up or of another version, train the model again")
+                                  f"({len(wrong)} entries differ, such as '{min(wrong)}'); the files of the model folder "
+                                  "do not belong together, or are of another version: train the model again")
         self.load_state_dict(dict(state), strict=False)
 
 
 def check_task(kind: type[Method], task: config.Task) -> None:
-    """Raise ``ParameterError`` if a method is not made for a task."""
+    """Raise ``ParameterError`` if a method does not support a task."""
     if task not in kind.tasks:
         raise ParameterError(f"the method '{kind.name}' is made for {' and '.join(kind.tasks)}, not for {task}: set "
                              f"task={kind.tasks[0]}, or choose another method")
 
 
 def check_batches(kind: type[Method], params: config.TrainingParams) -> None:
-    """Raise ``ParameterError`` for batches, micro-batches, number formats and processes that a method cannot use."""
+    """Raise ``ParameterError`` for batches, micro-batches, number formats or processes that a method cannot use."""
     needs, chosen = kind.needs.on(params.batches), params.batches
     if chosen not in (None, kind.needs.batches, *kind.needs.other_batches):
         can = ", ".join(dict.fromkeys([kind.needs.batches, *kind.needs.other_batches]))
@@ -274,12 +273,12 @@ def check_batches(kind: type[Method], params: config.TrainingParams) -> None:
                              f"{can}")
     if needs.inner_gradients and params.precision == "float16":
         raise ParameterError(f"training.precision: float16 loses the small gradients that '{kind.name}' takes within a "
-                             "step, where no scaling keeps them; use bfloat16")
+                             "step, because they are not scaled; use bfloat16")
     if needs.ldm == "training" and params.processes > 1:
-        raise ParameterError(f"the method '{kind.name}' needs the diffusion model while it trains, in one process "
-                             "only: set training.processes: 1")
+        raise ParameterError(f"the method '{kind.name}' uses the diffusion model while it trains, which works in one "
+                             "process only: set training.processes: 1")
     sources = params.images_per_step // 2
     if needs.batches in ("halves", "apart") and params.accumulate > sources:
         raise ParameterError(f"training.accumulate: {params.accumulate} micro-batches need a source image each, and "
                              f"half of training.images_per_step {params.images_per_step} are source images; set it to "
-                             f"{sources} or less, or raise the other")
+                             f"{sources} or less, or raise images_per_step")

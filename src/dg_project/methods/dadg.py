@@ -32,7 +32,7 @@ class DADGParams(Params):
     second_order: bool = Field(False, description="differentiate through that step; if not, it is a constant shift")
 
 
-def hold_out(domain_id: Tensor) -> Tensor:
+def leave_out_domain(domain_id: Tensor) -> Tensor:
     """Return (N,) bool: the rows of one domain, drawn at random; none where all rows (N,) are of one domain."""
     present = domain_id.unique()
     if len(present) < 2:
@@ -77,7 +77,7 @@ class DADG(ERM):
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return the losses on the rows that train, and after a step on them that on the rows that validate."""
         params, inputs = self.params, self.model.prepare(batch.images, batch.targets)
-        labels, left_out = true_labels(inputs), hold_out(batch.domain_id)
+        labels, left_out = true_labels(inputs), leave_out_domain(batch.domain_id)
         weights: Weights = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
 
         def mean(logits: Tensor, classes: Tensor, rows: Tensor) -> Tensor:

@@ -62,14 +62,14 @@ class LFME(ERM):
         """Return the losses of the model, its guidance, and the experts' own loss."""
         inputs = self.model.prepare(batch.images, batch.targets)
         logits = self.model.logits(self.model.neck(self.model.features(inputs.images)))
-        expert = self._ask_experts(inputs, batch.domain_id)
+        expert = self._expert_logits(inputs, batch.domain_id)
         own, others = (F.cross_entropy(z, true_labels(inputs), reduction="none") for z in (logits, expert))
         guide = guidance_loss(logits, expert)
         return {"loss_classification": (own * batch.weight).mean(),
                 "loss_guide": self.params.lambda_guide * (guide * batch.weight).mean(),
                 "loss_experts": (others * batch.weight).mean()}
 
-    def _ask_experts(self, inputs: Inputs, domain_id: Tensor) -> Tensor:
+    def _expert_logits(self, inputs: Inputs, domain_id: Tensor) -> Tensor:
         """Return (N, C): what the expert of each row's domain says of it."""
         order, answers = [], []
         for domain in domain_id.unique().tolist():

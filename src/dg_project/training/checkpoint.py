@@ -1,4 +1,4 @@
-"""The state of an unfinished training, as one file that is whole or absent."""
+"""The state of an unfinished training in one file, written atomically."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from dg_project.ops.ema import State
 
 @dataclass
 class Progress:
-    """Everything a later process needs to go on as if nothing had happened.
+    """Everything a later process needs to resume without a difference.
 
     Attributes:
-        settings: what the training was started with; another training must not resume from it.
-        step: steps done.
+        settings: settings of the training; a training with other settings must not resume from it.
+        step: number of steps done.
         learner: weights and buffers.
         optimizers: state of every optimiser by name.
-        precision: scale of the loss, where the precision needs one.
+        precision: loss scale, if the precision needs one.
         average: the moving average of the weights, or None.
         best_step: step (1-based) of the best validation, or None.
         best_score: its score.
@@ -43,24 +43,24 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
-        """Write the file; a kill at any moment leaves the old one or the new one."""
+        """Write the file atomically: after a kill, either the old or the new one is there."""
         content = {name: getattr(self, name) for name in asdict(Progress({}))}
         with atomic_file(path) as aside:
             torch.save(content, aside)
 
     @classmethod
     def load(cls, path: Path, settings: dict[str, Any]) -> Self | None:
-        """Read the file, or return None where there is none.
+        """Read the file, or return None if there is none.
 
         Raises:
-            CheckpointError: it cannot be read, or belongs to a training with other settings.
+            CheckpointError: the file cannot be read, or belongs to a training with other settings.
         """
         if not path.exists():
             return None
         try:
             progress = cls(**torch.load(path, map_location="cpu", weights_only=True))
         except (RuntimeError, EOFError, TypeError, OSError, pickle.UnpicklingError) as error:
-            raise CheckpointError(f"'{path}' is no readable training checkpoint ({error}); delete it to start the "
+            raise CheckpointError(f"'{path}' is not a readable training checkpoint ({error}); delete it to start the "
                                   "training again") from error
         if progress.settings != settings:
             changed = sorted(k for k in settings if progress.settings.get(k) != settings[k])

@@ -1,4 +1,4 @@
-"""The processes that train one model together: one per GPU, started by accelerate or by ``launch``."""
+"""Train one model in several processes: one per GPU, started by accelerate or by ``launch``."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from dg_project.data.batches import Deal
 
 T = TypeVar("T")
 PATIENCE = timedelta(hours=2)
-"""How long processes wait for one another; the main one validates while the others wait."""
+"""How long processes wait for each other; the others wait while the main one validates."""
 
 
-class Crew:
-    """The processes of a training, and what they tell one another. Most crews have one member.
+class ProcessGroup:
+    """The processes of a training and their communication. Most groups have one process.
 
-    All members hold the same weights. Each computes the gradients of its own parts of a batch; the sums are the
+    All processes hold the same weights. Each computes the gradients of its own parts of a batch; their sums are the
     gradients of the batch.
 
     Args:
-        device: that the parameters name; members on GPUs get one each.
+        device: device in the parameters; with GPUs each process gets its own.
 
     Attributes:
-        device: of this member.
-        processes: how many there are.
-        process: number of this one.
+        device: device of this process.
+        processes: number of processes.
+        process: index of this process.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -49,11 +49,11 @@ class Crew:
         """Whether this process validates, writes and shows progress."""
         return self.process == 0
 
-    def deal(self, parts: int) -> Deal:
-        """Return which parts of every batch are this process's.
+    def shard(self, parts: int) -> Deal:
+        """Return which parts of every batch belong to this process.
 
         Raises:
-            ParameterError: the parts cannot be shared equally.
+            ParameterError: the parts cannot be divided equally.
         """
         if parts % self.processes:
             raise ParameterError(f"training.accumulate: {parts} micro-batches cannot be shared by {self.processes} "
@@ -61,7 +61,7 @@ class Crew:
         return Deal(parts, self.process, self.processes)
 
     def sum_gradients(self, weights: Sequence[nn.Parameter]) -> None:
-        """Replace gradients by their sum over the processes; a weight that no process used keeps none."""
+        """Replace gradients by their sum over the processes; a weight that no process used stays without one."""
         if self.processes == 1:
             return
         from accelerate.utils import reduce
@@ -85,7 +85,7 @@ class Crew:
                     if statistic is not None:
                         statistic.copy_(reduce(statistic, "mean"))
 
-    def gathered(self, values: list[T]) -> list[T]:
+    def gather(self, values: list[T]) -> list[T]:
         """Return the values of all processes."""
         if self.processes == 1:
             return values
@@ -102,7 +102,7 @@ class Crew:
         return broadcast_object_list([value])[0]
 
     def share_weights(self, module: nn.Module) -> None:
-        """Give every process the main one's weights and buffers."""
+        """Copy the weights and buffers of the main process to all others."""
         if self.processes > 1:
             from accelerate.utils import broadcast
 
@@ -115,19 +115,20 @@ def _layout(weight: Tensor) -> torch.memory_format:
 
 
 def in_main_process() -> bool:
-    """Return whether this process is the main one of its crew."""
+    """Return whether this process is the main one of its group."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def launch(params: TrainingParams, function: Callable[..., None], *args: Any) -> None:
-    """Call a function in ``params.processes`` new processes of this machine, which then are a crew.
+    """Call a function in ``params.processes`` new processes of this machine, which form a process group.
 
-    Returns when all are done. An error in one stops the others and is raised here. One process is this one.
+    Returns when all are done. An error in one stops the others and is raised here. A single process is not started
+    anew: the function runs in this one.
 
     Args:
-        params: say how many processes, and on which device.
-        function: importable by name.
-        args: of the function; they are pickled.
+        params: number of processes and device.
+        function: function that can be imported by name.
+        args: its arguments; they are pickled.
 
     Raises:
         ParameterError: there are fewer GPUs than processes.
@@ -143,11 +144,11 @@ def launch(params: TrainingParams, function: Callable[..., None], *args: Any) ->
 
     # The server imports what the function needs once, and never touches a GPU, which a forked process cannot share.
     torch.multiprocessing.get_context("forkserver").set_forkserver_preload([function.__module__, "accelerate.utils"])
-    torch.multiprocessing.start_processes(_member, (params.processes, get_free_port(), function, args),
+    torch.multiprocessing.start_processes(_worker, (params.processes, get_free_port(), function, args),
                                           params.processes, start_method="forkserver")
 
 
-def _member(process: int, processes: int, port: int, function: Callable[..., None], args: tuple[Any, ...]) -> None:
+def _worker(process: int, processes: int, port: int, function: Callable[..., None], args: tuple[Any, ...]) -> None:
     os.environ |= {"RANK": str(process), "LOCAL_RANK": str(process), "WORLD_SIZE": str(processes),
                    "LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     function(*args)

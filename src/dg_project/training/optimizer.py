@@ -23,10 +23,10 @@ def build_optimizers(learner: Learner, params: TrainingParams) -> Optimizers:
 
 
 def build_optimizer(parameters: Mapping[str, list[nn.Parameter]], params: TrainingParams) -> torch.optim.Optimizer:
-    """Build one optimiser: the head learns ``head_lr_factor`` times as fast, vectors (biases) do not decay.
+    """Build one optimiser: ``head_lr_factor`` times the learning rate for the head, no weight decay for vectors (biases).
 
     Args:
-        parameters: what it trains, as ``backbone`` and ``head``.
+        parameters: parameters to train, as ``backbone`` and ``head``.
         params: optimiser, learning rate and weight decay.
     """
     groups = []
@@ -46,10 +46,10 @@ def _by_decay(weights: list[nn.Parameter], decay: float) -> list[tuple[float, li
 
 
 def lr_factor(step: int, params: TrainingParams) -> float:
-    """Return what the learning rate is multiplied by at ``step`` (0-based): linear warm-up, then the schedule.
+    """Return the factor of the learning rate at ``step`` (0-based): linear warm-up, then the schedule.
 
     ``cosine`` falls from 1 to 0 over the steps after the warm-up; ``step`` multiplies by 0.1 at 1/2 and at 2/3;
-    ``poly`` is ``(1 - t / T)^0.9``, as segmentation networks are trained since DeepLab.
+    ``poly`` is ``(1 - t / T)^0.9``, as in DeepLab.
     """
     warmup = min(1.0, (step + 1) / (params.warmup_steps + 1))
     if params.schedule == "constant":
@@ -64,7 +64,7 @@ def lr_factor(step: int, params: TrainingParams) -> float:
 
 
 def set_lr(optimizers: Iterable[torch.optim.Optimizer], step: int, params: TrainingParams) -> float:
-    """Set the learning rate of a step on every group and return the backbone's."""
+    """Set the learning rate of a step on every parameter group and return that of the backbone."""
     lr = params.lr * lr_factor(step, params)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -76,8 +76,8 @@ class Precision:
     """Automatic mixed precision: convolutions and products in a short format, sums and losses in float32.
 
     Args:
-        name: ``float32``, ``bfloat16`` or ``float16``. The small gradients of float16 vanish unless the loss is scaled.
-        device: where is computed.
+        name: ``float32``, ``bfloat16`` or ``float16``. With float16 the loss is scaled, or small gradients would vanish.
+        device: torch device.
 
     Raises:
         ParameterError: float16 on a CPU.
@@ -91,16 +91,16 @@ class Precision:
         self._scaler = torch.amp.GradScaler(device.type, enabled=name == "float16")
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Return the context that losses are computed in."""
+        """Return the autocast context for the losses."""
         return nullcontext() if self._dtype == torch.float32 else torch.autocast(self._device, self._dtype)
 
     def backward(self, loss: Tensor) -> None:
-        """Add a loss's gradients, scaled where the format needs it."""
+        """Add the gradients of a loss, scaled if the format needs it."""
         self._scaler.scale(loss).backward()
 
     def step(self, optimizers: Sequence[torch.optim.Optimizer], weights: Iterable[nn.Parameter],
              grad_clip: float | None) -> None:
-        """Step the optimisers with the clipped gradients; gradients that overflowed float16 are skipped."""
+        """Step the optimisers with clipped gradients; a step whose gradients overflow float16 is skipped."""
         for optimizer in optimizers:
             self._scaler.unscale_(optimizer)
         if grad_clip is not None:
@@ -110,10 +110,10 @@ class Precision:
         self._scaler.update()
 
     def state(self) -> dict[str, Any]:
-        """Return the scale and when it last changed; empty where nothing is scaled."""
+        """Return the state of the loss scaler; empty if nothing is scaled."""
         return self._scaler.state_dict()
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take over what ``state`` returned."""
+        """Load what ``state`` returned."""
         if state:
             self._scaler.load_state_dict(state)

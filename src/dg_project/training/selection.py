@@ -1,7 +1,7 @@
-"""Which of the weights seen in training are kept. Target domains take no part in it.
+"""Select the weights to keep. No target image is used.
 
 ``source_val``: the best score on the source's validation split. ``leave_one_pseudo_out``: the best mean of that score
-and the score on a pseudo domain that training never sees, in scenes that it never sees. ``last``: the final weights.
+and the score on a held-out pseudo domain, in held-out scenes. ``last``: the final weights.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ SOURCE_VAL, LEAVE_ONE_PSEUDO_OUT, LAST = "source_val", "leave_one_pseudo_out", "
 
 @dataclass
 class Selection(Generic[L]):
-    """A rule for keeping weights.
+    """A rule for selecting weights.
 
     Args:
         name: ``source_val``, ``leave_one_pseudo_out`` or ``last``.
-        validate: returns the score of a learner, higher is better; None where there is nothing to ask.
+        validate: returns the score of a learner, higher is better; None if there is no validation data.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Selection(Generic[L]):
                                  "give data.splits.val, or set training.selection to last")
 
     def score(self, learner: L) -> float | None:
-        """Return the validation score, or None where this rule needs none.
+        """Return the validation score, or None if this rule needs none.
 
         Raises:
             TrainingError: the score is not a number.
@@ -50,5 +50,5 @@ class Selection(Generic[L]):
 
     @staticmethod
     def better(score: float, best: float | None) -> bool:
-        """Return whether a score beats the best so far; of equal scores the earlier one stays."""
+        """Return whether a score beats the best so far; with equal scores the earlier one stays."""
         return best is None or score > best

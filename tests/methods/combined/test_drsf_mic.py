@@ -81,6 +81,6 @@ def test_the_teacher_holds_dfdr_of_its_own_and_is_no_part_of_the_model() -> None
     assert teacher["model"].backbone.tap("stage3").module is teacher["dfdr"]
     assert teacher["dfdr"] is not adapting.dfdr
     losses(adapting, batch())
-    assert adapting.dfdr.parts is None
-    assert teacher["dfdr"].parts is None
+    assert adapting.dfdr.exchange is None
+    assert teacher["dfdr"].exchange is None
     assert not any(name.startswith("consistency.") for name in adapting.inference_state())

@@ -44,9 +44,9 @@ def test_centroids_are_plain_means_first_and_a_moving_average_later() -> None:
     def see(*values: float) -> float:
         features = torch.tensor(values).view(-1, 1, 1, 1)
         before = centroids.vectors.clone()
-        centroids.collect(features, torch.zeros(len(values), 1, 1, dtype=torch.int64), torch.zeros(len(values)).long())
+        centroids.accumulate(features, torch.zeros(len(values), 1, 1, dtype=torch.int64), torch.zeros(len(values)).long())
         assert torch.equal(before, centroids.vectors), "they stand still within a step"
-        centroids.commit()
+        centroids.update()
         return float(centroids.vectors[0, 0])
 
     assert see(2.0) == pytest.approx(2.0)
@@ -78,8 +78,8 @@ def test_the_nearest_centroid_is_that_of_the_softmax_and_unknown_classes_never_a
 def test_each_domain_has_centroids_of_its_own() -> None:
     centroids = Centroids(2, 1, 1, ConsensusParams(min_pixels=1))
     features, labels = torch.tensor([2.0, 4.0, 9.0]).view(-1, 1, 1, 1), torch.zeros(3, 1, 1, dtype=torch.int64)
-    centroids.collect(features, labels, torch.tensor([0, 0, 1]))
-    centroids.commit()
+    centroids.accumulate(features, labels, torch.tensor([0, 0, 1]))
+    centroids.update()
     assert centroids.vectors.flatten().tolist() == [3, 9]
     assert centroids.seen.flatten().tolist() == [2, 1]
     centroids.seen[1] = 0
@@ -94,14 +94,14 @@ def test_labels_count_where_both_sides_agree() -> None:
 def test_a_round_starts_with_the_student_of_that_moment() -> None:
     own = student()
     module = BilateralConsensus(own, ConsensusParams(start=0.5, rounds=2)).train()
-    module.expect(["fog"])
+    module.set_targets(["fog"])
     assert not module.labeller.training
     weight = own["model"].classifier.weight
     started = []
     for step, progress in enumerate((0.5, 0.6, 0.75, 0.9)):
         nn.init.constant_(weight, float(step))
         module.centroids.seen += 1
-        started.append(module.renew(own, progress))
+        started.append(module.start_round(own, progress))
         copied = float(module.labeller["model"].classifier.weight[0, 0, 0, 0])
         assert copied == {0: 0.0, 1: 0.0, 2: 2.0, 3: 2.0}[step]
     assert started == [True, False, True, False]
@@ -111,12 +111,12 @@ def test_a_round_starts_with_the_student_of_that_moment() -> None:
 def test_consensus_is_part_of_the_predictions_and_grows_with_the_centroids() -> None:
     own = student()
     module = BilateralConsensus(own, ConsensusParams(min_pixels=1)).train()
-    module.expect(["fog", "rain"])
-    module.renew(own, 0.5)
+    module.set_targets(["fog", "rain"])
+    module.start_round(own, 0.5)
     images = torch.randn(2, 3, 64, 96)
     first = module.label(own["model"], images, ["rain", "fog"])
     assert (first == 255).all(), "no centroid yet"
-    module.centroids.commit()
+    module.centroids.update()
     second = module.label(own["model"], images, ["rain", "fog"])
     kept = second != 255
     assert kept.any()

@@ -93,13 +93,13 @@ def test_every_labelled_pixel_is_counted_once_and_no_label_of_the_unlabelled_is_
     labeller, task = load_model(folders[0]), load_model(folders[1]).model
     assert isinstance(task, Segmenter)
     consensus = BilateralConsensus(labeller.predictor(), params).eval()
-    consensus.expect(TARGETS)
+    consensus.set_targets(TARGETS)
     unlabelled = ManifestDataset(tiny_adapt, tiny_streets)
     rows = ManifestDataset(labelled, tiny_streets, parts=("mask",))
     for start in range(0, len(unlabelled), 3):
         pixels = [unlabelled[i][0].float() / 255 for i in range(start, min(start + 3, len(unlabelled)))]
         consensus.label(task, task.prepare(pixels).images, unlabelled.domains[start:start + 3])
-        consensus.centroids.commit()
+        consensus.centroids.update()
     kept = right = total = 0
     for i in range(len(rows)):
         image, target = rows[i]

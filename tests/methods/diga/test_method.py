@@ -166,7 +166,7 @@ def test_drsf_with_diga_fuses_the_target_and_learns_from_it_in_mixed_images() ->
     assert isinstance(adapting, DRSFDiGA)
     losses(adapting, batch(), 0.6)
     assert adapting.dfdr is not None
-    assert adapting.dfdr.parts is None
+    assert adapting.dfdr.exchange is None
     assert set(adapting.distillation.teacher.module) == {"model", "dfdr", "mixer"}
 
 

@@ -36,8 +36,9 @@ def test_channel_entropy_against_its_formula_and_its_extremes() -> None:
 def test_decoupling_splits_and_reassembly_recombines() -> None:
     features = random(3, 8, 4, 5)
     module = DFDR(8, reduction=4).train()
-    out = module(features)
-    parts = module.parts
+    with module.exchanging() as exchange:
+        out = module(features)
+    parts = exchange.parts
     assert parts is not None
     torch.testing.assert_close(parts.shared + parts.private, features)
     inputs = torch.cat([features.mean((2, 3)), channel_entropy(features)], 1)
@@ -47,8 +48,9 @@ def test_decoupling_splits_and_reassembly_recombines() -> None:
     pooled = torch.cat([parts.shared.mean((2, 3)), parts.private.mean((2, 3))], 1)
     recalibration = module.recalibration(pooled)[..., None, None]
     torch.testing.assert_close(out, parts.shared + recalibration * parts.private)
+    torch.testing.assert_close(module(features), out)
     torch.testing.assert_close(module.eval()(features), out)
-    assert module.parts is None
+    assert module.exchange is None
 
 
 def test_it_starts_near_the_identity_and_is_it_where_r_is_one() -> None:
@@ -59,29 +61,30 @@ def test_it_starts_near_the_identity_and_is_it_where_r_is_one() -> None:
     torch.testing.assert_close(module(features), features)
 
 
-def with_lenders(name: str) -> tuple[Tensor, Tensor, Parts, Tensor]:
-    """Return what DFDR makes of three rows by themselves, and as the attribute ``name`` lends row 2 to 0 and 0 to 2.
+def exchanged(name: str) -> tuple[Tensor, Tensor, Parts, Tensor]:
+    """Return the output for three rows without exchange, and with ``name`` exchanging rows 0 and 2.
 
-    Then its parts, and r ``(3, C, 1, 1)``.
+    Then the parts, and r ``(3, C, 1, 1)``.
     """
     features = random(3, 8, 4, 5)
     module = DFDR(8).train()
     own = module(features)
-    setattr(module, name, torch.tensor([2, 1, 0]))
-    lent, parts = module(features), module.parts
+    with module.exchanging(**{name: torch.tensor([2, 1, 0])}) as exchange:
+        lent = module(features)
+    parts = exchange.parts
     assert parts is not None
     r = module.recalibration(torch.cat([parts.shared.mean((2, 3)), parts.private.mean((2, 3))], 1))[..., None, None]
     return own, lent, parts, r
 
 
 def test_a_donor_gives_its_private_part() -> None:
-    own, crossed, parts, r = with_lenders("donor")
+    own, crossed, parts, r = exchanged("private_from")
     torch.testing.assert_close(crossed[1], own[1])
     torch.testing.assert_close(crossed[0], parts.shared[0] + r[0] * parts.private[2])
 
 
 def test_a_stylist_gives_mean_and_deviation_and_nothing_else() -> None:
-    own, restyled, parts, r = with_lenders("stylist")
+    own, restyled, parts, r = exchanged("style_from")
     torch.testing.assert_close(restyled[1], own[1])
     borrowed = (restyled[0] - parts.shared[0]) / r[0]
     for channel, lender, mine in zip(borrowed, parts.private[2], parts.private[0], strict=True):
@@ -95,8 +98,8 @@ def test_style_is_lent_and_not_learnt_and_a_dead_channel_breaks_nothing() -> Non
     features = random(2, 8, 4, 5)
     features[0, 0] = 0
     features.requires_grad_()
-    module.stylist = torch.tensor([1, 1])
-    module(features)[0].square().sum().backward()
+    with module.exchanging(style_from=torch.tensor([1, 1])):
+        module(features)[0].square().sum().backward()
     assert features.grad is not None
     assert features.grad.isfinite().all()
     assert (features.grad[1] == 0).all()

@@ -12,7 +12,7 @@ from torch import Tensor
 from dg_project.config import BackboneParams, DetectionParams
 from dg_project.core.errors import ParameterError
 from dg_project.data.batches import Batch
-from dg_project.methods.drsf.method import DRSF, DRSFParams, donors, instance_mix
+from dg_project.methods.drsf.method import DRSF, DRSFParams, draw_partners, instance_mix
 from dg_project.methods.model_folder import ModelSpec, build_method
 from dg_project.tasks import Instances
 
@@ -131,15 +131,15 @@ def test_dfdr_stays_at_inference_and_helpers_do_not() -> None:
 def test_nothing_of_a_step_remains_in_the_module() -> None:
     method = drsf(cross_reassembly=1.0, style_reassembly=1.0)
     losses(method, batch())
-    assert method.dfdr.parts is method.dfdr.donor is method.dfdr.stylist is None
+    assert method.dfdr.exchange is None
 
 
 def test_donors_are_others_that_may_give() -> None:
     pair = torch.tensor([0, 0, 0, 5, 5, 9])
     may = pair[:, None] == pair
-    assert donors(may, 0.0) is None
+    assert draw_partners(may, 0.0) is None
     torch.manual_seed(0)
-    drawn = torch.stack([donors(may, 1.0) for _ in range(50)])
+    drawn = torch.stack([draw_partners(may, 1.0) for _ in range(50)])
     assert (pair[drawn] == pair).all()
     assert (drawn[:, :5] != torch.arange(5)).all()
     assert (drawn[:, 5] == 5).all()
@@ -179,7 +179,7 @@ def test_lists_come_from_the_command_line_without_commas() -> None:
 def test_style_comes_from_another_domain_of_any_scene() -> None:
     method, seen = drsf(style_reassembly=1.0), []
     assert method.dfdr is not None
-    method.dfdr.register_forward_pre_hook(lambda module, inputs: seen.append(module.stylist))
+    method.dfdr.register_forward_pre_hook(lambda module, inputs: seen.append(module.exchange.style_from))
     losses(method, batch())
     domain = batch().domain_id
     assert (domain[seen[0]] != domain).all()

@@ -74,16 +74,16 @@ class Centroids(nn.Module):
                             ("sums", (n_domains, n_classes, channels)), ("waiting", (n_domains, n_classes))):
             self.register_buffer(name, torch.zeros(shape))
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start again without centroids."""
         for buffer in self.buffers():
             buffer.zero_()
 
-    def young(self) -> Tensor:
+    def plain_means(self) -> Tensor:
         """Return (D, K) bool: which centroids are still plain means."""
         return self.seen < self.params.centroid_images
 
-    def collect(self, features: Tensor, labels: Tensor, domains: Tensor) -> None:
+    def accumulate(self, features: Tensor, labels: Tensor, domains: Tensor) -> None:
         """Gather the means of features (N, C, h, w) over the pixels of each class in ``labels`` (N, h, w).
 
         Args:
@@ -95,13 +95,13 @@ class Centroids(nn.Module):
         self.sums.index_add_(0, domains, means * enough[..., None])
         self.waiting.index_add_(0, domains, enough.float())
 
-    def commit(self) -> None:
+    def update(self) -> None:
         """Take in what was gathered, in all processes."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(self.sums)
             torch.distributed.all_reduce(self.waiting)
         total = (self.seen + self.waiting).clamp(min=1)
-        kept = torch.where(self.young(), self.seen / total, (1 - self.params.centroid_momentum) ** self.waiting)
+        kept = torch.where(self.plain_means(), self.seen / total, (1 - self.params.centroid_momentum) ** self.waiting)
         mean = self.sums / self.waiting.clamp(min=1)[..., None]
         moved = kept[..., None] * self.vectors + (1 - kept)[..., None] * mean
         self.vectors.copy_(torch.where(self.waiting[..., None] > 0, moved, self.vectors))
@@ -154,9 +154,9 @@ class BilateralConsensus(nn.Module):
         self.params = params
         self.labeller = copy.deepcopy(student).requires_grad_(False)
         self.register_buffer("round", torch.zeros((), dtype=torch.int64))
-        self.expect([])
+        self.set_targets([])
 
-    def expect(self, targets: Sequence[str]) -> None:
+    def set_targets(self, targets: Sequence[str]) -> None:
         """Make room for the centroids of these target domains; what was gathered before is forgotten."""
         model = self.model
         self.targets = list(targets)
@@ -176,7 +176,7 @@ class BilateralConsensus(nn.Module):
         self.labeller.eval()
         return self
 
-    def renew(self, student: nn.ModuleDict, progress: float) -> bool:
+    def start_round(self, student: nn.ModuleDict, progress: float) -> bool:
         """Start the round of this moment if it has not started: copy the student, and forget the centroids.
 
         Args:
@@ -191,7 +191,7 @@ class BilateralConsensus(nn.Module):
         if current <= int(self.round):
             return False
         self.labeller.load_state_dict(student.state_dict())
-        self.centroids.forget()
+        self.centroids.reset()
         self.round.fill_(current)
         return True
 
@@ -214,6 +214,6 @@ class BilateralConsensus(nn.Module):
         agreed = bilateral_consensus(predicted, self.centroids.nearest(features, places, size))
         seen = logits.argmax(1)
         small = F.interpolate(agreed[:, None].float(), seen.shape[-2:], mode="nearest-exact")[:, 0].long()
-        young = self.centroids.young()[places[:, None, None], seen]
-        self.centroids.collect(features, seen.masked_fill(~((small == seen) | young), IGNORE), places)
+        young = self.centroids.plain_means()[places[:, None, None], seen]
+        self.centroids.accumulate(features, seen.masked_fill(~((small == seen) | young), IGNORE), places)
         return agreed

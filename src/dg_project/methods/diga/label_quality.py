@@ -57,10 +57,10 @@ def label_quality(labeller: Path, teacher: Path, unlabelled: pd.DataFrame, label
     _, watched = _open(teacher, where)
     consensus = BilateralConsensus(student, params).to(where).eval()
     gathered = ManifestDataset(unlabelled, root, cache=False)
-    consensus.expect(list(dict.fromkeys(gathered.domains)))
+    consensus.set_targets(list(dict.fromkeys(gathered.domains)))
     for chunk in chunks(gathered, batch_size, where, "centroids"):
         consensus.label(watched, watched.prepare(chunk.images).images, [gathered.domains[row] for row in chunk.rows])
-        consensus.centroids.commit()
+        consensus.centroids.update()
     classes = len(watched.classes)
     agreed, sure, total = np.zeros((classes, 2), np.int64), np.zeros(2, np.int64), 0
     ranked, own = np.zeros((2, classes, 2, BINS), np.int64)

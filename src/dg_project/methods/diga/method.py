@@ -83,7 +83,7 @@ class DiGA(SelfTrains, DiGACrossDoMix):
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return the losses of the warm-up, and of self-training ``loss_mix`` too."""
         adapt = self.unlabelled(batch)
-        if not self.self_training.begins(self.predictor(), self.distillation, progress):
+        if not self.self_training.starts(self.predictor(), self.distillation, progress):
             return super().losses(batch, progress)
         own, source = self.params.self_training, self.source(batch)
         labelled = source.images, input_masks(source)

@@ -41,11 +41,11 @@ class SelfTrains:
 
     def adapt_to(self, targets: Sequence[str]) -> None:
         """Make room for centroids of each target domain."""
-        self.self_training.consensus.expect(targets)
+        self.self_training.consensus.set_targets(targets)
 
     def end_step(self) -> None:
         """Let the centroids follow."""
-        self.self_training.consensus.centroids.commit()
+        self.self_training.consensus.centroids.update()
 
 
 class SelfTraining(nn.Module):
@@ -61,11 +61,11 @@ class SelfTraining(nn.Module):
         self.params = params
         self.consensus = BilateralConsensus(student, params)
 
-    def begins(self, student: nn.ModuleDict, distillation: SymmetricDistillation, progress: float) -> bool:
+    def starts(self, student: nn.ModuleDict, distillation: SymmetricDistillation, progress: float) -> bool:
         """Return whether the warm-up is over; each round starts with labels and a teacher from the student."""
         if progress < self.params.start:
             return False
-        if self.consensus.renew(student, progress):
+        if self.consensus.start_round(student, progress):
             distillation.teacher.updates.zero_()
             distillation.teacher.update(student)
         return True

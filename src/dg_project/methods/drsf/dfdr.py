@@ -1,11 +1,13 @@
-"""Discriminative Feature Decoupling and Reassembly: what is shared between domains, what is private to one.
+"""Discriminative Feature Decoupling and Reassembly: split features into a shared and a private part.
 
-``docs/methods/drsf.md`` says which of these formulas the paper documents and which are ours.
+``docs/methods/drsf.md`` marks which formulas the paper documents and which are ours.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +20,7 @@ from dg_project.ops import adain
 def channel_entropy(features: Tensor) -> Tensor:
     """Return ``e_c = -sum p log p / log(HW)`` in [0, 1] with ``p`` the softmax of channel c over the positions.
 
-    A channel focused on a few positions has low entropy, one that is diffuse (style, noise) high entropy.
+    A channel focused on a few positions has low entropy, a diffuse one (style, noise) has high entropy.
 
     Args:
         features: ``(B, C, H, W)``.
@@ -32,7 +34,7 @@ def channel_entropy(features: Tensor) -> Tensor:
 
 @dataclass
 class Parts:
-    """What DFDR made of one batch, all ``(B, C, H, W)``.
+    """The parts of one batch in DFDR, all ``(B, C, H, W)``.
 
     Attributes:
         feature: the stage's output ``F``.
@@ -51,13 +53,29 @@ class Parts:
         return Parts(self.feature[rows], self.shared[rows], self.private[rows], self.reassembled[rows])
 
 
+@dataclass
+class Exchange:
+    """Where the rows of a batch take their private parts from.
+
+    Attributes:
+        private_from: ``(B,)`` row whose private part each row is reassembled with; None: its own.
+        style_from: ``(B,)`` row whose private part gives its style to that part, possibly its own row; None: no change
+            of style.
+        parts: parts of the last forward pass; None before it.
+    """
+
+    private_from: Tensor | None = None
+    style_from: Tensor | None = None
+    parts: Parts | None = None
+
+
 def _gate(inputs: int, channels: int, reduction: int) -> nn.Sequential:
     hidden = max(8, channels // reduction)
     return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid())
 
 
 class DFDR(nn.Module):
-    """Decoupling and reassembly of one stage's output, for all domains alike.
+    """Decoupling and reassembly of one stage's output, with the same weights for all domains.
 
     ``A = sigmoid(W2 ReLU(W1 [GAP F; e]))``, ``r = sigmoid(V2 ReLU(V1 [GAP F_sha; GAP F_pri]))``.
 
@@ -66,31 +84,40 @@ class DFDR(nn.Module):
         reduction: the gates' hidden layers have ``channels / reduction`` units.
 
     Attributes:
-        donor: ``(B,)`` row whose private part each row is reassembled with; None is its own.
-        stylist: ``(B,)`` row whose private part lends its style to what each row is reassembled with, which may be its
-            own; None leaves the style alone.
-        parts: what the last pass in training mode made; None outside training.
+        exchange: the exchange of the current ``exchanging`` block; None outside one.
     """
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
         self.decoupling = _gate(2 * channels, channels, reduction)
         self.recalibration = _gate(2 * channels, channels, reduction)
-        self.donor: Tensor | None = None
-        self.stylist: Tensor | None = None
-        self.parts: Parts | None = None
+        self.exchange: Exchange | None = None
         self._start_near_identity()
 
     def _start_near_identity(self) -> None:
-        """Let ``r`` start at sigmoid(4) = 0.98 for every input.
+        """Initialise ``r`` to sigmoid(4) = 0.98 for every input.
 
-        With ``r = 1`` the parts sum to ``F`` whatever the gate ``A`` says, so the pretrained stages downstream see
-        at first (almost) what they were trained on, and learn to do without the private part as the losses ask.
+        With ``r = 1`` the parts sum to ``F`` for any gate ``A``, so the pretrained stages downstream first see (almost)
+        the features they were trained on, and learn from the losses to do without the private part.
         """
         last = self.recalibration[2]
         assert isinstance(last, nn.Linear)
         nn.init.normal_(last.weight, std=1e-3)
         nn.init.constant_(last.bias, 4.0)
+
+    @contextmanager
+    def exchanging(self, private_from: Tensor | None = None, style_from: Tensor | None = None) -> Iterator[Exchange]:
+        """Exchange private parts between the rows of the forward pass in this block, and keep its parts.
+
+        Args:
+            private_from: see ``Exchange``.
+            style_from: see ``Exchange``.
+        """
+        self.exchange = Exchange(private_from, style_from)
+        try:
+            yield self.exchange
+        finally:
+            self.exchange = None
 
     def forward(self, features: Tensor) -> Tensor:
         """Map the stage's output ``(B, C, H, W)`` to ``F~`` of the same shape."""
@@ -99,17 +126,18 @@ class DFDR(nn.Module):
         # GAP(A * F) = A GAP(F): a gate is one number per channel.
         recalibration = self.recalibration(torch.cat([attention * pooled, (1 - attention) * pooled], 1))
         attention, recalibration = attention[..., None, None], recalibration[..., None, None]
-        if not self.training:  # then no loss asks for the parts, and nobody lends: one pass over the map is enough
-            self.parts = None
+        exchange = self.exchange
+        if exchange is None and not self.training:  # one pass over the map is enough when no part is needed
             return (attention + recalibration * (1 - attention)) * features
         shared = attention * features
         private = features - shared
-        donated = private if self.donor is None else private[self.donor]
-        if self.stylist is not None:
-            donated = adain.recombine(private[self.stylist].detach(), donated)
-        reassembled = shared + recalibration * donated
-        self.parts = Parts(features, shared, private, reassembled)
-        return reassembled
+        if exchange is None:
+            return shared + recalibration * private
+        taken = private if exchange.private_from is None else private[exchange.private_from]
+        if exchange.style_from is not None:
+            taken = adain.recombine(private[exchange.style_from].detach(), taken)
+        exchange.parts = Parts(features, shared, private, shared + recalibration * taken)
+        return exchange.parts.reassembled
 
 
 def _pool(features: Tensor) -> Tensor:
@@ -118,18 +146,17 @@ def _pool(features: Tensor) -> Tensor:
 
 
 def align_loss(shared: Tensor, private: Tensor, pair_id: Tensor, domain_id: Tensor, gamma: float = 0.1) -> Tensor:
-    """Pull the shared parts of a pair together, and shared and private parts of one image apart.
+    """Pull the shared parts of a pair together, and the shared and private parts of one image apart.
 
-    ``1/K sum_k ||n(F_sha^s) - n(F_sha^k)||^2 + gamma mean cos^2(GAP F_sha, GAP F_pri)``, n dividing by the L2 norm over
-    the channels of a position. The first term is the mean over the pseudo rows of the batch: positions of the same
-    place in the source image where that is in the batch, else globally pooled features
-    against the mean of the source rows.
+    ``1/K sum_k ||n(F_sha^s) - n(F_sha^k)||^2 + gamma mean cos^2(GAP F_sha, GAP F_pri)``; n divides by the L2 norm over
+    the channels of a position. The first term is the mean over the pseudo rows of the batch. A row is compared position
+    by position with its source image if that is in the batch, else its pooled feature with the mean of the source rows.
 
     Args:
         shared: ``(B, C, H, W)``.
         private: ``(B, C, H, W)``.
-        pair_id: ``(B,)`` equal for rows of the same geometry.
-        domain_id: ``(B,)`` 0 is the source.
+        pair_id: ``(B,)``, equal for rows of the same geometry.
+        domain_id: ``(B,)``, 0 is the source.
         gamma: weight of the second term.
     """
     cosine = F.cosine_similarity(_pool(shared), _pool(private), dim=1)
@@ -158,6 +185,6 @@ def _pooled_distance(shared: Tensor, source: Tensor, pseudo: Tensor) -> Tensor:
 def ranking_loss(reassembled: Tensor, feature: Tensor, private: Tensor) -> Tensor:
     """Rank the mean prediction entropies (scalars): ``softplus(H~ - H_F) + softplus(H_F - H_pri)``.
 
-    The reassembled feature shall be more certain than the stage's output, and that more certain than the private part.
+    The reassembled feature should be more certain than the stage's output, and that more certain than the private part.
     """
     return F.softplus(reassembled - feature) + F.softplus(feature - private)

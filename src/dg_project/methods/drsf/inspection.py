@@ -1,4 +1,4 @@
-"""What a trained model makes of a few images inside: the channels of one stage, and DFDR's gates on them."""
+"""Inspect a trained model on a few images: the channels of one stage, and DFDR's gates on them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class StageMaps:
-    """One stage's features of V images.
+    """Features of V images at one stage.
 
     Attributes:
-        stage: its name.
-        features: (V, C, h, w), before DFDR where the method has it.
-        entropy: (V, C) of each channel, 0 (one position) to 1 (everywhere alike).
-        gate: (V, C) DFDR's ``A``: the part of each channel that counts as shared; None where there is no DFDR.
-        recalibration: (V, C) DFDR's ``r``: what of the private part comes back; None likewise.
+        stage: stage name.
+        features: (V, C, h, w), before DFDR if the method has it.
+        entropy: (V, C) channel entropy, 0 (one position) to 1 (uniform).
+        gate: (V, C) DFDR's ``A``: the shared portion of each channel; None without DFDR.
+        recalibration: (V, C) DFDR's ``r``: the share of the private part that is added back; None without DFDR.
     """
 
     stage: str
@@ -39,20 +39,20 @@ class StageMaps:
 
 
 def stage_maps(model: Path, images: list[Path], device: str = "auto", stage: int = 3) -> StageMaps:
-    """Open a trained model and look at what it makes of some images.
+    """Open a trained model and return its features of some images.
 
     Args:
-        model: folder of the model.
-        images: files, any sizes; the model resizes them.
-        device: where to compute.
-        stage: of methods without DFDR; DRSF shows the stage that its DFDR sits after.
+        model: model folder.
+        images: image files of any size; the model resizes them.
+        device: device name.
+        stage: backbone stage for methods without DFDR; for DRSF it is the stage that DFDR follows.
     """
     where = resolve_device(device)
-    return look_inside(load_model(model, where), [load_image(path) for path in images], where, stage)
+    return stage_maps_of(load_model(model, where), [load_image(path) for path in images], where, stage)
 
 
 @torch.inference_mode()
-def look_inside(method: Method, images: list[torch.Tensor], device: torch.device, stage: int = 3) -> StageMaps:
+def stage_maps_of(method: Method, images: list[torch.Tensor], device: torch.device, stage: int = 3) -> StageMaps:
     """Return the maps of uint8 images (3, H, W); see ``stage_maps``."""
     pixels = [image.to(device).float() / 255 for image in images]
     task = method.model
@@ -61,13 +61,9 @@ def look_inside(method: Method, images: list[torch.Tensor], device: torch.device
         chosen = f"stage{stage}" if f"stage{stage}" in task.backbone.channels else task.backbone.last
         features = task.features(task.prepare(pixels).images)[chosen]
         return StageMaps(chosen, _numpy(features), _numpy(channel_entropy(features)), None, None)
-    dfdr.train()  # it holds no layer that behaves otherwise then, and it keeps its parts
-    try:
+    with dfdr.exchanging() as exchange:
         task.features(task.prepare(pixels).images)
-        parts = dfdr.parts
-    finally:
-        dfdr.eval()
-        dfdr.parts = None
+    parts = exchange.parts
     assert parts is not None
     pooled = [part.mean((2, 3)) for part in (parts.feature, parts.shared, parts.private)]
     entropy = channel_entropy(parts.feature)

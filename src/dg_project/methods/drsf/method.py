@@ -1,4 +1,4 @@
-"""DRSF: fuse the domains softly, decouple and reassemble one stage, and hide from adversaries which domain it was."""
+"""DRSF (arXiv 2503.13617): soft fusion of domains, decoupling and reassembly of one stage, domain adversaries."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ from dg_project.tasks.base import AuxHead, Features, Inputs, Instances, TaskMode
 
 
 class DRSFParams(Params):
-    """Weights and options. The paper-shaped variant is the ablation's row ``paper``; see ``docs/methods/drsf.md``."""
+    """Weights and options of DRSF. The paper's variant is the ablation row ``paper``; see ``docs/methods/drsf.md``."""
 
     soft_fusion: list[Look] = Field(["pseudo", "blend", "detail"], min_length=1, description=(
-        "what a pseudo image is shown as, each equally likely: itself, a blend with its source image, itself with the "
-        "detail of its source image"))
-    detail_scale: int = Field(4, ge=2, description="pixels; what is finer counts as detail")
-    mixstyle_stages: list[int] = Field([2], description="backbone stages whose whole output borrows style in training, "
-                                                        "as MixStyle does")
-    stage: int | None = Field(3, ge=1, le=5, description="backbone stage that DFDR sits after; None leaves DFDR out")
+        "how a pseudo image is shown, each equally likely: as it is, blended with its source image, or with the detail "
+        "of its source image"))
+    detail_scale: int = Field(4, ge=2, description="pixels; finer structure counts as detail")
+    mixstyle_stages: list[int] = Field([2], description="backbone stages after which MixStyle acts in training")
+    stage: int | None = Field(3, ge=1, le=5, description="backbone stage followed by DFDR; None leaves DFDR out")
     reduction: int = Field(16, ge=1, description="hidden units of the gates: channels / reduction")
     lambda_align: float = Field(0.02, ge=0)
     lambda_rea: float = Field(0.01, ge=0)
@@ -36,22 +35,22 @@ class DRSFParams(Params):
     lambda_adv: float = Field(0.05, ge=0, description="weight of both discriminators' losses")
     alpha: float = Field(1.0, gt=0, description="domains are mixed with Dirichlet(alpha)")
     grl_image: float = Field(0.01, ge=0, description="reversed gradient of the image discriminator; 0 leaves it out")
-    grl_instance: float = Field(0.01, ge=0, description="the same of the instance discriminator (detection)")
+    grl_instance: float = Field(0.01, ge=0, description="reversed gradient of the instance discriminator (detection)")
     task_on_pseudo: bool = Field(True, description="the task loss also sees pseudo images, with the kept labels")
-    task_on_fused: bool = Field(True, description="the task loss sees fused features of pairs, with the kept labels, "
-                                                  "in the place of the pseudo images that they were mixed from")
+    task_on_fused: bool = Field(True, description="the task loss sees the fused features of pairs, with the kept "
+                                                  "labels, instead of the pseudo images they were mixed from")
     cross_reassembly: Fraction = Field(0.0, description="probability that a row takes the private part of another "
                                                         "domain of the same source image")
-    style_reassembly: Fraction = Field(0.5, description="probability that a row's private part takes the style of one "
-                                                        "of another domain, whatever its scene")
+    style_reassembly: Fraction = Field(0.5, description="probability that a row's private part takes the style of a "
+                                                        "row of another domain, of any scene")
 
     _listed = field_validator("soft_fusion", "mixstyle_stages", mode="before")(listed)
 
     @model_validator(mode="after")
     def _one_module_per_stage(self) -> Self:
         if self.stage in self.mixstyle_stages:
-            raise ValueError(f"mixstyle_stages names stage {self.stage}, where DFDR sits; style is borrowed there by "
-                             "style_reassembly")
+            raise ValueError(f"mixstyle_stages names stage {self.stage}, where DFDR sits; style_reassembly mixes the "
+                             "styles there")
         return self
 
 
@@ -102,7 +101,7 @@ class DRSF(Method):
             maps = take(everything, rows)
             losses |= _adversary_on_instances(self.instance_adversary, self.model.instance_features(everything, inputs),
                                               labels, mix)
-        if len(rows):  # a micro-batch may hold pseudo images alone
+        if len(rows):  # a micro-batch may hold only pseudo images
             losses |= self.model.losses(maps, inputs.rows(of), weight)
         if parts is not None and self.aux is not None:
             losses |= self._dfdr_losses(self.aux, parts, inputs, batch)
@@ -113,9 +112,9 @@ class DRSF(Method):
                 for name, value in losses.items()}
 
     def _task_features(self, batch: Batch, features: Features, mix: Tensor) -> tuple[Features, Tensor, Tensor, Tensor]:
-        """Return features, and for each row that the task loss sees: where it lies in them, whose labels, its weight.
+        """Return (features, feature rows, label rows, weights) for the task loss.
 
-        With ``task_on_fused`` a fused image stands in the place of the pseudo images that it was mixed from.
+        With ``task_on_fused`` a fused image replaces the pseudo images it was mixed from.
         """
         rows = self.task_rows(batch)
         if not self.params.task_on_fused or not len(mix):
@@ -123,28 +122,27 @@ class DRSF(Method):
         mixed = (mix > 0).any(0) & (batch.domain_id != 0)
         rows = rows[~mixed[rows]]
         fused = torch.arange(len(mix), device=rows.device)
-        of = torch.cat([rows, (mix > 0).int().argmax(1)])  # any row of the pair: all have the same labels
+        of = torch.cat([rows, (mix > 0).int().argmax(1)])  # all rows of a pair have the same labels
         return ({name: torch.cat([value, fuse(value, mix)]) for name, value in features.items()},
                 torch.cat([rows, len(batch) + fused]), of, torch.cat([batch.weight[rows], mix @ batch.weight]))
 
     def task_rows(self, batch: Batch) -> Tensor:
-        """Return the rows (n,) int64 of the batch that the task loss may see."""
+        """Return the rows (n,) int64 of the batch for the task loss."""
         return torch.where((batch.domain_id == 0) | self.params.task_on_pseudo)[0]
 
     def image_mix(self, batch: Batch, pairs: Tensor) -> Tensor:
-        """Return the weights (G, B) of the images that the image discriminator sees fused: those of the ``pairs``."""
+        """Return the mixing weights (G, B) for the image discriminator: the ``pairs``, unless a subclass changes it."""
         return pairs
 
     def _features(self, batch: Batch, inputs: Inputs) -> tuple[Features, Parts | None]:
         if self.dfdr is None:
             return self.model.features(inputs.images), None
         pair, domain = batch.pair_id.cpu(), batch.domain_id.cpu()
-        self.dfdr.donor = donors(pair[:, None] == pair, self.params.cross_reassembly)
-        self.dfdr.stylist = donors(domain[:, None] != domain, self.params.style_reassembly)
-        features = self.model.features(inputs.images)
-        parts = self.dfdr.parts
-        self.dfdr.parts = self.dfdr.donor = self.dfdr.stylist = None
-        return features, parts
+        private_from = draw_partners(pair[:, None] == pair, self.params.cross_reassembly)
+        style_from = draw_partners(domain[:, None] != domain, self.params.style_reassembly)
+        with self.dfdr.exchanging(private_from, style_from) as exchange:
+            features = self.model.features(inputs.images)
+        return features, exchange.parts
 
     def _dfdr_losses(self, aux: AuxHead, parts: Parts, inputs: Inputs, batch: Batch) -> dict[str, Tensor]:
         align = align_loss(parts.shared, parts.private, batch.pair_id, batch.domain_id, self.params.gamma)
@@ -158,27 +156,27 @@ class DRSF(Method):
 
 def _adversary_on_instances(adversary: Adversary, instances: Instances | None, labels: Tensor,
                             mix: Tensor) -> dict[str, Tensor]:
-    """Return ``loss_adv_instance`` of the labelled objects, or nothing where there are none."""
+    """Return ``loss_adv_instance`` of the labelled objects, or nothing if there are none."""
     if instances is None or not len(instances.row):
         return {}
     return {"loss_adv_instance": adversary(instances.vectors, labels[instances.row], instance_mix(mix, instances))}
 
 
-def donors(may: Tensor, probability: float) -> Tensor | None:
-    """Draw, with a probability for each row, another row that may give to it; None if every row keeps its own.
+def draw_partners(allowed: Tensor, probability: float) -> Tensor | None:
+    """Draw a partner row for each row with the given probability; None if the probability is 0.
 
     Args:
-        may: ``(B, B)`` bool, whether row j may give to row i.
-        probability: of taking from another row, where there is one that may give.
+        allowed: ``(B, B)`` bool, whether row j may be the partner of row i.
+        probability: probability that a row gets another row as partner, if there is one.
 
     Returns:
-        ``(B,)`` int64 the giving rows; a row that takes nothing names itself.
+        ``(B,)`` int64 partners; a row without a partner gets its own index.
     """
     if probability == 0:
         return None
-    chosen = torch.arange(len(may))
-    for row in torch.where(torch.rand(len(may)) < probability)[0].tolist():
-        others = torch.where(may[row])[0]
+    chosen = torch.arange(len(allowed))
+    for row in torch.where(torch.rand(len(allowed)) < probability)[0].tolist():
+        others = torch.where(allowed[row])[0]
         others = others[others != row]
         if len(others):
             chosen[row] = others[int(torch.randint(len(others), ()))]
@@ -186,9 +184,9 @@ def donors(may: Tensor, probability: float) -> Tensor | None:
 
 
 def instance_mix(mix: Tensor, instances: Instances) -> Tensor:
-    """Carry the mixing weights of images over to the objects in them.
+    """Return the mixing weights of the objects in fused images.
 
-    One object is the same ``slot`` in every image of a pair; it is fused where all the mixed images have it.
+    An object has the same ``slot`` in every image of a pair; it is fused if all the mixed images have it.
 
     Args:
         mix: ``(G, B)`` weights of the images in each fused image.
