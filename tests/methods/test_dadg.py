@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from dg_project.config import BackboneParams, ClassificationParams
 from dg_project.core.errors import ParameterError
 from dg_project.data.batches import Batch
-from dg_project.methods.dadg import DADG, leave_out_domain, inner_step
+from dg_project.methods.dadg import DADG, inner_step, leave_out_domain
 from dg_project.methods.model_folder import ModelSpec, build_method
 
 IMAGES = [torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(i)) for i in range(4)]

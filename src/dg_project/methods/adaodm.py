@@ -1,4 +1,4 @@
-"""AdaODM (Zhang et al., arXiv 2208.01996): at test time the extractor moves until one head per domain agree."""
+"""AdaODM (Zhang et al., arXiv 2208.01996): adapt the extractor at test time so that the domains' heads agree."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ Weights = dict[str, Tensor]
 
 
 class AdaODMParams(Params):
-    """The game of the training, and how far a test image moves the extractor."""
+    """Adversarial weight in training, and steps at test time."""
 
     lambda_disagree: float = Field(0.1, ge=0, description="weight of the disagreement in training")
-    steps: int = Field(1, ge=0, description="of the extractor at test time; 0 predicts with the trained one")
-    lr: float = Field(1e-3, gt=0, description="of these steps")
-    online: bool = Field(False, description="the extractor keeps what it learned from the images before; if not, each "
-                                            "image begins with the trained one")
+    steps: int = Field(1, ge=0, description="gradient steps at test time; 0 predicts with the trained extractor")
+    lr: float = Field(1e-3, gt=0, description="learning rate at test time")
+    online: bool = Field(False, description="keep the extractor adapted to earlier images; if not, each image starts "
+                                            "from the trained one")
 
 
 def disagreement(logits: Tensor) -> Tensor:
-    """Return ``mean_{i<j} ½ ‖softmax z_i - softmax z_j‖₁`` of each row, (N,) in 0..1.
+    """Return ``mean_{i<j} ½ ‖softmax z_i - softmax z_j‖₁`` of each row, (N,) in 0..1 (ours).
 
     Args:
         logits: z (D, N, C) of D heads.
@@ -51,7 +51,7 @@ class DomainHeads(nn.Module):
         channels: length of a feature vector.
         n_classes: C.
         n_domains: D.
-        dropout: probability, one draw for all heads.
+        dropout: dropout probability; all heads share one mask.
     """
 
     def __init__(self, channels: int, n_classes: int, n_domains: int, dropout: float) -> None:
@@ -65,16 +65,16 @@ class DomainHeads(nn.Module):
         return torch.stack([head(seen).float() for head in self.heads])
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Map features (N, channels) to the logarithm (N, C) of the heads' mean probability."""
+        """Map features (N, channels) to the log of the heads' mean probability, (N, C)."""
         return self.each(vectors).softmax(2).mean(0).log()
 
 
 class AdaODM(ERM):
-    """``L = CE(h_d(F x), y) + λ D``, minimised by the extractor F and maximised by the heads h; at test F minimises D.
+    """``L = CE(h_d(F x), y) + λ D``: the extractor F minimises D, the heads h maximise it; at test F minimises D.
 
-    Without ``online`` a prediction depends on its image alone. With it, the images of one call move the extractor
-    together and the next call begins where it is: predictions depend on the order and the grouping of the images, until
-    ``restore`` brings the trained extractor back. The trained weights themselves never change.
+    Without ``online`` a prediction depends only on its image. With it, the images of one call adapt the extractor
+    together and the next call continues from there: predictions depend on the order and grouping of the images, until
+    ``restore``. The stored weights never change.
     """
 
     name: ClassVar[str] = "adaodm"
@@ -87,7 +87,7 @@ class AdaODM(ERM):
     def __init__(self, model: TaskModel, params: AdaODMParams, domains: Sequence[str]) -> None:
         super().__init__(model, params, domains)
         if params.steps and not self._trained():
-            raise ParameterError(f"{self.name} moves the backbone at test time, and all of it is frozen: lower "
+            raise ParameterError(f"{self.name} adapts the backbone at test time, but all of it is frozen: lower "
                                  f"backbone.frozen_stages, or set {self.name}.steps to 0")
         dropout = self.model.head[0]
         assert isinstance(dropout, nn.Dropout)
@@ -104,23 +104,23 @@ class AdaODM(ERM):
         return heads
 
     def begin_step(self) -> None:
-        """Forget what a validation moved."""
+        """Undo the adaptation of a validation."""
         self.restore()
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return the loss of each row's own head, and the game of extractor and heads."""
+        """Return the loss of each row's own head, and the adversarial disagreement."""
         inputs = self.model.prepare(batch.images, batch.targets)
         vectors = self.model.vectors(self.model.neck(self.model.features(inputs.images)))
         own = self.heads.each(vectors)[batch.domain_id, torch.arange(len(batch), device=vectors.device)]
         entropy = F.cross_entropy(own, true_labels(inputs), reduction="none")
-        # The loss is -D: the heads learn to disagree, and the extractor behind the reversal to make them agree.
+        # The loss is -D: the heads learn to disagree, the extractor behind the reversal learns to make them agree.
         apart = disagreement(self.heads.each(reverse_gradient(vectors, 1)))
         return {"loss_classification": (entropy * batch.weight).mean(),
                 "loss_adv_disagreement": -self.params.lambda_disagree * (apart * batch.weight).mean(),
                 "log_disagreement": apart.detach().mean()}
 
     def predict(self, images: Sequence[Tensor]) -> list[Prediction]:
-        """Predict images (3, h, w) in [0, 1] of any size, each with an extractor that moved for it."""
+        """Predict images (3, h, w) in [0, 1] of any size, each with an extractor adapted to it."""
         if not self.params.steps:
             return super().predict(images)
         training = self.model.training
@@ -129,16 +129,16 @@ class AdaODM(ERM):
             with torch.inference_mode(False), torch.enable_grad():
                 prepared = self.model.prepare([image.clone() for image in images]).images
                 groups = [prepared] if self.params.online else prepared.split(1)
-                return [{"probabilities": row} for group in groups for row in self._look(group)]
+                return [{"probabilities": row} for group in groups for row in self._adapted(group)]
         finally:
             self.model.train(training)
 
     def restore(self) -> None:
-        """Let the next prediction begin with the trained extractor."""
+        """Start the next prediction from the trained extractor."""
         self._moved = None
 
-    def _look(self, images: Tensor) -> Tensor:
-        """Move the extractor on prepared images (N, 3, H, W), and return their probabilities (N, C)."""
+    def _adapted(self, images: Tensor) -> Tensor:
+        """Adapt the extractor to prepared images (N, 3, H, W), and return their probabilities (N, C)."""
         weights = self._move(self._moved or self._trained(), images)
         self._moved = weights if self.params.online else None
         with torch.no_grad():

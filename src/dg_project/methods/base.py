@@ -145,7 +145,7 @@ class Method(Learner):
     def __init__(self, model: TaskModel, params: config.Params, domains: Sequence[str]) -> None:
         super().__init__()
         if self.needs.several_domains and len(domains) < 2:
-            raise ParameterError(f"the method '{self.name}' compares domains, but there is one domain ('{domains[0]}'):"
+            raise ParameterError(f"the method '{self.name}' compares domains, and there is one domain ('{domains[0]}'):"
                                  f" run `kedro run --pipeline=leave_one_out --params method={self.name}`, or set "
                                  "training.batches=mixed to train on the source and its pseudo domains")
         self.model = model
@@ -252,8 +252,8 @@ class Method(Learner):
                  if name not in state or name not in expected or state[name].shape != expected[name].shape]
         if wrong:
             raise CheckpointError(f"the weights do not fit the method '{self.name}' as its parameters describe it "
-                                  f"({len(wrong)} entries differ, such as '{min(wrong)}'); the files of the model folder "
-                                  "do not belong together, or are of another version: train the model again")
+                                  f"({len(wrong)} entries differ, such as '{min(wrong)}'); the files of the model "
+                                  "folder do not belong together, or are of another version: train the model again")
         self.load_state_dict(dict(state), strict=False)
 
 

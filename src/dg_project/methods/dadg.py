@@ -1,4 +1,4 @@
-"""DADG (Chen et al., arXiv 2011.00444): an adversary of the domains, and validation on a domain that was left out."""
+"""DADG (Chen et al., arXiv 2011.00444): a domain adversary, and meta-validation on a left-out domain."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ Weights = dict[str, Tensor]
 
 
 class DADGParams(Params):
-    """Weights of the adversary and of the validation, and the step between them."""
+    """Weights of the adversary and of the validation, and the inner step."""
 
-    lambda_adv: float = Field(0.1, ge=0, description="weight of the adversary that tells the domains apart")
-    hidden: int = Field(128, ge=1, description="width of that adversary")
-    lambda_validation: float = Field(1.0, ge=0, description="weight of the loss on the domain that was left out")
-    inner_lr: float = Field(0.01, ge=0, description="of the step on the others, after which that loss is taken")
-    second_order: bool = Field(False, description="differentiate through that step; if not, it is a constant shift")
+    lambda_adv: float = Field(0.1, ge=0, description="weight of the domain adversary")
+    hidden: int = Field(128, ge=1, description="width of the domain adversary")
+    lambda_validation: float = Field(1.0, ge=0, description="weight of the loss on the left-out domain")
+    inner_lr: float = Field(0.01, ge=0, description="learning rate of the inner step on the other domains")
+    second_order: bool = Field(False, description="differentiate through the inner step; else it is a constant shift")
 
 
 def leave_out_domain(domain_id: Tensor) -> Tensor:
-    """Return (N,) bool: the rows of one domain, drawn at random; none where all rows (N,) are of one domain."""
+    """Return (N,) bool: the rows of one domain drawn at random, or none if all rows (N,) have the same domain."""
     present = domain_id.unique()
     if len(present) < 2:
         return torch.zeros_like(domain_id, dtype=torch.bool)
@@ -41,13 +41,13 @@ def leave_out_domain(domain_id: Tensor) -> Tensor:
 
 
 def inner_step(loss: Tensor, weights: Weights, lr: float, second_order: bool) -> Weights:
-    """Return ``θ' = θ - lr ∂loss/∂θ``, as a function of θ; its graph stays for the outer step.
+    """Return ``θ' = θ - lr ∂loss/∂θ``, differentiable in θ; the graph is kept for the outer step.
 
     Args:
-        loss: scalar, of the weights.
-        weights: θ by name; those that the loss does not depend on stay as they are.
-        lr: of this step.
-        second_order: whether ``∂loss/∂θ`` is a function of θ too, or a constant.
+        loss: scalar function of the weights.
+        weights: θ by name; weights that the loss does not depend on are returned unchanged.
+        lr: learning rate of the step.
+        second_order: whether to differentiate through ``∂loss/∂θ``, else it is a constant.
     """
     slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=second_order, retain_graph=True,
                                  allow_unused=True)
@@ -58,7 +58,7 @@ def inner_step(loss: Tensor, weights: Weights, lr: float, second_order: bool) ->
 class DADG(ERM):
     """``L = L_T(θ) + λ_val CE_V(θ')``, ``L_T = CE_T + λ_adv CE(D(reversed F x), d)``, ``θ' = θ - α ∂L_T/∂θ``.
 
-    V are the rows of one domain of the batch, drawn at every step, T all others. A batch of a single domain has no V.
+    V are the rows of one domain of the batch, drawn at each step, T all others. A batch of a single domain has no V.
     """
 
     name: ClassVar[str] = "dadg"
@@ -75,7 +75,7 @@ class DADG(ERM):
                                            nn.ReLU(), nn.Linear(params.hidden, len(domains)))
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return the losses on the rows that train, and after a step on them that on the rows that validate."""
+        """Return the losses on T, and after an inner step the loss on V."""
         params, inputs = self.params, self.model.prepare(batch.images, batch.targets)
         labels, left_out = true_labels(inputs), leave_out_domain(batch.domain_id)
         weights: Weights = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
@@ -84,18 +84,18 @@ class DADG(ERM):
             return (F.cross_entropy(logits, classes[rows], reduction="none") * batch.weight[rows]).mean()
 
         rest = ~left_out
-        vectors, logits = self._look(weights, inputs.images[rest])
+        vectors, logits = self._outputs(weights, inputs.images[rest])
         domains = self.discriminator(reverse_gradient(vectors, 1)).float()
         losses = {"loss_classification": mean(logits, labels, rest),
                   "loss_adv_domain": params.lambda_adv * mean(domains, batch.domain_id, rest)}
         if not left_out.any():
             return losses | {"loss_validation": logits.new_zeros(())}
         after = inner_step(torch.stack(list(losses.values())).sum(), weights, params.inner_lr, params.second_order)
-        _, logits = self._look(after, inputs.images[left_out])
+        _, logits = self._outputs(after, inputs.images[left_out])
         return losses | {"loss_validation": params.lambda_validation * mean(logits, labels, left_out)}
 
-    def _look(self, weights: Weights, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features (N, C) and logits (N, classes) of prepared images, by the model with these weights."""
+    def _outputs(self, weights: Weights, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (N, C) and logits (N, classes) of prepared images under the given weights."""
         body, head = ({name.removeprefix(part): weight for name, weight in weights.items() if name.startswith(part)}
                       for part in ("backbone.", "head."))
         vectors = self.model.vectors(self.model.neck(functional_call(self.model.backbone, body, (images,))))

@@ -1,4 +1,4 @@
-"""DSI (Yu et al., 2023): at test time a diffusion model brings an unseen image back towards the source."""
+"""DSI (Yu et al., 2023): at test time a diffusion model moves an unseen image towards the source."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class DSIParams(Params):
-    """How far back an image is brought, and for which images."""
+    """Strength of the projection, and which images are projected."""
 
-    prompt: str = Field("a city street on a clear sunny day", description="what the source images show")
+    prompt: str = Field("a city street on a clear sunny day", description="description of the source images")
     start: float = Field(0.17, gt=0, le=1, description="T0: share of the noise schedule that is run")
-    steps: int = Field(6, ge=1, description="length of the whole schedule")
+    steps: int = Field(6, ge=1, description="length of the full schedule")
     guidance_scale: float = Field(1.0, ge=0)
-    threshold: Fraction = Field(0.5, description="images whose most probable class is at least that sure stay alone")
-    alpha: Fraction = Field(0.25, description="share of the prediction for the image that was brought back")
+    threshold: Fraction = Field(0.5, description="images with a class at least this probable are not projected")
+    alpha: Fraction = Field(0.25, description="weight of the prediction for the projected image")
 
     @model_validator(mode="after")
     def _steps_to_run(self) -> Self:
@@ -44,7 +44,7 @@ def mix_predictions(probabilities: Tensor, projected: Tensor, alpha: float) -> T
 
 
 class DSI(ERM):
-    """ERM that mixes unsure predictions with those for ``x^``: noised to T0, denoised under the source's prompt."""
+    """ERM with ``(1 - alpha) p(x) + alpha p(x^)`` for unsure images; ``x^``: noised to T0, denoised with the prompt."""
 
     name: ClassVar[str] = "dsi"
     tasks: ClassVar[tuple[Task, ...]] = ("classification",)
@@ -54,11 +54,11 @@ class DSI(ERM):
     ldm: Generator | None = None
 
     def use_ldm(self, ldm: Generator) -> None:
-        """See ``Method.use_ldm``."""
+        """Keep the diffusion model for ``predict``. See ``Method.use_ldm``."""
         self.ldm = ldm
 
     def predict(self, images: Sequence[Tensor]) -> list[Prediction]:
-        """Predict images (3, h, w) in [0, 1] of any size; the diffusion model sees those that are not sure."""
+        """Predict images (3, h, w) in [0, 1] of any size; unsure ones are also projected by the diffusion model."""
         found = super().predict(images)
         if self.ldm is None:
             return found
@@ -70,7 +70,7 @@ class DSI(ERM):
         return found
 
     def bring_back(self, ldm: Generator, images: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``x^`` of images (3, h, w) in [0, 1]; its noise is determined by the image."""
+        """Return the projected images ``x^`` of images (3, h, w) in [0, 1]; the image determines the noise."""
         pixels = [(image * 255).round().to(torch.uint8).cpu() for image in images]
         made = ldm.generate(pixels, [self.params.prompt] * len(pixels), [_seed(image) for image in pixels],
                             strength=self.params.start, steps=self.params.steps,

@@ -16,7 +16,7 @@ class ERMParams(Params):
 
 
 class ERM(Method):
-    """``L = L_task`` of every row, weighted by the weight of its image."""
+    """``L = L_task`` on all rows, weighted by image."""
 
     name: ClassVar[str] = "erm"
     needs: ClassVar[Needs] = Needs(other_batches=ANY_BATCHES)
@@ -29,7 +29,7 @@ class ERM(Method):
 
 
 class Naive(ERM):
-    """``L = L_task`` on images drawn from source and kept pseudo images, with the kept labels."""
+    """``L = L_task`` on source images and kept pseudo images with their labels (naive mixing)."""
 
     name: ClassVar[str] = "naive"
     needs: ClassVar[Needs] = Needs(batches="mixed")

@@ -1,4 +1,4 @@
-"""LFME (Chen et al., NeurIPS 2024, arXiv 2410.17020): one expert per source domain guides the model's logits."""
+"""LFME (Chen et al., NeurIPS 2024, arXiv 2410.17020): one expert per domain guides the logits of the model."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class LFMEParams(Params):
 
 
 def guidance_loss(logits: Tensor, expert: Tensor) -> Tensor:
-    """Return ``mean (z - softmax(z_E))²`` over classes, of each row, (N,).
+    """Return ``mean (z - softmax(z_E))²`` over the classes for each row, (N,).
 
     Args:
         logits: z (N, C) of the model.
-        expert: z_E (N, C) of the expert of each row's domain; no gradient flows into it.
+        expert: z_E (N, C) of the expert for each row's domain; it gets no gradient.
     """
     return (logits - expert.detach().softmax(1)).square().mean(1)
 
 
 class LFME(ERM):
-    """``L = CE + λ MSE(z, softmax z_E)``, and ``CE`` of each expert on its own domain; only training needs experts."""
+    """``L = CE + λ MSE(z, softmax z_E)``, and ``CE`` of each expert on its own domain. Experts are not stored."""
 
     name: ClassVar[str] = "lfme"
     needs: ClassVar[Needs] = Needs(other_batches=("mixed",), several_domains=True)
@@ -51,7 +51,7 @@ class LFME(ERM):
         self.experts = nn.ModuleList(copy.deepcopy(model) for _ in domains)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Return what trains; the backbones of the experts are backbones too."""
+        """Return the trainable parameters; the experts' backbones count as ``backbone``."""
         bodies = [self.model.backbone, *(expert.get_submodule("backbone") for expert in self.experts)]
         backbone = [weight for body in bodies for weight in body.parameters() if weight.requires_grad]
         known = {id(weight) for weight in backbone}
@@ -59,7 +59,7 @@ class LFME(ERM):
                 "head": [weight for weight in self.parameters() if weight.requires_grad and id(weight) not in known]}
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return the losses of the model, its guidance, and the experts' own loss."""
+        """Return the loss of the model, the guidance loss, and the loss of the experts."""
         inputs = self.model.prepare(batch.images, batch.targets)
         logits = self.model.logits(self.model.neck(self.model.features(inputs.images)))
         expert = self._expert_logits(inputs, batch.domain_id)
@@ -70,7 +70,7 @@ class LFME(ERM):
                 "loss_experts": (others * batch.weight).mean()}
 
     def _expert_logits(self, inputs: Inputs, domain_id: Tensor) -> Tensor:
-        """Return (N, C): what the expert of each row's domain says of it."""
+        """Return the logits (N, C) of each row from the expert of its domain."""
         order, answers = [], []
         for domain in domain_id.unique().tolist():
             rows = (domain_id == domain).nonzero().flatten()

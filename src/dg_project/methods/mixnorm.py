@@ -19,16 +19,16 @@ from dg_project.tasks.base import Prediction, TaskModel
 
 
 class MixNormParams(Params):
-    """How far a test image may move the statistics."""
+    """Weight of the source statistics."""
 
-    source_share: Fraction = Field(0.97, description="of the source statistics; 1 is ERM, 0 instance normalisation")
+    source_share: Fraction = Field(0.97, description="weight of source statistics; 1: ERM, 0: instance normalisation")
 
 
 def mix_statistics(features: Tensor, mean: Tensor, variance: Tensor, share: float, eps: float) -> Tensor:
-    """Return x' for which plain batch normalisation does what mixed statistics would do to x.
+    """Return x' such that batch normalisation of x' equals normalisation of x with mixed statistics.
 
     ``(x' - μ) / σ = (x - μ_mix) / σ_mix`` with ``μ_mix = m μ + (1 - m) μ_x`` and ``σ²_mix = m σ² + (1 - m) σ²_x``;
-    μ_x and σ²_x belong to the positions of one channel of one image.
+    μ_x and σ²_x are taken over the positions of one channel of one image.
 
     Args:
         features: x (N, C, H, W).
@@ -45,7 +45,7 @@ def mix_statistics(features: Tensor, mean: Tensor, variance: Tensor, share: floa
 
 
 class MixNorm(ERM):
-    """ERM whose predictions normalise each image partly by its own statistics; images do not influence one another."""
+    """ERM; at test ``μ = m μ_source + (1 - m) μ_x``, and so for ``σ²``, for each image by itself."""
 
     name: ClassVar[str] = "mixnorm"
     Params: ClassVar[type[Params]] = MixNormParams
@@ -55,7 +55,7 @@ class MixNorm(ERM):
         super().__init__(model, params, domains)
         self._norms = [m for m in model.backbone.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
         if not self._norms:
-            raise ParameterError("mixnorm mixes the statistics of batch normalisation, and this backbone has none; "
+            raise ParameterError("mixnorm mixes the statistics of batch normalisation, but this backbone has none; "
                                  "choose a convolutional backbone.name, or another method")
 
     def predict(self, images: Sequence[Tensor]) -> list[Prediction]:

@@ -1,4 +1,4 @@
-"""MixStyle (Zhou et al., ICLR 2021): mix the feature statistics of images in the first stages."""
+"""MixStyle (Zhou et al., ICLR 2021): mix the feature statistics of images in early stages."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from dg_project.tasks.base import TaskModel
 
 
 class MixStyleParams(Params):
-    """Where, how often and how strongly statistics are mixed."""
+    """Place, probability and strength of the mixing."""
 
-    p: Fraction = Field(0.5, description="probability that a stage of a step is mixed")
-    alpha: float = Field(0.1, gt=0, description="the mixing weights are Beta(alpha, alpha)")
-    stages: list[int] = Field([2, 3], min_length=1, description="backbone stages after which it acts")
+    p: Fraction = Field(0.5, description="probability of mixing, per stage and step")
+    alpha: float = Field(0.1, gt=0, description="the mixing weights are drawn from Beta(alpha, alpha)")
+    stages: list[int] = Field([2, 3], min_length=1, description="backbone stages after which MixStyle acts")
 
 
 class MixStyle(ERM):
-    """ERM on source images whose early features borrow each other's style."""
+    """ERM with ``σ_mix (F - μ)/σ + μ_mix`` after early stages, ``μ_mix = w μ + (1 - w) μ'``, ``w ~ Beta(α, α)``."""
 
     name: ClassVar[str] = "mixstyle"
     needs: ClassVar[Needs] = Needs(other_batches=("mixed",))

@@ -1,4 +1,4 @@
-"""MODE (Dai et al., ICML 2023): the hardest convex mixture of the styles in a batch, found by sign gradients."""
+"""MODE (Dai et al., ICML 2023): search for the hardest convex mixture of the styles in a batch by sign gradients."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from dg_project.tasks.base import Inputs
 
 
 class MODEParams(Params):
-    """Size of the style banks, and of the search in them."""
+    """Size of the style banks and of the search."""
 
-    bank: int = Field(4, ge=2, description="M: styles per image, its own among them")
-    steps: int = Field(10, ge=1, description="of the search")
+    bank: int = Field(4, ge=2, description="M: styles per image, including its own")
+    steps: int = Field(10, ge=1, description="search steps")
     step_size: float = Field(0.05, gt=0)
-    beta: Fraction = Field(0.4, description="share of the loss of the restyled images")
+    beta: Fraction = Field(0.4, description="weight of the loss on the restyled images")
 
 
 def explore(loss: Callable[[Tensor], Tensor], weights: Tensor, steps: int, size: float) -> Tensor:
@@ -44,19 +44,19 @@ def mix_amplitudes(images: Tensor, bank: Tensor, weights: Tensor) -> Tensor:
 
     Args:
         images: ``(N, C, H, W)``.
-        bank: ``(N, M)`` int64, the rows whose styles are mixed.
+        bank: ``(N, M)`` int64, rows whose styles are mixed.
         weights: ``(N, M)``, rows sum to 1.
     """
     spectrum = torch.fft.rfft2(images)
-    with torch.autocast(images.device.type, enabled=False):  # torch.polar wants both in one format
+    with torch.autocast(images.device.type, enabled=False):  # torch.polar needs one format for both
         mixed = torch.einsum("nm,nmchw->nchw", weights, spectrum.abs()[bank])
     return torch.fft.irfft2(torch.polar(mixed, spectrum.angle()), s=(images.shape[-2], images.shape[-1]))
 
 
 def mix_statistics(images: Tensor, bank: Tensor, weights: Tensor) -> Tensor:
-    """Return ``sum_m w_m sigma_m * (x - mu) / sigma + sum_m w_m mu_m``, the statistics over positions.
+    """Return ``sum_m w_m sigma_m * (x - mu) / sigma + sum_m w_m mu_m``, statistics over positions.
 
-    Arguments as those of ``mix_amplitudes``.
+    The arguments are those of ``mix_amplitudes``.
     """
     mean, deviation = images.mean((2, 3)), (images.var((2, 3)) + 1e-5).sqrt()
     with torch.autocast(images.device.type, enabled=False):
@@ -66,7 +66,7 @@ def mix_statistics(images: Tensor, bank: Tensor, weights: Tensor) -> Tensor:
 
 
 class MODE(Method):
-    """``L = (1 - beta) L_task(x) + beta L_task(x^)``, ``x^`` the hardest mixture, found in evaluation mode."""
+    """``L = (1 - beta) L_task(x) + beta L_task(x^)``; ``x^`` is the hardest mixture, found in evaluation mode."""
 
     needs: ClassVar[Needs] = Needs(inner_gradients=True)
     Params: ClassVar[type[Params]] = MODEParams
@@ -78,7 +78,7 @@ class MODE(Method):
         """Return the images with mixed styles; see ``mix_amplitudes``."""
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return the task's losses of the images, and ``loss_restyled_*`` of the same images in the hardest style."""
+        """Return the task losses on the images, and ``loss_restyled_*`` on the same images in the hardest style."""
         inputs = self.model.prepare(batch.images, batch.targets)
         restyled = self._hardest(inputs, batch.weight)
         share = self.params.beta
@@ -110,14 +110,14 @@ class MODE(Method):
 
 
 class ModeF(MODE):
-    """MODE whose styles are Fourier amplitudes."""
+    """MODE with Fourier amplitudes as styles."""
 
     name: ClassVar[str] = "mode_f"
     restyle = staticmethod(mix_amplitudes)
 
 
 class ModeA(MODE):
-    """MODE whose styles are channel statistics: here of the colours, because no package has a VGG decoder."""
+    """MODE with channel statistics as styles: here of the colours, because no package has a VGG decoder (ours)."""
 
     name: ClassVar[str] = "mode_a"
     restyle = staticmethod(mix_statistics)

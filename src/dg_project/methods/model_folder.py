@@ -1,4 +1,4 @@
-"""A trained method as a folder: weights without code, and everything needed to build it again."""
+"""Save and load a trained method as a folder: weights, and the specification to rebuild it."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ WEIGHTS, CARD = "model.safetensors", "model.json"
 
 
 class ModelSpec(Params):
-    """What a method is built from; with the weights, all there is to a trained model."""
+    """Specification of a method; together with the weights it defines a trained model."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str
-    method_params: dict[str, Any] = Field(default_factory=dict, description="the parameters under the method's name")
+    method_params: dict[str, Any] = Field(default_factory=dict, description="parameters under the method's name")
     task: Task = "detection"
     backbone: BackboneParams
-    head: dict[str, Any] = Field(description="the parameters under the task's name")
+    head: dict[str, Any] = Field(description="parameters under the task's name")
     classes: list[str] = Field(min_length=1)
     domains: list[str] = Field(min_length=1, description="by domain_id: the source, then the pseudo domains")
 
@@ -50,13 +50,13 @@ class ModelSpec(Params):
 
     @classmethod
     def of(cls, kind: type[Method], settings: Settings, domains: list[str]) -> Self:
-        """Return what the parameters of a run build; ``domains`` are the sources, the pseudo domains, and ``adapt``."""
+        """Build the spec of a run; ``domains`` are the sources, the pseudo domains, and ``adapt`` for UDA methods."""
         return cls(method=kind.name, method_params=kind.params_of(settings).model_dump(mode="json"),
                    task=settings.task, backbone=settings.backbone, head=settings.head.model_dump(mode="json"),
                    classes=settings.classes, domains=domains)
 
     def without_weights(self) -> Self:
-        """Return the same without pretrained weights of the backbone."""
+        """Return a copy without pretrained weights of the backbone."""
         return self.model_copy(update={"backbone": self.backbone.model_copy(update={"weights": None})})
 
 
@@ -64,8 +64,8 @@ def build_method(spec: ModelSpec, seed: int = 0) -> Method:
     """Build an untrained method; the seed determines its initial weights.
 
     Raises:
-        ParameterError: there is no such method or task, the method is not for the task, or the parameters do not fit
-            together.
+        ParameterError: the method or task does not exist, the method does not support the task, or the parameters do
+            not fit together.
         CheckpointError: the backbone's weights cannot be loaded.
     """
     method = method_class(spec.method)
@@ -81,30 +81,30 @@ def build_method(spec: ModelSpec, seed: int = 0) -> Method:
 
 
 def save_model(method: Method, spec: ModelSpec, folder: Path, meta: Mapping[str, Any] | None = None) -> None:
-    """Write ``model.safetensors`` (what predicts) and ``model.json`` (spec and ``meta``: step, score ...)."""
+    """Write ``model.safetensors`` (inference state) and ``model.json`` (spec and ``meta``: step, score ...)."""
     save_weights(method.inference_state(), folder / WEIGHTS)
     with atomic_file(folder / CARD) as aside:
         aside.write_text(json.dumps({"spec": spec.model_dump(mode="json"), "meta": dict(meta or {})}, indent=2) + "\n")
 
 
 def read_card(folder: Path) -> tuple[ModelSpec, dict[str, Any]]:
-    """Return the spec and the meta data of a model folder.
+    """Return the spec and the metadata of a model folder.
 
     Raises:
-        CheckpointError: the folder holds no model, or one that this version cannot read.
+        CheckpointError: the folder has no model, or one that this version cannot read.
     """
     try:
         card = json.loads((folder / CARD).read_text())
         return ModelSpec.model_validate(card["spec"]), card["meta"]
     except FileNotFoundError as error:
-        raise CheckpointError(f"'{folder}' holds no '{CARD}', so it is no trained model; give the folder that the "
+        raise CheckpointError(f"'{folder}' holds no '{CARD}', so it is not a trained model; give the folder that the "
                               "training pipeline wrote") from error
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"'{folder / CARD}' cannot be read ({error}); train the model again") from error
 
 
 def count_weights(folder: Path) -> int:
-    """Return how many numbers the weights of a model folder hold; their header is read, not they.
+    """Return the number of weights in a model folder, read from the file header.
 
     Raises:
         CheckpointError: the file is missing or broken.
@@ -120,10 +120,10 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> Method:
     """Build the method of a model folder with its weights, in evaluation mode on ``device``.
 
     Raises:
-        CheckpointError: the folder holds no model, or its files are broken or do not belong together.
+        CheckpointError: the folder has no model, or its files are broken or do not belong together.
     """
     spec, _ = read_card(folder)
-    # The weights come from the folder: the backbone's own pretrained ones would be read in vain.
+    # The weights come from the folder, so the pretrained ones of the backbone are not needed.
     method = build_method(spec.without_weights())
     try:
         state = load_file(folder / WEIGHTS)
@@ -134,7 +134,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> Method:
 
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write a state as safetensors; a kill at any moment leaves no half of it."""
+    """Write a state as safetensors, atomically."""
     with atomic_file(path) as aside:
         save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, aside)
 
@@ -150,6 +150,6 @@ def open_ldm(kind: type[Method], moment: Literal["training", "prediction"], ldm:
 
 
 def attach_ldm(ldm: Generator | None, method: Method) -> None:
-    """Give an opened diffusion model to the method that needs it."""
+    """Attach an opened diffusion model to the method; None does nothing."""
     if ldm is not None:
         method.use_ldm(ldm)

@@ -1,4 +1,4 @@
-"""RSC (Huang et al., ECCV 2020): train on the features that remain when the dominant ones are muted."""
+"""RSC (Huang et al., ECCV 2020): train on the features that remain after the dominant ones are muted."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ def dependent_images(before: Tensor, after: Tensor, share: float) -> Tensor:
 
 
 class RSC(ERM):
-    """``L = CE(h(z · m), y)``; the mask m removes the features z that the prediction depends on most."""
+    """``L = CE(h(z · m), y)``; the mask m removes the features z that the prediction depends on most (doc).
+
+    The paper masks positions or channels; here it is the channels of the pooled features (ours).
+    """
 
     name: ClassVar[str] = "rsc"
     needs: ClassVar[Needs] = Needs(other_batches=("mixed",), inner_gradients=True)
@@ -63,7 +66,7 @@ class RSC(ERM):
         inputs = self.model.prepare(batch.images, batch.targets)
         labels = true_labels(inputs)
         dropout, linear = self.model.head
-        # Dropout acts once: three draws would compare three different networks.
+        # Dropout is applied once: three masks would compare three different networks.
         vectors = dropout(self.model.vectors(self.model.neck(self.model.features(inputs.images))))
         mask = self._mask(vectors.detach(), linear, labels)
         loss = F.cross_entropy(linear(vectors * mask).float(), labels, reduction="none")

@@ -44,9 +44,11 @@ def uniform_loss(logits: Tensor) -> Tensor:
 
 
 class SagNet(ERM):
-    """Three updates a step: content head and features, style head, and features against the style head.
+    """Three updates per step: features and content head, style head, and features against the style head.
 
-    ``min_F,G CE(G(SR(F x)), y)``, then ``min_S CE(S(CR(F x)), y)``, then ``min_F λ CE(S(CR(F x)), uniform)``.
+    ``min_F,G CE(G(SR(F x)), y)``, then ``min_S CE(S(CR(F x)), y)``, then ``min_F λ CE(S(CR(F x)), uniform)`` (doc).
+    Ours: styles and contents are exchanged after the last stage, S is one linear layer on the pooled features, the
+    statistics get no gradient, and the third update trains all of F, not only its normalisation parameters.
     """
 
     name: ClassVar[str] = "sagnet"
@@ -71,11 +73,11 @@ class SagNet(ERM):
                 "style": {"head": [weight for weight in groups["head"] if id(weight) in style]}}
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return the losses of the content phase, which alone are those of the model that predicts."""
+        """Return the losses of the content phase, the only ones of the model that predicts."""
         return self.phase_losses("content", batch, progress)
 
     def phase_losses(self, phase: str, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return ``loss_classification``, ``loss_style`` or ``loss_adv_style``, by the phase."""
+        """Return ``loss_classification``, ``loss_style`` or ``loss_adv_style``, depending on the phase."""
         inputs = self.model.prepare(batch.images, batch.targets)
         maps, last, labels = self.model.features(inputs.images), self.model.backbone.last, true_labels(inputs)
         if phase == "content":

@@ -1,4 +1,4 @@
-"""SCMD, selective cross-modality distillation (TMLR 2024, arXiv 2311.15145): a frozen CLIP teaches the hard samples."""
+"""SCMD, selective cross-modality distillation (TMLR 2024, arXiv 2311.15145): distil a frozen CLIP on hard samples."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ LOG_SCALE_START, LOG_SCALE_MAX = math.log(1 / 0.07), math.log(100)
 
 
 class SCMDParams(Params):
-    """The teacher, and what of it reaches the student."""
+    """Teacher, hard samples and distillation weights."""
 
     teacher: Checkpoint = Field("data/06_models/clip_like", description="a CLIP-like folder | folder or hub name of a "
                                 "CLIP of transformers | open_clip:<architecture>/<weights>")
     embedding_size: int = Field(128, ge=1, description="length of the teacher's embeddings")
     prompt: str = "this is a photo of a {class}"
-    hard_share: float = Field(0.5, gt=0, le=1, description="p: share of a batch that counts, hardest first")
-    full_batch_share: Fraction = Field(0.5, description="k: last share of the steps, in which every sample counts")
+    hard_share: float = Field(0.5, gt=0, le=1, description="p: share of a batch in the losses, hardest first")
+    full_batch_share: Fraction = Field(0.5, description="k: last share of the steps, which use all samples")
     temperature: float = Field(3.0, gt=0)
     lambda_logit: float = Field(0.5, ge=0, description="weight of the logit distillation")
     lambda_cross: float = Field(0.5, ge=0, description="weight of the cross-modality distillation")
-    average_from: int = Field(150, ge=0, description="steps after which the weights that predict are averaged")
+    average_from: int = Field(150, ge=0, description="step from which the weights that predict are averaged")
 
 
 def hardest(loss: Tensor, share: float) -> Tensor:
@@ -49,11 +49,11 @@ def hardest(loss: Tensor, share: float) -> Tensor:
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Return ``T² KL(softmax(t / T) ‖ softmax(z / T))`` of each row, (N,).
+    """Return ``T² KL(softmax(t / T) ‖ softmax(z / T))`` for each row, (N,).
 
     Args:
         student: logits z (N, C).
-        teacher: logits t (N, C); no gradient flows into them.
+        teacher: logits t (N, C); they get no gradient.
         temperature: T.
     """
     target = (teacher.detach() / temperature).log_softmax(1)
@@ -62,22 +62,21 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> T
 
 
 def cross_modality_logits(projected: Tensor, texts: Tensor, log_scale: Tensor) -> Tensor:
-    """Return (N, C): how the student's features agree with the teacher's class sentences, ``e^s norm(P h) · textᵀ``.
+    """Return ``e^s norm(P h) · textᵀ`` (N, C): similarity of the student's features to the class sentences.
 
     Args:
         projected: P h (N, D).
         texts: unit vectors (C, D).
         log_scale: s, at most ln 100.
     """
-    with torch.autocast(projected.device.type, enabled=False):  # scaled cosines would lose their last digits
+    with torch.autocast(projected.device.type, enabled=False):  # scaled cosines need float32
         return log_scale.clamp(0, LOG_SCALE_MAX).exp() * F.normalize(projected.float(), dim=1) @ texts.T
 
 
 class SCMD(ERM):
     """``L = CE + λ1 T² KL(q ‖ softmax(z/T)) + λ2 T² KL(q ‖ softmax(e^s norm(P h) · textᵀ / T))`` on the hard samples.
 
-    The teacher belongs to the training, not to the model: it is neither trained nor stored, and a trained model
-    predicts without it.
+    The teacher is neither trained nor stored; a trained model predicts without it.
     """
 
     name: ClassVar[str] = "scmd"
@@ -90,14 +89,14 @@ class SCMD(ERM):
     def __init__(self, model: TaskModel, params: SCMDParams, domains: Sequence[str]) -> None:
         super().__init__(model, params, domains)
         self.average_from = params.average_from
-        class_prompts(params.prompt, model.classes)  # refuses a class name that breaks the prompt
+        class_prompts(params.prompt, model.classes)  # raises if a class name breaks the prompt
         self.projector = nn.Linear(model.backbone.channels[model.backbone.last], params.embedding_size, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(LOG_SCALE_START))
         self._guide: Guide | None = None
 
     @classmethod
     def check(cls, params: Any, settings: Settings) -> None:
-        """Also open the teacher with the class sentences: it takes a second, and reading the data takes longer."""
+        """Also open the teacher with the class sentences, which takes a second."""
         super().check(params, settings)
         Guide(params, settings.classes)
 
@@ -108,22 +107,22 @@ class SCMD(ERM):
 
     @property
     def guide(self) -> Guide:
-        """The teacher with the class sentences, opened at first use."""
+        """The teacher with the class sentences, opened on first use."""
         if self._guide is None:
             self._guide = Guide(self.params, self.model.classes)
         return self._guide
 
     def prepare(self, images: ManifestDataset, flip: bool, workspace: Path, device: torch.device) -> None:
-        """Ask the teacher about every training image and its mirror image, once for all trainings."""
+        """Embed every training image and its mirror image with the teacher, once for all trainings."""
         crops = [[int(side) for side in crop] for crop in images.manifest.get("crop", [])]
         folder = cache_folder(workspace, "teacher", *self.determined_by(self.params),
                               manifest_fingerprint(images.manifest),
                        crops, flip, code=["dg_project.vlm.embedding_cache", "dg_project.vlm.opening"])
-        with lock_folder(folder):  # other processes wait, and read what this one wrote
+        with lock_folder(folder):  # other processes wait, then read the embeddings
             self.guide.memory.learn(images, flip, folder, device)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return the three losses of the hard samples, or of all in the last share k of the steps."""
+        """Return the three losses on the hard samples, or on all in the last share k of the steps."""
         params, inputs = self.params, self.model.prepare(batch.images, batch.targets)
         maps = self.model.neck(self.model.features(inputs.images))
         logits, vectors = self.model.logits(maps), self.model.vectors(maps)
@@ -143,15 +142,15 @@ class SCMD(ERM):
 
 
 class Guide:
-    """What the teacher says of images: logits of the classes, each image embedded once.
+    """Class logits of the teacher, with each image embedded once.
 
     Args:
-        params: name the teacher and its embedding size.
-        classes: names of the classes.
+        params: teacher, embedding size and prompt.
+        classes: class names.
 
     Raises:
         CheckpointError: the teacher cannot be opened.
-        ParameterError: it has another embedding size, or was never told of a class, or a name breaks the prompt.
+        ParameterError: its embedding size differs, it does not know a class, or a class name breaks the prompt.
     """
 
     def __init__(self, params: SCMDParams, classes: Sequence[str]) -> None:
@@ -168,8 +167,8 @@ class Guide:
                                  f"{self.teacher.size}, or name another teacher")
         self.texts = self.teacher.texts(prompts)
         if self.texts.shape[1] != self.teacher.size:
-            raise ParameterError(f"the teacher '{params.teacher}' puts sentences into {self.texts.shape[1]} numbers "
-                                 f"and images into {self.teacher.size}: its two encoders do not belong together")
+            raise ParameterError(f"the teacher '{params.teacher}' embeds sentences in {self.texts.shape[1]} numbers "
+                                 f"and images in {self.teacher.size}: its two encoders do not belong together")
         self.memory = Memory(self.teacher.images)
 
     def __call__(self, images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -122,8 +122,8 @@ def in_main_process() -> bool:
 def launch(params: TrainingParams, function: Callable[..., None], *args: Any) -> None:
     """Call a function in ``params.processes`` new processes of this machine, which form a process group.
 
-    Returns when all are done. An error in one stops the others and is raised here. A single process is not started
-    anew: the function runs in this one.
+    Returns when all are done. An error in one stops the others and is raised here. With
+    ``processes: 1`` the function runs in this process.
 
     Args:
         params: number of processes and device.

@@ -23,7 +23,7 @@ def build_optimizers(learner: Learner, params: TrainingParams) -> Optimizers:
 
 
 def build_optimizer(parameters: Mapping[str, list[nn.Parameter]], params: TrainingParams) -> torch.optim.Optimizer:
-    """Build one optimiser: ``head_lr_factor`` times the learning rate for the head, no weight decay for vectors (biases).
+    """Build one optimiser: the head learns ``head_lr_factor`` times as fast, vectors (biases) have no weight decay.
 
     Args:
         parameters: parameters to train, as ``backbone`` and ``head``.
@@ -76,7 +76,7 @@ class Precision:
     """Automatic mixed precision: convolutions and products in a short format, sums and losses in float32.
 
     Args:
-        name: ``float32``, ``bfloat16`` or ``float16``. With float16 the loss is scaled, or small gradients would vanish.
+        name: ``float32``, ``bfloat16`` or ``float16``. With float16 the loss is scaled: small gradients would vanish.
         device: torch device.
 
     Raises:

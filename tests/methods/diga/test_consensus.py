@@ -44,7 +44,8 @@ def test_centroids_are_plain_means_first_and_a_moving_average_later() -> None:
     def see(*values: float) -> float:
         features = torch.tensor(values).view(-1, 1, 1, 1)
         before = centroids.vectors.clone()
-        centroids.accumulate(features, torch.zeros(len(values), 1, 1, dtype=torch.int64), torch.zeros(len(values)).long())
+        labels, domains = torch.zeros(len(values), 1, 1).long(), torch.zeros(len(values)).long()
+        centroids.accumulate(features, labels, domains)
         assert torch.equal(before, centroids.vectors), "they stand still within a step"
         centroids.update()
         return float(centroids.vectors[0, 0])

@@ -142,7 +142,7 @@ def test_checkpoints_that_cannot_be_asked_are_refused(tmp_path: Path, tiny_ldm: 
     with pytest.raises(ParameterError, match="no text encoder"):
         LatentDistiller(mute, PROMPTS, (16, 16))
     for folder in (tiny_inpaint, tiny_sdxl):
-        with pytest.raises(ParameterError, match="cannot ask a StableDiffusion"):
+        with pytest.raises(ParameterError, match="cannot use a StableDiffusion"):
             LatentDistiller(Generator.open(folder), PROMPTS, (16, 16))
     folder = tmp_path / "mute"
     ldm.pipeline.save_pretrained(folder)

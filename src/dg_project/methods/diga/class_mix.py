@@ -1,4 +1,4 @@
-"""Mixing two images along the classes of one of them: CrossDoMix (DiGA) and DACS (Tranheden et al., WACV 2021)."""
+"""Mix two images along the classes of one of them: CrossDoMix (DiGA) and DACS (Tranheden et al., WACV 2021)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dg_project.tasks.segmentation import IGNORE, Segmenter, input_masks
 
 
 def half_of_the_classes(masks: Tensor) -> Tensor:
-    """Draw half of the classes (rounded down) of every mask, and return where they and the ignored pixels are.
+    """Draw half of the classes (rounded down) of every mask; return the pixels of these classes and ignored pixels.
 
     Args:
         masks: (N, H, W) int64 train ids.
@@ -29,19 +29,19 @@ def half_of_the_classes(masks: Tensor) -> Tensor:
 
 
 def mixed(chosen: Tensor, here: Tensor, elsewhere: Tensor) -> Tensor:
-    """Return ``here`` where a pixel is chosen (N, H, W), and ``elsewhere`` otherwise: images (N, 3, H, W) or masks."""
+    """Return ``here`` at chosen pixels (N, H, W), else ``elsewhere``: images (N, 3, H, W) or masks (N, H, W)."""
     return torch.where(chosen if here.ndim == chosen.ndim else chosen[:, None], here, elsewhere)
 
 
 def translations(domain_id: Tensor, pair_id: Tensor) -> Tensor:
-    """Draw, for every source row, one of the pseudo images made from it.
+    """Draw one of the pseudo images made from each source row.
 
     Args:
         domain_id: (B,), 0 is the source.
-        pair_id: (B,), equal in images of one place.
+        pair_id: (B,), equal for images of one scene.
 
     Returns:
-        (S,) the row of that image for each of the S source rows; the source row itself where there is none.
+        (S,) row of that image for each of the S source rows; the source row itself if there is none.
     """
     drawn = []
     for row in torch.where(domain_id == 0)[0].tolist():
@@ -56,15 +56,15 @@ def strong_views(model: Segmenter, batch: Batch, beta: float) -> Tensor:
 
 
 def crossdomix_views(model: Segmenter, batch: Batch, source: Inputs, beta: float) -> Tensor:
-    """Return the strong views, in which half of the classes and the ignored pixels stay and the rest is translated.
+    """Return strong views (S, 3, H, W) that keep half of the classes and ignored pixels; the rest is translated.
 
-    Images that have no pseudo image in the batch keep their whole strong view.
+    Images without a pseudo image in the batch keep their full strong view.
 
     Args:
-        model: whose input the views are.
+        model: task model, which prepares the views.
         batch: source images, and pseudo images made from them.
-        source: the source images as the network sees them.
-        beta: of the strong view.
+        source: the source images as network input.
+        beta: strength of the strong view.
     """
     rows = translations(batch.domain_id, batch.pair_id)
     translated = model.prepare([batch.images[row] for row in rows.tolist()]).images

@@ -1,6 +1,6 @@
-"""Pseudo labels without a threshold (DiGA): a label counts where the classifier and the features agree on it.
+"""Pseudo labels without a threshold (DiGA): keep labels on which the classifier and the features agree.
 
-``docs/methods/diga.md`` says what the paper and its released configuration document, and what is ours.
+``docs/methods/diga.md`` marks what the paper and its released configuration document, and what is ours.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from dg_project.tasks.segmentation import IGNORE, Segmenter
 
 
 class ConsensusParams(Params):
-    """When target images join, and what their labels are taken from."""
+    """Warm-up, rounds and centroids."""
 
-    start: Fraction = Field(0.5, description="share of the training that is warm-up: no target image is looked at")
-    rounds: int = Field(1, ge=1, description="of equal length; each starts with labels of the student as it is then")
-    centroid_images: int = Field(100, ge=1, description="a class's centroid is the plain mean of that many images, "
-                                                        "then a moving average")
-    centroid_momentum: Fraction = Field(1e-4, description="share of one more image in that average")
-    min_pixels: int = Field(5, ge=1, description="cells of the decoder that a class must have in an image to count")
+    start: Fraction = Field(0.5, description="share of the training that is warm-up, without target images")
+    rounds: int = Field(1, ge=1, description="rounds of equal length; each starts with labels of the current student")
+    centroid_images: int = Field(100, ge=1, description="a class centroid is the plain mean of this many images, then "
+                                                        "a moving average")
+    centroid_momentum: Fraction = Field(1e-4, description="weight of a new image in the moving average")
+    min_pixels: int = Field(5, ge=1, description="least decoder cells of a class in an image to count")
 
 
 def class_means(features: Tensor, labels: Tensor, n_classes: int, least: int) -> tuple[Tensor, Tensor]:
@@ -34,32 +34,32 @@ def class_means(features: Tensor, labels: Tensor, n_classes: int, least: int) ->
 
     Args:
         features: (N, C, h, w).
-        labels: (N, h, w) int64; 255 counts nowhere.
+        labels: (N, h, w) int64; 255 is ignored.
         n_classes: K.
-        least: pixels that a class must have in an image.
+        least: least number of pixels of a class in an image.
 
     Returns:
         (N, K, C) means, and (N, K) bool: which classes have that many pixels.
     """
     one_hot = (labels.flatten(1)[:, None] == torch.arange(n_classes, device=labels.device)[:, None]).float()
     pixels = one_hot.sum(2)
-    with torch.autocast(features.device.type, enabled=False):  # sums over a map outgrow a short format
+    with torch.autocast(features.device.type, enabled=False):  # sums over a map need float32
         sums = one_hot @ features.float().flatten(2).transpose(1, 2)
     return sums / pixels.clamp(min=1)[..., None], pixels >= least
 
 
 class Centroids(nn.Module):
-    """What the features of each class are on average in each domain; they stand still within a step.
+    """Mean feature of each class in each domain, constant within a step.
 
-    ``collect`` gathers, ``commit`` takes in what was gathered: n image means of a class with the sum S change its
-    centroid c of N images to ``(N c + S) / (N + n)`` while N is small, then to ``k c + (1 - k) S / n`` with
-    ``k = (1 - momentum)^n``, as n single updates by any order of the images would on average.
+    ``accumulate`` sums, ``update`` applies the sums: n image means of a class with the sum S change its centroid c of
+    N images to ``(N c + S) / (N + n)`` while N is small, then to ``k c + (1 - k) S / n`` with
+    ``k = (1 - momentum)^n``, the average of n single updates over all orders of the images.
 
     Args:
         n_domains: D.
         n_classes: K.
         channels: C.
-        params: see there.
+        params: sizes and momentum.
     """
 
     vectors: Tensor
@@ -75,7 +75,7 @@ class Centroids(nn.Module):
             self.register_buffer(name, torch.zeros(shape))
 
     def reset(self) -> None:
-        """Start again without centroids."""
+        """Delete all centroids."""
         for buffer in self.buffers():
             buffer.zero_()
 
@@ -84,11 +84,11 @@ class Centroids(nn.Module):
         return self.seen < self.params.centroid_images
 
     def accumulate(self, features: Tensor, labels: Tensor, domains: Tensor) -> None:
-        """Gather the means of features (N, C, h, w) over the pixels of each class in ``labels`` (N, h, w).
+        """Add the mean features of each class to the sums.
 
         Args:
-            features: see above.
-            labels: see above; 255 counts nowhere.
+            features: (N, C, h, w).
+            labels: (N, h, w) int64; 255 is ignored.
             domains: (N,) int64, 0..D-1.
         """
         means, enough = class_means(features, labels, self.seen.shape[1], self.params.min_pixels)
@@ -96,7 +96,7 @@ class Centroids(nn.Module):
         self.waiting.index_add_(0, domains, enough.float())
 
     def update(self) -> None:
-        """Take in what was gathered, in all processes."""
+        """Apply the sums of all processes to the centroids."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(self.sums)
             torch.distributed.all_reduce(self.waiting)
@@ -110,13 +110,13 @@ class Centroids(nn.Module):
         self.waiting.zero_()
 
     def nearest(self, features: Tensor, domains: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return (N, *size) int64: ``argmax_k softmax_k(-||f - c_k||)``, the softmax brought to ``size``.
+        """Return (N, *size) int64: ``argmax_k softmax_k(-||f - c_k||)``, the softmax resized to ``size``.
 
-        A class without centroid is never the nearest; in a domain without any, every pixel is 255.
+        Classes without a centroid are left out; in a domain without centroids every pixel is 255.
 
         Args:
             features: (N, C, h, w).
-            domains: (N,) int64, whose centroids each image is compared with.
+            domains: (N,) int64, domain of each image.
             size: height, width.
         """
         count, _, height, width = features.shape
@@ -130,19 +130,19 @@ class Centroids(nn.Module):
 
 
 def bilateral_consensus(predicted: Tensor, nearest: Tensor) -> Tensor:
-    """Return ``predicted`` where ``nearest`` is the same class, 255 elsewhere: masks (N, H, W)."""
+    """Return ``predicted`` where ``nearest`` is the same class, else 255: masks (N, H, W)."""
     return predicted.masked_fill(predicted != nearest, IGNORE)
 
 
 class BilateralConsensus(nn.Module):
-    """Labels of unlabelled images: by the student as it was when the round began, and by the teacher's features.
+    """Label unlabelled images with the student at the start of the round and with the teacher's features.
 
-    Each target domain has centroids of its own: a class looks different by night and in fog, and the mean of both is
-    near neither. ``expect`` says which domains there are.
+    Each target domain has its own centroids (see ``set_targets``): a class looks different by night and in fog, and
+    the mean of both is close to neither.
 
     Args:
         student: ``Method.predictor()``.
-        params: see there.
+        params: warm-up, rounds and centroids.
     """
 
     round: Tensor
@@ -157,7 +157,7 @@ class BilateralConsensus(nn.Module):
         self.set_targets([])
 
     def set_targets(self, targets: Sequence[str]) -> None:
-        """Make room for the centroids of these target domains; what was gathered before is forgotten."""
+        """Create empty centroids for these target domains."""
         model = self.model
         self.targets = list(targets)
         centroids = Centroids(len(self.targets), len(model.classes), model.classifier.in_channels, self.params)
@@ -177,11 +177,11 @@ class BilateralConsensus(nn.Module):
         return self
 
     def start_round(self, student: nn.ModuleDict, progress: float) -> bool:
-        """Start the round of this moment if it has not started: copy the student, and forget the centroids.
+        """Start the current round if it has not started: copy the student and reset the centroids.
 
         Args:
             student: ``Method.predictor()``.
-            progress: share of the training that is done, ``start`` or more.
+            progress: completed share of the training, ``start`` or more.
 
         Returns:
             Whether a round started.
@@ -197,15 +197,15 @@ class BilateralConsensus(nn.Module):
 
     @torch.no_grad()
     def label(self, teacher: Segmenter, images: Tensor, domains: Sequence[str]) -> Tensor:
-        """Return the masks (N, H, W) int64 that both sides agree on, and gather the features for the centroids.
+        """Return the agreed masks (N, H, W) int64, and add the features to the sums of the centroids.
 
-        A cell counts for its class where the teacher sees that class too; the consensus must agree once the centroid
-        is a moving average.
+        A cell counts for the class that the teacher predicts; once the centroid is a moving average, only if the
+        consensus is the same class.
 
         Args:
-            teacher: whose features are looked at.
+            teacher: segmenter that gives the features.
             images: (N, 3, H, W), normalised.
-            domains: N names of target domains, all of which ``expect`` was told.
+            domains: N names of target domains, all among those of ``set_targets``.
         """
         places = torch.tensor([self.targets.index(name) for name in domains], device=images.device)
         size = (images.shape[-2], images.shape[-1])
@@ -214,6 +214,6 @@ class BilateralConsensus(nn.Module):
         agreed = bilateral_consensus(predicted, self.centroids.nearest(features, places, size))
         seen = logits.argmax(1)
         small = F.interpolate(agreed[:, None].float(), seen.shape[-2:], mode="nearest-exact")[:, 0].long()
-        young = self.centroids.plain_means()[places[:, None, None], seen]
-        self.centroids.accumulate(features, seen.masked_fill(~((small == seen) | young), IGNORE), places)
+        plain = self.centroids.plain_means()[places[:, None, None], seen]
+        self.centroids.accumulate(features, seen.masked_fill(~((small == seen) | plain), IGNORE), places)
         return agreed

@@ -1,6 +1,6 @@
-"""Symmetric knowledge distillation (DiGA, Shen et al., CVPR 2023): teacher and student look at two views crosswise.
+"""Symmetric knowledge distillation between two views (DiGA, Shen et al., CVPR 2023).
 
-``docs/methods/diga.md`` says what the paper and its released configuration document, and what is ours.
+``docs/methods/diga.md`` marks what the paper and its released configuration document, and what is ours.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from dg_project.tasks.segmentation import Segmenter
 class DistillationParams(Params):
     """Teacher, strong view and weight; the defaults are those of DiGA's warm-up."""
 
-    teacher_alpha: Fraction = Field(0.999, description="largest share of the old teacher that a step keeps")
-    beta: Fraction = Field(0.4, description="share of the changed colours in the strong view")
+    teacher_alpha: Fraction = Field(0.999, description="largest decay of the EMA teacher")
+    beta: Fraction = Field(0.4, description="strength of the colour changes in the strong view")
     lambda_skd: float = Field(0.5, ge=0, description="weight of the distillation")
 
 
@@ -30,11 +30,11 @@ COLOURS = v2.Compose([
     v2.RandomGrayscale(p=0.3),
     v2.RandomApply([v2.GaussianBlur(3, (2.0, 2.0))], p=0.8),
 ])
-"""E: changes colours and sharpness of an image (3, h, w) in [0, 1], and leaves everything at its place."""
+"""E: changes colours and sharpness of an image (3, h, w) in [0, 1], not its geometry."""
 
 
 def strong_view(images: Sequence[Tensor], beta: float) -> list[Tensor]:
-    """Return ``beta E(x) + (1 - beta) x`` of every image (3, h, w) in [0, 1]; each draws its own E."""
+    """Return ``beta E(x) + (1 - beta) x`` for every image (3, h, w) in [0, 1]; each draws its own E."""
     return [beta * COLOURS(image) + (1 - beta) * image for image in images]
 
 
@@ -48,17 +48,17 @@ def symmetric_loss(teacher: tuple[Tensor, Tensor], student: tuple[Tensor, Tensor
 
     Args:
         teacher: logits (N, C, H, W) of the images x, and of their views v.
-        student: the same.
+        student: logits of the same shapes.
     """
     return soft_cross_entropy(teacher[0], student[1]) + 0.5 * soft_cross_entropy(teacher[1], student[0])
 
 
 class SymmetricDistillation(nn.Module):
-    """The teacher of a method for segmentation, in the mode of the method (while it trains: training mode).
+    """EMA teacher of a segmentation method and the symmetric loss. The teacher follows the mode of the method.
 
     Args:
         student: ``Method.predictor()``; its entry ``model`` is the task model.
-        alpha: of the teacher.
+        alpha: largest decay of the teacher.
     """
 
     def __init__(self, student: nn.ModuleDict, alpha: float) -> None:
@@ -76,9 +76,9 @@ class SymmetricDistillation(nn.Module):
         """Return the student's logits (N, C, H, W) of the images, and the symmetric loss.
 
         Args:
-            student: the task model that trains.
+            student: task model that is trained.
             images: (N, 3, H, W), normalised.
-            views: strong views of them.
+            views: their strong views.
         """
         both = torch.cat([images, views])
         seen, seen_in_view = student.pixel_logits(both).chunk(2)

@@ -1,6 +1,6 @@
-"""How right labels without a threshold are, beside the most confident labels of the same model.
+"""Measure the quality of consensus labels, compared with the most confident labels of the same model.
 
-Labels of targets are opened here, to measure: what is measured reaches no training.
+Target labels are opened here only to measure; no training uses the result.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ Counts = NDArray[np.int64]
 THRESHOLD = 0.9
 COLUMNS = ("rule", "coverage", "precision")
 LOW, HIGH, BINS = -6.0, 17.0, 4600
-"""Logits of the confidence are counted in bins: near 1 the confidence itself has no room left."""
+"""Confidences are binned by their logits, which resolve values close to 1."""
 
 
 def label_quality(labeller: Path, teacher: Path, unlabelled: pd.DataFrame, labelled: pd.DataFrame, root: Path,
                   params: ConsensusParams, device: str = "auto", batch_size: int = 4) -> pd.DataFrame:
-    """Label images as self-training does, and count the right pixels.
+    """Label images as self-training does, and count the correct pixels.
 
-    The labels are those of the labeller, which stands still in a round; the features are the teacher's. A round begins
-    with one model as both and ends with a teacher that is better. Centroids are gathered on the unlabelled images, as
-    in training, and the labelled images get labels by both rules.
+    The labels come from the labeller, which is fixed during a round, the features from the teacher. A round starts with
+    one model as both and ends with a better teacher. Centroids are computed on the unlabelled images, as in training,
+    and the labelled images get labels by both rules.
 
     Args:
-        labeller: folder of a trained segmenter, whose labels and confidence are looked at.
-        teacher: folder of that whose features are, often the same.
-        unlabelled: images that the centroids are gathered on; of their labels nothing is opened.
-        labelled: images whose labels are compared with their masks.
-        root: folder that both manifests' paths start from.
-        params: of the consensus.
-        device: where to compute.
-        batch_size: images at a time.
+        labeller: model folder of the segmenter that gives labels and confidence.
+        teacher: model folder of the segmenter that gives the features, often the same.
+        unlabelled: manifest of images for the centroids; their labels are not opened.
+        labelled: manifest of images whose labels are compared with their masks.
+        root: folder that the paths of both manifests start from.
+        params: parameters of the consensus.
+        device: device name.
+        batch_size: images per batch.
 
     Returns:
         See ``quality_table``.
@@ -82,7 +82,7 @@ def label_quality(labeller: Path, teacher: Path, unlabelled: pd.DataFrame, label
 
 
 def _open(folder: Path, device: torch.device) -> tuple[nn.ModuleDict, Segmenter]:
-    """Return what predicts of a trained method, and its task model."""
+    """Return the predictor of a trained method, and its task model."""
     method = load_model(folder, device)
     if not isinstance(method.model, Segmenter):
         raise ParameterError(f"'{folder}' does not label pixels, so it has no consensus; set task=segmentation")
@@ -91,13 +91,13 @@ def _open(folder: Path, device: torch.device) -> tuple[nn.ModuleDict, Segmenter]
 
 @torch.no_grad()
 def _most_likely(model: Segmenter, images: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Return confidence and label of the n ``known`` pixels of images (N, 3, H, W), normalised."""
+    """Return confidence and label of the n ``known`` pixels of normalised images (N, 3, H, W)."""
     confidence, likely = model.probabilities(model.neck(model.features(images))).max(1)
     return confidence[known], likely[known]
 
 
 def by_logit(confidence: Tensor, right: Tensor, label: Tensor, classes: int) -> Counts:
-    """Count pixels (n,) by label and logit of their confidence: (K, 2, BINS), all and those that are ``right``."""
+    """Count pixels (n,) by label and logit of their confidence: (K, 2, BINS), all and the ``right`` ones."""
     place = ((confidence.double().logit() - LOW) / (HIGH - LOW) * BINS).clamp(0, BINS - 1).long() + label * BINS
     counts = [torch.bincount(place[chosen], minlength=classes * BINS).reshape(classes, BINS)
               for chosen in (torch.ones_like(right), right)]
@@ -105,21 +105,21 @@ def by_logit(confidence: Tensor, right: Tensor, label: Tensor, classes: int) -> 
 
 
 def quality_table(agreed: Counts, sure: Counts, ranked: Counts, total: int, own: Counts) -> pd.DataFrame:
-    """Return coverage (share of the pixels with a label) and precision (share of those that is right) by rule.
+    """Return coverage (share of pixels with a label) and precision (share of those that are correct) by rule.
 
     Args:
-        agreed: pixels with a label by consensus, and how many of them are right, of each label, (K, 2).
-        sure: the same of the confidence threshold, of all labels, (2,).
-        ranked: see ``by_logit``.
+        agreed: (labelled, correct) pixels of the consensus by label, (K, 2).
+        sure: (labelled, correct) pixels of the confidence threshold, (2,).
+        ranked: counts of ``by_logit`` for the labeller.
         total: pixels with a true label.
-        own: as ``ranked``, of the labels that the teacher would give itself.
+        own: counts of ``by_logit`` for the teacher's own labels.
 
     Returns:
         ``rule``, ``coverage``, ``precision``: one row ``consensus``, one ``threshold``, one ``equal`` (as many of the
-        most confident pixels as the consensus labels), one ``teacher`` (as many of the teacher's own) and many of
+        most confident pixels as the consensus labels), one ``teacher`` (as many of the teacher's own) and many
         ``curve`` (any number of the most confident pixels).
         ``consensus_by_class`` and ``equal_by_class`` are means over the labels that the consensus gives: coverage of
-        the pixels that look like the label, and as many of *these* pixels as the consensus keeps.
+        the pixels predicted as the label, and as many of *these* pixels as the consensus keeps.
     """
     pooled = agreed.sum(0)
     kept, right = _most_confident_first(ranked.sum(0))
@@ -135,13 +135,13 @@ def quality_table(agreed: Counts, sure: Counts, ranked: Counts, total: int, own:
 
 
 def _most_confident_first(ranked: Counts) -> tuple[Counts, Counts]:
-    """Return how many pixels lie above each bound that has any, (2, BINS) -> (b,), and how many of them are right."""
+    """Return cumulative (pixels, correct) by descending confidence, without empty bins: (2, BINS) -> (b,) each."""
     kept, right = ranked[:, ::-1].cumsum(1)
     return kept[kept > 0], right[kept > 0]
 
 
 def _precision_of(pixels: int, kept: Counts, right: Counts) -> float:
-    """Return the precision of so many of the most confident pixels; NaN of none."""
+    """Return the precision of the given number of most confident pixels; NaN if 0."""
     return float(np.interp(pixels, kept, right / kept)) if pixels and len(kept) else float("nan")
 
 

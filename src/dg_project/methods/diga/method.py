@@ -1,4 +1,4 @@
-"""DiGA (Shen et al., CVPR 2023): distil to generalise, then adapt with labels that two sides agree on."""
+"""DiGA (Shen et al., CVPR 2023): distil to generalise, then adapt with bilateral-consensus pseudo labels."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class DiGAWarmUp(Method):
         self.distillation = SymmetricDistillation(self.predictor(), params.teacher_alpha)
 
     def begin_step(self) -> None:
-        """Let the teacher follow."""
+        """Update the teacher."""
         self.distillation.teacher.update(self.predictor())
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return ``loss_segmentation`` of the source images, and ``loss_skd`` times its weight."""
+        """Return ``loss_segmentation`` on the source images, and the weighted ``loss_skd``."""
         return self.distil(batch, self.source(batch), self.params.beta, self.params.lambda_skd)
 
     def source(self, batch: Batch) -> Inputs:
-        """Return the source images of a batch as the network sees them."""
+        """Return the source images of a batch as network input."""
         rows = batch.rows(batch.domain_id == 0)
         return self.model.prepare(rows.images, rows.targets)
 
@@ -57,13 +57,13 @@ class DiGAWarmUp(Method):
 
 
 class DiGACrossDoMix(DiGAWarmUp):
-    """The warm-up, where half of the classes in v keep the strong view and the rest is from a pseudo image of x."""
+    """The warm-up with views v that keep half of the classes of the strong view; the rest is a pseudo image of x."""
 
     name: ClassVar[str] = "diga_crossdomix"
     needs: ClassVar[Needs] = Needs(batches="halves")
 
     def views(self, batch: Batch, source: Inputs, beta: float) -> Tensor:
-        """Return the mixed views; those of images without a pseudo image in the batch are strong views."""
+        """Return the mixed views; images without a pseudo image in the batch get strong views."""
         return crossdomix_views(self.model, batch, source, beta)
 
 
@@ -81,7 +81,7 @@ class DiGA(SelfTrains, DiGACrossDoMix):
         self.self_training = SelfTraining(self.predictor(), params.self_training)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return the losses of the warm-up, and of self-training ``loss_mix`` too."""
+        """Return the losses of the warm-up, and during self-training also ``loss_mix``."""
         adapt = self.unlabelled(batch)
         if not self.self_training.starts(self.predictor(), self.distillation, progress):
             return super().losses(batch, progress)

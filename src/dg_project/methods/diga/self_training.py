@@ -1,4 +1,4 @@
-"""Self-training on unlabelled images (DiGA): half of a source image's classes pasted into a target image (DACS)."""
+"""Self-training on unlabelled images (DiGA): paste half of the classes of a source image into a target (DACS)."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from dg_project.tasks.segmentation import IGNORE, Segmenter, pixel_loss
 
 
 class SelfTrainingParams(ConsensusParams):
-    """What changes when the warm-up is over; the defaults are those of DiGA."""
+    """Settings after the warm-up; the defaults are those of DiGA."""
 
-    beta: Fraction = Field(0.3, description="share of the changed colours in the strong view")
+    beta: Fraction = Field(0.3, description="strength of the colour changes in the strong view")
     lambda_skd: float = Field(0.25, ge=0, description="weight of the distillation")
     lambda_mix: float = Field(1.0, ge=0, description="weight of the loss on mixed images")
 
 
 class DiGAParams(DistillationParams):
-    """Those of the warm-up, and those of what follows it."""
+    """Parameters of the warm-up and of self-training."""
 
     self_training: SelfTrainingParams = SelfTrainingParams()
 
 
 class SelfTrains:
-    """What a method with ``self_training`` tells the loop; its base comes after this one."""
+    """Mixin: loop callbacks of self-training. List it before the method base class."""
 
     self_training: SelfTraining
 
     def selectable(self, progress: float) -> bool:
-        """Leave the warm-up out: a model that is called adapted has seen targets."""
+        """Exclude the warm-up: an adapted model must have seen targets."""
         return progress > self.self_training.params.start
 
     def adapt_to(self, targets: Sequence[str]) -> None:
-        """Make room for centroids of each target domain."""
+        """Create centroids for each target domain."""
         self.self_training.consensus.set_targets(targets)
 
     def end_step(self) -> None:
-        """Let the centroids follow."""
+        """Update the centroids."""
         self.self_training.consensus.centroids.update()
 
 
 class SelfTraining(nn.Module):
-    """The labels of target images, and the loss on images mixed of both domains.
+    """Labels of target images, and the loss on images mixed from both domains.
 
     Args:
         student: ``Method.predictor()``; its entry ``model`` is the task model.
-        params: see there.
+        params: settings of self-training.
     """
 
     def __init__(self, student: nn.ModuleDict, params: SelfTrainingParams) -> None:
@@ -62,7 +62,7 @@ class SelfTraining(nn.Module):
         self.consensus = BilateralConsensus(student, params)
 
     def starts(self, student: nn.ModuleDict, distillation: SymmetricDistillation, progress: float) -> bool:
-        """Return whether the warm-up is over; each round starts with labels and a teacher from the student."""
+        """Return whether the warm-up is over; each round resets the labeller and the teacher to the student."""
         if progress < self.params.start:
             return False
         if self.consensus.start_round(student, progress):
@@ -72,13 +72,13 @@ class SelfTraining(nn.Module):
 
     def losses(self, student: Segmenter, teacher: Segmenter, source: tuple[Tensor, Tensor],
                target: Batch) -> dict[str, Tensor]:
-        """Return ``loss_mix`` times its weight; ``log_consensus`` is the share of the target's pixels with a label.
+        """Return the weighted ``loss_mix``; ``log_consensus`` is the share of target pixels with a label.
 
         Args:
-            student: the task model that trains.
-            teacher: that of the distillation.
+            student: task model that is trained.
+            teacher: task model of the distillation's teacher.
             source: images (S, 3, H, W), normalised, and their masks (S, H, W) int64.
-            target: unlabelled images; each gets the classes of one source image, in turn.
+            target: unlabelled images; source images are used in turn.
         """
         domains = [str(row["domain"]) for row in target.targets]
         labels = self.consensus.label(teacher, student.prepare(target.images).images, domains)

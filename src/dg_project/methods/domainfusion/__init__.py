@@ -1,1 +1,1 @@
-"""DomainFusion: latent distillation, and a synthetic set that is renewed while the method trains."""
+"""DomainFusion: latent distillation, and a synthetic set that is renewed during training."""

@@ -1,8 +1,8 @@
-"""Latent distillation (DomainFusion): a frozen diffusion model judges images that are as bright as they are sure.
+"""Latent distillation (DomainFusion): score images scaled by the classifier's confidence with a diffusion model.
 
-``x(θ) = p_θ(y|x0) · x0`` is encoded and noised, the U-Net predicts the noise under the label as prompt, and the
-gradient ``w(t) (ε̂ − ε) · ∂z/∂θ`` flows into the classifier, past the U-Net. Only one number per image depends on θ, the
-confidence p, so all that the diffusion model says is one number per image: the slope ``∂L/∂p``.
+``x(θ) = p_θ(y|x0) · x0`` is encoded and noised, the frozen U-Net predicts the noise with the label as prompt, and the
+gradient ``w(t) (ε̂ − ε) · ∂z/∂θ`` flows into the classifier, skipping the U-Net. Only the confidence p depends on θ, so
+the diffusion model contributes one number per image: the slope ``∂L/∂p``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 MARGIN = 0.02
-"""Share of the timesteps that is left out at either end: ``t ~ U{20..980}`` of 1000."""
+"""Share of the timesteps left out at each end: ``t ~ U{20..980}`` of 1000."""
 CACHE_BYTES = 1 << 29
 
 
@@ -34,14 +34,14 @@ def noise_latents(latents: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
 
 
 def predicted_noise(output: Tensor, noisy: Tensor, alpha_bar: Tensor, prediction: str) -> Tensor:
-    """Return ``ε̂`` of what a U-Net says of noisy latents, whatever it was trained to say.
+    """Convert the output of a U-Net to the predicted noise ``ε̂``.
 
-    ``epsilon``: itself. ``v_prediction``: ``√ᾱ v + √(1 − ᾱ) z_t``, finite at zero terminal SNR too. ``sample``:
+    ``epsilon``: unchanged. ``v_prediction``: ``√ᾱ v + √(1 − ᾱ) z_t``, finite at zero terminal SNR too. ``sample``:
     ``(z_t − √ᾱ ẑ) / √(1 − ᾱ)``.
 
     Args:
-        output: ``(B, C, h, w)`` of the U-Net.
-        noisy: ``(B, C, h, w)``, ``z_t``.
+        output: ``(B, C, h, w)`` output of the U-Net.
+        noisy: ``z_t`` ``(B, C, h, w)``.
         alpha_bar: ``(B,)``.
         prediction: one of ``PREDICTIONS``.
     """
@@ -59,7 +59,7 @@ def noise_gap(predicted: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
 
 
 def cached_slope(gap: Tensor, clean: Tensor) -> Tensor:
-    """Return ``∂L/∂p = ⟨g, E(x0)⟩`` ``(B,)`` where ``z = p · E(x0)``; gap and clean latents ``(B, C, h, w)``."""
+    """Return ``∂L/∂p = ⟨g, E(x0)⟩`` ``(B,)`` for ``z = p · E(x0)``; gap and clean latents ``(B, C, h, w)``."""
     return (gap * clean).flatten(1).sum(1)
 
 
@@ -68,7 +68,7 @@ def exact_slope(gap: Tensor, encode: Callable[[Tensor], Tensor], images: Tensor,
 
     Args:
         gap: ``(B, C, h, w)``.
-        encode: E, images ``(B, 3, H, W)`` in 0..1 -> latents; no image may depend on another.
+        encode: E, images ``(B, 3, H, W)`` in 0..1 -> latents; must treat images independently.
         images: x0 ``(B, 3, H, W)``.
         confidence: p ``(B,)``.
     """
@@ -79,7 +79,7 @@ def exact_slope(gap: Tensor, encode: Callable[[Tensor], Tensor], images: Tensor,
 
 
 def distillation_loss(confidence: Tensor, slope: Tensor) -> Tensor:
-    """Return ``L_LD = mean_b p_b · ∂L/∂p_b``; its gradient is that of the distillation, no gradient enters the slope.
+    """Return ``L_LD = mean_b p_b · ∂L/∂p_b``; its gradient is that of the distillation, the slope gets none.
 
     Args:
         confidence: p ``(B,)``, with its graph.
@@ -89,21 +89,21 @@ def distillation_loss(confidence: Tensor, slope: Tensor) -> Tensor:
 
 
 class LatentDistiller:
-    """A frozen diffusion model that is asked for slopes.
+    """Compute slopes ``∂L/∂p`` with a frozen diffusion model.
 
-    A U-Net that takes source latents beside the noisy ones (InstructPix2Pix, as the embedded model is) gets ``E(x0)``,
-    the undimmed image: asked what is noise in the dimmed image *of this very object*, it answers with what is missing
-    of it. Classifier-free guidance is off.
+    A U-Net that also takes source latents (InstructPix2Pix, like the embedded model) gets ``E(x0)`` of the undimmed
+    image: conditioned on *this very object*, its noise prediction shows what the dimmed image lacks. Classifier-free
+    guidance is off.
 
     Args:
-        ldm: the opened model.
+        ldm: opened diffusion model.
         prompts: one text per class.
-        size: height and width of the images; the networks see the next sizes that they can halve, or larger ones where
-            the model has a ``resolution``.
-        exact: go through the encoder instead of ``z = p · E(x0)``, which encodes every image once.
+        size: height and width of the images; the networks see the next larger sizes that they can halve, or larger
+            ones if the model has a ``resolution``.
+        exact: differentiate through the encoder instead of using ``z = p · E(x0)``, which encodes each image once.
 
     Raises:
-        ParameterError: the checkpoint is none of Stable Diffusion's kind.
+        ParameterError: the checkpoint is not of Stable Diffusion's kind.
     """
 
     def __init__(self, ldm: Generator, prompts: Sequence[str], size: tuple[int, int], exact: bool = False) -> None:
@@ -121,12 +121,12 @@ class LatentDistiller:
 
     @torch.no_grad()
     def slopes(self, images: Sequence[Tensor], labels: Tensor, confidence: Tensor) -> Tensor:
-        """Return ``∂L/∂p`` ``(B,)`` at timesteps and noise drawn from torch's generator.
+        """Return ``∂L/∂p`` ``(B,)`` at random timesteps and noise from torch's generator.
 
         Args:
             images: B images (3, h, w) in 0..1.
             labels: ``(B,)`` int64, 0-based.
-            confidence: p ``(B,)``; no gradient flows.
+            confidence: p ``(B,)``; gets no gradient.
         """
         pixels = torch.cat([self._resize(image) for image in images])
         clean = self._clean(pixels)
@@ -138,18 +138,18 @@ class LatentDistiller:
         alpha_bar = alphas[timesteps].to(latents)
         noise = torch.randn(latents.shape).to(latents)
         noisy = noise_latents(latents, noise, alpha_bar)
-        output = self._ask(noisy, clean, timesteps.to(self.device), labels)
+        output = self._unet_output(noisy, clean, timesteps.to(self.device), labels)
         prediction = self.pipeline.scheduler.config.prediction_type
         gap = noise_gap(predicted_noise(output, noisy, alpha_bar, prediction), noise, alpha_bar)
         return exact_slope(gap, self.encode, pixels, confidence) if self.exact else cached_slope(gap, clean)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Return the scaled latents of images ``(B, 3, H, W)`` in 0..1, float32: the mode of each distribution."""
+        """Return the scaled latents (distribution modes, float32) of images ``(B, 3, H, W)`` in 0..1."""
         vae = self.pipeline.vae
         latents = vae.encode((2 * images - 1).to(vae.dtype)).latent_dist.mode()
         return (latents * vae.config.scaling_factor).float()
 
-    def _ask(self, noisy: Tensor, clean: Tensor, timesteps: Tensor, labels: Tensor) -> Tensor:
+    def _unet_output(self, noisy: Tensor, clean: Tensor, timesteps: Tensor, labels: Tensor) -> Tensor:
         unet = self.pipeline.unet
         if unet.config.in_channels == 2 * noisy.shape[1]:
             noisy = torch.cat([noisy, clean / self.pipeline.vae.config.scaling_factor], 1)
@@ -157,7 +157,7 @@ class LatentDistiller:
         return unet(noisy.to(unet.dtype), timesteps, encoder_hidden_states=texts, return_dict=False)[0].float()
 
     def _clean(self, pixels: Tensor) -> Tensor:
-        """Return E(x0) of every image, from the cache where it is there."""
+        """Return E(x0) of every image, from the cache if possible."""
         return torch.stack([self._cached(image) for image in pixels])
 
     def _cached(self, image: Tensor) -> Tensor:
@@ -188,14 +188,14 @@ def _digest(image: Tensor) -> bytes:
 
 
 def _check(pipeline: Any) -> None:
-    """Refuse a checkpoint that cannot be asked for the noise of an image under a text."""
+    """Raise ``ParameterError`` for a checkpoint that cannot predict the noise of an image given a text."""
     remedy = "set domainfusion.lambda_ld: 0, or ldm.checkpoint to a Stable Diffusion or InstructPix2Pix"
     if getattr(pipeline, "text_encoder", None) is None or getattr(pipeline, "tokenizer", None) is None:
         raise ParameterError("latent distillation needs the label as prompt, but the diffusion model has no text "
                              f"encoder: {remedy}")
     latent, taken = pipeline.vae.config.latent_channels, pipeline.unet.config.in_channels
     if getattr(pipeline, "text_encoder_2", None) is not None or taken not in (latent, 2 * latent):
-        raise ParameterError(f"latent distillation cannot ask a {type(pipeline).__name__} (its U-Net takes {taken} "
+        raise ParameterError(f"latent distillation cannot use a {type(pipeline).__name__} (its U-Net takes {taken} "
                              f"channels): {remedy}")
     config = pipeline.scheduler.config
     if not hasattr(pipeline.scheduler, "alphas_cumprod") or config.get("prediction_type") not in PREDICTIONS:

@@ -1,4 +1,4 @@
-"""DomainFusion (ECCV 2024): a frozen diffusion model judges the classifier's confidence, and renews its images."""
+"""DomainFusion (ECCV 2024): a frozen diffusion model scores the classifier's confidence and renews its images."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 class DomainFusionParams(OnlineParams):
-    """Latent distillation, and the online augmentation."""
+    """Latent distillation and online augmentation."""
 
     lambda_ld: float = Field(0.001, ge=0, description="weight of the distillation (classification); 0 leaves it out")
     path: Literal["cached", "exact"] = Field(
-        "cached", description="cached: z = p E(x0), each image encoded once | exact: through the encoder at each step")
+        "cached", description="cached: z = p E(x0), each image encoded once | exact: through the encoder in each step")
     label_prompt: str = Field("a photo of a {label}", pattern=r"\{label\}",
-                              description="what the distillation asks for")
+                              description="prompt of the distillation")
 
 
 class DomainFusion(Method):
     """``L = CE(real) + CE(synthetic) + lambda_ld L_LD``.
 
-    A step sees source images, and as many entries of the current synthetic set. Tasks that find several objects in
-    an image have no one confidence to distil: they get the augmentation alone.
+    A step sees source images and as many entries of the current synthetic set. Tasks with several objects per image
+    have no single confidence to distil: they use the augmentation only.
     """
 
     name: ClassVar[str] = "domainfusion"
@@ -44,13 +44,13 @@ class DomainFusion(Method):
     distiller: LatentDistiller | None = None
 
     def use_ldm(self, ldm: Generator) -> None:
-        """See ``Method.use_ldm``."""
+        """Build the distiller for classification. See ``Method.use_ldm``."""
         if self.params.lambda_ld and isinstance(self.model, Classifier):
             prompts = [self.params.label_prompt.replace("{label}", name) for name in self.model.classes]
             self.distiller = LatentDistiller(ldm, prompts, self.model.image_size, self.params.path == "exact")
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return the task's losses of both sets, and ``loss_ld`` times its weight where there is a distiller."""
+        """Return the task losses on both sets, and the weighted ``loss_ld`` if there is a distiller."""
         inputs = self.model.prepare(batch.images, batch.targets)
         features = self.model.features(inputs.images)
         made = batch.domain_id == len(self.domains) - 1  # the last domain; those before it are the sources
@@ -67,13 +67,13 @@ class DomainFusion(Method):
 
     def _distil(self, distiller: LatentDistiller, real: Batch, maps: Features, inputs: Inputs,
                 images: int) -> dict[str, Tensor]:
-        """Return the loss, and what it wants: a negative slope raises the confidence of an image."""
+        """Return the loss and logs of the slopes; a negative slope raises the confidence of an image."""
         assert isinstance(self.model, Classifier)
         labels = true_labels(inputs)
         confidence = self.model.logits(maps).softmax(1).gather(1, labels[:, None])[:, 0]
         started = time.perf_counter()
         slope = distiller.slopes(real.images, labels, confidence).to(confidence)
-        # Reading the slope waits for the accelerator, so the clock is read after it.
+        # Reading the slope waits for the accelerator, so the time is taken after it.
         signs = (slope < 0).float().mean().cpu()
         seconds = time.perf_counter() - started
         return {"loss_ld": self.params.lambda_ld * distillation_loss(confidence, slope),

@@ -1,6 +1,6 @@
-"""Masked consistency (MIC, Hoyer et al., CVPR 2023): predict from a masked image what the teacher sees in the whole.
+"""Masked consistency (MIC, Hoyer et al., CVPR 2023): predict the teacher's labels from a masked image.
 
-``docs/methods/uda.md`` says what the paper and its released configuration document, and what is ours.
+``docs/methods/uda.md`` marks what the paper and its released configuration document, and what is ours.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from dg_project.tasks.base import TaskModel
 class ConsistencyParams(Params):
     """Teacher, pseudo labels and masks; the defaults are those of MIC's released configuration for detection."""
 
-    teacher_alpha: Fraction = Field(0.9, description="largest share of the old teacher that a step keeps")
+    teacher_alpha: Fraction = Field(0.9, description="largest decay of the EMA teacher")
     pseudo_sure: Fraction = Field(0.8, description="least score of a pseudo label")
-    pseudo_unsure: Fraction = Field(0.3, description="what scores from here up to pseudo_sure is neither object nor "
-                                                     "background; pseudo_sure or more: it is background")
-    mask_block: int = Field(32, ge=1, description="side of a masked block, pixels of the network's input")
+    pseudo_unsure: Fraction = Field(0.3, description="scores from here up to pseudo_sure are ignored; with pseudo_sure "
+                                                     "or more they are background")
+    mask_block: int = Field(32, ge=1, description="side of a masked block, pixels of the network input")
     mask_ratio: Fraction = Field(0.5, description="share of the blocks that are masked")
     lambda_consistency: float = Field(1.0, ge=0)
 
 
 def block_mask(shape: tuple[int, int, int], block: int, ratio: float) -> Tensor:
-    """Draw which pixels are seen: squares of ``block`` pixels from the upper left corner, each hidden with ``ratio``.
+    """Draw a mask of square blocks from the upper left corner, each hidden with probability ``ratio``.
 
     Args:
         shape: number of images, height, width.
-        block: side of a square.
-        ratio: probability that one is hidden.
+        block: side of a block in pixels.
+        ratio: probability that a block is hidden.
 
     Returns:
-        ``(N, 1, H, W)`` float32, 1 where a pixel is seen.
+        ``(N, 1, H, W)`` float32, 1 for visible pixels.
     """
     count, height, width = shape
     seen = (torch.rand(count, 1, -(-height // block), -(-width // block)) >= ratio).float()
@@ -47,11 +47,11 @@ def block_mask(shape: tuple[int, int, int], block: int, ratio: float) -> Tensor:
 
 
 class MaskedConsistency(nn.Module):
-    """The teacher of a method, and the loss that it teaches with.
+    """EMA teacher of a method, and the consistency loss on masked images.
 
     Args:
         student: ``Method.predictor()``; its entry ``model`` is the task model.
-        params: see there.
+        params: teacher, pseudo labels and masks.
     """
 
     def __init__(self, student: nn.ModuleDict, params: ConsistencyParams) -> None:
@@ -66,9 +66,9 @@ class MaskedConsistency(nn.Module):
         return self
 
     def pseudo_label(self, images: Batch) -> Batch:
-        """Return the images with what the teacher sees in them as targets.
+        """Return the images with the teacher's predictions as targets.
 
-        The weight of an image is the task's measure of how sure the teacher is; 0 where it is sure of nothing.
+        The weight of an image is the task's measure of the teacher's confidence; 0 if no prediction is confident.
         """
         teacher = self.teacher.module["model"]
         assert isinstance(teacher, TaskModel)
@@ -81,8 +81,8 @@ class MaskedConsistency(nn.Module):
         Masked pixels have the mean colour, 0 after normalisation. ``log_pseudo_weight`` is the mean weight.
 
         Args:
-            model: the student.
-            labelled: what ``pseudo_label`` returned.
+            model: task model of the student.
+            labelled: batch from ``pseudo_label``.
         """
         inputs = model.prepare(labelled.images, labelled.targets)
         shape = len(inputs), inputs.images.shape[-2], inputs.images.shape[-1]

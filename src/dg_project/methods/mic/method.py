@@ -20,7 +20,7 @@ class MICParams(ConsistencyParams):
 
 
 class MIC(ERM):
-    """``L = L_task(source) + lambda_consistency L_task(masked target, labels of the teacher)``."""
+    """``L = L_task(source) + lambda_consistency L_task(masked target, teacher's labels)``."""
 
     name: ClassVar[str] = "mic"
     needs: ClassVar[Needs] = Needs(other_batches=("mixed",), unlabelled_targets=True)
@@ -32,10 +32,10 @@ class MIC(ERM):
         self.consistency = MaskedConsistency(self.predictor(), params)
 
     def begin_step(self) -> None:
-        """Let the teacher follow."""
+        """Update the teacher."""
         self.consistency.teacher.update(self.predictor())
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return the task's losses on all labelled rows, and ``loss_consistency``."""
+        """Return the task losses on all labelled rows, and ``loss_consistency``."""
         guessed = self.consistency.pseudo_label(self.unlabelled(batch))
         return super().losses(batch, progress) | self.consistency.losses(self.model, guessed)
