@@ -1,4 +1,4 @@
-"""AdaODM: the disagreement against its definition, the game of the training, and what test images move."""
+"""AdaODM: disagreement, training losses and test-time adaptation against their definitions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def seen(model: AdaODM, images: list[torch.Tensor]) -> torch.Tensor:
     return torch.stack([found["probabilities"] for found in model.predict(images)])
 
 
-def test_disagreement_is_the_mean_total_variation_of_the_pairs() -> None:
+def test_disagreement_formula() -> None:
     z = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0))
     p = z.exp() / z.exp().sum(2, keepdim=True)
     expected = sum((p[i] - p[j]).abs().sum(1) / 2 for i, j in combinations(range(3), 2)) / 3
@@ -40,7 +40,7 @@ def test_disagreement_is_the_mean_total_variation_of_the_pairs() -> None:
     torch.testing.assert_close(disagreement(z[:1].repeat(3, 1, 1)), torch.zeros(5))
 
 
-def test_each_row_trains_its_own_head_and_both_sides_of_the_game_pull_as_defined() -> None:
+def test_adaodm_losses_and_gradients() -> None:
     model = method(lambda_disagree=0.7).eval()
     targets = [{"labels": torch.tensor([label])} for label in (1, 2, 3, 1)]
     domain, weight = torch.tensor([0, 2, 1, 2]), torch.tensor([1.0, 0.5, 1.0, 1.0])
@@ -59,7 +59,7 @@ def test_each_row_trains_its_own_head_and_both_sides_of_the_game_pull_as_defined
     torch.testing.assert_close(ours[1], 0.7 * theirs[1], rtol=1e-5, atol=1e-6)  # features that they agree on
 
 
-def test_a_test_image_moves_the_extractor_downhill_and_no_weight_of_the_model() -> None:
+def test_adaodm_test_time_step() -> None:
     model = method(steps=1, lr=0.05)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     trained = model._trained()
@@ -79,23 +79,23 @@ def test_a_test_image_moves_the_extractor_downhill_and_no_weight_of_the_model() 
     torch.testing.assert_close(plain, mean, rtol=1e-5, atol=1e-5)
 
 
-def test_images_do_not_influence_one_another_unless_it_is_online() -> None:
+def test_adaodm_images_independent_unless_online() -> None:
     alone = method(lr=0.05)
     whole = seen(alone, IMAGES)
     torch.testing.assert_close(seen(alone, IMAGES[::-1]), whole.flip(0), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(seen(alone, IMAGES[2:3]), whole[2:3], rtol=1e-5, atol=1e-6)
     online = method(lr=0.05, online=True)
     first, second = seen(online, IMAGES[:2]), seen(online, IMAGES[:2])
-    assert not torch.allclose(first, second, atol=1e-5), "the second call begins where the first ended"
+    assert not torch.allclose(first, second, atol=1e-5), "the second call continues from the first"
     online.restore()
     assert torch.equal(seen(online, IMAGES[:2]), first)
     online.load_inference_state(online.inference_state())
-    assert torch.equal(seen(online, IMAGES[:2]), first), "other weights, no memory"
+    assert torch.equal(seen(online, IMAGES[:2]), first), "new weights reset the adaptation"
     online.begin_step()
-    assert torch.equal(seen(online, IMAGES[:2]), first), "what a validation moved is gone"
+    assert torch.equal(seen(online, IMAGES[:2]), first), "the adaptation of a validation is undone"
 
 
-def test_what_it_needs_is_said() -> None:
+def test_adaodm_needs() -> None:
     with pytest.raises(ParameterError, match=r"there is one domain \('d0'\).*--pipeline=leave_one_out"):
         method(domains=1)
     with pytest.raises(ParameterError, match="all of it is frozen"):

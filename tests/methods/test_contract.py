@@ -1,4 +1,4 @@
-"""What every method must do, whichever methods there are."""
+"""Contract tests of every registered method."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dg_project.training.loop import train
 DOMAINS = ["daytime_clear", "night", "fog"]
 METHODS = sorted([*method_classes(), *(f"{name}@mixed" for name, kind in method_classes().items()
                                        if "mixed" in kind.needs.other_batches and name != "erm")])
-"""Every method, and with ``@mixed`` those of the source again on mixed batches (of ERM that is naive mixing)."""
+"""Every method; with ``@mixed`` on mixed batches (for ERM that is naive mixing, so it is left out)."""
 BOXES: dict[str, Any] = {"image_size": (64, 96), "fpn_channels": 16, "box_head_features": 16, "proposals_train": 32,
                          "proposals_test": 16, "rois_per_image": 16, "anchors_per_image": 32}
 HEADS: dict[Task, dict[str, Any]] = {
@@ -36,7 +36,7 @@ HEADS: dict[Task, dict[str, Any]] = {
     "segmentation": {"image_size": (64, 96), "channels": 16}, "classification": {"image_size": (32, 32)},
 }
 QUICK: dict[str, dict[str, Any]] = {"mode_a": {"steps": 1}, "mode_f": {"steps": 1}}
-"""Searches that would take most of the time."""
+"""Fewer steps for slow searches."""
 Datasets = tuple[ManifestDataset, ManifestDataset, ManifestDataset]
 
 
@@ -49,7 +49,7 @@ def needs_of(name: str) -> Needs:
 
 
 def task_of(name: str) -> Task:
-    """Detection, or what the method is made for."""
+    """Return detection, or the first supported task."""
     tasks = kind_of(name).tasks
     return "detection" if "detection" in tasks else tasks[0]
 
@@ -68,7 +68,7 @@ def spec(name: str, classes: list[str], task: Task | None = None, backbone: str 
 
 
 def untrained(built: ModelSpec, seed: int) -> Method:
-    """As a training run builds it."""
+    """Build a method as a training run does."""
     method = build_method(built, seed)
     method.adapt_to(TARGETS if method.needs.unlabelled_targets else [])
     return method
@@ -116,7 +116,7 @@ def total(losses: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def minimised(losses: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The sum without ``loss_adv_*``: of a game between two players only the equilibrium is known."""
+    """Return the sum without ``loss_adv_*``, which need not fall."""
     return total({name: value for name, value in losses.items() if not name.startswith("loss_adv_")})
 
 
@@ -129,7 +129,7 @@ EVERY_TASK = pytest.mark.parametrize(("name", "task"), [(name, task) for name in
                                                         if task in kind_of(name).tasks])
 
 
-def test_the_four_first_methods_are_there() -> None:
+def test_first_methods_are_registered() -> None:
     assert {"erm", "naive", "mixstyle", "drsf"} <= set(METHODS)
 
 
@@ -146,8 +146,8 @@ def test_name_and_parameters(name: str, tiny_classes: list[str]) -> None:
 
 @pytest.mark.parametrize("task", HEADS)
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "convnext_tiny", "efficientnet_lite0", "vit_small"])
-def test_drsf_trains_and_predicts_on_any_backbone_in_every_task(backbone: str, task: Task, classes: list[str],
-                                                               datasets: Datasets, tmp_path: Path) -> None:
+def test_drsf_on_any_backbone_and_task(backbone: str, task: Task, classes: list[str],
+                                           datasets: Datasets, tmp_path: Path) -> None:
     about = spec("drsf", classes, task, backbone)
     method = build_method(about).train()
     losses = step_losses(method, stream(datasets, "drsf").batch(0))
@@ -168,8 +168,8 @@ def test_drsf_trains_and_predicts_on_any_backbone_in_every_task(backbone: str, t
 
 
 @EVERY_TASK
-def test_losses_are_finite_and_fall_in_every_task(name: str, task: Task, classes: list[str],
-                                                  datasets: Datasets) -> None:
+def test_losses_are_finite_and_fall(name: str, task: Task, classes: list[str],
+                                    datasets: Datasets) -> None:
     method = build_method(spec(name, classes, task)).train()
     batch = stream(datasets, name).batch(0)
     first = step_losses(method, batch)
@@ -185,25 +185,25 @@ def test_losses_are_finite_and_fall_in_every_task(name: str, task: Task, classes
         total(losses).backward()
         torch.nn.utils.clip_grad_norm_(method.parameters(), 10.0)  # as the loop does
         optimizer.step()
-    # Not the last value alone: against an adversary single steps jump.
+    # A mean, because single steps jump with an adversary.
     assert fmean(values[-5:]) < 0.8 * values[0]
 
 
 @EVERY_TASK
-def test_losses_of_micro_batches_are_finite(name: str, task: Task, classes: list[str], datasets: Datasets) -> None:
+def test_micro_batch_losses_are_finite(name: str, task: Task, classes: list[str], datasets: Datasets) -> None:
     method, batches = build_method(spec(name, classes, task)).train(), stream(datasets, name)
     for step in range(2):
         for part in batches.parts(step, Deal(2)):
             assert all(value.isfinite() for value in step_losses(method, part.batch).values())
 
 
-def test_every_trainable_parameter_is_in_one_group(name: str, tiny_classes: list[str]) -> None:
+def test_parameter_groups_are_complete(name: str, tiny_classes: list[str]) -> None:
     method = build_method(spec(name, tiny_classes))
     grouped = [id(weight) for group in method.parameter_groups().values() for weight in group]
     assert sorted(grouped) == sorted(id(weight) for weight in method.parameters() if weight.requires_grad)
 
 
-def test_predictions_have_the_shapes_of_the_contract(name: str, tiny_classes: list[str]) -> None:
+def test_prediction_shapes(name: str, tiny_classes: list[str]) -> None:
     method = build_method(spec(name, tiny_classes))
     predictions = method.predict([torch.rand(3, 64, 96), torch.rand(3, 50, 70)])
     assert len(predictions) == 2
@@ -225,8 +225,8 @@ def test_predictions_have_the_shapes_of_the_contract(name: str, tiny_classes: li
 
 
 @EVERY_TASK
-def test_a_saved_model_predicts_the_same(name: str, task: Task, classes: list[str], tmp_path: Path,
-                                         datasets: Datasets) -> None:
+def test_saved_model_predicts_the_same(name: str, task: Task, classes: list[str], tmp_path: Path,
+                                       datasets: Datasets) -> None:
     built = spec(name, classes, task)
     method = untrained(built, seed=3)
     params = TrainingParams(max_steps=2, selection="last", device="cpu")
@@ -244,8 +244,8 @@ def test_a_saved_model_predicts_the_same(name: str, task: Task, classes: list[st
     assert not any(key.split(".")[0] in method.training_only for key in method.inference_state())
 
 
-def test_the_same_seed_gives_the_same_numbers(name: str, classes: list[str], tmp_path: Path,
-                                              datasets: Datasets) -> None:
+def test_same_seed_same_numbers(name: str, classes: list[str], tmp_path: Path,
+                                datasets: Datasets) -> None:
     results = []
     for run in ("a", "b"):
         method = untrained(spec(name, classes), seed=1)
@@ -256,8 +256,8 @@ def test_the_same_seed_gives_the_same_numbers(name: str, classes: list[str], tmp
     assert all(torch.equal(value, results[1][1][key]) for key, value in results[0][1].items())
 
 
-def test_an_interrupted_training_is_continued_bit_by_bit(name: str, classes: list[str], tmp_path: Path,
-                                                         datasets: Datasets) -> None:
+def test_resume_is_bit_equal(name: str, classes: list[str], tmp_path: Path,
+                             datasets: Datasets) -> None:
     params = TrainingParams(max_steps=4, selection="last", device="cpu", checkpoint_every=2)
 
     def kill(step: int, row: dict[str, float]) -> None:
@@ -272,7 +272,7 @@ def test_an_interrupted_training_is_continued_bit_by_bit(name: str, classes: lis
     assert all(torch.equal(value, resumed.state_dict()[key]) for key, value in whole.state_dict().items())
 
 
-def test_a_method_on_source_batches_never_opens_a_pseudo_image(
+def test_source_batches_open_no_pseudo_image(
         name: str, tiny_classes: list[str], datasets: Datasets,
         monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
@@ -293,7 +293,7 @@ def test_a_method_on_source_batches_never_opens_a_pseudo_image(
         assert seen == {0, 1, 2}
 
 
-def test_broken_model_folders_are_named(tiny_classes: list[str], tmp_path: Path) -> None:
+def test_broken_model_folder(tiny_classes: list[str], tmp_path: Path) -> None:
     built = spec("erm", tiny_classes)
     with pytest.raises(CheckpointError, match=r"holds no 'model\.json'"):
         load_model(tmp_path)
@@ -311,11 +311,11 @@ def test_broken_model_folders_are_named(tiny_classes: list[str], tmp_path: Path)
         load_model(tmp_path)
 
 
-def test_a_method_is_refused_for_a_task_that_it_is_not_made_for(tiny_classes: list[str]) -> None:
+def test_method_refuses_unsupported_task(tiny_classes: list[str]) -> None:
     with pytest.raises(ParameterError, match="'lfme' is made for classification, not for detection: set task=class"):
         build_method(spec("lfme", tiny_classes, "detection"))
 
 
-def test_an_unknown_method_names_the_nearest(tiny_classes: list[str]) -> None:
+def test_unknown_method_names_nearest(tiny_classes: list[str]) -> None:
     with pytest.raises(ParameterError, match="Did you mean 'drsf'"):
         build_method(spec("drfs", tiny_classes, "detection"))

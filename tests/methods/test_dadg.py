@@ -1,4 +1,4 @@
-"""DADG: the inner step on functions whose derivatives are known, and the losses against an explicit second model."""
+"""DADG: the inner step on known derivatives, and the losses against an explicit second model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def batch(domain: torch.Tensor = DOMAIN) -> Batch:
 
 
 @pytest.mark.parametrize("second_order", [False, True])
-def test_the_outer_gradient_is_the_one_of_the_formula(second_order: bool) -> None:
+def test_inner_step_outer_gradient(second_order: bool) -> None:
     w = torch.tensor(2.0, requires_grad=True)
     unused = torch.tensor(1.0, requires_grad=True)
     after = inner_step(3 * w**2 / 2, {"w": w, "unused": unused}, 0.1, second_order)
@@ -43,14 +43,14 @@ def test_the_outer_gradient_is_the_one_of_the_formula(second_order: bool) -> Non
     torch.testing.assert_close(gradient, (after["w"].detach() - 5) * (1 - 0.1 * 3 if second_order else 1))
 
 
-def test_one_domain_is_left_out_and_none_where_there_is_no_other() -> None:
+def test_leave_out_domain() -> None:
     torch.manual_seed(0)
     drawn = {tuple(leave_out_domain(DOMAIN).tolist()) for _ in range(50)}
     assert drawn == {tuple((d == DOMAIN).tolist()) for d in range(3)}
     assert not leave_out_domain(torch.zeros(4, dtype=torch.int64)).any()
 
 
-def test_the_losses_are_those_of_a_model_before_and_after_a_step() -> None:
+def test_dadg_losses_equal_explicit_step() -> None:
     model = method(lambda_adv=0.3, lambda_validation=0.6, inner_lr=0.05).eval()
     torch.manual_seed(0)
     left_out = leave_out_domain(DOMAIN)
@@ -67,7 +67,7 @@ def test_the_losses_are_those_of_a_model_before_and_after_a_step() -> None:
     domains = 0.3 * entropy(other.discriminator(vectors), DOMAIN, rest)
     torch.testing.assert_close(found["loss_classification"], classes, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found["loss_adv_domain"], domains, rtol=1e-5, atol=1e-5)
-    # One step of an explicit model: the extractor makes the domains look alike, the head does not see them.
+    # One step of an explicit model: the extractor maximises the domain loss, the head does not see it.
     body, head = ([weight for weight in part.parameters() if weight.requires_grad]
                   for part in (other.model.backbone, other.model.head))
     slopes = torch.autograd.grad(classes - domains, body, retain_graph=True)
@@ -82,18 +82,18 @@ def test_the_losses_are_those_of_a_model_before_and_after_a_step() -> None:
 
 
 @pytest.mark.parametrize("second_order", [False, True])
-def test_all_that_trains_gets_a_gradient(second_order: bool) -> None:
+def test_dadg_gradients_everywhere(second_order: bool) -> None:
     model = method(second_order=second_order).train()
     torch.stack(list(model.losses(batch(), 0.0).values())).sum().backward()
     assert all(w.grad is not None for group in model.parameter_groups().values() for w in group)
 
 
-def test_a_batch_of_one_domain_validates_nothing() -> None:
+def test_dadg_single_domain_batch() -> None:
     found = method().losses(batch(torch.zeros(4, dtype=torch.int64)), 0.0)
     assert found["loss_validation"] == 0
     assert found["loss_classification"] > 0
 
 
-def test_it_needs_two_domains() -> None:
+def test_dadg_needs_two_domains() -> None:
     with pytest.raises(ParameterError, match=r"there is one domain \('d0'\).*--pipeline=leave_one_out"):
         method(domains=1)

@@ -1,4 +1,4 @@
-"""DSI: only unsure images are brought back, and their predictions mixed."""
+"""DSI: only unsure images are projected, and their predictions mixed."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def build(task: Task = "classification", **options: float) -> DSI:
     return method.eval()
 
 
-def test_predictions_are_mixed() -> None:
+def test_mix_predictions() -> None:
     one, two = torch.tensor([0.6, 0.4]), torch.tensor([0.1, 0.9])
     torch.testing.assert_close(mix_predictions(one, two, 0.25), torch.tensor([0.475, 0.525]), atol=1e-5, rtol=0)
 
 
-def test_unsure_images_are_brought_back_and_sure_ones_left_alone(tiny_ldm: Path) -> None:
+def test_dsi_projects_only_unsure_images(tiny_ldm: Path) -> None:
     method, images = build(threshold=0.0), [torch.rand(3, 20, 30), torch.rand(3, 16, 16)]
     plain = [one["probabilities"] for one in method.predict(images)]
     method.use_ldm(Generator.open(tiny_ldm))
@@ -43,10 +43,10 @@ def test_unsure_images_are_brought_back_and_sure_ones_left_alone(tiny_ldm: Path)
     other = [one["probabilities"] for one in method.predict(back)]
     for found, p, q in zip(unsure.predict(images), plain, other, strict=True):
         torch.testing.assert_close(found["probabilities"], (p + q) / 2, atol=1e-5, rtol=0)
-    assert torch.equal(unsure.bring_back(unsure.ldm, images[1:])[0], back[1])  # wherever it stands in a batch
+    assert torch.equal(unsure.bring_back(unsure.ldm, images[1:])[0], back[1])  # at any position in a batch
 
 
-def test_a_checkpoint_of_v_prediction_brings_back_by_its_velocities(tiny_v_prediction: Path) -> None:
+def test_dsi_v_prediction(tiny_v_prediction: Path) -> None:
     ldm, method = Generator.open(tiny_v_prediction), build(start=0.75, steps=4)
     pixels = torch.randint(0, 256, (3, 24, 40), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     latents = sdedit(ldm, to_pil_image(pixels), method.params.prompt, _seed(pixels), velocity=True, steps=4, run=3)
@@ -56,11 +56,11 @@ def test_a_checkpoint_of_v_prediction_brings_back_by_its_velocities(tiny_v_predi
     torch.testing.assert_close(method.bring_back(ldm, [pixels.float() / 255])[0], expected, atol=1 / 255, rtol=0)
 
 
-def test_a_schedule_that_runs_nothing_is_refused() -> None:
+def test_dsi_refuses_empty_schedule() -> None:
     with pytest.raises(ValidationError, match=r"start 0\.2 with steps 4 runs no denoising step: raise steps to 5"):
         DSI.Params(start=0.2, steps=4)
 
 
-def test_it_needs_class_probabilities() -> None:
+def test_dsi_needs_classification() -> None:
     with pytest.raises(ParameterError, match="made for classification, not for segmentation"):
         build("segmentation")

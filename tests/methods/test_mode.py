@@ -1,4 +1,4 @@
-"""MODE: the search raises the loss inside the box of weights, mixtures equal a few lines."""
+"""MODE: the search for weights, and mixtures against a reference."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BANK = torch.tensor([[0, 1], [1, 1], [2, 0]])
 WEIGHTS = torch.tensor([[0.25, 0.75], [0.5, 0.5], [1.0, 0.0]])
 
 
-def test_the_search_is_ten_clipped_sign_steps() -> None:
+def test_explore_sign_steps() -> None:
     slope = torch.tensor([[1.0, -2.0], [0.0, 3.0]])
     found = explore(lambda w: (w * slope).sum(), torch.full((2, 2), 0.25), 10, 0.05)
     torch.testing.assert_close(found, torch.tensor([[0.75, 0.0], [0.25, 0.75]]), atol=1e-5, rtol=0)
@@ -25,12 +25,12 @@ def test_the_search_is_ten_clipped_sign_steps() -> None:
     assert not found.requires_grad
 
 
-def test_weights_become_convex() -> None:
+def test_convex_weights() -> None:
     torch.testing.assert_close(convex(torch.tensor([[0.2, 0.6]])), torch.tensor([[0.25, 0.75]]), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("mix", [mix_amplitudes, mix_statistics])
-def test_mixtures_equal_the_reference(mix) -> None:
+def test_mixtures_equal_reference(mix) -> None:
     found = mix(IMAGES, BANK, WEIGHTS)
     for n, image in enumerate(IMAGES):
         styles = IMAGES[BANK[n]]
@@ -46,7 +46,7 @@ def test_mixtures_equal_the_reference(mix) -> None:
 
 
 @pytest.mark.parametrize("name", ["mode_f", "mode_a"])
-def test_the_loss_is_that_of_the_images_and_of_their_hardest_styles(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mode_losses(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     head = ClassificationParams(image_size=(32, 32), dropout=0).model_dump(mode="json")
     method = build_method(ModelSpec(
         method=name, method_params={"steps": 3, "beta": 0.3}, task="classification", classes=["a", "b"],

@@ -1,4 +1,4 @@
-"""The small relatives, each against its formula."""
+"""LFME and MixNorm against their formulas."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def spec(method: str, domains: list[str], backbone: str = "test_resnet", **optio
                      backbone=BackboneParams(name=backbone, weights=None, frozen_stages=0))
 
 
-def test_mixed_statistics_normalise_as_they_are_defined() -> None:
+def test_mix_statistics_formula() -> None:
     generator = torch.Generator().manual_seed(0)
     x = 2 * torch.randn(3, 4, 5, 6, generator=generator) + 1
     norm = nn.BatchNorm2d(4).eval()
@@ -33,7 +33,7 @@ def test_mixed_statistics_normalise_as_they_are_defined() -> None:
             torch.testing.assert_close(got[i, c], expected, rtol=1e-5, atol=1e-5)
 
 
-def test_mixnorm_changes_predictions_image_by_image_and_with_share_one_not_at_all() -> None:
+def test_mixnorm_predictions_per_image() -> None:
     images = [torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(i)) for i in range(3)]
     erm, same, mixed = (build_method(spec(*given), seed=1) for given in
                         (("erm", ["a"]), ("mixnorm", ["a"]), ("mixnorm", ["a"])))
@@ -51,7 +51,7 @@ def test_mixnorm_needs_batch_normalisation() -> None:
         build_method(spec("mixnorm", ["a"], backbone="test_vit"))
 
 
-def test_guidance_is_the_mean_squared_distance_to_the_experts_softmax() -> None:
+def test_guidance_loss_formula() -> None:
     generator = torch.Generator().manual_seed(0)
     z, expert = (torch.randn(5, 3, generator=generator, requires_grad=True) for _ in range(2))
     loss = guidance_loss(z, expert)
@@ -61,7 +61,7 @@ def test_guidance_is_the_mean_squared_distance_to_the_experts_softmax() -> None:
     assert expert.grad is None
 
 
-def test_every_row_asks_the_expert_of_its_own_domain() -> None:
+def test_lfme_expert_per_domain() -> None:
     method = build_method(spec("lfme", ["a", "b", "c"])).eval()
     assert isinstance(method, LFME)
     for shift, expert in enumerate(method.experts):

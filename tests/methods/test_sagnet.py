@@ -22,7 +22,7 @@ def normalised(features: torch.Tensor) -> torch.Tensor:
     return (features - mean[..., None, None]) / deviation[..., None, None]
 
 
-def test_randomise_style_keeps_content_and_stays_between_styles() -> None:
+def test_randomise_style() -> None:
     torch.manual_seed(0)
     features = torch.rand(6, 3, 8, 8) * torch.rand(6, 3, 1, 1) + torch.rand(6, 3, 1, 1)
     restyled = randomise_style(features)
@@ -32,7 +32,7 @@ def test_randomise_style_keeps_content_and_stays_between_styles() -> None:
     assert (mean <= statistics(features)[0].amax(0) + 1e-4).all()
 
 
-def test_randomise_content_keeps_style_and_takes_the_content_of_another() -> None:
+def test_randomise_content() -> None:
     torch.manual_seed(0)
     features = torch.rand(6, 3, 8, 8) * torch.rand(6, 3, 1, 1) + torch.rand(6, 3, 1, 1)
     torch.manual_seed(1)
@@ -44,12 +44,12 @@ def test_randomise_content_keeps_style_and_takes_the_content_of_another() -> Non
     torch.testing.assert_close(normalised(swapped), normalised(features[partner]), atol=1e-2, rtol=1e-2)
 
 
-def test_uniform_loss_is_least_where_no_class_is_preferred() -> None:
+def test_uniform_loss_minimum() -> None:
     torch.testing.assert_close(uniform_loss(torch.zeros(1, 4)), torch.tensor([math.log(4)]))
     assert uniform_loss(torch.tensor([[5.0, 0, 0, 0]])).item() > math.log(4)
 
 
-def test_each_phase_trains_its_own_parameters(tiny_classes: list[str]) -> None:
+def test_phase_parameters(tiny_classes: list[str]) -> None:
     method = untrained(spec("sagnet", tiny_classes), seed=0)
     optimizers = build_optimizers(method, TrainingParams(device="cpu"))
     owned = {name: {id(w) for group in optimizer.param_groups for w in group["params"]}
@@ -61,7 +61,7 @@ def test_each_phase_trains_its_own_parameters(tiny_classes: list[str]) -> None:
     assert [phase.optimizers for phase in method.phases] == [("features", "content"), ("style",), ("features",)]
 
 
-def test_phases_draw_from_addresses_of_their_own() -> None:
+def test_seed_step_per_phase() -> None:
     drawn = []
     for phase in range(3):
         seed_step(0, 5, 0, phase)

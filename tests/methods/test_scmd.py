@@ -1,4 +1,4 @@
-"""SCMD against its formulas, and the inputs that it refuses."""
+"""SCMD against its formulas, and refused inputs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def batch(n: int) -> Batch:
                  torch.arange(n), torch.linspace(0.5, 1, n))
 
 
-def test_the_distillation_loss_is_its_formula() -> None:
+def test_distillation_loss_formula() -> None:
     generator = torch.Generator().manual_seed(0)
     z, t = torch.randn(5, 4, generator=generator), 3 * torch.randn(5, 4, generator=generator)
     q, p = (t / 3).softmax(1), (z / 3).softmax(1)
@@ -44,7 +44,7 @@ def test_the_distillation_loss_is_its_formula() -> None:
     torch.testing.assert_close(distillation_loss(t, t, 3.0), torch.zeros(5), rtol=0, atol=1e-5)
 
 
-def test_the_cross_modality_logits_are_scaled_cosines() -> None:
+def test_cross_modality_logits() -> None:
     generator = torch.Generator().manual_seed(0)
     projected, texts = torch.randn(3, 6, generator=generator), torch.randn(4, 6, generator=generator)
     texts = texts / texts.norm(dim=1, keepdim=True)
@@ -55,7 +55,7 @@ def test_the_cross_modality_logits_are_scaled_cosines() -> None:
     torch.testing.assert_close(capped, 100 * expected, rtol=1e-5, atol=1e-4)
 
 
-def test_the_hardest_are_the_top_share() -> None:
+def test_hardest_top_share() -> None:
     loss = torch.tensor([0.1, 3.0, 0.2, 2.0, 0.3, 0.4, 0.5, 0.6, 0.7, 5.0])
     assert sorted(hardest(loss, 0.2).tolist()) == [1, 9]
     assert hardest(loss, 0.01).tolist() == [9]
@@ -63,7 +63,7 @@ def test_the_hardest_are_the_top_share() -> None:
 
 
 @pytest.mark.parametrize(("progress", "rows"), [(0.5, 2), (0.75, 2), (0.76, 10)])
-def test_the_losses_are_those_of_the_hard_samples_and_later_of_all(clip: Path, progress: float, rows: int) -> None:
+def test_scmd_losses(clip: Path, progress: float, rows: int) -> None:
     method, given = student(clip, hard_share=0.2, full_batch_share=0.25).eval(), batch(10)
     found = method.losses(given, progress)
     inputs = method.model.prepare(given.images, given.targets)
@@ -83,7 +83,7 @@ def test_the_losses_are_those_of_the_hard_samples_and_later_of_all(clip: Path, p
         torch.testing.assert_close(found[name], expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_teacher_is_neither_trained_nor_stored(clip: Path) -> None:
+def test_scmd_teacher_is_frozen_and_not_stored(clip: Path) -> None:
     method = student(clip)
     before = {name: value.clone() for name, value in method.guide.teacher._model.state_dict().items()}
     sum(value for name, value in method.losses(batch(4), 1.0).items() if name.startswith("loss_")).backward()
@@ -97,7 +97,7 @@ def test_the_teacher_is_neither_trained_nor_stored(clip: Path) -> None:
     ({}, ["car", "{}"], r"the class name '\{\}' breaks the prompt"),
     ({"prompt": "a photo"}, CLASSES, "must have exactly one"),
 ])
-def test_a_teacher_or_class_that_does_not_fit_is_named(clip: Path, options: dict[str, Any], classes: list[str],
-                                                       message: str) -> None:
+def test_scmd_refuses_teacher_or_class(clip: Path, options: dict[str, Any], classes: list[str],
+                                       message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         student(clip, classes, **options).losses(batch(4), 0.0)

@@ -1,4 +1,4 @@
-"""The loop on a learner small enough to follow: resume, selection, averages, errors."""
+"""The training loop on a small learner: resume, selection, averages, errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KILLED_AT = 7
 
 
 class Regression(Learner):
-    """A line with dropout, so that a step draws random numbers, and a buffer, so that there is state to lose."""
+    """A linear model with dropout (random numbers) and batch normalisation (buffers)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ def test_stop_and_resume_is_bit_equal(tmp_path: Path, optimizer: str, ema: float
     pd.testing.assert_frame_equal(result.history.drop(columns="seconds"), expected.history.drop(columns="seconds"))
 
 
-def test_a_pause_keeps_the_present_weights_and_goes_on_as_if_there_had_been_none(tmp_path: Path) -> None:
+def test_pause_and_continue(tmp_path: Path) -> None:
     options = params(selection="source_val", validate_every=2)
     whole, _ = run(tmp_path / "whole", options, validate=weight_score)
     paused, before = run(tmp_path / "parts", options, validate=lambda learner: -1.0, until=5)
@@ -120,14 +120,14 @@ def test_a_pause_keeps_the_present_weights_and_goes_on_as_if_there_had_been_none
     assert_same(whole, resumed)
 
 
-def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
+def test_finished_training_not_repeated(tmp_path: Path) -> None:
     first, expected = run(tmp_path, params())
     again, result = run(tmp_path, params(), stream=Stream(broken_at=0))
     assert_same(first, again)
     pd.testing.assert_frame_equal(result.history, expected.history)
 
 
-def test_the_best_state_survives_an_interruption_and_is_what_remains(tmp_path: Path) -> None:
+def test_best_weights_survive_interruption(tmp_path: Path) -> None:
     seen: list[Tensor] = []
 
     def keep(learner: Regression) -> float:
@@ -144,7 +144,7 @@ def test_the_best_state_survives_an_interruption_and_is_what_remains(tmp_path: P
     assert result.history["source_val"].dropna().tolist() == [0.9, 0.4, 0.9]
 
 
-def test_the_average_predicts_and_is_an_average(tmp_path: Path) -> None:
+def test_average_predicts(tmp_path: Path) -> None:
     trail: list[Tensor] = []
 
     class Watched(Regression):
@@ -163,7 +163,7 @@ def test_the_average_predicts_and_is_an_average(tmp_path: Path) -> None:
     torch.testing.assert_close(learner.backbone.weight.detach(), average)
 
 
-def test_history_has_a_row_for_every_step(tmp_path: Path) -> None:
+def test_history_rows(tmp_path: Path) -> None:
     _, result = run(tmp_path, params())
     history = result.history
     assert history["step"].tolist() == list(range(1, 13))
@@ -175,7 +175,7 @@ def test_history_has_a_row_for_every_step(tmp_path: Path) -> None:
     assert result.best_step == 12
 
 
-def test_seed_changes_the_result_and_only_the_seed(tmp_path: Path) -> None:
+def test_seed_changes_result(tmp_path: Path) -> None:
     first, _ = run(tmp_path / "a", params())
     second, _ = run(tmp_path / "b", params())
     assert_same(first, second)
@@ -185,12 +185,12 @@ def test_seed_changes_the_result_and_only_the_seed(tmp_path: Path) -> None:
     assert not torch.equal(first.backbone.weight, other.backbone.weight)
 
 
-def test_a_loss_that_is_not_finite_stops_with_all_losses(tmp_path: Path) -> None:
+def test_non_finite_loss(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"step 4: the loss is not finite \(loss_line nan, loss_size 0\.\d+"):
         run(tmp_path, params(), stream=Stream(broken_at=3))
 
 
-def test_a_checkpoint_of_another_training_or_a_broken_one_is_refused(tmp_path: Path) -> None:
+def test_checkpoint_refused(tmp_path: Path) -> None:
     run(tmp_path, params())
     with pytest.raises(CheckpointError, match=r"other settings \(lr\)"):
         run(tmp_path, params(lr=0.01))
@@ -202,7 +202,7 @@ def test_a_checkpoint_of_another_training_or_a_broken_one_is_refused(tmp_path: P
 
 
 class Line(Regression):
-    """The loss is a mean over images, and nothing is drawn."""
+    """A loss that is a mean over images, without random numbers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -215,7 +215,7 @@ def fit(workdir: Path, **changes: Any) -> tuple[Line, TrainResult]:
     return learner, train(learner, Stream(), params(**changes), workdir, seed=5)  # type: ignore[arg-type]
 
 
-def test_micro_batches_make_the_step_of_the_whole_batch(tmp_path: Path) -> None:
+def test_micro_batches_equal_full_batch(tmp_path: Path) -> None:
     whole, expected = fit(tmp_path / "whole", images_per_step=8)
     for parts in (2, 4, 8):
         cut, result = fit(tmp_path / str(parts), images_per_step=8, accumulate=parts)
@@ -225,7 +225,7 @@ def test_micro_batches_make_the_step_of_the_whole_batch(tmp_path: Path) -> None:
                                       rtol=1e-4)
 
 
-def test_bfloat16_computes_in_short_and_keeps_weights_and_losses_long(tmp_path: Path) -> None:
+def test_bfloat16(tmp_path: Path) -> None:
     formats = set()
 
     class Watched(Line):
@@ -249,19 +249,19 @@ def test_bfloat16_computes_in_short_and_keeps_weights_and_losses_long(tmp_path: 
     ({"accumulate": 9, "images_per_step": 8}, "more micro-batches than images"),
     ({"accumulate": 3, "processes": 2}, "set accumulate to 2 or a multiple"),
 ])
-def test_micro_batches_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
+def test_params_refuse_micro_batches(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         params(**changes)
 
 
-def test_selection_needs_a_usable_score(tmp_path: Path) -> None:
+def test_selection_needs_score(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="source_val needs a validation split"):
         run(tmp_path, params(selection="source_val"))
     with pytest.raises(TrainingError, match="not a number"):
         run(tmp_path, params(selection="source_val"), validate=lambda learner: float("nan"))
 
 
-def test_the_old_choice_of_algorithms_is_restored(tmp_path: Path) -> None:
+def test_deterministic_setting_is_restored(tmp_path: Path) -> None:
     assert not torch.are_deterministic_algorithms_enabled()
     run(tmp_path, params(max_steps=1))
     assert not torch.are_deterministic_algorithms_enabled()
@@ -278,13 +278,13 @@ def test_devices() -> None:
 
 
 class Late(Regression):
-    """A learner whose weights count for something after half of the training only."""
+    """A learner that is selectable only after half of the training."""
 
     def selectable(self, progress: float) -> bool:
         return progress > 0.5
 
 
-def test_the_weights_of_every_validation_are_kept_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_keep_validated(tmp_path: Path) -> None:
     options = params(selection="source_val", keep_validated=True)
     learner, result = run(tmp_path, options, validate=lambda _: 1.0)  # the first of equals is chosen
     kept = sorted((tmp_path / "validated").iterdir())
@@ -297,7 +297,7 @@ def test_the_weights_of_every_validation_are_kept_where_that_is_asked_for(tmp_pa
     assert not (tmp_path / "other" / "validated").exists()
 
 
-def test_weights_are_chosen_when_the_learner_says_so(tmp_path: Path) -> None:
+def test_selectable(tmp_path: Path) -> None:
     scores = iter([0.9, 0.8, 0.2, 0.4, 0.3, 0.1])
     learner = Late()
     result = train(learner, Stream(), params(validate_every=2, selection="source_val"), tmp_path,  # type: ignore[arg-type]

@@ -31,29 +31,29 @@ def params(**changes: Any) -> TrainingParams:
     return TrainingParams.model_validate({"max_steps": 60, "warmup_steps": 9, "lr": 0.1, **changes})
 
 
-def test_warmup_is_linear_and_ends_at_one() -> None:
+def test_warmup() -> None:
     assert [lr_factor(step, params(schedule="constant")) for step in (0, 4, 9, 50)] == [0.1, 0.5, 1.0, 1.0]
 
 
-def test_cosine_falls_from_one_to_zero() -> None:
+def test_cosine_schedule() -> None:
     options = params(schedule="cosine")
     assert lr_factor(9, options) == 1.0
     assert lr_factor(34, options) == pytest.approx(0.5 * (1 + math.cos(math.pi * 25 / 51)))
     assert lr_factor(60, options) == pytest.approx(0)
 
 
-def test_step_schedule_drops_at_a_half_and_two_thirds() -> None:
+def test_step_schedule() -> None:
     options = params(schedule="step")
     assert [round(lr_factor(step, options), 6) for step in (29, 30, 39, 40, 59)] == [1, 0.1, 0.1, 0.01, 0.01]
 
 
-def test_poly_falls_with_the_power_of_deeplab() -> None:
+def test_poly_schedule() -> None:
     options = params(schedule="poly", warmup_steps=0)
     assert [lr_factor(step, options) for step in (0, 15, 59)] == pytest.approx([1, 0.75**0.9, (1 / 60) ** 0.9])
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_the_head_learns_faster_and_biases_do_not_decay(optimizer: str) -> None:
+def test_parameter_group_options(optimizer: str) -> None:
     learner = Two()
     chosen = params(optimizer=optimizer, head_lr_factor=10, weight_decay=0.3)
     built = build_optimizer(learner.parameter_groups(), chosen)

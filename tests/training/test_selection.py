@@ -1,4 +1,4 @@
-"""Rules that choose weights: what each may see, and that no target image is ever within reach."""
+"""Selection rules: the images they use, and that no target image is opened."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from dg_project.methods.model_folder import read_card
 Pseudo = tuple[Path, pd.DataFrame]
 
 
-def test_neither_the_weather_nor_the_scenes_that_choose_are_trained_on(tiny_manifest: pd.DataFrame,
-                                                                       tiny_pseudo: Pseudo) -> None:
+def test_leave_one_pseudo_out(tiny_manifest: pd.DataFrame,
+                              tiny_pseudo: Pseudo) -> None:
     pseudo = tiny_pseudo[1].copy()
     source = tiny_manifest[tiny_manifest["domain"] == SOURCE]
     fold = leave_one_pseudo_out(source, pseudo, seed=3, share=0.3)
@@ -46,7 +46,7 @@ def test_neither_the_weather_nor_the_scenes_that_choose_are_trained_on(tiny_mani
     assert len(leave_one_pseudo_out(source, pseudo, 3, 0.3).held_out) == 2
 
 
-def test_a_fold_needs_two_domains_and_kept_images(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo) -> None:
+def test_leave_one_pseudo_out_refused(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo) -> None:
     pseudo = tiny_pseudo[1]
     with pytest.raises(DataError, match=r"there are 1 domain\(s\) of 8 scene\(s\)"):
         leave_one_pseudo_out(tiny_manifest, pseudo[pseudo["domain"] == "fog"], 0, 0.2)
@@ -54,25 +54,24 @@ def test_a_fold_needs_two_domains_and_kept_images(tiny_manifest: pd.DataFrame, t
         leave_one_pseudo_out(tiny_manifest, pseudo.assign(kept=pseudo["domain"] != "night"), 0, 0.2)
 
 
-def on_given_images() -> list[str]:
-    """Methods that need nothing but the images they are given; the others have tests of their own about what they open:
-    those that adapt (``test_adaptation``), and those of the test below."""
+def needing_images() -> list[str]:
+    """Methods that need only images; ``test_adaptation`` covers those that adapt, the test below the others."""
     return sorted({name for name, kind in method_classes().items() if not kind.needs.unlabelled_targets}
-                  - set(wanting_more()))
+                  - set(needing_models()))
 
 
-def wanting_more() -> list[str]:
-    """Methods that need several sources, a teacher, or a diffusion model while they train."""
+def needing_models() -> list[str]:
+    """Methods that need several sources, a teacher, or a diffusion model in training."""
     return sorted(name for name, kind in method_classes().items() if not kind.needs.unlabelled_targets
                   and (kind.needs.several_domains or kind.needs.ldm == "training" or checkpoint_fields(kind.Params)))
 
 
-@pytest.mark.parametrize(("name", "rule"), [*((name, "leave_one_pseudo_out") for name in on_given_images()),
+@pytest.mark.parametrize(("name", "rule"), [*((name, "leave_one_pseudo_out") for name in needing_images()),
                                             ("naive", "source_val"), ("naive", "last")])
-def test_no_training_and_no_selection_opens_a_target_image(name: str, rule: str, tiny_manifest: pd.DataFrame,
-                                                           tiny_streets: Path, tiny_pseudo: Pseudo, tmp_path: Path,
-                                                           monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folders of the targets are gone, the test split of the source too: whoever opens one of them fails."""
+def test_training_opens_no_target_image(name: str, rule: str, tiny_manifest: pd.DataFrame,
+                                        tiny_streets: Path, tiny_pseudo: Pseudo, tmp_path: Path,
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target folders and the source test split are deleted, so opening one of them fails."""
     for target in TARGETS:
         shutil.rmtree(tiny_streets / target)
     for image in (tiny_streets / SOURCE).rglob("test_*.jpg"):
@@ -95,10 +94,10 @@ def test_no_training_and_no_selection_opens_a_target_image(name: str, rule: str,
     assert {image.split("_")[0] for image in opened} == ({"train"} if used == "last" else {"train", "val"})
 
 
-@pytest.mark.parametrize("name", wanting_more())
-def test_neither_do_methods_that_want_more_than_images(name: str, tiny_manifest: pd.DataFrame, tiny_streets: Path,
-                                                       tiny_ldm: Path, clip: Path, tmp_path: Path) -> None:
-    """Several sources, a teacher, a diffusion model: the folders of the targets are gone here too."""
+@pytest.mark.parametrize("name", needing_models())
+def test_ldm_and_teacher_open_no_target_image(name: str, tiny_manifest: pd.DataFrame, tiny_streets: Path,
+                                              tiny_ldm: Path, clip: Path, tmp_path: Path) -> None:
+    """Several sources, a teacher, a diffusion model: the target folders are deleted here too."""
     for target in TARGETS:
         shutil.rmtree(tiny_streets / target)
     for image in (tiny_streets / SOURCE).rglob("test_*.jpg"):
@@ -114,8 +113,8 @@ def test_neither_do_methods_that_want_more_than_images(name: str, tiny_manifest:
     assert "source_val" in trained.history
 
 
-def test_held_out_images_count_half_of_the_score(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_pseudo: Pseudo,
-                                                 tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_out_score_counts_half(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_pseudo: Pseudo,
+                                    tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[list[str], Path]] = []
 
     def score(scorer: Any, found: pd.DataFrame, images: pd.DataFrame, classes: list[str], root: Path,

@@ -12,7 +12,7 @@ from dg_project.methods.base import ANY_BATCHES, Method, Needs
 
 
 class ERMParams(Params):
-    """ERM has no parameters of its own."""
+    """ERM has no parameters."""
 
 
 class ERM(Method):

@@ -142,7 +142,7 @@ def launch(params: TrainingParams, function: Callable[..., None], *args: Any) ->
                              f"{gpus}")
     from accelerate.utils.other import get_free_port
 
-    # The server imports what the function needs once, and never touches a GPU, which a forked process cannot share.
+    # The server imports the function's modules once, and never touches a GPU, which forked processes cannot share.
     torch.multiprocessing.get_context("forkserver").set_forkserver_preload([function.__module__, "accelerate.utils"])
     torch.multiprocessing.start_processes(_worker, (params.processes, get_free_port(), function, args),
                                           params.processes, start_method="forkserver")

@@ -44,7 +44,7 @@ def losses(of: DRSFUDA, batch: Batch) -> dict[str, Tensor]:
     return of.losses(batch, 0.0)
 
 
-def test_target_rows_reach_the_adversary_and_neither_the_task_nor_dfdr() -> None:
+def test_target_rows_reach_only_the_adversary() -> None:
     own_style = {"style_reassembly": 0.0, "mixstyle_stages": []}
     for options in (own_style, {"task_on_pseudo": True, **own_style}):
         before, after = (losses(method(pseudo_sure=1.0, **options), batch(bright)) for bright in (0.0, 0.2))
@@ -53,19 +53,19 @@ def test_target_rows_reach_the_adversary_and_neither_the_task_nor_dfdr() -> None
         assert differ == {"loss_adv_image"}
 
 
-def test_labelled_rows_borrow_the_style_of_targets() -> None:
+def test_style_from_targets() -> None:
     dark, bright = (losses(method(pseudo_sure=1.0, style_reassembly=1.0), batch(light)) for light in (0.0, 0.4))
     assert not torch.equal(dark["loss_class"], bright["loss_class"])
 
 
-def test_the_teachers_boxes_are_instances_of_the_target_domain() -> None:
+def test_teacher_boxes_reach_the_adversary() -> None:
     unsure, sure = (losses(method(pseudo_sure=score, pseudo_unsure=score), batch()) for score in (1.0, 0.02))
     assert sure["log_pseudo_weight"] > 0
     assert sure["loss_consistency"] > 0
     assert not torch.allclose(sure["loss_adv_instance"], unsure["loss_adv_instance"])
 
 
-def test_target_rows_are_mixed_with_the_domains_of_a_source_image() -> None:
+def test_image_mix_with_targets() -> None:
     adapting, rows = method(), batch()
     joined = rows.joined(rows.adapt)
     torch.manual_seed(0)
@@ -74,7 +74,7 @@ def test_target_rows_are_mixed_with_the_domains_of_a_source_image() -> None:
     assert (mix[:, joined.domain_id == ADAPT] > 0).any()
 
 
-def test_the_teacher_holds_dfdr_of_its_own_and_is_no_part_of_the_model() -> None:
+def test_teacher_copies_dfdr_and_is_not_stored() -> None:
     adapting = method()
     teacher = adapting.consistency.teacher.module
     assert set(teacher) == {"model", "dfdr", "mixer"}

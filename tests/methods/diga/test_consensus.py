@@ -1,4 +1,4 @@
-"""Centroids and the labels that two sides agree on, against their definitions."""
+"""Centroids and bilateral consensus against their definitions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def student() -> nn.ModuleDict:
     return nn.ModuleDict({"model": build_task("segmentation", backbone, head, head.classes)})
 
 
-def test_class_means_are_means_over_the_pixels_of_a_class_in_an_image() -> None:
+def test_class_means() -> None:
     torch.manual_seed(0)
     features, labels = torch.randn(2, 4, 3, 5), torch.randint(3, (2, 3, 5))
     labels[0, 0, :3] = 255
@@ -38,7 +38,7 @@ def test_class_means_are_means_over_the_pixels_of_a_class_in_an_image() -> None:
     assert enough.any()
 
 
-def test_centroids_are_plain_means_first_and_a_moving_average_later() -> None:
+def test_centroid_updates() -> None:
     centroids = Centroids(1, 2, 1, ConsensusParams(centroid_images=3, centroid_momentum=0.1, min_pixels=1))
 
     def see(*values: float) -> float:
@@ -46,7 +46,7 @@ def test_centroids_are_plain_means_first_and_a_moving_average_later() -> None:
         before = centroids.vectors.clone()
         labels, domains = torch.zeros(len(values), 1, 1).long(), torch.zeros(len(values)).long()
         centroids.accumulate(features, labels, domains)
-        assert torch.equal(before, centroids.vectors), "they stand still within a step"
+        assert torch.equal(before, centroids.vectors), "centroids are constant within a step"
         centroids.update()
         return float(centroids.vectors[0, 0])
 
@@ -58,13 +58,13 @@ def test_centroids_are_plain_means_first_and_a_moving_average_later() -> None:
     assert centroids.seen.tolist() == [[6, 0]]
 
 
-def test_the_nearest_centroid_is_that_of_the_softmax_and_unknown_classes_never_are() -> None:
+def test_nearest_centroid() -> None:
     torch.manual_seed(0)
     centroids = Centroids(2, 4, 3, ConsensusParams())
     features, domains = torch.randn(2, 3, 4, 5), torch.tensor([1, 1])
     assert (centroids.nearest(features, domains, (4, 5)) == 255).all()
     vectors = centroids.vectors[1].copy_(torch.randn(4, 3))
-    vectors[2] = features.mean((0, 2, 3))  # the best of all, but nobody saw it
+    vectors[2] = features.mean((0, 2, 3))  # the nearest of all, but never seen
     centroids.seen[1] = torch.tensor([5.0, 1.0, 0.0, 2.0])
     found = centroids.nearest(features, domains, (4, 5))
     for n in range(2):
@@ -76,7 +76,7 @@ def test_the_nearest_centroid_is_that_of_the_softmax_and_unknown_classes_never_a
     assert centroids.nearest(features, domains, (8, 10)).shape == (2, 8, 10)
 
 
-def test_each_domain_has_centroids_of_its_own() -> None:
+def test_centroids_per_domain() -> None:
     centroids = Centroids(2, 1, 1, ConsensusParams(min_pixels=1))
     features, labels = torch.tensor([2.0, 4.0, 9.0]).view(-1, 1, 1, 1), torch.zeros(3, 1, 1, dtype=torch.int64)
     centroids.accumulate(features, labels, torch.tensor([0, 0, 1]))
@@ -87,12 +87,12 @@ def test_each_domain_has_centroids_of_its_own() -> None:
     assert centroids.nearest(features, torch.tensor([0, 1, 0]), (1, 1)).flatten().tolist() == [0, 255, 0]
 
 
-def test_labels_count_where_both_sides_agree() -> None:
+def test_bilateral_consensus() -> None:
     predicted, nearest = torch.tensor([[[0, 1, 2]]]), torch.tensor([[[0, 2, 255]]])
     assert bilateral_consensus(predicted, nearest).tolist() == [[[0, 255, 255]]]
 
 
-def test_a_round_starts_with_the_student_of_that_moment() -> None:
+def test_round_copies_student() -> None:
     own = student()
     module = BilateralConsensus(own, ConsensusParams(start=0.5, rounds=2)).train()
     module.set_targets(["fog"])
@@ -106,10 +106,10 @@ def test_a_round_starts_with_the_student_of_that_moment() -> None:
         copied = float(module.labeller["model"].classifier.weight[0, 0, 0, 0])
         assert copied == {0: 0.0, 1: 0.0, 2: 2.0, 3: 2.0}[step]
     assert started == [True, False, True, False]
-    assert module.centroids.seen[0, 0] == 1, "a round forgets the centroids"
+    assert module.centroids.seen[0, 0] == 1, "a round resets the centroids"
 
 
-def test_consensus_is_part_of_the_predictions_and_grows_with_the_centroids() -> None:
+def test_consensus_subset_of_predictions() -> None:
     own = student()
     module = BilateralConsensus(own, ConsensusParams(min_pixels=1)).train()
     module.set_targets(["fog", "rain"])

@@ -7,7 +7,7 @@ import torch
 from dg_project.methods.diga.distillation import strong_view, symmetric_loss
 
 
-def test_the_symmetric_loss_is_two_cross_entropies_of_swapped_views() -> None:
+def test_symmetric_loss_formula() -> None:
     torch.manual_seed(0)
     of_x, of_view, seen, seen_in_view = (torch.randn(2, 3, 4, 5) for _ in range(4))
 
@@ -25,7 +25,7 @@ def test_the_symmetric_loss_is_two_cross_entropies_of_swapped_views() -> None:
     torch.testing.assert_close(got, torch.tensor(expected), rtol=1e-5, atol=1e-5)
 
 
-def test_the_strong_view_changes_colours_by_its_share_and_nothing_else() -> None:
+def test_strong_view_changes_only_colours() -> None:
     images = [torch.rand(3, 40, 60) for _ in range(8)]
     assert all(torch.equal(view, image) for view, image in zip(strong_view(images, 0.0), images, strict=True))
     torch.manual_seed(1)
@@ -36,6 +36,6 @@ def test_the_strong_view_changes_colours_by_its_share_and_nothing_else() -> None
         assert view.min() >= 0
         assert view.max() <= 1
     edge = torch.zeros(3, 40, 60)
-    edge[:, :, 30:] = 1.0  # grey stays grey in its place, a blur of 3 pixels reaches one column
+    edge[:, :, 30:] = 1.0  # geometry stays: a blur of 3 pixels reaches one column
     for view in strong_view([edge] * 8, 1.0):
         assert (view[:, :, 32:].mean() - view[:, :, :28].mean()) > 0.3

@@ -1,4 +1,4 @@
-"""The quality of pseudo labels against counting pixel by pixel, and what is opened for it."""
+"""Label quality against counting pixel by pixel, and the files it opens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dg_project.methods.model_folder import ModelSpec, build_method, load_model,
 from dg_project.tasks.segmentation import Segmenter
 
 
-def test_the_table_is_what_sorting_by_confidence_gives() -> None:
+def test_quality_table_equals_sorting() -> None:
     generator = torch.Generator().manual_seed(0)
     confidence = torch.rand(5000, generator=generator) ** 0.1
     right = torch.rand(5000, generator=generator) < confidence
@@ -59,7 +59,7 @@ def counted(rule: torch.Tensor, right: torch.Tensor) -> np.ndarray:
     return np.array([int(rule.sum()), int((rule & right).sum())])
 
 
-def test_confidences_of_zero_and_one_are_counted_and_without_labels_there_is_no_precision() -> None:
+def test_quality_table_extremes() -> None:
     ranked = by_logit(torch.tensor([0.0, 1.0, 1.0]), torch.tensor([False, True, False]), torch.zeros(3).long(), 1)
     assert ranked[0, :, 0].tolist() == [1, 0]
     assert ranked[0, :, -1].tolist() == [2, 1]
@@ -81,7 +81,7 @@ def stored(folder: Path, task: Task = "segmentation", seed: int = 1) -> Path:
     return folder
 
 
-def test_every_labelled_pixel_is_counted_once_and_no_label_of_the_unlabelled_is_opened(
+def test_label_quality_counts(
         tiny_streets: Path, tiny_manifest: pd.DataFrame, tiny_adapt: pd.DataFrame, tmp_path: Path) -> None:
     for target in TARGETS:
         for path in (tiny_streets / target).glob("VOC2007/*/adapt_*"):
@@ -115,8 +115,8 @@ def test_every_labelled_pixel_is_counted_once_and_no_label_of_the_unlabelled_is_
     assert found.loc["equal", "precision"] != found.loc["teacher", "precision"]
 
 
-def test_a_model_that_labels_for_itself_is_its_own_teacher(tiny_streets: Path, tiny_manifest: pd.DataFrame,
-                                                           tiny_adapt: pd.DataFrame, tmp_path: Path) -> None:
+def test_label_quality_same_labeller_and_teacher(tiny_streets: Path, tiny_manifest: pd.DataFrame,
+                                                 tiny_adapt: pd.DataFrame, tmp_path: Path) -> None:
     labelled = tiny_manifest[tiny_manifest["role"] == "target"].groupby("domain").head(2)
     model = stored(tmp_path / "model")
     found = label_quality(model, model, tiny_adapt, labelled, tiny_streets, ConsensusParams(min_pixels=1), "cpu")
@@ -124,8 +124,8 @@ def test_a_model_that_labels_for_itself_is_its_own_teacher(tiny_streets: Path, t
         found[found["rule"] == "teacher"].to_numpy()[0, 1:])
 
 
-def test_a_model_that_labels_no_pixels_is_refused(tiny_streets: Path, tiny_manifest: pd.DataFrame,
-                                                  tmp_path: Path) -> None:
+def test_label_quality_refuses_classifier(tiny_streets: Path, tiny_manifest: pd.DataFrame,
+                                          tmp_path: Path) -> None:
     shutil.rmtree(tiny_streets)
     with pytest.raises(ParameterError, match="does not label pixels"):
         label_quality(*[stored(tmp_path / "model", "classification")] * 2, tiny_manifest, tiny_manifest, tiny_streets,

@@ -1,4 +1,4 @@
-"""DiGA: its losses against their definitions, and which images they see when."""
+"""DiGA: losses against their definitions, and the images that they see."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def losses(of: Method, rows: Batch, progress: float) -> dict[str, Tensor]:
     return found
 
 
-def test_the_warm_up_is_cross_entropy_and_the_weighted_distillation() -> None:
+def test_warm_up_losses() -> None:
     warm_up = method("diga_warmup", beta=0.0, lambda_skd=0.7)
     assert isinstance(warm_up, DiGAWarmUp)
     rows = batch()
@@ -73,14 +73,14 @@ def test_the_warm_up_is_cross_entropy_and_the_weighted_distillation() -> None:
     assert not torch.allclose(teacher, student)
 
 
-def test_the_teacher_gets_no_gradient() -> None:
+def test_teacher_has_no_gradient() -> None:
     warm_up = method("diga_warmup")
     torch.stack(list(losses(warm_up, batch(), 0.0).values())).sum().backward()
     assert all(weight.grad is None for weight in warm_up.distillation.parameters())
     assert any(weight.grad is not None for weight in warm_up.model.parameters())
 
 
-def test_a_crossdomix_view_is_made_of_an_image_and_its_pseudo_image() -> None:
+def test_crossdomix_view() -> None:
     mix = method("diga_crossdomix")
     assert isinstance(mix, DiGACrossDoMix)
     rows = batch()
@@ -95,7 +95,7 @@ def test_a_crossdomix_view_is_made_of_an_image_and_its_pseudo_image() -> None:
         assert len(kept) == 1, "half of three classes, rounded down"
 
 
-def test_target_images_are_looked_at_after_the_warm_up_by_the_loss_on_mixed_images_alone() -> None:
+def test_diga_targets_reach_only_loss_mix() -> None:
     for progress, changed in ((0.49, set()), (0.5, {"loss_mix"})):
         found = []
         for brightness in (0.0, 0.4):
@@ -108,7 +108,7 @@ def test_target_images_are_looked_at_after_the_warm_up_by_the_loss_on_mixed_imag
         assert differ - {"log_consensus"} == changed
 
 
-def test_the_loss_on_mixed_images_is_cross_entropy_with_pasted_and_agreed_labels(
+def test_loss_mix_equals_cross_entropy(
         monkeypatch: pytest.MonkeyPatch) -> None:
     adapting = method("diga", self_training={"lambda_mix": 0.3, "beta": 0.0})
     assert isinstance(adapting, DiGA)
@@ -136,12 +136,12 @@ def test_the_loss_on_mixed_images_is_cross_entropy_with_pasted_and_agreed_labels
 
 
 @pytest.mark.parametrize("name", ["diga", "drsf_diga"])
-def test_no_weights_of_the_warm_up_are_chosen(name: str) -> None:
+def test_warm_up_is_not_selectable(name: str) -> None:
     adapting = method(name, self_training={"start": 0.4})
     assert [adapting.selectable(share) for share in (0.2, 0.4, 0.5, 1.0)] == [False, False, True, True]
 
 
-def test_labels_come_with_the_centroids_and_the_teacher_starts_again_from_the_student() -> None:
+def test_diga_round_start() -> None:
     adapting = method("diga", self_training={"min_pixels": 1})
     assert isinstance(adapting, DiGA)
     for _ in range(3):
@@ -156,7 +156,7 @@ def test_labels_come_with_the_centroids_and_the_teacher_starts_again_from_the_st
     assert not any(name.startswith(("distillation.", "self_training.")) for name in stored)
 
 
-def test_drsf_with_diga_fuses_the_target_and_learns_from_it_in_mixed_images() -> None:
+def test_drsf_diga_losses_that_see_targets() -> None:
     for progress, changed in ((0.1, {"loss_adv_image"}), (0.6, {"loss_adv_image", "loss_mix"})):
         dark, bright = (losses(method("drsf_diga", style_reassembly=0.0, mixstyle_stages=[]), batch(value), progress)
                         for value in (0.0, 0.4))
@@ -170,7 +170,7 @@ def test_drsf_with_diga_fuses_the_target_and_learns_from_it_in_mixed_images() ->
     assert set(adapting.distillation.teacher.module) == {"model", "dfdr", "mixer"}
 
 
-def test_without_target_images_adaptation_stops() -> None:
+def test_diga_without_targets() -> None:
     rows = batch()
     rows.adapt = None
     with pytest.raises(DataError, match="'diga' adapts to unlabelled target images"):

@@ -1,4 +1,4 @@
-"""Latent distillation: numbers equal a few lines of autograd, whatever the checkpoint predicts."""
+"""Latent distillation against a few lines of autograd, for every prediction type."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ldm(tiny_ldm: Path) -> Generator:
     return Generator.open(tiny_ldm)
 
 
-def test_every_kind_of_prediction_becomes_the_same_noise() -> None:
+def test_predicted_noise() -> None:
     clean, noise, alpha = draw(3, 4, 2, 2), draw(3, 4, 2, 2, seed=1), ALPHAS.view(3, 1, 1, 1)
     noisy = noise_latents(clean, noise, ALPHAS)
     torch.testing.assert_close(noisy, alpha**0.5 * clean + (1 - alpha) ** 0.5 * noise, atol=1e-5, rtol=0)
@@ -47,14 +47,14 @@ def test_every_kind_of_prediction_becomes_the_same_noise() -> None:
     torch.testing.assert_close(dark, noisy[:1])
 
 
-def test_the_gap_is_weighted_by_the_noise_level() -> None:
+def test_noise_gap() -> None:
     one, two = draw(3, 4, 2, 2), draw(3, 4, 2, 2, seed=1)
     for i, alpha in enumerate(ALPHAS):
         torch.testing.assert_close(noise_gap(one, two, ALPHAS)[i], (1 - alpha) * (one[i] - two[i]), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("exact", [False, True])
-def test_loss_and_gradient_are_those_of_the_skipped_jacobian(exact: bool) -> None:
+def test_distillation_skips_unet_jacobian(exact: bool) -> None:
     """``w (ε̂ − ε) ∂z/∂θ`` by autograd through the confidence of a linear classifier; the U-Net gets no gradient."""
     images, gap, labels = draw(3, 3, 4, 4).sigmoid(), draw(3, 2, 4, 4, seed=1), torch.tensor([0, 2, 1])
     kernel = draw(2, 3, 1, 1, seed=2)
@@ -76,8 +76,8 @@ def test_loss_and_gradient_are_those_of_the_skipped_jacobian(exact: bool) -> Non
 
 
 @pytest.mark.parametrize("exact", [False, True])
-def test_the_frozen_model_is_asked_as_the_algorithm_says(ldm: Generator, exact: bool) -> None:
-    """A v-prediction InstructPix2Pix checkpoint: encode, noise, ask with label and source latents, weigh."""
+def test_slopes_instruct_pix2pix(ldm: Generator, exact: bool) -> None:
+    """A v-prediction InstructPix2Pix checkpoint: encode, noise, predict with label and source latents, weight."""
     distiller, pipeline = LatentDistiller(ldm, PROMPTS, (16, 24), exact), ldm.pipeline
     images, labels, p = draw(2, 3, 16, 24).sigmoid(), torch.tensor([1, 0]), torch.tensor([0.3, 0.8])
     torch.manual_seed(5)
@@ -111,13 +111,13 @@ def test_each_image_is_encoded_once(ldm: Generator, monkeypatch: pytest.MonkeyPa
     assert distiller.slopes(images, labels, torch.ones(2)).shape == (2,)
 
 
-def test_sizes_that_the_networks_cannot_halve_are_enlarged(ldm: Generator) -> None:
+def test_distiller_enlarges_odd_sizes(ldm: Generator) -> None:
     assert LatentDistiller(ldm, PROMPTS, (33, 16)).size == (40, 16)
 
 
 @pytest.mark.parametrize("name", ["tiny_img2img", "tiny_v_prediction"])
-def test_stable_diffusion_is_asked_without_source_latents(request: pytest.FixtureRequest, name: str) -> None:
-    """Stable Diffusion 1.5 answers with the noise, 2.1 (768) with a velocity, of which the noise is made."""
+def test_slopes_stable_diffusion(request: pytest.FixtureRequest, name: str) -> None:
+    """Stable Diffusion 1.5 predicts the noise, 2.1 (768) a velocity that is converted to the noise."""
     ldm = Generator.open(request.getfixturevalue(name))
     image, p, pipeline = draw(1, 3, 16, 24).sigmoid(), torch.tensor([0.4]), ldm.pipeline
     torch.manual_seed(5)
@@ -135,8 +135,8 @@ def test_stable_diffusion_is_asked_without_source_latents(request: pytest.Fixtur
     torch.testing.assert_close(found, ((1 - alpha) * (answer - noise) * clean).sum()[None], atol=1e-5, rtol=1e-4)
 
 
-def test_checkpoints_that_cannot_be_asked_are_refused(tmp_path: Path, tiny_ldm: Path, tiny_inpaint: Path,
-                                                      tiny_sdxl: Path, ldm: Generator) -> None:
+def test_distiller_refuses_checkpoint(tmp_path: Path, tiny_ldm: Path, tiny_inpaint: Path,
+                                      tiny_sdxl: Path, ldm: Generator) -> None:
     mute: Any = Generator.open(tiny_ldm)
     mute.pipeline.text_encoder = None
     with pytest.raises(ParameterError, match="no text encoder"):

@@ -1,4 +1,4 @@
-"""DomainFusion's loss against its definition; the slopes have tests of their own (``diffusion/test_distillation``)."""
+"""DomainFusion's loss against its definition; ``test_latent_distillation`` tests the slopes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dg_project.methods.model_folder import ModelSpec, build_method
 from dg_project.tasks.classification import Classifier
 
 
-def test_the_loss_is_that_of_both_sets_and_the_distillation_of_the_real_one() -> None:
+def test_domainfusion_losses() -> None:
     method = build_method(ModelSpec(
         method="domainfusion", method_params={"lambda_ld": 0.2}, task="classification", classes=["a", "b", "c"],
         domains=["art", "photo", "synthetic"], backbone=BackboneParams(name="test_efficientnet", weights=None),

@@ -19,7 +19,7 @@ def unit(vector: Tensor) -> Tensor:
     return vector / vector.square().sum().sqrt()
 
 
-def test_channel_entropy_against_its_formula_and_its_extremes() -> None:
+def test_channel_entropy() -> None:
     features = random(2, 3, 4, 5)
     entropy = channel_entropy(features)
     for b in range(2):
@@ -33,7 +33,7 @@ def test_channel_entropy_against_its_formula_and_its_extremes() -> None:
     assert channel_entropy(focused).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_decoupling_splits_and_reassembly_recombines() -> None:
+def test_decoupling_and_reassembly() -> None:
     features = random(3, 8, 4, 5)
     module = DFDR(8, reduction=4).train()
     with module.exchanging() as exchange:
@@ -53,7 +53,7 @@ def test_decoupling_splits_and_reassembly_recombines() -> None:
     assert module.exchange is None
 
 
-def test_it_starts_near_the_identity_and_is_it_where_r_is_one() -> None:
+def test_dfdr_starts_near_identity() -> None:
     features = random(3, 16, 4, 5)
     module = DFDR(16)
     assert ((module(features) - features).abs() <= 0.03 * features.abs() + 1e-6).all()
@@ -77,13 +77,13 @@ def exchanged(name: str) -> tuple[Tensor, Tensor, Parts, Tensor]:
     return own, lent, parts, r
 
 
-def test_a_donor_gives_its_private_part() -> None:
+def test_private_from_gives_private_part() -> None:
     own, crossed, parts, r = exchanged("private_from")
     torch.testing.assert_close(crossed[1], own[1])
     torch.testing.assert_close(crossed[0], parts.shared[0] + r[0] * parts.private[2])
 
 
-def test_a_stylist_gives_mean_and_deviation_and_nothing_else() -> None:
+def test_style_from_gives_only_mean_and_deviation() -> None:
     own, restyled, parts, r = exchanged("style_from")
     torch.testing.assert_close(restyled[1], own[1])
     borrowed = (restyled[0] - parts.shared[0]) / r[0]
@@ -93,7 +93,7 @@ def test_a_stylist_gives_mean_and_deviation_and_nothing_else() -> None:
         assert torch.corrcoef(torch.stack([channel.flatten(), mine.flatten()]))[0, 1] > 0.9999
 
 
-def test_style_is_lent_and_not_learnt_and_a_dead_channel_breaks_nothing() -> None:
+def test_style_exchange_gradient() -> None:
     module = DFDR(8).train()
     features = random(2, 8, 4, 5)
     features[0, 0] = 0
@@ -123,13 +123,13 @@ def plain_cosine(shared: Tensor, private: Tensor) -> float:
 PAIR, DOMAIN = torch.tensor([7, 7, 3, 3, 7]), torch.tensor([2, 0, 0, 1, 1])
 
 
-def test_align_loss_is_the_mean_over_the_pairs() -> None:
+def test_align_loss_mean_over_pairs() -> None:
     shared, private = random(5, 4, 3, 2), random(5, 4, 3, 2, seed=1)
     expected = plain_align(shared, [(1, 0), (2, 3), (1, 4)]) + 0.1 * plain_cosine(shared, private)
     assert align_loss(shared, private, PAIR, DOMAIN, 0.1).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_align_loss_compares_pooled_features_where_there_is_no_pair() -> None:
+def test_align_loss_without_pair() -> None:
     shared, private = random(4, 4, 3, 2), random(4, 4, 3, 2, seed=1)
     pair, domain = torch.tensor([0, 1, 0, 9]), torch.tensor([0, 0, 1, 1])
     pooled = [unit(row.mean((1, 2))) for row in shared]
@@ -138,7 +138,7 @@ def test_align_loss_compares_pooled_features_where_there_is_no_pair() -> None:
     assert align_loss(shared, private, pair, domain, 0.0).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_align_loss_of_equal_shared_parts_or_of_one_domain_is_the_cosine_alone() -> None:
+def test_align_loss_cosine_only() -> None:
     private = random(2, 4, 3, 2, seed=1)
     same = random(1, 4, 3, 2).repeat(2, 1, 1, 1)
     pair = torch.tensor([0, 0])
@@ -147,7 +147,7 @@ def test_align_loss_of_equal_shared_parts_or_of_one_domain_is_the_cosine_alone()
         assert loss == pytest.approx(0.5 * plain_cosine(same, private), rel=1e-5)
 
 
-def test_ranking_loss_against_its_formula() -> None:
+def test_ranking_loss() -> None:
     high, middle, low = torch.tensor(0.9), torch.tensor(0.5), torch.tensor(0.2)
     expected = math.log1p(math.exp(0.2 - 0.5)) + math.log1p(math.exp(0.5 - 0.9))
     assert ranking_loss(low, middle, high).item() == pytest.approx(expected)

@@ -24,7 +24,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_the_gradient_is_reversed_and_scaled() -> None:
+def test_reverse_gradient() -> None:
     value = random(3, 2).requires_grad_()
     out = reverse_gradient(value, 0.25)
     assert torch.equal(out, value)
@@ -32,7 +32,7 @@ def test_the_gradient_is_reversed_and_scaled() -> None:
     assert torch.equal(value.grad, -0.25 * torch.tensor([1.0, 2.0]).expand(3, 2))
 
 
-def test_mixing_weights_are_drawn_per_source_image_over_the_domains_present() -> None:
+def test_mixing_weights_per_source_image() -> None:
     torch.manual_seed(0)
     pair, domain = torch.tensor([4, 4, 8, 4, 8, 5]), torch.tensor([0, 2, 0, 3, 1, 0])
     weights = mixing_weights(pair, domain, 1.0)
@@ -41,7 +41,7 @@ def test_mixing_weights_are_drawn_per_source_image_over_the_domains_present() ->
     torch.testing.assert_close(weights.sum(1), torch.ones(2))
 
 
-def test_mixing_weights_are_uniform_on_the_simplex() -> None:
+def test_mixing_weights_uniform() -> None:
     torch.manual_seed(0)
     draws = torch.stack([mixing_weights(torch.zeros(3).long(), torch.arange(3), 1.0)[0] for _ in range(2000)])
     # Dirichlet(1, 1, 1): mean 1/3, variance 1/18.
@@ -49,14 +49,14 @@ def test_mixing_weights_are_uniform_on_the_simplex() -> None:
     torch.testing.assert_close(draws.var(0), torch.full((3,), 1 / 18), atol=0.008, rtol=0)
 
 
-def test_a_domain_that_comes_twice_is_mixed_once_and_lone_rows_are_not_mixed() -> None:
+def test_mixing_weights_repeated_domain() -> None:
     weights = mixing_weights(torch.tensor([1, 1, 1]), torch.tensor([0, 0, 1]), 1.0)
     assert weights[0, 1] == 0
     assert weights[0].sum() == pytest.approx(1)
     assert mixing_weights(torch.tensor([1, 2]), torch.tensor([0, 1]), 1.0).shape == (0, 2)
 
 
-def test_fuse_is_the_weighted_sum_of_rows() -> None:
+def test_fuse() -> None:
     rows, weights = random(3, 2, 4, 5), torch.tensor([[0.2, 0.0, 0.8], [0.5, 0.5, 0.0]])
     fused = fuse(rows, weights)
     torch.testing.assert_close(fused[0], 0.2 * rows[0] + 0.8 * rows[2])
@@ -74,7 +74,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> list[float]:
                 for x in range(row.shape[2])) / row[0].numel() for row, soft in zip(logits, labels, strict=True)]
 
 
-def test_domain_log_loss_of_vectors_and_maps_gives_cross_entropies() -> None:
+def test_domain_log_loss() -> None:
     logits, labels = random(2, 3), torch.tensor([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0]])
     expected = [plain_cross_entropy(a, b) for a, b in zip(logits.tolist(), labels.tolist(), strict=True)]
     assert (labels * domain_log_loss(logits)).sum(1).tolist() == pytest.approx(expected, rel=1e-5)
@@ -82,7 +82,7 @@ def test_domain_log_loss_of_vectors_and_maps_gives_cross_entropies() -> None:
     assert (labels * domain_log_loss(maps)).sum(1).tolist() == pytest.approx(cross_entropy(maps, labels), rel=1e-5)
 
 
-def test_adversarial_loss_sums_the_domains_and_adds_the_fused_term() -> None:
+def test_adversarial_loss() -> None:
     logits, fused = random(4, 3, 2, 2), random(2, 3, 2, 2, seed=1)
     domains, mixed = torch.eye(3)[torch.tensor([0, 2, 0, 1])], torch.tensor([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7]])
     single, fusions = cross_entropy(logits, domains), cross_entropy(fused, mixed)
@@ -92,7 +92,7 @@ def test_adversarial_loss_sums_the_domains_and_adds_the_fused_term() -> None:
     assert adversarial_loss(logits, fused[:0], domains, mixed[:0]).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_domain_counts_by_its_share_of_a_batch() -> None:
+def test_adversarial_loss_domain_share() -> None:
     logits = random(3, 2, 1, 1)
     labels = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.75, 0.25]])
     loss = domain_log_loss(logits)
@@ -101,7 +101,7 @@ def test_a_domain_counts_by_its_share_of_a_batch() -> None:
     torch.testing.assert_close(found, source + 0.25 * loss[2, 1])  # not / 0.25: there is less than one image of it
 
 
-def test_a_fused_row_belongs_to_the_domains_of_what_it_was_fused_from() -> None:
+def test_adversary_labels_of_fused_rows() -> None:
     pair, domain = torch.tensor([4, 4, 8, 4, 8, 5]), torch.tensor([0, 2, 0, 3, 1, 0])
     torch.manual_seed(0)
     features, labels, mix = random(6, 8), torch.eye(4)[domain], mixing_weights(pair, domain, 1.0)
@@ -115,7 +115,7 @@ def test_a_fused_row_belongs_to_the_domains_of_what_it_was_fused_from() -> None:
     torch.testing.assert_close(adversary(features, labels, mix), adversarial_loss(logits, fused, labels, expected))
 
 
-def test_discriminators_have_the_documented_layers() -> None:
+def test_discriminator_layers() -> None:
     image = ImageDiscriminator(8, 5)
     assert image(random(2, 8, 3, 4)).shape == (2, 5, 3, 4)
     kernels = [tuple(weight.shape) for weight in image.parameters() if weight.ndim == 4]

@@ -1,4 +1,4 @@
-"""DRSF as a whole: which rows reach which loss, and what its options change."""
+"""DRSF: the rows of each loss, and the effect of its options."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def losses(method: DRSF, of: Batch) -> dict[str, Tensor]:
 TASK = ("loss_objectness", "loss_rpn_box", "loss_class", "loss_box")
 
 
-def test_the_paper_shaped_default_has_these_losses() -> None:
+def test_default_losses() -> None:
     assert set(losses(drsf(), batch())) == {*TASK, "loss_align", "loss_rea", "loss_adv_image", "loss_adv_instance"}
 
 
 @pytest.mark.parametrize("on_pseudo", [False, True])
-def test_only_the_source_enters_the_task_loss_unless_asked(on_pseudo: bool) -> None:
+def test_task_on_pseudo(on_pseudo: bool) -> None:
     method = drsf(task_on_pseudo=on_pseudo, task_on_fused=False, style_reassembly=0.0, mixstyle_stages=[])
     before, after = losses(method, batch()), losses(method, batch(pseudo=0.3))
     same = [torch.equal(before[name], after[name]) for name in TASK]
@@ -61,20 +61,20 @@ def test_only_the_source_enters_the_task_loss_unless_asked(on_pseudo: bool) -> N
     assert not torch.equal(before["loss_adv_image"], after["loss_adv_image"])
 
 
-def test_pseudo_images_alone_teach_no_task_and_break_nothing() -> None:
+def test_losses_pseudo_rows_only() -> None:
     alone = batch().rows(batch().domain_id > 0)
     of = losses(drsf(task_on_pseudo=False, task_on_fused=False), alone)
     assert "loss_class" not in of
     assert all(value.isfinite() for value in of.values())
 
 
-def test_lambdas_scale_their_losses() -> None:
+def test_lambdas_scale_losses() -> None:
     plain, scaled = losses(drsf(lambda_align=0.1), batch()), losses(drsf(lambda_align=0.3, lambda_rea=0.05), batch())
     torch.testing.assert_close(scaled["loss_align"], 3 * plain["loss_align"])
     torch.testing.assert_close(scaled["loss_rea"], 5 * plain["loss_rea"])
 
 
-def test_the_adversary_trains_at_full_weight_and_the_backbone_against_it() -> None:
+def test_adversary_gradients() -> None:
     gradients = {}
     for weight in (0.025, 0.05):
         method = drsf(grl_image=weight, grl_instance=0.0)
@@ -86,14 +86,14 @@ def test_the_adversary_trains_at_full_weight_and_the_backbone_against_it() -> No
     assert gradients[0.05][1].abs().max() > 0
 
 
-def test_every_part_can_be_left_out() -> None:
+def test_parts_left_out() -> None:
     method = drsf(stage=None, grl_image=0.0, grl_instance=0.0)
     assert set(losses(method, batch())) == set(TASK)
     assert set(losses(drsf(grl_image=0.0), batch())) == {*TASK, "loss_align", "loss_rea", "loss_adv_instance"}
     assert set(losses(drsf(stage=None), batch())) == {*TASK, "loss_adv_image", "loss_adv_instance"}
 
 
-def test_the_task_on_fused_features_sees_the_kept_labels() -> None:
+def test_task_on_fused_labels() -> None:
     plain, fused, weighed = drsf(), drsf(task_on_fused=True), batch()
     seen: list[tuple[list[Any], torch.Tensor]] = []
 
@@ -117,7 +117,7 @@ def test_the_task_on_fused_features_sees_the_kept_labels() -> None:
         assert 0.5 < mixed < 1
 
 
-def test_dfdr_stays_at_inference_and_helpers_do_not() -> None:
+def test_inference_state() -> None:
     state = drsf().inference_state()
     assert any(name.startswith("dfdr.") for name in state)
     assert not any(name.startswith(("aux.", "image_adversary.", "instance_adversary.")) for name in state)
@@ -128,13 +128,13 @@ def test_dfdr_stays_at_inference_and_helpers_do_not() -> None:
     assert before.shape != after.shape or not torch.equal(before, after)
 
 
-def test_nothing_of_a_step_remains_in_the_module() -> None:
+def test_exchange_ends_with_the_step() -> None:
     method = drsf(cross_reassembly=1.0, style_reassembly=1.0)
     losses(method, batch())
     assert method.dfdr.exchange is None
 
 
-def test_donors_are_others_that_may_give() -> None:
+def test_draw_partners() -> None:
     pair = torch.tensor([0, 0, 0, 5, 5, 9])
     may = pair[:, None] == pair
     assert draw_partners(may, 0.0) is None
@@ -146,7 +146,7 @@ def test_donors_are_others_that_may_give() -> None:
     assert set(drawn[:, 0].tolist()) == {1, 2}
 
 
-def test_every_look_reaches_the_losses() -> None:
+def test_looks_change_the_losses() -> None:
     shown = {}
     for look in ("pseudo", "blend", "detail"):
         of = batch(pseudo=0.3)
@@ -155,7 +155,7 @@ def test_every_look_reaches_the_losses() -> None:
     assert len({value.item() for value in shown.values()}) == 3
 
 
-def test_early_stages_borrow_style_in_training_alone() -> None:
+def test_mixstyle_stages_in_training() -> None:
     method = drsf(mixstyle_stages=[1, 2])
     images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(1)
@@ -164,19 +164,19 @@ def test_early_stages_borrow_style_in_training_alone() -> None:
     assert torch.equal(*(method.eval().model.features(images)["stage2"] for _ in range(2)))
 
 
-def test_a_stage_has_dfdr_or_mixstyle() -> None:
+def test_params_refuse_mixstyle_at_dfdr() -> None:
     with pytest.raises(ParameterError, match="mixstyle_stages names stage 3, where DFDR sits"):
         drsf(mixstyle_stages=[2, 3])
 
 
-def test_lists_come_from_the_command_line_without_commas() -> None:
+def test_params_lists_from_command_line() -> None:
     assert DRSFParams.model_validate({"soft_fusion": "pseudo+detail"}).soft_fusion == ["pseudo", "detail"]
     assert DRSFParams.model_validate({"mixstyle_stages": "1+2"}).mixstyle_stages == [1, 2]
     with pytest.raises(ValidationError, match="'pseudo', 'blend' or 'detail'"):
         DRSFParams.model_validate({"soft_fusion": "pseudo+blur"})
 
 
-def test_style_comes_from_another_domain_of_any_scene() -> None:
+def test_style_from_another_domain() -> None:
     method, seen = drsf(style_reassembly=1.0), []
     assert method.dfdr is not None
     method.dfdr.register_forward_pre_hook(lambda module, inputs: seen.append(module.exchange.style_from))
@@ -185,13 +185,13 @@ def test_style_comes_from_another_domain_of_any_scene() -> None:
     assert (domain[seen[0]] != domain).all()
 
 
-def test_instances_are_fused_where_every_mixed_image_has_the_object() -> None:
+def test_instance_mix() -> None:
     instances = Instances(torch.arange(5.0)[:, None], torch.tensor([0, 0, 1, 1, 2]), torch.tensor([0, 1, 0, 1, 0]))
     mix = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.5, 0.5]])
     assert instance_mix(mix, instances).tolist() == [[0.25, 0, 0.75, 0, 0], [0, 0.25, 0, 0.75, 0], [0, 0, 0.5, 0, 0.5]]
 
 
-def test_a_batch_without_objects_or_without_pairs_is_fine() -> None:
+def test_losses_without_objects_or_pairs() -> None:
     empty = batch()
     nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long(), "difficult": torch.zeros(0).bool()}
     empty.targets = [nothing] * 6

@@ -15,12 +15,12 @@ def picture(seed: int, height: int = 24, width: int = 32) -> Tensor:
 
 
 def batch() -> Batch:
-    """A source image, a pseudo image that the gate half trusts, and a row of a domain without origins."""
+    """A source image, a pseudo image with gate weight 0.5, and a row of a domain without origins."""
     return Batch([picture(0), picture(1), picture(2)], [{}] * 3, torch.tensor([0, 2, 3]), torch.tensor([4, 5, -1]),
                  torch.tensor([1.0, 0.5, 1.0]), origins=[None, picture(5), None])
 
 
-def test_a_blend_belongs_to_both_domains_by_its_share() -> None:
+def test_blend_labels_and_weight() -> None:
     torch.manual_seed(0)
     before, shares = batch(), []
     for _ in range(20):
@@ -37,7 +37,7 @@ def test_a_blend_belongs_to_both_domains_by_its_share() -> None:
     assert torch.equal(before.images[1], picture(1)), "the batch itself is left alone"
 
 
-def test_each_look_is_drawn_alike_often() -> None:
+def test_looks_equally_likely() -> None:
     torch.manual_seed(0)
     drawn = []
     for _ in range(300):
@@ -47,23 +47,23 @@ def test_each_look_is_drawn_alike_often() -> None:
     assert all(70 < drawn.count(look) < 130 for look in ("pseudo", "blend", "detail"))
 
 
-def test_without_origins_nothing_changes() -> None:
+def test_soft_fusion_without_origins() -> None:
     for plain in (Batch([picture(0)], [{}], torch.tensor([1]), torch.tensor([0]), torch.ones(1)), batch()):
         fused, labels = soft_fusion(plain, ["pseudo"], 4, 4)
         assert fused is plain
         assert labels.argmax(1).tolist() == plain.domain_id.tolist()
 
 
-def test_detail_comes_back_where_the_pseudo_image_is_as_rich_in_it() -> None:
+def test_restore_detail() -> None:
     fine = torch.stack([(torch.arange(32) % 2).float().expand(24, 32)] * 3) - 0.5  # stripes of one pixel
     origin, blurred = 0.5 + 0.2 * fine, torch.full((3, 24, 32), 0.4)
     torch.testing.assert_close(restore_detail(origin, origin, 4), origin, atol=0.01, rtol=0)
-    # Where none is left, a faint rest of it is kept.
+    # Where no detail is left, the least share of it is added.
     restored = restore_detail(blurred, origin, 4)
     torch.testing.assert_close(restored, 0.4 + 0.3 * 0.2 * fine, atol=0.01, rtol=0)
 
 
-def test_colours_stay_those_of_the_pseudo_image() -> None:
+def test_restore_detail_keeps_colours() -> None:
     pseudo, origin = picture(0) * 0.3, picture(1)
     restored = restore_detail(pseudo, origin, 4)
     torch.testing.assert_close(restored.mean((1, 2)), pseudo.mean((1, 2)), atol=0.02, rtol=0)
@@ -71,5 +71,5 @@ def test_colours_stay_those_of_the_pseudo_image() -> None:
     assert restored.max() <= 1
 
 
-def test_a_crop_smaller_than_the_detail_is_no_problem() -> None:
+def test_restore_detail_tiny_crop() -> None:
     assert restore_detail(picture(0, 3, 2), picture(1, 3, 2), 8).shape == (3, 3, 2)

@@ -12,7 +12,7 @@ from dg_project.methods.mic.consistency import ConsistencyParams, MaskedConsiste
 from dg_project.tasks import build_task
 
 
-def test_a_mask_hides_whole_blocks_at_its_ratio() -> None:
+def test_block_mask() -> None:
     torch.manual_seed(0)
     mask = block_mask((40, 70, 100), 32, 0.3)
     assert mask.shape == (40, 1, 70, 100)
@@ -48,7 +48,7 @@ def consistency(student: nn.ModuleDict, of: Batch, **options: float) -> tuple[Ba
     return guessed, module.losses(student["model"], guessed)
 
 
-def test_the_loss_is_the_weighted_cross_entropy_of_the_teachers_labels() -> None:
+def test_consistency_loss() -> None:
     student = classifier()
     guessed, losses = consistency(student, images(), pseudo_sure=0.0, mask_ratio=0.0, lambda_consistency=2.0)
     probabilities = torch.stack([found["probabilities"] for found in student["model"].predict(images().images)])
@@ -61,7 +61,7 @@ def test_the_loss_is_the_weighted_cross_entropy_of_the_teachers_labels() -> None
     assert not torch.isclose(masked["loss_consistency"], losses["loss_consistency"] / 2)
 
 
-def test_an_unsure_teacher_teaches_nothing() -> None:
+def test_consistency_unsure_teacher() -> None:
     student = classifier()
     guessed, losses = consistency(student, images(), pseudo_sure=1.0)
     assert not guessed.weight.any()

@@ -55,7 +55,7 @@ class Parts:
 
 @dataclass
 class Exchange:
-    """Where the rows of a batch take their private parts from.
+    """Exchange of private parts between the rows of a batch.
 
     Attributes:
         private_from: ``(B,)`` row whose private part each row is reassembled with; None: its own.
