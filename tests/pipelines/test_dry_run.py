@@ -15,15 +15,9 @@ from dg_project.config import BackboneParams, LDMParams
 from dg_project.core.errors import DGError, ParameterError
 from dg_project.data.manifest import select
 from dg_project.dry_run import plan as plan_module
-from dg_project.dry_run.plan import (
-    Plan,
-    backbone_weights,
-    describe_training,
-    diffusion_weights,
-    method_weights,
-    plan_folds,
-)
+from dg_project.dry_run.plan import RunPlan, describe_training, plan_folds
 from dg_project.dry_run.timing import passes, time_training
+from dg_project.dry_run.weights import backbone_weights, diffusion_weights, method_weights
 from dg_project.pipelines.sums import create_sums
 from dg_project.pipelines.trainings import trainings
 
@@ -105,7 +99,7 @@ def test_missing_teacher_is_not_fetched(tmp_path: Path,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_module, "time_training", lambda *_: pytest.fail("it would open the teacher"))
     chosen = settings(training__device="cpu", scmd={"teacher": "owner/clip"})
-    plan = Plan()
+    plan = RunPlan()
     describe_training(plan, chosen, pd.DataFrame({"split": ["train"]}), tmp_path, ["scmd"] * 3, 4, torch.device("cpu"))
     assert ("weights", "scmd.teacher: owner/clip, to be fetched from the hub") in plan.lines
     assert ("training", "scmd x 3: not timed: its weights are not on this machine yet") in plan.lines

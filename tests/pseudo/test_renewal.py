@@ -39,8 +39,8 @@ def floats(path: Path) -> torch.Tensor:
     return torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1) / 255
 
 
-def test_refresh_replaces_images_in_rotation(tiny_manifest: pd.DataFrame, tiny_streets: Path,
-                                             tiny_ldm: Path, tmp_path: Path) -> None:
+def test_refresh_replaces_images_in_rotation(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_ldm: Path,
+                                             tmp_path: Path) -> None:
     chain = sets(tiny_manifest, tiny_streets, tiny_ldm, tmp_path, refresh_images=3)
     start, first, fourth = chain[0], chain[1], chain[4]
     images = len(start.manifest)

@@ -123,8 +123,8 @@ def test_contrast_loss_matches_definition(eye: bool) -> None:
     torch.testing.assert_close(contrast_loss(images, texts, true, torch.tensor(5.0)), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_embedding_cache_embeds_once(tiny_streets: Path, tiny_manifest: pd.DataFrame,
-                                     tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embedding_cache_embeds_once(tiny_streets: Path, tiny_manifest: pd.DataFrame, tmp_path: Path,
+                                     monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_module, "PART", 8)
     asked: list[Tensor] = []
 

@@ -76,7 +76,7 @@ def resolve(name: str | Path, variant: str | None = None) -> Path:
         )
     if not is_hub_name(name):
         raise CheckpointError(f"the diffusion checkpoint '{name}' does not exist. {REMEDY}")
-    quiet()
+    disable_progress_bars()
     try:
         return Path(DiffusionPipeline.download(str(name), variant=variant))
     except Exception as error:
@@ -132,7 +132,7 @@ def read_json(path: Path, folder: Path) -> dict[str, Any]:
         ) from error
 
 
-def quiet() -> None:
+def disable_progress_bars() -> None:
     """Disable the progress bars of diffusers and transformers for every file they read or write."""
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()

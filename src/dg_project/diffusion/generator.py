@@ -18,11 +18,8 @@ from torch import Tensor
 
 from dg_project.config import LDMParams
 from dg_project.core.errors import ParameterError
-from dg_project.diffusion.checkpoint import quiet
 from dg_project.diffusion.modes import MODES, Mode, ModeInputs, Sampling
 from dg_project.diffusion.opening import move_to_device, open_pipeline
-
-__all__ = ["Generator", "quiet"]
 
 
 class Generator:

@@ -16,7 +16,16 @@ from dg_project.config import LDMParams, MemoryParams, PseudoDomain
 from dg_project.core.device import resolve_device
 from dg_project.core.errors import CheckpointError, ParameterError, nearest
 from dg_project.core.files import fingerprint, folder_hash
-from dg_project.diffusion.checkpoint import REMEDY, Checkpoint, is_hub_name, quiet, read, read_json, resolve, text_width
+from dg_project.diffusion.checkpoint import (
+    REMEDY,
+    Checkpoint,
+    disable_progress_bars,
+    is_hub_name,
+    read,
+    read_json,
+    resolve,
+    text_width,
+)
 from dg_project.diffusion.lora import check_header, merge
 from dg_project.diffusion.modes import MODES, Mode
 
@@ -104,7 +113,7 @@ def open_pipeline(ldm: LDMParams, device: torch.device) -> tuple[Any, type[Mode]
         CheckpointError: a file cannot be opened or is for another architecture.
         ParameterError: parameters contradict each other.
     """
-    quiet()
+    disable_progress_bars()
     ldm = ldm.model_copy(update={"dtype": resolve_dtype(ldm.dtype, device)})
     located = ldm.model_copy(update={"checkpoint": str(resolve(ldm.checkpoint, ldm.variant))})
     checkpoint = check(located, device)

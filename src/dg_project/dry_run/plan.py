@@ -10,19 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
-import timm
 import torch
-from huggingface_hub import try_to_load_from_cache
 
-from dg_project.backbones.build import TORCHVISION
-from dg_project.backbones.timm_networks import SHORT_NAMES
-from dg_project.config import BackboneParams, DataParams, LDMParams, LeaveOneOutParams, Settings, checkpoint_fields
+from dg_project.config import DataParams, LDMParams, LeaveOneOutParams, Settings
 from dg_project.core.device import resolve_device
 from dg_project.core.errors import DGError
 from dg_project.data.readers import configured, count_domain, read_domain
-from dg_project.diffusion.checkpoint import is_hub_name, read
+from dg_project.diffusion.checkpoint import read
 from dg_project.diffusion.opening import choose_mode
 from dg_project.dry_run.timing import SynthesisCost, TrainingCost, synthesis_cost, time_training
+from dg_project.dry_run.weights import backbone_weights, diffusion_weights, method_weights
 from dg_project.experiments.leave_one_out import (
     Fold,
     chosen_methods,
@@ -34,7 +31,6 @@ from dg_project.experiments.leave_one_out import (
 )
 from dg_project.methods import method_class
 from dg_project.methods.base import check_batches
-from dg_project.vlm.clip import OPEN_CLIP
 
 FIRST = 2
 """Images of each split that are decoded and checked as in an ingestion."""
@@ -80,60 +76,6 @@ def find_data(data: DataParams, root: Path) -> DataFound:
         if domain == data.source:
             seen.first = rows
     return seen
-
-
-def backbone_weights(params: BackboneParams) -> tuple[str, bool]:
-    """Return where the backbone's weights are, and whether they are on this machine."""
-    if params.weights is None:
-        return "random", True
-    if params.weights != "hub":
-        return str(params.weights), True
-    if params.name.startswith(TORCHVISION):
-        return "torchvision downloads them, unless its cache has them", False
-    name = SHORT_NAMES.get(params.name, params.name)
-    owner = name.removeprefix("hf-hub:") if name.startswith("hf-hub:") else _published(name)
-    if owner is None:
-        return "timm downloads them, unless its cache has them", False
-    return _hub(owner, "model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
-
-
-def _published(name: str) -> str | None:
-    config = timm.get_pretrained_cfg(name)
-    return config.hf_hub_id if config else None
-
-
-def diffusion_weights(ldm: LDMParams) -> dict[str, tuple[str, bool]]:
-    """Return the same for the diffusion model, its ControlNet and its LoRAs, by parameter."""
-    found = {"ldm.checkpoint": _folder(ldm.checkpoint, "model_index.json")}
-    if ldm.controlnet.checkpoint:
-        found["ldm.controlnet.checkpoint"] = _folder(ldm.controlnet.checkpoint, "config.json")
-    for number, lora in enumerate(ldm.loras):
-        found[f"ldm.loras.{number}"] = _folder(lora.weights, lora.file or "pytorch_lora_weights.safetensors")
-    return found
-
-
-def method_weights(name: str, settings: Settings) -> dict[str, tuple[str, bool]]:
-    """Return the same for checkpoints that a method opens itself, such as a teacher, by parameter."""
-    kind = method_class(name)
-    own = kind.params_of(settings)
-    return {f"{name}.{key}": _checkpoint(getattr(own, key)) for key in checkpoint_fields(kind.Params)}
-
-
-def _checkpoint(name: str) -> tuple[str, bool]:
-    if name.startswith(OPEN_CLIP):
-        return f"{name}, which open_clip downloads unless its cache has it", False
-    return _folder(name, "config.json")
-
-
-def _folder(name: str, file: str) -> tuple[str, bool]:
-    return _hub(name, file) if is_hub_name(name) and not Path(name).exists() else (name, True)
-
-
-def _hub(name: str, *files: str) -> tuple[str, bool]:
-    """Return whether one of a repository's files is in the local cache of the Hugging Face hub; nothing is fetched."""
-    if any(isinstance(try_to_load_from_cache(name, file), str) for file in files):
-        return f"{name}, in the cache of the hub", True
-    return f"{name}, to be fetched from the hub", False
 
 
 CACHES = 4 * 2**30

@@ -163,7 +163,7 @@ def _headline_table(files: list[RecordFile]) -> pd.DataFrame:
     """Return the unseen means of the headline rows, and the gain of DRSF over naive mixing, as text."""
     columns = {}
     for file in files:
-        rows: dict[str, dict[str, Any]] = {str(name): row.to_dict() for name, row in file.table.iterrows()}
+        rows: dict[str, dict[Any, Any]] = {str(name): row.to_dict() for name, row in file.table.iterrows()}
         cells = [mean_and_half_width(rows[name][UNSEEN_MEAN], rows[name][f"{UNSEEN_MEAN}_high"])
                  if name in rows else MISSING for name in HEADLINE]
         gain = (gain_and_interval(*(rows[METHOD][f"{gain_over(MIXING)}{end}"] for end in ("", "_low", "_high")))

@@ -56,7 +56,7 @@ def test_resumed_training_same_weights(
 
 
 def test_critic_stage_from_earlier_run(small: PretrainLDMParams, tmp_path: Path,
-                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe, "SHEET_PROMPTS", recipe.SHEET_PROMPTS[:1])
     monkeypatch.setattr(measure, "STEPS", (1,))
     first = save(small.model_copy(update={"critic_steps": 0}), tmp_path / "w0", tmp_path / "m0")
@@ -68,14 +68,13 @@ def test_critic_stage_from_earlier_run(small: PretrainLDMParams, tmp_path: Path,
     assert changed == {"unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"}
     card = (tmp_path / "m1/README.md").read_text()
     assert "against a critic" in card
-    assert "began with the weights of an earlier run" in card
+    assert "started from the weights of an earlier run" in card
     assert str(tmp_path) not in "".join(path.read_text() for path in (tmp_path / "m1").rglob("*.json"))
     with pytest.raises(DataError, match=r"the unet of .* has other sizes"):
         pretrain(small.model_copy(update={"start": str(tmp_path / "m0"), "unet_channels": [8, 24]}), tmp_path / "w2")
 
 
-def test_start_with_other_vocabulary_error(small: PretrainLDMParams, tiny_ldm: Path,
-                                           tmp_path: Path) -> None:
+def test_start_with_other_vocabulary_error(small: PretrainLDMParams, tiny_ldm: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"words of .* are not those of the captions"):
         pretrain(small.model_copy(update={"start": str(tiny_ldm)}), tmp_path / "w")
     with pytest.raises(DataError, match=r"has no model_index.json"):

@@ -16,7 +16,8 @@ from dg_project.config import PretrainLDMParams
 from dg_project.core.device import resolve_device
 from dg_project.core.errors import DataError
 from dg_project.core.files import FolderWriter, atomic_file, fingerprint
-from dg_project.diffusion.generator import Generator, quiet
+from dg_project.diffusion.checkpoint import disable_progress_bars
+from dg_project.diffusion.generator import Generator
 from dg_project.diffusion.prompts import paraphrase
 from dg_project.pretraining.ldm.architecture import build_pipeline
 from dg_project.pretraining.ldm.card import model_card
@@ -92,7 +93,7 @@ def _load_weights(pipeline: StableDiffusionInstructPix2PixPipeline, folder: Path
     if not (folder / "model_index.json").is_file():
         raise DataError(f"'pretrain_ldm.start': '{folder}' has no model_index.json; set a folder written "
                         "by `kedro run --pipeline=pretrain_ldm`, such as data/06_models/tiny_ldm")
-    quiet()
+    disable_progress_bars()
     earlier = StableDiffusionInstructPix2PixPipeline.from_pretrained(folder, safety_checker=None)
     if earlier.tokenizer.get_vocab() != pipeline.tokenizer.get_vocab():
         raise DataError(f"'pretrain_ldm.start': the words of '{folder}' are not those of the captions in "
@@ -229,7 +230,7 @@ def _save_sheet(path: Path, rows: list, heads: list[str], width: int = 240) -> N
 
 def _write(folder: Path, pipeline: StableDiffusionInstructPix2PixPipeline, card: str) -> None:
     """Save the pipeline in half precision, and its card."""
-    quiet()
+    disable_progress_bars()
     pipeline.to(torch.float16).save_pretrained(folder)
     pipeline.to(torch.float32)
     (folder / "README.md").write_text(card)
