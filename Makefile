@@ -27,7 +27,7 @@ lint: .venv/.stamp ## check style, types and the arrows between the layers
 	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 viz: .venv/.stamp ## draw the pipelines with previews of all artifacts, in the browser
-	$(BIN)/kedro viz run $(ARGS)
+	$(BIN)/kedro viz run --include-hooks $(ARGS)
 
 mlflow: .venv/.stamp ## show and compare tracked runs, in the browser
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db $(ARGS)
