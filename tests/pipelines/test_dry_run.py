@@ -64,7 +64,7 @@ def test_dry_run_leave_one_out(project: Any, clip: Path, capsys: pytest.CaptureF
                  "without sketch: 16 images of art, photo train",
                  "3 folds x seeds 0, 4 x erm, scmd, domainfusion: 18 trainings of 6 steps",
                  *(f"{name} x 6: 6 steps of 4 images" for name in ("erm", "scmd", "domainfusion")),
-                 f"scmd.teacher: {clip}", "ldm.checkpoint: ", "asks the diffusion model for are not counted",
+                 f"scmd.teacher: {clip}", "ldm.checkpoint: ", "generates with the diffusion model are not counted",
                  "scoring 14 test images", "free in"):
         assert line in plan, line
     assert files(project.root) == before

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kedro.pipeline import Node, Pipeline
@@ -28,7 +27,7 @@ class Training:
 
     Attributes:
         method: method name.
-        settings: the parameters, with the changes of a grid's row or the classes of the folds.
+        settings: the parameters, with the changes of a grid's row or the task of the folds.
         adapts: whether the node gets unlabelled target images.
         study: parameter of the grid or the leave-one-out protocol that the training belongs to, else None.
         in_rounds: whether it is trained in the closed loop.
@@ -56,13 +55,10 @@ def _trainings_of(node: Node, name: str, settings: Settings) -> Iterator[Trainin
             yield Training(row.method, settings.with_row(row, settings.seed), adapts, name, row.loop == "closed",
                            len(chosen.seeds))
     elif isinstance(chosen, LeaveOneOutParams):
-        from dg_project.experiments.leave_one_out import chosen_methods, layout
+        from dg_project.experiments.leave_one_out import chosen_methods
 
-        methods = chosen_methods(chosen, settings.method)
-        classes = layout(Path(settings.data.root), chosen)[1]
-        data = settings.data.model_copy(update={"classes": classes})
-        for method in methods:
-            yield Training(method, settings.model_copy(update={"task": "classification", "data": data}), adapts, FOLDS)
+        for method in chosen_methods(chosen, settings.method):
+            yield Training(method, settings.model_copy(update={"task": "classification"}), adapts, FOLDS)
     else:
         yield Training(chosen or name, settings, adapts, in_rounds=IN_ROUNDS in node.tags)
 
