@@ -94,13 +94,15 @@ class Cluster(Executor):
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Submit one Kedro task to a worker; the future returns its node, or raises its error."""
+        from distributed.protocol.pickle import dumps
         from kedro.framework.project import PACKAGE_NAME
 
         given = {name: os.environ[name] for name in (ROOT_VARIABLE, STATE_VARIABLE) if name in os.environ}
         # A hook manager cannot be pickled; a task that is marked as parallel makes its own.
         task = Task(fn.node, fn.catalog, fn.is_async, run_id=fn.run_id, parallel=True)
         chosen = self._on_gpu if GPU in fn.node.tags else self._anywhere
-        return chosen.submit(_execute, task, PACKAGE_NAME, given, self._topic)
+        # As bytes: the scheduler would open the task, which imports torch and blocks it for many seconds.
+        return chosen.submit(_execute, dumps(task), PACKAGE_NAME, given, self._topic)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Leave the cluster: waiting tasks are dropped, running ones are not awaited."""
@@ -155,13 +157,15 @@ def state(root: str) -> dict[str, str]:
             "project folder": root if Path(root, "conf").is_dir() else f"'{root}' is missing"}
 
 
-def _execute(task: Task, package: str, given: dict[str, str], topic: str) -> Any:
+def _execute(pickled: bytes, package: str, given: dict[str, str], topic: str) -> Any:
     """Run one node. This is called on a worker."""
     from distributed import get_worker
+    from distributed.protocol.pickle import loads
     from kedro.framework.project import configure_project
 
     with _environment(given):
         configure_project(package)
+        task: Task = loads(pickled)
         relay = _Relay(get_worker(), topic)
         logging.getLogger(package).addHandler(relay)
         try:
