@@ -16,6 +16,7 @@ from streets_fixture import SOURCE, TARGETS
 from dg_project.core.errors import DataError
 from dg_project.experiments.training_data import TrainingData
 from dg_project.experiments.training_run import TrainingRun
+from dg_project.hooks.run_context import parse_parameters
 from dg_project.methods.model_folder import read_card
 from dg_project.pipelines.ingestion.nodes import ingest_adapt
 from dg_project.settings import CONFIG_LOADER_ARGS
@@ -90,8 +91,9 @@ def test_methods_that_combine_others_take_their_parameters() -> None:
     changes = {"drsf": {"lambda_align": 0.7}, "mic": {"teacher_alpha": 0.99}, "diga": {"beta": 0.9}}
     raw = OmegaConfigLoader(conf_source=str(CONF), env="smoke", runtime_params=changes,
                             **CONFIG_LOADER_ARGS)["parameters"]
-    assert raw["drsf_uda"] == {**raw["drsf"], **raw["mic"]}
-    assert (raw["drsf_uda"]["lambda_align"], raw["drsf_uda"]["teacher_alpha"]) == (0.7, 0.99)
-    assert raw["drsf_diga"] == {**raw["drsf"], **raw["diga"]}
-    warm_up = {name: value for name, value in raw["diga"].items() if name != "self_training"}
-    assert raw["diga_warmup"] == raw["diga_crossdomix"] == warm_up
+    own = {name: params.model_dump() for name, params in parse_parameters(raw).methods.items()}
+    assert own["drsf_uda"] == {**own["drsf"], **own["mic"]}
+    assert (own["drsf_uda"]["lambda_align"], own["drsf_uda"]["teacher_alpha"]) == (0.7, 0.99)
+    assert own["drsf_diga"] == {**own["drsf"], **own["diga"]}
+    warm_up = {name: value for name, value in own["diga"].items() if name != "self_training"}
+    assert own["diga_warmup"] == own["diga_crossdomix"] == warm_up

@@ -50,7 +50,7 @@ def test_domains_and_classes_are_the_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("params", "message"), [
-    ({"domains": "art+photo"}, r"needs 2 source domains or more beside .* has 2 domain\(s\) \(art, photo\)"),
+    ({"domains": "art+photo"}, r"needs 2 source domains or more next to .* has 2 domain\(s\) \(art, photo\)"),
     ({"domains": ["a+b", "art", "photo"]}, "has a [+] in its name"),
 ])
 def test_too_few_domains_are_refused(tmp_path: Path, params: dict[str, Any], message: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
@@ -23,6 +24,7 @@ class SagNetParams(Params):
     """Weight of the adversary."""
 
     lambda_adv: float = Field(0.1, ge=0, description="weight of the adversarial loss on the features")
+    stage: int = Field(3, ge=1, description="backbone stage after which style or content is randomised")
 
 
 def randomise_style(features: Tensor) -> Tensor:
@@ -36,6 +38,27 @@ def randomise_content(features: Tensor) -> Tensor:
     partner = torch.randperm(len(features)).to(features.device)
     own_style = torch.zeros(len(features)).to(features)
     return mix_style(features[partner], partner.argsort(), own_style)
+
+
+class Randomiser(nn.Module):
+    """Randomises the style or the content of a stage's output inside a block of ``randomising``; else the identity."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.randomise: Callable[[Tensor], Tensor] | None = None
+
+    @contextmanager
+    def randomising(self, randomise: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """Apply ``randomise`` to the features (N, C, H, W) of every forward pass in this block."""
+        self.randomise = randomise
+        try:
+            yield
+        finally:
+            self.randomise = None
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (N, C, H, W) to the same shape."""
+        return features if self.randomise is None else self.randomise(features)
 
 
 def uniform_loss(logits: Tensor) -> Tensor:
@@ -63,6 +86,8 @@ class SagNet(ERM):
 
     def __init__(self, model: TaskModel, params: SagNetParams, domains: Sequence[str]) -> None:
         super().__init__(model, params, domains)
+        self.randomiser = Randomiser()
+        model.backbone.tap(f"stage{params.stage}").module = self.randomiser
         self.style_head = nn.Linear(model.backbone.channels[model.backbone.last], len(model.classes))
 
     def optimizer_groups(self) -> dict[str, dict[str, list[nn.Parameter]]]:
@@ -79,12 +104,13 @@ class SagNet(ERM):
     def phase_losses(self, phase: str, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return ``loss_classification``, ``loss_style`` or ``loss_adv_style``, depending on the phase."""
         inputs = self.model.prepare(batch.images, batch.targets)
-        maps, last, labels = self.model.features(inputs.images), self.model.backbone.last, true_labels(inputs)
+        labels = true_labels(inputs)
+        with self.randomiser.randomising(randomise_style if phase == "content" else randomise_content):
+            maps = self.model.neck(self.model.features(inputs.images))
         if phase == "content":
-            logits = self.model.logits(self.model.neck({**maps, last: randomise_style(maps[last])}))
-            loss = F.cross_entropy(logits, labels, reduction="none")
+            loss = F.cross_entropy(self.model.logits(maps), labels, reduction="none")
             return {"loss_classification": (loss * batch.weight).mean()}
-        logits = self.style_head(randomise_content(maps[last]).mean((2, 3))).float()
+        logits = self.style_head(self.model.vectors(maps)).float()
         if phase == "style":
             return {"loss_style": (F.cross_entropy(logits, labels, reduction="none") * batch.weight).mean()}
         return {"loss_adv_style": self.params.lambda_adv * (uniform_loss(logits) * batch.weight).mean()}
