@@ -56,7 +56,7 @@ def test_every_make_target_says_what_it_is_for() -> None:
 
 
 @pytest.mark.parametrize("word", ["cuda()", "print("])
-def test_the_library_neither_prints_nor_chooses_a_device(word: str) -> None:
+def test_library_neither_prints_nor_picks_a_device(word: str) -> None:
     code = {path: path.read_text() for path in (PROJECT / "src").rglob("*.py")}
     pattern = rf"(?<!\w){re.escape(word)}"
     found = [f"{path.name}: {line.strip()}" for path, text in code.items() for line in text.splitlines()
@@ -93,7 +93,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]
         yield opened
 
 
-def test_every_file_of_the_package_goes_into_the_wheel(wheel: zipfile.ZipFile) -> None:
+def test_wheel_contains_every_file(wheel: zipfile.ZipFile) -> None:
     source = PROJECT / "src"
     wanted = {path.relative_to(source).as_posix() for path in (source / "dg_project").rglob("*")
               if path.is_file() and "__pycache__" not in path.parts}
@@ -104,7 +104,7 @@ def test_every_file_of_the_package_goes_into_the_wheel(wheel: zipfile.ZipFile) -
     assert all(wheel.read(name) == (source / name).read_bytes() for name in wanted)
 
 
-def test_the_wheel_brings_its_command_and_what_it_needs(wheel: zipfile.ZipFile) -> None:
+def test_wheel_metadata(wheel: zipfile.ZipFile) -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     about = {Path(name).name: name for name in wheel.namelist() if ".dist-info/" in name}
     scripts = configparser.ConfigParser()
@@ -117,7 +117,7 @@ def test_the_wheel_brings_its_command_and_what_it_needs(wheel: zipfile.ZipFile) 
     assert "LICENSE" in about
 
 
-def test_the_command_runs_from_the_wheel_alone(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+def test_command_runs_from_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     """Found by its entry point in the unpacked wheel, and run there, not in the checkout."""
     wheel.extractall(tmp_path)
     code = """

@@ -41,7 +41,7 @@ SEGMENTATION = {"task": "segmentation", "segmentation__image_size": [64, 96], "s
     ("diga", "loss_mix", SEGMENTATION),
     ("drsf_diga", "loss_mix", SEGMENTATION),
 ])
-def test_no_test_image_and_no_label_of_a_target_is_opened(
+def test_uda_opens_unlabelled_target_images_only(
         method: str, loss: str, options: dict[str, Any], tiny_streets: Path,
         tiny_manifest: pd.DataFrame, tiny_pseudo: tuple[Path, pd.DataFrame],
         tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_no_test_image_and_no_label_of_a_target_is_opened(
     assert trained.history[loss].notna().iloc[-1]
 
 
-def test_other_methods_get_no_unlabelled_image_and_those_that_adapt_need_them(
+def test_unlabelled_images_reach_uda_methods_only(
         tiny_streets: Path, tiny_manifest: pd.DataFrame, tiny_adapt: pd.DataFrame, tmp_path: Path) -> None:
     data = TrainingData(tiny_manifest, tiny_streets, adapt=tiny_adapt)
     nothing = TrainingData(tiny_manifest, tiny_streets, adapt=tiny_adapt.head(0))
@@ -87,7 +87,7 @@ def test_without_a_split_nothing_is_read(tmp_path: Path) -> None:
     assert skipped == []
 
 
-def test_methods_that_combine_others_take_their_parameters() -> None:
+def test_combined_methods_inherit_parameters() -> None:
     changes = {"drsf": {"lambda_align": 0.7}, "mic": {"teacher_alpha": 0.99}, "diga": {"beta": 0.9}}
     raw = OmegaConfigLoader(conf_source=str(CONF), env="smoke", runtime_params=changes,
                             **CONFIG_LOADER_ARGS)["parameters"]

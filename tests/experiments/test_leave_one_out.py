@@ -19,7 +19,7 @@ def manifest(images: int = 10) -> pd.DataFrame:
                          for domain in DOMAINS for i in range(images)])
 
 
-def test_every_domain_is_left_out_once_and_never_trained_on() -> None:
+def test_folds_leave_each_domain_out_once() -> None:
     found = list(folds(manifest(), 0.8, 0))
     assert [fold.held_out for fold in found] == DOMAINS
     for fold in found:
@@ -36,7 +36,7 @@ def test_every_domain_is_left_out_once_and_never_trained_on() -> None:
     assert other["split"].tolist() != found[0].source["split"].tolist()
 
 
-def test_a_fold_sees_equally_many_images_of_each_source() -> None:
+def test_fold_batches_are_balanced_over_sources() -> None:
     settings = Settings.model_validate({
         "data": {"root": "r", "source": "x", "targets": ["y"], "classes": ["z"]}, "ldm": {"checkpoint": "c"},
         "synthesis": {"domains": {"n": {"prompt": "p"}}}, "leave_one_out": {"images_per_domain": 5}})
@@ -60,7 +60,7 @@ def test_too_few_domains_are_refused(tmp_path: Path, params: dict[str, Any], mes
         layout(tmp_path / "nowhere", LeaveOneOutParams())
 
 
-def test_images_of_one_name_in_two_domains_stay_apart(tmp_path: Path) -> None:
+def test_same_file_name_in_two_domains(tmp_path: Path) -> None:
     settings = Settings.model_validate({
         "data": {"root": "r", "source": "x", "targets": ["y"], "classes": ["z"]}, "ldm": {"checkpoint": "c"},
         "synthesis": {"domains": {"n": {"prompt": "p"}}}})
@@ -69,7 +69,7 @@ def test_images_of_one_name_in_two_domains_stay_apart(tmp_path: Path) -> None:
     assert images["image_id"].iloc[0] == "art/cat/0"
 
 
-def test_the_baseline_is_always_there_and_methods_on_other_images_are_refused() -> None:
+def test_chosen_methods_start_with_erm() -> None:
     assert chosen_methods(LeaveOneOutParams(), "scmd") == ["erm", "scmd"]
     assert chosen_methods(LeaveOneOutParams(methods="scmd+lfme"), "drsf") == ["erm", "scmd", "lfme"]
     assert chosen_methods(LeaveOneOutParams(), "domainfusion") == ["erm", "domainfusion"]
@@ -78,7 +78,7 @@ def test_the_baseline_is_always_there_and_methods_on_other_images_are_refused() 
             chosen_methods(LeaveOneOutParams(), name)
 
 
-def test_the_mean_is_over_the_domains_that_were_left_out() -> None:
+def test_unseen_mean_over_held_out_domains() -> None:
     rows = [{"method": "erm", "seed": 0, "metric": "accuracy", "source": "s", "domain": name, "role": role,
              "value": value, "n_images": 4, "seconds_per_step": 1.0, "peak_memory_mb": 2.0}
             for name, role, value in (("a", "target", 0.2), ("b", "source", 0.9), ("b", "target", 0.4))]

@@ -27,7 +27,7 @@ def address(method: str, source: pd.DataFrame, pseudo: pd.DataFrame | None, **ch
     return fingerprint(*key_inputs(spec, chosen, seen))
 
 
-def test_a_gate_that_is_off_drops_no_object(tiny_pseudo: Pseudo, tiny_manifest: pd.DataFrame) -> None:
+def test_gate_off_drops_no_object(tiny_pseudo: Pseudo, tiny_manifest: pd.DataFrame) -> None:
     faint = tiny_pseudo[1].assign(visibility=[[0.05] * len(boxes) for boxes in tiny_pseudo[1]["boxes"]], kept=True)
     for enabled in (True, False):
         chosen = settings(task="classification", sampling__gate={"enabled": enabled, "min_visibility": 0.2})
@@ -42,7 +42,7 @@ def test_a_gate_that_is_off_drops_no_object(tiny_pseudo: Pseudo, tiny_manifest: 
     {"detection__fpn_channels": 8}, {"backbone__frozen_stages": 1}, {"task": "segmentation"},
     {"task": "classification"}, {"training__precision": "bfloat16"}, {"training__accumulate": 2},
 ])
-def test_what_changes_the_model_changes_the_address(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo,
+def test_key_changes_with_the_model(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo,
                                                     change: dict[str, Any]) -> None:
     before = address("drsf", tiny_manifest, tiny_pseudo[1])
     assert address("drsf", tiny_manifest, tiny_pseudo[1]) == before
@@ -53,12 +53,12 @@ def test_what_changes_the_model_changes_the_address(tiny_manifest: pd.DataFrame,
     {"training__device": "cuda"}, {"training__threads": 2}, {"training__checkpoint_every": 1}, {"mixstyle__p": 0.9},
     {"evaluation__max_images": 1}, {"drsf__lambda_align": 0.02}, {"workspace": "elsewhere"},
 ])
-def test_what_does_not_change_the_model_does_not(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo,
+def test_key_ignores_what_does_not_change_the_model(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo,
                                                  change: dict[str, Any]) -> None:
     assert address("drsf", tiny_manifest, tiny_pseudo[1], **change) == address("drsf", tiny_manifest, tiny_pseudo[1])
 
 
-def test_images_labels_and_the_gate_count_and_targets_do_not(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo) -> None:
+def test_key_covers_images_labels_gate_not_targets(tiny_manifest: pd.DataFrame, tiny_pseudo: Pseudo) -> None:
     pseudo = tiny_pseudo[1]
     before = address("drsf", tiny_manifest, pseudo)
     relabelled = tiny_manifest.assign(labels=[[1] * len(row) for row in tiny_manifest["labels"]])
@@ -67,12 +67,12 @@ def test_images_labels_and_the_gate_count_and_targets_do_not(tiny_manifest: pd.D
     assert address("drsf", tiny_manifest[tiny_manifest["split"] != "test"], pseudo) == before
 
 
-def test_a_method_on_pseudo_domains_needs_them(tiny_manifest: pd.DataFrame, tmp_path: Path) -> None:
+def test_missing_pseudo_domains(tiny_manifest: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="trains on pseudo domains"):
         TrainingRun.resolve("drsf", settings(), TrainingData(tiny_manifest, tmp_path), tmp_path)
 
 
-def test_an_unknown_method_is_named(tiny_manifest: pd.DataFrame, tmp_path: Path) -> None:
+def test_unknown_method(tiny_manifest: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="Did you mean 'drsf'"):
         TrainingRun.resolve("drfs", settings(), TrainingData(tiny_manifest, tmp_path), tmp_path)
 
@@ -81,7 +81,7 @@ def test_an_unknown_method_is_named(tiny_manifest: pd.DataFrame, tmp_path: Path)
     ("domainfusion", {"training__accumulate": 3, "training__images_per_step": 4}, "set it to 2 or less"),
     ("mode_f", {"training__precision": "float16"}, "use bfloat16"),
 ])
-def test_what_a_method_cannot_do_with_stops_before_training(name: str, change: dict[str, Any], message: str,
+def test_unsupported_settings_stop_before_training(name: str, change: dict[str, Any], message: str,
                                                             tiny_manifest: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=message):
         TrainingRun.resolve(name, settings(**change), TrainingData(tiny_manifest, tmp_path), tmp_path)
@@ -93,7 +93,7 @@ def test_records_become_nested_numbers() -> None:
     assert nested(records) == {"mAP": {"fog": 0.1, "night": 0.2}, "mAP@50": {"fog": 0.3}}
 
 
-def test_two_processes_train_the_model_that_one_trains(tiny_streets: Path, tiny_manifest: pd.DataFrame,
+def test_two_processes_equal_one(tiny_streets: Path, tiny_manifest: pd.DataFrame,
                                                        tiny_pseudo: Pseudo, tmp_path: Path) -> None:
     root, pseudo = tiny_pseudo
     data = TrainingData(tiny_manifest, tiny_streets, pseudo.assign(candidates=1), root)

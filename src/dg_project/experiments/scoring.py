@@ -85,11 +85,11 @@ def _found(folder: Path, model: Path, images: pd.DataFrame, root: Path, settings
 
 def _predictions(model: Path, images: pd.DataFrame, settings: Settings, workspace: Path) -> Path:
     kind = method_class(read_card(model)[0].method)
-    asked = open_ldm(kind, "prediction", settings.ldm, settings.training.device)
-    more = [] if asked is None else [asked.fingerprint, settings.ldm]
+    ldm = open_ldm(kind, "prediction", settings.ldm, settings.training.device)
+    more = [] if ldm is None else [ldm.fingerprint, settings.ldm]
     # The batch size is part of the key: a method may adapt to each batch.
     return cache_folder(workspace, "predictions", folder_hash(model), manifest_fingerprint(images),
-                 settings.evaluation.batch_size, *more, code=[__name__, *kind.code_modules()])
+                        settings.evaluation.batch_size, *more, code=[__name__, *kind.code_modules()])
 
 
 def features(model: Path, images: pd.DataFrame, root: Path, device: str, batch_size: int = 4) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import pytest
 from dg_project.experiments.closed_loop.allocation import divide, raised, shares, shrink
 
 
-def test_a_difficulty_of_few_probes_is_drawn_to_the_mean() -> None:
+def test_shrink_few_probes_towards_mean() -> None:
     found = shrink({"fog": 0.2, "night": 0.8, "snow": math.nan}, {"fog": 8, "night": 24, "snow": 0}, prior=8)
     assert found == pytest.approx({"fog": (8 * 0.2 + 8 * 0.5) / 16, "night": (24 * 0.8 + 8 * 0.5) / 32, "snow": 0.5})
     assert shrink({"fog": 0.2, "night": 0.8}, {"fog": 8, "night": 8}, 0) == {"fog": 0.2, "night": 0.8}
@@ -34,7 +34,7 @@ def test_whole_images_sum_to_the_total(total: int, parts: dict, most: int | None
     assert divide(total, parts, most) == expected
 
 
-def test_more_images_than_there_is_room_for_are_an_error() -> None:
+def test_divide_more_images_than_room() -> None:
     with pytest.raises(ValueError, match="do not fit"):
         divide(9, {"a": 1, "b": 1}, 4)
 

@@ -55,7 +55,7 @@ def source(tiny_manifest: pd.DataFrame, tiny_streets: Path) -> TrainingData:
     return TrainingData(tiny_manifest[tiny_manifest["role"] == "source"], tiny_streets)
 
 
-def test_the_loop_keeps_the_budget_and_resumes_wherever_it_was_killed(
+def test_loop_keeps_budget_and_resumes_after_kill(
         source: TrainingData, painter: Painter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run_closed_loop("drsf", chosen(), source, painter, tmp_path / "whole")
     table, params = whole.allocation, chosen()
@@ -101,7 +101,7 @@ def test_the_loop_keeps_the_budget_and_resumes_wherever_it_was_killed(
     ("drsf", {"training__max_steps": 1}, "", ParameterError, "raise training.max_steps"),
     ("drsf", {}, "val", DataError, "give data.splits.val"),
 ])
-def test_what_cannot_work_is_refused_before_an_image_is_made(
+def test_loop_refuses_before_the_first_image(
         source: TrainingData, painter: Painter, tmp_path: Path, method: str, changes: dict[str, Any], drop: str,
         error: type[Exception], message: str) -> None:
     data = TrainingData(source.source[source.source["split"] != drop], source.source_root)
@@ -110,7 +110,7 @@ def test_what_cannot_work_is_refused_before_an_image_is_made(
     assert not list(tmp_path.glob("work/**/*.png"))
 
 
-def test_a_course_refuses_what_any_training_refuses(source: TrainingData, tmp_path: Path) -> None:
+def test_training_in_parts_refuses_float16(source: TrainingData, tmp_path: Path) -> None:
     params = chosen(task="classification", training__precision="float16", training__batches="mixed")
     with pytest.raises(ParameterError, match="use bfloat16"):
         TrainingRun.resolve_in_parts("dadg", params, source, ["night"], tmp_path)

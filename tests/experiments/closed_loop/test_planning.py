@@ -14,14 +14,14 @@ DOMAINS = {
 PARAMS = ClosedLoopParams(rounds=3, temperature=0.1, floor=0.3, compositions=0.2, strength_step=0.1)
 
 
-def test_all_images_of_the_open_loop_are_spent_and_no_more() -> None:
+def test_budget_equals_the_open_loop() -> None:
     synthesis = SynthesisParams(domains=DOMAINS, candidates=2)
     rounds = budget(scenes=80, probes=36, synthesis=synthesis, params=PARAMS)
     assert rounds == [74, 74, 74]
     assert sum(rounds) * 2 + 36 == 80 * 3 * 2
 
 
-def test_the_first_round_knows_nothing_and_later_ones_favour_the_hardest() -> None:
+def test_plan_favours_the_hardest_domain() -> None:
     first = plan_round(1, 60, 80, DOMAINS, None, PARAMS, seed=0)
     assert first.images == {"fog": 20, "night": 20, "rain": 20}
     second = plan_round(2, 60, 80, DOMAINS, {"fog": 0.5, "night": 0.9, "rain": 0.5}, PARAMS, seed=0)
@@ -33,7 +33,7 @@ def test_the_first_round_knows_nothing_and_later_ones_favour_the_hardest() -> No
     assert second == plan_round(2, 60, 80, DOMAINS, {"fog": 0.5, "night": 0.9, "rain": 0.5}, PARAMS, seed=0)
 
 
-def test_every_composition_holds_the_words_of_the_hardest_domain() -> None:
+def test_compositions_contain_the_hardest_domain() -> None:
     difficulty = {"fog": 0.9, "night": 0.6, "rain": 0.5}
     prompts = [plan_round(2, 60, 80, DOMAINS, difficulty, PARAMS, seed).domains[COMPOSED].prompt for seed in range(4)]
     texts = [text for prompt in prompts for text in (choices(prompt) or [[prompt]])[0]]

@@ -228,12 +228,12 @@ class _Loop:
         kept = made.groupby("domain")["kept"].sum()
         rows: list[dict[str, Any]] = []
         for name in self.training.spec.domains[1:]:
-            scenes, asked = plan.images.get(name, 0), plan.domains.get(name)
+            scenes, domain = plan.images.get(name, 0), plan.domains.get(name)
             rows.append({
                 "round": plan.number, "domain": name, "difficulty": measured["difficulty"].get(name, np.nan),
-                "n_images": int(measured["n_images"].get(name, 0)), "strength": asked.strength if asked else np.nan,
+                "n_images": int(measured["n_images"].get(name, 0)), "strength": domain.strength if domain else np.nan,
                 "share": plan.share.get(name, 0.0), "scenes": scenes, "images": scenes * self.synthesis.candidates,
-                "kept": int(kept.get(name, 0)), "prompt": (asked.prompt or "vocabulary") if asked else ""})
+                "kept": int(kept.get(name, 0)), "prompt": (domain.prompt or "vocabulary") if domain else ""})
         return pd.DataFrame(rows)
 
 
