@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from dg_project.backbones.folding import Pair, fold, followed_by_norm, unfold
 from dg_project.backbones.layouts import Layout
 from dg_project.backbones.pyramid import Pyramid
 from dg_project.core.errors import ParameterError, nearest
@@ -73,6 +74,8 @@ class Backbone(nn.Module):
         frozen_bn: freeze the ImageNet statistics and affine parameters of batch normalisation. Layer normalisation
             has no statistics and trains like any other layer.
 
+    Frozen batch normalisation is folded into the convolution before it; see ``folding``.
+
     Attributes:
         channels: channels by stage name.
         strides: strides in pixels by stage name.
@@ -102,6 +105,7 @@ class Backbone(nn.Module):
         self.channels = self._measure()
         self._freeze(frozen_stages)
         self._still = self._frozen_modules()
+        self._folded = self._fold()
         self.train()
 
     def _end_of_stage(self, stage: str, module: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
@@ -147,6 +151,29 @@ class Backbone(nn.Module):
 
     def _is_frozen_bn(self, module: nn.Module) -> bool:
         return self.frozen_bn and isinstance(module, _BatchNorm)
+
+    @torch.no_grad()
+    def _fold(self) -> list[Pair]:
+        """Fold frozen batch normalisation; a network whose convolutions have other readers stays as it is."""
+        self.eval()
+        probe = torch.linspace(-1, 1, 3 * PROBE[0] * PROBE[1]).view(1, 3, *PROBE)
+        before = self._maps(probe)
+        ends = {self.network.get_submodule(end.module) for end in self._ends.values()}
+        norms = [module for module in self.network.modules() if self._is_frozen_bn(module)]
+        pairs = [pair for pair in followed_by_norm(self.network, norms, partial(self._maps, probe))
+                 if pair[0] not in ends]
+        fold(pairs)
+        after = self._maps(probe)
+        if all(torch.allclose(after[stage], value, rtol=1e-3, atol=1e-3 * float(value.abs().max()))
+               for stage, value in before.items()):
+            return pairs
+        unfold(pairs)
+        return []
+
+    def unfold(self) -> None:
+        """Give batch normalisation its own pass again, for methods that change its statistics."""
+        unfold(self._folded)
+        self._folded = []
 
     def _frozen_modules(self) -> list[nn.Module]:
         """Return the modules without trainable weights."""

@@ -53,6 +53,7 @@ class MixNorm(ERM):
 
     def __init__(self, model: TaskModel, params: MixNormParams, domains: Sequence[str]) -> None:
         super().__init__(model, params, domains)
+        model.backbone.unfold()
         self._norms = [m for m in model.backbone.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
         if not self._norms:
             raise ParameterError("mixnorm mixes the statistics of batch normalisation, but this backbone has none; "
