@@ -38,7 +38,7 @@ class RoIPooling(MultiScaleRoIAlign):
             first += len(own)
         if not rows:
             return maps[0].new_zeros(0, maps[0].shape[1], *self.output_size)
-        return torch.cat(chosen)[torch.cat(rows).argsort()].permute(0, 3, 1, 2)
+        return torch.cat(chosen).index_select(0, torch.cat(rows).argsort()).permute(0, 3, 1, 2)
 
     def _pool(self, features: Tensor, boxes: Tensor) -> Tensor:
         """Pool boxes (n, 4), in cells, from one map (C, h, w) to ``(n, side, side, C)``."""
