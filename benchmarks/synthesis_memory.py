@@ -33,6 +33,7 @@ class Dummy:
 
     fingerprint = "dummy"
     mode = SimpleNamespace(name="img2img")
+    device = SimpleNamespace(type="cuda")  # batches of any sources, as on an accelerator
 
     def generate(self, images: list[Any], prompts: list[str], seeds: list[int], **options: Any) -> list[Image.Image]:
         """Return one small image per seed."""

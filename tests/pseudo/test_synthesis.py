@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from dg_project.config import LDMParams, PseudoDomain
@@ -105,7 +106,7 @@ def test_resume_equals_uninterrupted_run(
     generate, calls = Generator.generate, []
 
     def failing(self: Generator, images: list, *args: object, **kwargs: object) -> list:
-        if len(calls) == 5:
+        if len(calls) == 3:
             raise KeyboardInterrupt
         calls.append(len(images))
         return generate(self, images, *args, **kwargs)
@@ -115,10 +116,38 @@ def test_resume_equals_uninterrupted_run(
         run(source, tiny_ldm, tmp_path / "parts", 1)
     monkeypatch.setattr(Generator, "generate", generate)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "parts").rglob("*.png")}
-    assert len(before) == 5
+    assert len(before) == 6, "one source and a half: domains of two strengths, two candidates each"
     run(source, tiny_ldm, tmp_path / "parts", 1)
     assert images_and_cards(tmp_path / "parts") == whole
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items()), "finished images were made again"
+
+
+def test_image_of_a_group_is_remade_alone_bit_equal(source, tiny_ldm: Path, tmp_path: Path) -> None:
+    first = run(source, tiny_ldm, tmp_path / "w")
+    whole = images_and_cards(tmp_path / "w")
+    victim = tmp_path / "w" / first.image[1]
+    victim.unlink()
+    others = {p: p.stat().st_mtime_ns for p in (tmp_path / "w").rglob("*.png")}
+    run(source, tiny_ldm, tmp_path / "w")
+    assert images_and_cards(tmp_path / "w") == whole
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in others.items()), "only the missing one is written"
+
+
+def test_group_depends_on_its_source_alone(source, tiny_ldm: Path, tmp_path: Path) -> None:
+    run(source, tiny_ldm, tmp_path / "all")
+    run((source[0].iloc[[1]].reset_index(drop=True), source[1]), tiny_ldm, tmp_path / "one")
+    alone, among = images_and_cards(tmp_path / "one"), images_and_cards(tmp_path / "all")
+    assert len(alone) == len(among) // 3
+    assert {name: among[name] for name in alone} == alone
+
+
+def test_other_group_size_is_made_again_on_a_cpu(source, tiny_ldm: Path, tmp_path: Path) -> None:
+    made = run(source, tiny_ldm, tmp_path / "w")
+    card = (tmp_path / "w" / made.image[0]).with_suffix(".json")
+    whole = images_and_cards(tmp_path / "w")
+    card.write_text(json.dumps({**json.loads(card.read_text()), "images_together": 7}))
+    run(source, tiny_ldm, tmp_path / "w")
+    assert images_and_cards(tmp_path / "w") == whole
 
 
 def test_damaged_or_changed_image_is_remade(source, tiny_ldm: Path, tmp_path: Path) -> None:
@@ -148,7 +177,7 @@ def test_missing_source_image_error(source, tiny_ldm: Path, tmp_path: Path) -> N
 class Noise:
     """A generator that is quick; what it paints depends on nothing but the seed."""
 
-    fingerprint = "noise"
+    fingerprint, device = "noise", torch.device("cuda")
 
     def generate(self, images: list, prompts: list[str], seeds: list[int], **options: object) -> list[Image.Image]:
         return [Image.fromarray(np.full((24, 40, 3), seed % 256, np.uint8)) for seed in seeds]
@@ -257,14 +286,14 @@ def test_card_resolves_auto(source, tiny_ldm: Path, tmp_path: Path) -> None:
 
 KILLED = """
 import sys
-import numpy as np, pandas as pd
+import numpy as np, pandas as pd, torch
 from pathlib import Path
 from PIL import Image
 from dg_project.pseudo.synthesis import synthesise
 from dg_project.config import LDMParams, PseudoDomain
 
 class Noise:
-    fingerprint = "noise"
+    fingerprint, device = "noise", torch.device("cpu")
     def generate(self, images, prompts, seeds, **options):
         draws = [np.random.default_rng(s).integers(0, 255, (300, 400, 3), dtype=np.uint8) for s in seeds]
         return [Image.fromarray(draw) for draw in draws]

@@ -107,9 +107,10 @@ class Generator:
     ) -> list[Image.Image]:
         """Return one RGB image per source image, of the same size.
 
-        An image depends only on its own source, prompt and seed: a CPU runs image by image (bit-equal for every batch
-        size, and not slower). An accelerator runs images of one size together; kernels chosen by batch size may then
-        differ in the last bits.
+        A CPU runs consecutive images of one source (the same object) together and encodes the
+        source once; a source that comes once runs alone. So an image depends on its source, prompt and seed, and in
+        the last bits on how many images of its source run together, never on the other sources. An accelerator runs
+        images of one size together; kernels chosen by batch size may then differ in the last bits.
 
         Args:
             images: PIL images or uint8 tensors ``(3, H, W)``.
@@ -137,11 +138,16 @@ class Generator:
             )
         kept = [np.asarray(b, float).reshape(-1, 4) for b in boxes or [()] * len(sources)]
         results: list[Image.Image] = []
-        for rows in self._chunks(sources):
+        for rows in self._chunks(images, sources):
             size = self._working_size(sources[rows[0]])
             scale = np.array(size * 2) / np.array(sources[rows[0]].size * 2)
+            fitted: dict[int, Image.Image] = {}
+            for i in rows:
+                if id(images[i]) not in fitted:
+                    resized = sources[i].resize(size, Image.Resampling.LANCZOS)
+                    fitted[id(images[i])] = _pad(resized, self._multiple)
             inputs = ModeInputs(
-                images=[_pad(sources[i].resize(size, Image.Resampling.LANCZOS), self._multiple) for i in rows],
+                images=[fitted[id(images[i])] for i in rows],
                 prompts=[prompts[i] for i in rows],
                 generators=[torch.Generator("cpu").manual_seed(int(seeds[i])) for i in rows],
                 boxes=[kept[i] * scale for i in rows],
@@ -152,11 +158,14 @@ class Generator:
                 results.append(self.mode.finish(sources[i], made, kept[i]))
         return results
 
-    def _chunks(self, images: list[Image.Image]) -> Iterator[list[int]]:
-        """Yield indices of consecutive images to run through the network together."""
+    def _chunks(self, images: Sequence[Any], sources: list[Image.Image]) -> Iterator[list[int]]:
+        """Yield indices of consecutive images to run through the networks together; see ``generate``."""
         chunk: list[int] = []
-        for index, image in enumerate(images):
-            together = self.device.type != "cpu" and chunk and images[chunk[0]].size == image.size
+        for index, source in enumerate(sources):
+            if self.device.type == "cpu":
+                together = chunk and images[chunk[0]] is images[index]
+            else:
+                together = chunk and sources[chunk[0]].size == source.size
             if chunk and not together:
                 yield chunk
                 chunk = []

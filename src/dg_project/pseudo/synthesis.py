@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +33,10 @@ GROUPS = {"controlnet", "inpaint", "inversion"}
 """Parameter groups that belong to one mode each."""
 CHUNK = 512
 """Manifest rows held as Python objects before they are turned into columns."""
+TOGETHER = 8
+"""Most images of one source that a CPU generates together."""
+RAN_TOGETHER = "images_together"
+"""Entry of a card: how many images of its source a CPU generated together."""
 MADE_WITH = {name: version(name) for name in ("torch", "diffusers")}
 """Versions written on every card; an image is not regenerated when they change."""
 
@@ -105,14 +109,25 @@ class Jobs:
         return len(range(len(self.manifest))[self._shard]) * len(self.domains) * self.candidates
 
     def __iter__(self) -> Iterator[Job]:
+        """Yield the jobs in the order of the manifest: by domain, source image and candidate."""
         settings = image_settings(self.ldm)
-        columns = [str(column) for column in self.manifest]
         for name in self.domains:
-            rows = self.manifest.iloc[self._shard].itertuples(index=False, name=None)
-            for position, values in zip(range(len(self.manifest))[self._shard], rows, strict=True):
-                row = dict(zip(columns, values, strict=True))
+            for position, row in self._rows():
                 for candidate in range(self.candidates):
                     yield self._job(name, row, position, candidate, settings)
+
+    def by_source(self) -> Iterator[list[Job]]:
+        """Yield all jobs of each source image, by domain and candidate."""
+        settings = image_settings(self.ldm)
+        for position, row in self._rows():
+            yield [self._job(name, row, position, candidate, settings)
+                   for name in self.domains for candidate in range(self.candidates)]
+
+    def _rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        columns = [str(column) for column in self.manifest]
+        rows = self.manifest.iloc[self._shard].itertuples(index=False, name=None)
+        for position, values in zip(range(len(self.manifest))[self._shard], rows, strict=True):
+            yield position, dict(zip(columns, values, strict=True))
 
     @property
     def _shard(self) -> slice:
@@ -217,51 +232,80 @@ def synthesise(
         ldm = ldm.model_copy(update={"mode": generator.mode.name})
     jobs = Jobs(manifest, root, domains, ldm, candidates, seed, generator.fingerprint, classes, shard)
     with tqdm(total=len(jobs), desc="synthesis", unit="image") as bar:
-        for batch in _batches(_unfinished(jobs, workspace, bar), ldm.batch_size):
-            _generate(batch, root, ldm, generator, workspace)
-            bar.update(len(batch))
+        on_cpu = generator.device.type == "cpu"
+        passes = _passes_by_source if on_cpu else _passes
+        for batch, missing in passes(jobs, workspace, ldm.batch_size, bar):
+            together = len(batch) if on_cpu else None
+            _generate(batch, missing, root, ldm, generator, workspace, together)
+            bar.update(sum(missing))
     return _manifest(jobs, workspace)
 
 
-def _unfinished(jobs: Iterable[Job], workspace: Path, bar: tqdm) -> Iterator[Job]:
-    """Yield the jobs whose image does not exist yet."""
-    for job in jobs:
-        if _finished(workspace, job):
-            bar.update()
-        else:
-            yield job
+Pass = tuple[list[Job], list[bool]]
+"""Jobs of one strength to generate together, and which of their images are still missing."""
 
 
-def _finished(workspace: Path, job: Job) -> bool:
-    """Return whether the job's image exists, is intact and was made with the same card."""
+def _passes_by_source(jobs: Jobs, workspace: Path, size: int, bar: tqdm) -> Iterator[Pass]:
+    """Yield the jobs of each source image and strength, at most ``TOGETHER`` at a time, if an image is missing.
+
+    On a CPU the last bits of an image depend on how many images of its source run together, so the images that exist
+    are generated again with the missing ones, and not written.
+    """
+    for of_source in jobs.by_source():
+        for strength in dict.fromkeys(job.card["strength"] for job in of_source):
+            equal = [job for job in of_source if job.card["strength"] == strength]
+            for first in range(0, len(equal), TOGETHER):
+                batch = equal[first : first + TOGETHER]
+                missing = [not _finished(workspace, job, len(batch)) for job in batch]
+                bar.update(len(batch) - sum(missing))
+                if any(missing):
+                    yield batch, missing
+
+
+def _passes(jobs: Jobs, workspace: Path, size: int, bar: tqdm) -> Iterator[Pass]:
+    """Yield batches of ``size`` missing jobs of one strength, over all source images."""
+    waiting: dict[float, list[Job]] = {}
+    for of_source in jobs.by_source():
+        for job in of_source:
+            if _finished(workspace, job, None):
+                bar.update()
+                continue
+            batch = waiting.setdefault(job.card["strength"], [])
+            batch.append(job)
+            if len(batch) == size:
+                yield waiting.pop(job.card["strength"]), [True] * size
+    for batch in waiting.values():
+        yield batch, [True] * len(batch)
+
+
+def _finished(workspace: Path, job: Job, together: int | None) -> bool:
+    """Return whether the job's image exists, is intact and was made with the same card.
+
+    Args:
+        workspace: folder of the images.
+        job: image to generate.
+        together: how many images of its source a CPU runs together; None accepts any number.
+    """
     image = inside(workspace, job.image)
     try:
         card = json.loads(image.with_suffix(".json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return False
     sha256 = card.pop("sha256", None)
+    if card.pop(RAN_TOGETHER, together) != together and together is not None:
+        return False
     for key in ("made_with", "ldm_seconds"):  # these describe the run, not the image
         card.pop(key, None)
     return card == job.card and image.is_file() and file_hash(image) == sha256
 
 
-def _batches(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
-    """Yield batches of consecutive jobs of one domain, which share the strength."""
-    batch: list[Job] = []
-    for job in jobs:
-        if batch and (len(batch) == size or job.card["domain"] != batch[0].card["domain"]):
-            yield batch
-            batch = []
-        batch.append(job)
-    if batch:
-        yield batch
-
-
-def _generate(batch: list[Job], root: Path, ldm: LDMParams, generator: Generator, workspace: Path) -> None:
-    """Generate and save the images of one batch; its time is divided equally among them."""
+def _generate(batch: list[Job], missing: list[bool], root: Path, ldm: LDMParams, generator: Generator,
+              workspace: Path, together: int | None) -> None:
+    """Generate the images of one batch and save the missing ones; its time is divided equally among those."""
     started = time.perf_counter()
+    sources = {name: _read(root, name) for name in dict.fromkeys(job.row["image"] for job in batch)}
     made = generator.generate(
-        [_read(root, job.row["image"]) for job in batch],
+        [sources[job.row["image"]] for job in batch],
         [job.card["prompt"] for job in batch],
         [job.card["seed"] for job in batch],
         boxes=[job.card.get("boxes", []) for job in batch],
@@ -272,13 +316,16 @@ def _generate(batch: list[Job], root: Path, ldm: LDMParams, generator: Generator
         image_guidance_scale=ldm.image_guidance_scale,
         negative_prompt=ldm.negative_prompt,
     )
-    seconds = round((time.perf_counter() - started) / len(batch), 4)
-    for job, image in zip(batch, made, strict=True):
+    seconds = round((time.perf_counter() - started) / sum(missing), 4)
+    ran = {} if together is None else {RAN_TOGETHER: together}
+    for job, image, wanted in zip(batch, made, missing, strict=True):
+        if not wanted:
+            continue
         target = inside(workspace, job.image)
         with atomic_file(target) as aside:
             image.save(aside, compress_level=4)
         with atomic_file(target.with_suffix(".json")) as aside:
-            card = {**job.card, "sha256": file_hash(target), "made_with": MADE_WITH, "ldm_seconds": seconds}
+            card = {**job.card, **ran, "sha256": file_hash(target), "made_with": MADE_WITH, "ldm_seconds": seconds}
             aside.write_text(json.dumps(card, indent=1))
 
 
