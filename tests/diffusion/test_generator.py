@@ -90,8 +90,7 @@ def test_small_strength_starts_from_source(tiny_ldm: Path) -> None:
     scheduler, vae, image = generator.pipeline.scheduler, generator.pipeline.vae, scene(0)
     generator.pipeline.scheduler = LastSteps(scheduler, 1)
     generator.pipeline.scheduler.set_timesteps(10)
-    inputs = ModeInputs([image], ["fog"], [torch.Generator().manual_seed(3)], [], [])
-    got = generator.mode.noised(inputs)
+    got = generator.mode.noised([image], [torch.Generator().manual_seed(3)])
     with torch.no_grad():
         clean = vae.encode(generator.pipeline.image_processor.preprocess([image])).latent_dist.mode()
     alpha = scheduler.alphas_cumprod[scheduler.timesteps[-1]]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dg_project.config import LDMParams
 from dg_project.core.errors import ParameterError
+from dg_project.diffusion.latents import equal_images_encoded_once
 from dg_project.diffusion.modes import MODES, Mode, ModeInputs, Sampling
 from dg_project.diffusion.opening import move_to_device, open_pipeline
 
@@ -107,10 +108,10 @@ class Generator:
     ) -> list[Image.Image]:
         """Return one RGB image per source image, of the same size.
 
-        A CPU runs consecutive images of one source (the same object) together and encodes the
-        source once; a source that comes once runs alone. So an image depends on its source, prompt and seed, and in
-        the last bits on how many images of its source run together, never on the other sources. An accelerator runs
-        images of one size together; kernels chosen by batch size may then differ in the last bits.
+        A CPU denoises consecutive images of one source (the same object) together; other sources run apart. So an image
+        depends on its source, prompt and seed, and in the last bits on how many images of its source run together. An
+        accelerator runs images of one size together; kernels chosen by batch size may then differ in the last bits. A
+        source is encoded once for all its consecutive images.
 
         Args:
             images: PIL images or uint8 tensors ``(3, H, W)``.
@@ -141,19 +142,16 @@ class Generator:
         for rows in self._chunks(images, sources):
             size = self._working_size(sources[rows[0]])
             scale = np.array(size * 2) / np.array(sources[rows[0]].size * 2)
-            fitted: dict[int, Image.Image] = {}
-            for i in rows:
-                if id(images[i]) not in fitted:
-                    resized = sources[i].resize(size, Image.Resampling.LANCZOS)
-                    fitted[id(images[i])] = _pad(resized, self._multiple)
             inputs = ModeInputs(
-                images=[fitted[id(images[i])] for i in rows],
+                images=[_pad(sources[i].resize(size, Image.Resampling.LANCZOS), self._multiple) for i in rows],
                 prompts=[prompts[i] for i in rows],
                 generators=[torch.Generator("cpu").manual_seed(int(seeds[i])) for i in rows],
                 boxes=[kept[i] * scale for i in rows],
                 masks=[self._scaled_mask(masks[i], size) if masks else None for i in rows],
             )
-            for new, i in zip(self.mode(inputs, sampling), rows, strict=True):
+            with equal_images_encoded_once(self.pipeline.vae):
+                generated = self.mode(inputs, sampling)
+            for new, i in zip(generated, rows, strict=True):
                 made = new.crop((0, 0, *size)).resize(sources[i].size, Image.Resampling.LANCZOS)
                 results.append(self.mode.finish(sources[i], made, kept[i]))
         return results

@@ -8,6 +8,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from torch import Tensor
 
 
@@ -27,6 +30,35 @@ def encode(pipeline: Any, pixels: Tensor) -> Tensor:
     if overflows:
         vae.to(dtype)
     return latents.to(dtype)
+
+
+@contextmanager
+def equal_images_encoded_once(vae: Any) -> Iterator[None]:
+    """Inside the block, encode consecutive equal images once, so that all images of one source share its latents."""
+    if not isinstance(vae, AutoencoderKL):
+        yield
+        return
+    plain = vae.encode
+    last: list[Tensor] = []
+
+    def encode_once(pixels: Tensor, return_dict: bool = True) -> Any:
+        different: list[Tensor] = []
+        row: list[int] = []
+        for image in pixels:
+            if not different or not torch.equal(image, different[-1]):
+                different.append(image)
+            row.append(len(different) - 1)
+        known = len(different) == 1 and last and torch.equal(different[0], last[0])
+        found = last[1] if known else plain(torch.stack(different)).latent_dist.parameters
+        last[:] = [different[-1], found[-1:]]
+        latents = DiagonalGaussianDistribution(found[row])
+        return AutoencoderKLOutput(latent_dist=latents) if return_dict else (latents,)
+
+    vae.encode = encode_once
+    try:
+        yield
+    finally:
+        vae.encode = plain
 
 
 class LatentMap:

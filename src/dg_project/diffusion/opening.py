@@ -70,11 +70,13 @@ def check(ldm: LDMParams, device: torch.device) -> Checkpoint | None:
 
 
 def resolve_dtype(name: str, device: torch.device) -> str:
-    """Resolve ``auto`` to bfloat16 on CPUs with bfloat16 instructions, else to float32."""
+    """Resolve ``auto`` to bfloat16 on CPUs that multiply tiles of it (AMX), else to float32.
+
+    With AVX512-BF16 alone bfloat16 takes 1.7 times as long as float32 (``benchmarks/peers.py``).
+    """
     if name != "auto":
         return name
-    multiplies = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return "bfloat16" if device.type == "cpu" and multiplies else "float32"
+    return "bfloat16" if device.type == "cpu" and torch.cpu._is_amx_tile_supported() else "float32"
 
 
 def check_strengths(mode: str, domains: dict[str, PseudoDomain]) -> None:
@@ -133,7 +135,8 @@ def move_to_device(pipeline: Any, memory: MemoryParams, device: torch.device) ->
     """Move an open pipeline to its device, with the memory savings of ``memory`` (slicing, tiling, CPU offload)."""
     if memory.attention_slicing:
         pipeline.enable_attention_slicing()
-    if memory.vae_slicing:
+    # The activations of one image still fit into a CPU's cache.
+    if memory.vae_slicing or device.type == "cpu":
         pipeline.vae.enable_slicing()
     if memory.vae_tiling:
         pipeline.vae.enable_tiling()

@@ -33,11 +33,6 @@ class ModeInputs:
     masks: Sequence[Image.Image | None]
 
     @property
-    def one_source(self) -> bool:
-        """Whether all images are the same object, so that one encoding serves all of them."""
-        return all(image is self.images[0] for image in self.images)
-
-    @property
     def size(self) -> dict[str, int]:
         """Height and width as arguments of diffusers."""
         return {"height": self.images[0].height, "width": self.images[0].width}
