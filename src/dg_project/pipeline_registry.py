@@ -26,8 +26,8 @@ def register_pipelines() -> dict[str, Pipeline]:
         "synthesis": synthesis.create_pipeline(),
         "sampling": sampling.create_pipeline(),
         "training": training.create_pipeline(),
-        "evaluation": evaluation.create_pipeline(),
-        "reporting": reporting.create_pipeline(),
+        "evaluation": evaluation.create_pipeline("baseline", "naive"),
+        "reporting": reporting.create_pipeline(naive=True),
     }
     tools = {
         "leave_one_out": leave_one_out.create_pipeline(),

@@ -65,7 +65,7 @@ def test_the_model_opens_and_predicts(drsf_run: Run) -> None:
 def test_predictions_of_both_models(drsf_run: Run) -> None:
     project, version = drsf_run
     predictions = project.load("predictions", version)
-    assert predictions.groupby("method").size().to_dict() == {"erm": 15, "drsf": 15}  # five domains, max_images 3
+    assert predictions.groupby("method").size().to_dict() == {"erm": 15, "naive": 15, "drsf": 15}  # five domains, max_images 3
 
 
 def test_report_makes_no_requests(drsf_run: Run) -> None:
@@ -89,6 +89,7 @@ def test_mlflow_params_metrics_figures(drsf_run: Run) -> None:
     for domain in [*TARGETS, "unseen_mean", "daytime_clear"]:
         assert 0 <= run.data.metrics[f"mAP50/{domain}"] <= 1
         assert 0 <= run.data.metrics[f"baseline/mAP50/{domain}"] <= 1
+        assert 0 <= run.data.metrics[f"naive/mAP50/{domain}"] <= 1
     curves = [key for key in run.data.metrics if key.startswith("train/loss_")]
     assert curves
     steps = [point.step for point in client.get_metric_history(run.info.run_id, curves[0])]
@@ -111,7 +112,7 @@ def test_mlflow_versions(drsf_run: Run, tmp_path: Path) -> None:
 
 def test_stage_on_chosen_versions(drsf_run: Run) -> None:
     project, version = drsf_run
-    alone = project.run("evaluation", load_versions={"model": version, "baseline_model": version})
+    alone = project.run("evaluation", load_versions={"model": version, "baseline_model": version, "naive_model": version})
     assert alone != version
     results, before = project.load("results", alone), project.load("results", version)
     assert set(results["kedro_version_id"]) == {alone}

@@ -86,6 +86,7 @@ def test_every_catalog_entry_and_factory_is_used() -> None:
     ("teacher_scores", "tables.JSONDataset", "07_model_output", {"kind": "metrics", "prefix": ""}),
     ("teacher_history", "tables.ParquetDataset", "06_models", {"kind": "history", "prefix": "teacher"}),
     ("baseline_history", "tables.ParquetDataset", "06_models", {"kind": "history", "prefix": "train_baseline"}),
+    ("naive_history", "tables.ParquetDataset", "06_models", {"kind": "history", "prefix": "train_naive"}),
     ("left_out_models", "model.ModelDataset", "06_models", None),
     ("baseline_predictions", "tables.ParquetDataset", "07_model_output", None),
     ("benchmark_records", "tables.CSVDataset", "07_model_output", "table"),

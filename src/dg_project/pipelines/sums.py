@@ -21,12 +21,13 @@ def create_sums() -> dict[str, Pipeline]:
     ingest, adapt = ingestion.create_pipeline(), ingestion.create_adapt_pipeline(always=True)
     pseudo = ingest + synthesis.create_pipeline() + sampling.create_pipeline()
     grid = pseudo + ingestion.create_adapt_pipeline()
-    score, report = evaluation.create_pipeline(), reporting.create_pipeline()
+    score, report = evaluation.create_pipeline("baseline"), reporting.create_pipeline()
     return {
-        # DRSF, or the method of params:method, next to ERM
-        "drsf": pseudo + training.create_pipeline() + score + report,
+        # DRSF, or the method of params:method, next to ERM and naive mixing
+        "drsf": (pseudo + training.create_pipeline() + evaluation.create_pipeline("baseline", "naive")
+                 + reporting.create_pipeline(naive=True)),
         # ERM alone: no diffusion model
-        "erm": (ingest + training.create_erm_pipeline() + evaluation.create_erm_pipeline()
+        "erm": (ingest + training.create_erm_pipeline() + evaluation.create_pipeline()
                 + reporting.create_erm_pipeline()),
         # unsupervised domain adaptation: the methods of params:uda also get unlabelled target images
         "uda": pseudo + adapt + training.create_uda_pipeline() + score + report,

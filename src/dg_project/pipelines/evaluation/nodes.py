@@ -23,32 +23,28 @@ def predict(model: Path, source: pd.DataFrame, target: pd.DataFrame, data: DataP
     return scoring.predict(model, images, Path(data.root), evaluation.batch_size, device, ldm)
 
 
-def score_model(
-    model: Path, predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame, data: DataParams,
-    evaluation: EvaluationParams, run_id: str,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """Score one model; see ``score_with_baseline``."""
-    return _score({"": (model, predictions)}, source, target, data, evaluation, run_id)
+def score(source: pd.DataFrame, target: pd.DataFrame, data: DataParams, evaluation: EvaluationParams, run_id: str,
+          model: Path, model_predictions: pd.DataFrame,
+          **others: Any) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Score a method and the models that it is compared with on the same images.
 
-
-def score_with_baseline(
-    model: Path, predictions: pd.DataFrame, baseline: Path, baseline_predictions: pd.DataFrame, source: pd.DataFrame,
-    target: pd.DataFrame, data: DataParams, evaluation: EvaluationParams, run_id: str,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """Score a method and its baseline on the same images.
+    Args:
+        source: manifest of the source.
+        target: manifest of the targets.
+        data: data parameters.
+        evaluation: evaluation parameters.
+        run_id: version of the run.
+        model: folder of the method's model.
+        model_predictions: its predictions.
+        others: ``<name>_model`` and ``<name>_predictions`` of the other models, in the order of the table.
 
     Returns:
-        Predictions of both (column ``method``), results, scores by class, and the results as nested numbers for MLflow:
-        ``<metric>/<domain>`` of the method and ``baseline/<metric>/<domain>``.
+        Predictions of all (column ``method``), results, scores by class, and the results as nested numbers for MLflow:
+        ``<metric>/<domain>`` of the method and ``<name>/<metric>/<domain>`` of the others.
     """
-    models = {"baseline": (baseline, baseline_predictions), "": (model, predictions)}
-    return _score(models, source, target, data, evaluation, run_id)
-
-
-def _score(
-    models: dict[str, tuple[Path, pd.DataFrame]], source: pd.DataFrame, target: pd.DataFrame, data: DataParams,
-    evaluation: EvaluationParams, run_id: str,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    names = [name.removesuffix("_model") for name in others if name.endswith("_model")]
+    models = {name: (others[f"{name}_model"], others[f"{name}_predictions"]) for name in names}
+    models[""] = (model, model_predictions)
     from dg_project.evaluation.predictions import scored_rows
     from dg_project.evaluation.records import check_records
     from dg_project.experiments import scoring
@@ -60,7 +56,7 @@ def _score(
         by_class = scoring.by_class(model, predictions, images, Path(data.root))
         records = scoring.records(model, by_class, run_id)
         name = records["method"].iloc[0]
-        # If ERM is the method of a run, it is its own baseline: keep one set of rows.
+        # If the method of a run is one of the others, keep one set of rows.
         tables[name] = (predictions.assign(method=name), records, by_class.assign(method=name))
         values = scoring.nested(records)
         numbers |= {prefix: values} if prefix else values

@@ -8,26 +8,22 @@ from dg_project.pipelines.evaluation import nodes
 
 _IMAGES = ["source_manifest", "target_manifest", "params:data", "params:evaluation", "params:training.device",
            "params:ldm"]
-_SCORING = ["source_manifest", "target_manifest", "params:data", "params:evaluation", "params:run_id"]
+_SCORING = {"source": "source_manifest", "target": "target_manifest", "data": "params:data",
+            "evaluation": "params:evaluation", "run_id": "params:run_id", "model": "model",
+            "model_predictions": "model_predictions"}
 
 
-def create_pipeline() -> Pipeline:
-    """Score the method and the baseline."""
+def create_pipeline(*others: str) -> Pipeline:
+    """Score the method.
+
+    Args:
+        others: prefixes of the models that it is compared with: ``baseline``, ``naive``.
+    """
+    theirs = {f"{name}_{what}": f"{name}_{what}" for name in others for what in ("model", "predictions")}
     return Pipeline([
-        _predict("baseline_model", "baseline_predictions"),
+        *(_predict(f"{name}_model", f"{name}_predictions") for name in others),
         _predict("model", "model_predictions"),
-        Node(nodes.score_with_baseline,
-             ["model", "model_predictions", "baseline_model", "baseline_predictions", *_SCORING],
-             ["predictions", "results", "class_scores", "scores"], name="score"),
-    ], namespace="evaluation", prefix_datasets_with_namespace=False)
-
-
-def create_erm_pipeline() -> Pipeline:
-    """Score one model."""
-    return Pipeline([
-        _predict("model", "model_predictions"),
-        Node(nodes.score_model, ["model", "model_predictions", *_SCORING],
-             ["predictions", "results", "class_scores", "scores"], name="score"),
+        Node(nodes.score, _SCORING | theirs, ["predictions", "results", "class_scores", "scores"], name="score"),
     ], namespace="evaluation", prefix_datasets_with_namespace=False)
 
 

@@ -32,4 +32,4 @@ def write_card(model: Path, results: pd.DataFrame, intervals: pd.DataFrame, data
     return model_card(with_intervals(results, intervals), ModelFacts(
         spec=spec.model_dump(mode="json"), trained=trained, identity=folder_hash(model), run=run_id,
         data_card=data_card, limits=[ONE_SEED, *([RENDERED] if rendered else [])],
-        baseline=names[0] if len(names) > 1 else None))
+        baseline=None if names[0] == spec.method else names[0]))

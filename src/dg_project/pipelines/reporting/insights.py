@@ -31,7 +31,8 @@ def draw_feature_shift(model: Path, baseline: Path, results: pd.DataFrame, sourc
     made = first(pseudo[pseudo["kept"]])
     domains, roles = ([*seen[column], *made[column]] for column in ("domain", "role"))
     points, shifts = {}, []
-    for name, folder in zip(first_is_baseline(results), (baseline, model), strict=False):
+    names = first_is_baseline(results)
+    for name, folder in {names[0]: baseline, names[-1]: model}.items():
         found = np.concatenate([features(folder, seen, Path(root), device),
                                 features(folder, made, pseudo_images, device)])
         points[name] = embed(found)

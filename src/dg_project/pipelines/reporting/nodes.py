@@ -50,15 +50,15 @@ def draw_domains(intervals: pd.DataFrame, gains: pd.DataFrame, data: DataParams)
 
 
 def first_is_baseline(table: pd.DataFrame) -> list[str]:
-    """Return the methods of a table, the baseline first; one name if ERM is its own baseline."""
+    """Return the methods of a table: the baseline first, the method last; one name if ERM is its own baseline."""
     return [str(name) for name in dict.fromkeys(table["method"])]
 
 
-def draw_losses(results: pd.DataFrame, history: pd.DataFrame, baseline_history: pd.DataFrame) -> Figure:
-    """Draw the losses of method and baseline by step; ``results`` gives their names, the baseline first."""
+def draw_losses(results: pd.DataFrame, *histories: pd.DataFrame) -> Figure:
+    """Draw the losses of each model by step; ``results`` gives their names, in the order of the histories."""
     from dg_project.figures.loss_curves import loss_curves
 
-    return loss_curves(dict(zip(first_is_baseline(results), (baseline_history, history), strict=False)))
+    return loss_curves(dict(zip(first_is_baseline(results), histories, strict=False)))
 
 
 def draw_erm_losses(history: pd.DataFrame) -> Figure:

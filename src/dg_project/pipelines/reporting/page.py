@@ -51,7 +51,7 @@ def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: p
 
     methods = list(dict.fromkeys(results["method"]))
     return render_report(Report(
-        title=f"{' against '.join(reversed([method_label(m) for m in methods]))} in unseen weather",
+        title=_title([method_label(name) for name in methods]),
         summary=_summary(results, parameters, methods), facts=_facts(results, parameters, run_id),
         records=with_intervals(results, intervals), baseline=BASELINE if BASELINE in methods else methods[0],
         differences=gains, interval_note="95% bootstrap interval over test scenes", data_card=format_card(data_card),
@@ -60,11 +60,18 @@ def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: p
         versions=versions(), limits=_LIMITS, card=card_as_html(model_card)))
 
 
+def _title(labels: list[str]) -> str:
+    *others, method = labels
+    return f"{method}{' against ' if others else ''}{' and '.join(others)} in unseen weather"
+
+
 def _summary(results: pd.DataFrame, parameters: dict[str, Any], methods: list[str]) -> str:
     from dg_project.figures.style import method_label
 
     data, training = parameters["data"], parameters["training"]
-    text = (f"{' and '.join(method_label(m) for m in methods)} trained for {training['max_steps']} steps of "
+    *others, last = [method_label(name) for name in methods]
+    named = f"{', '.join(others)} and {last}" if others else last
+    text = (f"{named} trained for {training['max_steps']} steps of "
             f"{training['images_per_step']} images on '{data['source']}' and scored on test images of "
             f"{len(data['targets'])} domains")
     adapted = list(dict.fromkeys(results.loc[results["setting"] == "UDA", "method"]))

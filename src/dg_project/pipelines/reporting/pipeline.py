@@ -15,14 +15,15 @@ _IMAGES = [*_MANIFESTS, "params:data.root", "pseudo_manifest", "pseudo_images"]
 _INSIGHTS = ("pseudo_sheet", "class_gains", "hardest_images", "feature_shift", "gate_maps")
 
 
-def create_pipeline(*figures: str) -> Pipeline:
+def create_pipeline(*figures: str, naive: bool = False) -> Pipeline:
     """Report a method next to the baseline.
 
     Args:
         figures: further figures that the page shows.
+        naive: whether naive mixing was trained as well.
     """
     return _reporting(
-        *_scores(), _losses(),
+        *_scores(), _losses(*(["naive_history"] if naive else [])),
         Node(nodes.draw_pseudo_domains, ["source_manifest", "params:data.root", "pseudo_manifest", "pseudo_images"],
              "pseudo_sheet", name="draw_pseudo_domains"),
         Node(insights.draw_feature_shift,
@@ -86,8 +87,8 @@ def _scores() -> list[Node]:
     ]
 
 
-def _losses() -> Node:
-    return Node(nodes.draw_losses, ["results", "history", "baseline_history"], "loss_curves", name="draw_losses")
+def _losses(*more: str) -> Node:
+    return Node(nodes.draw_losses, ["results", "baseline_history", *more, "history"], "loss_curves", name="draw_losses")
 
 
 def _page(*figures: str) -> Node:

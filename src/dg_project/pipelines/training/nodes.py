@@ -44,6 +44,12 @@ def train_baseline(settings: Settings, source: pd.DataFrame) -> tuple[FolderWrit
     return train_method("erm", settings, source)
 
 
+def train_naive(settings: Settings, source: pd.DataFrame, pseudo_images: Path,
+                pseudo: pd.DataFrame) -> tuple[FolderWriter, pd.DataFrame]:
+    """Train naive mixing, with as many steps and images per step as the method."""
+    return train_method("naive", settings, source, pseudo_images, pseudo)
+
+
 def train_domainfusion(settings: Settings, source: pd.DataFrame) -> tuple[
         FolderWriter, pd.DataFrame, FolderWriter, FolderWriter, pd.DataFrame]:
     """Train DomainFusion: some epochs, then a refresh of the synthetic set, and so on.

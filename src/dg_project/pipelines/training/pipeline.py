@@ -1,4 +1,4 @@
-"""Manifests and pseudo images -> model, history, and the same of the baseline."""
+"""Manifests and pseudo images -> model, history, and the same of the baselines."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ _ADAPT = [*_PSEUDO, "adapt_manifest"]
 
 
 def create_pipeline() -> Pipeline:
-    """Train ``params:method`` and the baseline that it is compared with."""
-    return _training(_baseline(), _method())
+    """Train ``params:method`` and the two baselines that it is compared with: ERM and naive mixing."""
+    naive = Node(nodes.train_naive, _PSEUDO, ["naive_model", "naive_history"], name="train_naive", tags="trains.naive")
+    return _training(_baseline(), naive, _method())
 
 
 def create_method_pipeline() -> Pipeline:
