@@ -106,7 +106,7 @@ class Pyramid(nn.Module):
 
 
 def detection(settings: Settings, rows: list[dict[str, Any]], root: Path) -> Step:
-    """torchvision's ``references/detection``: its Faster R-CNN with our backbone and sizes."""
+    """Torchvision's ``references/detection``: its Faster R-CNN with our backbone and sizes."""
     sizes, (height, width) = settings.detection, settings.detection.image_size
     backbone = Pyramid(settings)
     model = FasterRCNN(
@@ -179,7 +179,7 @@ def _block(inputs: int, outputs: int, kernel: int) -> nn.Module:
 
 
 def segmentation(settings: Settings, rows: list[dict[str, Any]], root: Path) -> Step:
-    """torchvision's ``references/segmentation``: images and masks opened at every visit, one cross-entropy."""
+    """Torchvision's ``references/segmentation``: images and masks opened at every visit, one cross-entropy."""
     model = DeepLab(settings)
 
     def together(batch: list[tuple[Tensor, dict[str, Tensor]]]) -> tuple[Tensor, Tensor]:

@@ -10,8 +10,8 @@ many times as fast the first variant (ours) is: the median over the rounds, with
 ``detection``, ``segmentation``: a training step beside torchvision's reference loop, and ours without folded
 normalisation. ``classification``: beside DomainBed's ERM loop. ``synthesis``: seconds per image beside diffusers' own
 loop over images in float32 and bfloat16 and its batches, and ours image by image. ``map``: our mAP beside pycocotools.
-``start``: the answer to a wrong pipeline name beside ``import torch, diffusers``. ``idle``, ``busy``: synthesis with the
-short spin of OpenMP's threads and without, the second beside two busy loops.
+``start``: the answer to a wrong pipeline name beside ``import torch, diffusers``. ``idle``, ``busy``: synthesis with a
+short spin of OpenMP's threads and without it, ``busy`` beside two busy loops.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def step_variants(task: str, threads: int, pacs: Path | None) -> Variants:
         settings = Settings.model_validate(run_parameters(
             task=task, data={"reader": "image_folder", "root": str(pacs), "source": "photo", "targets": ["sketch"],
                              "classes": sorted(path.name for path in (pacs / "photo").iterdir()),
-                             "splits": {"train": "all[:80%]", "val": "all[80%:90%]", "test": "all[90%:]"}, "expected_counts": {}},
+                             "splits": {"train": "all[:80%]", "val": "all[80%:90%]", "test": "all[90%:]"},
+                             "expected_counts": {}},
             classification={"image_size": [PACS_SIDE, PACS_SIDE], "margin": 0.0},
             backbone={"frozen_stages": 0}, training={"threads": threads, "images_per_step": 24}))
     root = Path(settings.data.root) if pacs and task == "classification" else ROOT / settings.data.root
@@ -141,8 +142,9 @@ def synthesis_variants() -> Variants:
                                    generator=[torch.Generator().manual_seed(seed) for seed in seeds[rows]]).images)
         return run
 
-    return {"ours": ours(True), "one_by_one": ours(False), "before": ours(False, "bfloat16"), 
-            "diffusers_bfloat16": diffusers("bfloat16", 1), "diffusers_float32": diffusers("float32", 1), "diffusers_batch_float32": diffusers("float32", PER_SOURCE),
+    return {"ours": ours(True), "one_by_one": ours(False), "before": ours(False, "bfloat16"),
+            "diffusers_bfloat16": diffusers("bfloat16", 1), "diffusers_float32": diffusers("float32", 1),
+            "diffusers_batch_float32": diffusers("float32", PER_SOURCE),
             "diffusers_batch_bfloat16": diffusers("bfloat16", PER_SOURCE)}
 
 
@@ -206,7 +208,8 @@ def map_variants() -> Variants:
 def start_variants() -> Variants:
     """Return whole commands: a wrong pipeline name, a list of the pipelines, and a plain import of the libraries."""
     kedro = Path(sys.executable).with_name("kedro")
-    commands = {"wrong_pipeline": [str(kedro), "run", "--pipeline=dsrf"], "registry_list": [str(kedro), "registry", "list"],
+    commands = {"wrong_pipeline": [str(kedro), "run", "--pipeline=dsrf"],
+                "registry_list": [str(kedro), "registry", "list"],
                 "import_torch_diffusers": [sys.executable, "-c", "import torch, torchvision, diffusers, timm"]}
 
     def run(command: list[str]) -> Callable[[], None]:
@@ -216,7 +219,7 @@ def start_variants() -> Variants:
 
 
 def spin_variants() -> Variants:
-    """Return synthesis in a process of its own with our spin count, with libgomp's default, and with passive waiting."""
+    """Return synthesis in a process of its own: with our spin count, with libgomp's default, with passive waiting."""
     choices: dict[str, dict[str, str]] = {
         "ours": {}, "openmp_default": {"GOMP_SPINCOUNT": "300000"}, "passive": {"OMP_WAIT_POLICY": "passive"}}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -20,10 +22,38 @@ from ldm_fixture import (  # noqa: F401
 from streets_fixture import CLASSES, SOURCE, TARGETS, build_tiny_pseudo, build_tiny_streets
 
 
+@dataclass(frozen=True)
+class Tiny:
+    """A data set that is drawn and read once; tests get copies."""
+
+    streets: Path
+    manifest: pd.DataFrame
+    adapt: pd.DataFrame
+    pseudo: Path
+    pseudo_manifest: pd.DataFrame
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """Five domains with their manifests, and two pseudo domains, ``night`` and ``fog``; read-only."""
+    from dg_project.data.readers import read_domain
+
+    root, pseudo = tmp_path_factory.mktemp("tiny") / "streets", tmp_path_factory.mktemp("tiny") / "pseudo"
+    build_tiny_streets(root)
+    splits = {"train": "train", "val": "val", "test": "test"}
+    parts = [read_domain("voc", root, SOURCE, "source", splits, CLASSES)[0]]
+    parts += [read_domain("voc", root, name, "target", {"test": "test"}, CLASSES)[0] for name in TARGETS]
+    adapt = [read_domain("voc", root, name, "adapt", {"adapt": "adapt"}, CLASSES)[0] for name in TARGETS]
+    manifest = pd.concat(parts, ignore_index=True)
+    source = manifest[manifest["split"] == "train"].to_dict("records")
+    rows = build_tiny_pseudo(pseudo, root, source, {"night": "night_clear", "fog": "daytime_foggy"})
+    return Tiny(root, manifest, pd.concat(adapt, ignore_index=True), pseudo, pd.DataFrame(rows))
+
+
 @pytest.fixture
-def tiny_streets(tmp_path: Path) -> Path:
+def tiny_streets(tmp_path: Path, tiny: Tiny) -> Path:
     """Root of a fresh five-domain VOC data set that the test may damage."""
-    return build_tiny_streets(tmp_path / "streets")
+    return shutil.copytree(tiny.streets, tmp_path / "streets")
 
 
 @pytest.fixture
@@ -33,29 +63,18 @@ def tiny_classes() -> list[str]:
 
 
 @pytest.fixture
-def tiny_manifest(tiny_streets: Path) -> pd.DataFrame:
+def tiny_manifest(tiny: Tiny, tiny_streets: Path) -> pd.DataFrame:
     """Manifest of ``tiny_streets`` (its root): train, val and test of the source, test of the four targets."""
-    from dg_project.data.readers import read_domain
-
-    splits = {"train": "train", "val": "val", "test": "test"}
-    parts = [read_domain("voc", tiny_streets, SOURCE, "source", splits, CLASSES)[0]]
-    parts += [read_domain("voc", tiny_streets, name, "target", {"test": "test"}, CLASSES)[0] for name in TARGETS]
-    return pd.concat(parts, ignore_index=True)
+    return tiny.manifest.copy()
 
 
 @pytest.fixture
-def tiny_adapt(tiny_streets: Path) -> pd.DataFrame:
+def tiny_adapt(tiny: Tiny, tiny_streets: Path) -> pd.DataFrame:
     """Manifest of the unlabelled images of the four targets."""
-    from dg_project.data.readers import read_domain
-
-    return pd.concat([read_domain("voc", tiny_streets, name, "adapt", {"adapt": "adapt"}, CLASSES)[0]
-                      for name in TARGETS], ignore_index=True)
+    return tiny.adapt.copy()
 
 
 @pytest.fixture
-def tiny_pseudo(tmp_path: Path, tiny_streets: Path, tiny_manifest: pd.DataFrame) -> tuple[Path, pd.DataFrame]:
+def tiny_pseudo(tmp_path: Path, tiny: Tiny, tiny_streets: Path) -> tuple[Path, pd.DataFrame]:
     """Root and sampled manifest of two pseudo domains, ``night`` and ``fog``, of the eight source training images."""
-    source = tiny_manifest[tiny_manifest["split"] == "train"].to_dict("records")
-    root = tmp_path / "pseudo"
-    rows = build_tiny_pseudo(root, tiny_streets, source, {"night": "night_clear", "fog": "daytime_foggy"})
-    return root, pd.DataFrame(rows)
+    return shutil.copytree(tiny.pseudo, tmp_path / "pseudo"), tiny.pseudo_manifest.copy()

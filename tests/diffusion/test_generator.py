@@ -13,7 +13,6 @@ from PIL import Image
 from dg_project.core.errors import CheckpointError, ParameterError
 from dg_project.diffusion.generator import Generator
 from dg_project.diffusion.latents import LastSteps
-from dg_project.diffusion.modes import ModeInputs
 
 
 @pytest.fixture(scope="module", params=["tiny_ldm", "tiny_img2img"])

@@ -9,28 +9,8 @@ import pytest
 from kedro.framework.hooks import hook_impl
 from pipelines.conftest import Project, database, project, quiet_environment  # noqa: F401
 
-from dg_project.config import Settings
 from dg_project.core.errors import ParameterError
 from dg_project.hooks import run_context
-
-
-@pytest.fixture
-def parses(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every tree of parameters that is parsed as a whole."""
-    seen: list[Any] = []
-    validate = Settings.model_validate
-
-    def counted(tree: Any, *args: Any, **options: Any) -> Settings:
-        seen.append(tree)
-        return validate(tree, *args, **options)
-
-    monkeypatch.setattr(Settings, "model_validate", counted)
-    return seen
-
-
-def test_settings_are_parsed_once_in_a_run(project: Project, parses: list[Any]) -> None:  # noqa: F811
-    project.run("drsf")
-    assert len(parses) == 1
 
 
 class Stopped(Exception):  # noqa: N818

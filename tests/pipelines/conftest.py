@@ -13,7 +13,13 @@ PROJECT = Path(__file__).parents[2]
 
 
 class Project:
-    """A project folder of its own; ``run`` is ``kedro run --env=smoke``."""
+    """A project folder of its own; ``run`` is ``kedro run --env=smoke``.
+
+    Attributes:
+        parses: how often ``drsf_run`` parsed the tree of parameters.
+    """
+
+    parses = 0
 
     def __init__(self, root: Path, ldm: Path, database: Path) -> None:
         self.root = root
@@ -86,5 +92,14 @@ def project(tmp_path: Path, tiny_ldm: Path, database: Path, quiet_environment: N
 def drsf_run(tmp_path_factory: pytest.TempPathFactory, tiny_ldm: Path, database: Path,
              quiet_environment: None) -> tuple[Project, str]:
     """A project in which ``kedro run --pipeline=drsf`` ran once, and the version of that run."""
-    project = Project(tmp_path_factory.mktemp("project"), tiny_ldm, database)
-    return project, project.run("drsf")
+    from dg_project.config import Settings
+
+    project, validate = Project(tmp_path_factory.mktemp("project"), tiny_ldm, database), Settings.model_validate
+
+    def counted(*args: Any, **options: Any) -> Settings:
+        project.parses += 1
+        return validate(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Settings, "model_validate", counted)
+        return project, project.run("drsf")

@@ -111,7 +111,7 @@ def test_missing_teacher_is_not_fetched(tmp_path: Path,
 def test_trainings_of_pipelines() -> None:
     found = {name: sorted(training.method for training in trainings(create_sums()[name], settings()))
              for name in ("drsf", "closed_loop", "scmd", "uda")}
-    assert found == {"drsf": ["drsf", "erm"], "closed_loop": ["drsf", "drsf"], "scmd": ["drsf", "erm"],
+    assert found == {"drsf": ["drsf", "erm", "naive"], "closed_loop": ["drsf", "drsf"], "scmd": ["drsf", "erm"],
                      "uda": ["drsf_uda", "mic"]}
 
 

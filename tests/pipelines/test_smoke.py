@@ -22,13 +22,17 @@ def test_results_keep_the_contract(drsf_run: Run) -> None:
     results = project.load("results", version)
     assert list(results.columns)[:len(COLUMNS)] == COLUMNS
     assert set(results["metric"]) == {"mAP@50", "mAP"}
-    assert set(results["method"]) == {"erm", "drsf"}
+    assert list(dict.fromkeys(results["method"])) == ["erm", "naive", "drsf"]
     assert set(results["kedro_version_id"]) == {version}
     assert set(results["domain"]) == {"daytime_clear", *TARGETS, "unseen_mean"}
     assert set(results.loc[results["domain"] == "daytime_clear", "role"]) == {"source"}
     assert set(results.loc[results["domain"] != "daytime_clear", "role"]) == {"target"}
     assert results["value"].between(0, 1).all()
     assert not results.duplicated(["method", "domain", "metric"]).any()
+
+
+def test_settings_are_parsed_once_in_a_run(drsf_run: Run) -> None:
+    assert drsf_run[0].parses == 1
 
 
 def test_unseen_mean(drsf_run: Run) -> None:
@@ -62,10 +66,10 @@ def test_the_model_opens_and_predicts(drsf_run: Run) -> None:
     assert {"boxes", "labels", "scores"} <= found.keys()
 
 
-def test_predictions_of_both_models(drsf_run: Run) -> None:
+def test_predictions_of_all_models(drsf_run: Run) -> None:
     project, version = drsf_run
     predictions = project.load("predictions", version)
-    assert predictions.groupby("method").size().to_dict() == {"erm": 15, "naive": 15, "drsf": 15}  # five domains, max_images 3
+    assert predictions.groupby("method").size().to_dict() == dict.fromkeys(("erm", "naive", "drsf"), 5 * 3)
 
 
 def test_report_makes_no_requests(drsf_run: Run) -> None:
@@ -112,7 +116,8 @@ def test_mlflow_versions(drsf_run: Run, tmp_path: Path) -> None:
 
 def test_stage_on_chosen_versions(drsf_run: Run) -> None:
     project, version = drsf_run
-    alone = project.run("evaluation", load_versions={"model": version, "baseline_model": version, "naive_model": version})
+    models = dict.fromkeys(("model", "baseline_model", "naive_model"), version)
+    alone = project.run("evaluation", load_versions=models)
     assert alone != version
     results, before = project.load("results", alone), project.load("results", version)
     assert set(results["kedro_version_id"]) == {alone}

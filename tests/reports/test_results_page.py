@@ -21,8 +21,10 @@ from dg_project.reports.results_page import (
     END,
     INDEX,
     LABELS,
+    PERFORMANCE,
     README,
     RESULTS,
+    SPEED,
     main,
     render,
     with_block,
@@ -110,6 +112,20 @@ def test_records_become_pages(project: Path) -> None:
     assert (project / "docs/images/results_streets.png").stat().st_size > 10_000
     assert render(project) == {PAGE: page, README: readme, INDEX: (project / INDEX).read_text(),
                                ARCHIVE: (project / ARCHIVE).read_text()}
+
+
+def test_speed_becomes_a_table_of_performance(project: Path) -> None:
+    made = {"case": "detection", "threads": 1, "commit": "abc1234", "hardware": "x86_64, 2 cores, 24 GiB",
+            "torch": "2.9", "torchvision": "0.24", "diffusers": "0.35"}
+    ours = {**made, "variant": "ours", "ratio": 1.0, "low": 1.0, "high": 1.0}
+    rows = [{**ours, "seconds": seconds} for seconds in (9, 1)]
+    rows.append({**made, "variant": "torchvision", "seconds": 2, "ratio": 2.0, "low": 1.8, "high": 2.1})
+    pd.DataFrame(rows).to_csv(project / SPEED, index=False)
+    (project / PERFORMANCE).write_text(f"# Speed\n{BEGIN}\n{END}\n")
+    page = render(project)[PERFORMANCE]
+    assert "| detection, one training step | 1 | ours | 1.000 | 1 |" in page, "the last measurement counts"
+    assert "| detection, one training step | 1 | torchvision's reference loop | 2.000 | 2.00 [1.80, 2.10] |" in page
+    assert "commit abc1234, x86_64, 2 cores, 24 GiB" in page
 
 
 def test_label_precision_becomes_a_table_of_diga(project: Path) -> None:

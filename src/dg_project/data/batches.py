@@ -18,7 +18,7 @@ from torch import Tensor
 from dg_project.config import TrainingParams
 from dg_project.core.errors import DataError, ParameterError
 from dg_project.data.dataset import ManifestDataset, target_to
-from dg_project.data.images import to_float
+from dg_project.data.images import mirrored, to_float
 
 Batching = Literal["source", "mixed", "paired", "halves", "apart"]
 Item = tuple[int, int]
@@ -135,8 +135,8 @@ def flip_horizontally(image: Tensor, target: dict[str, Any]) -> tuple[Tensor, di
     """Mirror an image (3, H, W), its boxes and its masks left to right; not in place."""
     boxes = target["boxes"].clone()
     boxes[:, [0, 2]] = image.shape[-1] - boxes[:, [2, 0]]
-    masks: dict[str, Any] = {part: target[part].flip(-1) for part in ("mask", "instances") if part in target}
-    return image.flip(-1), {**target, "boxes": boxes, **masks}
+    masks: dict[str, Any] = {part: mirrored(target[part]) for part in ("mask", "instances") if part in target}
+    return mirrored(image), {**target, "boxes": boxes, **masks}
 
 
 class BatchStream:
@@ -236,7 +236,7 @@ class BatchStream:
         if kind == 0:
             return None
         image, _ = self.source[self._pair_ids[1][index]]
-        return to_float(image.flip(-1) if flip else image)
+        return to_float(mirrored(image) if flip else image)
 
     def iterate(self, first: int, last: int, shard: Shard = WHOLE, ahead: int = 3) -> Iterator[tuple[int, list[Part]]]:
         """Yield ``(step, parts)`` for ``first <= step < last``; a thread prefetches up to ``ahead`` steps."""

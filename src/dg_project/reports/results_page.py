@@ -1,4 +1,4 @@
-"""Write the results pages: docs/results/, the README's table and the table of DiGA's page, all from record files."""
+"""Write the results pages: docs/results/ and the tables of README, DiGA and speed, all from recorded files."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ from dg_project.evaluation.table import (
 )
 from dg_project.figures.label_precision import label_table
 from dg_project.reports.record_files import RECORDS, RecordFile, add_record_file, read_record_files
+from dg_project.reports.speed_table import speed_table
 
 logger = logging.getLogger(__name__)
 
 README, RESULTS, IMAGES = Path("README.md"), Path("docs") / "results", Path("docs") / "images"
 INDEX, ARCHIVE = RESULTS / "index.md", RESULTS / "archive.md"
 LABELS, DIGA = RECORDS / "label_precision.csv", Path("docs") / "methods" / "diga.md"
+SPEED, PERFORMANCE = RECORDS / "peers.csv", Path("docs") / "performance.md"
 EMBEDDED = Path("data") / "06_models" / "tiny_ldm"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 MIXING, METHOD = "naive", "drsf"
@@ -52,6 +54,9 @@ def render(root: Path) -> dict[Path, str]:
     if (root / LABELS).is_file():
         table = label_table(pd.read_csv(root / LABELS))
         pages[DIGA] = with_block((root / DIGA).read_text(), table, DIGA.name)
+    if (root / SPEED).is_file():
+        table = speed_table(pd.read_csv(root / SPEED))
+        pages[PERFORMANCE] = with_block((root / PERFORMANCE).read_text(), table, PERFORMANCE.name)
     return pages
 
 
