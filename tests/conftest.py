@@ -21,6 +21,14 @@ from ldm_fixture import (  # noqa: F401
 )
 from streets_fixture import CLASSES, SOURCE, TARGETS, build_tiny_pseudo, build_tiny_streets
 
+LONGEST = ("test_notebooks.py", "test_contract.py", "test_smoke.py", "test_grids.py", "test_classification.py",
+           "test_dask_runner.py", "test_export.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the longest files first, so that no process waits for another's last file."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
 
 @dataclass(frozen=True)
 class Tiny:

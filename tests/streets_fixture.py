@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from functools import cache
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
@@ -74,8 +77,15 @@ def annotation(name: str, objects: list[tuple[str, tuple[int, int, int, int], bo
 def build_tiny_streets(root: Path, train: int = 8, val: int = 4, test: int = 4, adapt: int = 3) -> Path:
     """Write five domains below ``root``: train and val only in the source, the same test scenes in every domain.
 
-    The targets have further scenes in ``adapt``.
+    The targets have further scenes in ``adapt``. A process draws them once and then copies.
     """
+    return Path(shutil.copytree(Path(_drawn(train, val, test, adapt).name), root, dirs_exist_ok=True))
+
+
+@cache
+def _drawn(train: int, val: int, test: int, adapt: int) -> TemporaryDirectory[str]:
+    drawn = TemporaryDirectory()
+    root = Path(drawn.name)
     splits = {"train": [f"train_{i:03d}" for i in range(train)], "val": [f"val_{i:03d}" for i in range(val)],
               "test": [f"test_{i:03d}" for i in range(test)]}
     unlabelled = {"adapt": [f"adapt_{i:03d}" for i in range(adapt)]}
@@ -92,7 +102,7 @@ def build_tiny_streets(root: Path, train: int = 8, val: int = 4, test: int = 4, 
                 Image.fromarray(mask).save(voc / "SegmentationClass" / f"{name}.png")
                 Image.fromarray(index_map(objects)).save(voc / "SegmentationObject" / f"{name}.png")
                 (voc / "Annotations" / f"{name}.xml").write_text(annotation(name, objects))
-    return root
+    return drawn
 
 
 def build_tiny_pseudo(root: Path, source_root: Path, source_rows: list[dict], domains: dict[str, str]) -> list[dict]:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderTiny
 from huggingface_hub import constants
 from PIL import Image
 
 from dg_project.config import LDMParams, MemoryParams
 from dg_project.core.errors import CheckpointError, DGError, ParameterError
 from dg_project.diffusion.generator import Generator
-from dg_project.diffusion.opening import check, move_to_device
+from dg_project.diffusion.opening import check, move_to_device, resolve_dtype
 
 CPU = torch.device("cpu")
 GPU = torch.device("cuda")
@@ -225,3 +226,38 @@ def test_resolved_params(tiny_img2img: Path) -> None:
     generator = Generator.from_params(params(tiny_img2img, dtype="bfloat16"), CPU)
     resolved = generator.resolved(params(tiny_img2img))
     assert (resolved.mode, resolved.dtype) == ("img2img", "bfloat16")
+
+
+def build_tiny_vae(folder: Path, channels: int = 4) -> Path:
+    torch.manual_seed(0)
+    sizes = {f"{half}_block_out_channels": (8, 8, 8) for half in ("encoder", "decoder")}
+    blocks = {f"num_{half}_blocks": (1, 1, 1) for half in ("encoder", "decoder")}
+    AutoencoderTiny(latent_channels=channels, **sizes, **blocks).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["tiny_img2img", "tiny_inpaint", "tiny_ldm"])
+def test_another_vae(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    checkpoint = request.getfixturevalue(kind)
+    own, other = (Generator.from_params(params(checkpoint, vae=vae)) for vae in (None, build_tiny_vae(tmp_path)))
+    assert isinstance(other.pipeline.vae, AutoencoderTiny)
+    assert own.fingerprint != other.fingerprint
+    for strength in (0.5, 1.0):
+        made = [each.generate([scene()], ["night"], [0], steps=2, strength=strength)[0] for each in (own, other)]
+        assert made[0].size == made[1].size
+        assert not np.array_equal(*map(np.asarray, made))
+
+
+def test_vae_that_does_not_fit(tiny_img2img: Path, tmp_path: Path) -> None:
+    for vae, message in ((build_tiny_vae(tmp_path / "wide", 8), "latents of 8 channels, and the U-Net .* takes 4"),
+                         (tiny_img2img / "unet", "is a UNet2DConditionModel; ldm.vae must be"),
+                         (tmp_path / "nowhere" / "at" / "all", "cannot be opened")):
+        with pytest.raises(CheckpointError, match=message):
+            Generator.from_params(params(tiny_img2img, vae=vae))
+
+
+@pytest.mark.parametrize(("tiles", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_dtype_of_a_cpu(tiles: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    assert resolve_dtype("auto", CPU) == expected
+    assert resolve_dtype("bfloat16", CPU) == "bfloat16"

@@ -58,7 +58,9 @@ class LDMParams(Params):
     mode: Literal["auto", "img2img", "instruct", "controlnet", "inpaint", "inversion"] = Field(
         "auto", description="auto: mode of the checkpoint")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
-        "float32", description="auto: bfloat16 on a CPU with AMX or AVX512-BF16, else float32")
+        "float32", description="auto: bfloat16 on a CPU with AMX, else float32")
+    vae: OptionalCheckpoint = Field(None, description="folder or hub name of another VAE, such as a small and fast "
+                                                     "AutoencoderTiny; None: the checkpoint's")
     scheduler: str | None = Field(None, description="diffusers scheduler class; None: the checkpoint's")
     scheduler_options: dict[str, bool | int | float | str] = Field({}, description="such as timestep_spacing: trailing")
     steps: int = Field(6, ge=1)

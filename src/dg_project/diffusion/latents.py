@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from torch import Tensor
@@ -16,7 +17,9 @@ from torch import Tensor
 
 def scaled_latents(vae: Any, pixels: Tensor) -> Tensor:
     """Return the latents ``(N, C, h, w)`` of pixels ``(N, 3, H, W)`` in -1..1: scaled mode of each distribution."""
-    return vae.encode(pixels).latent_dist.mode() * vae.config.scaling_factor
+    found = vae.encode(pixels)
+    latents = found.latents if isinstance(found, AutoencoderTinyOutput) else found.latent_dist.mode()
+    return latents * vae.config.scaling_factor
 
 
 @torch.no_grad()

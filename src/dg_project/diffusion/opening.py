@@ -9,7 +9,7 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import ControlNetModel
+from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel
 from torch import Tensor
 
 from dg_project.config import LDMParams, MemoryParams, PseudoDomain
@@ -34,6 +34,8 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "sdxl": {"add_watermarker": False},
 }
 """Options that turn off diffusers' defaults: a filter that blackens images, a watermark in the pixels."""
+
+VAES = {"AutoencoderTiny": AutoencoderTiny, "AutoencoderKL": AutoencoderKL}
 
 KEPT = ("beta_schedule", "prediction_type")
 """Settings that another scheduler must take from the checkpoint; diffusers silently drops those a class lacks."""
@@ -126,6 +128,9 @@ def open_pipeline(ldm: LDMParams, device: torch.device) -> tuple[Any, type[Mode]
     if mode.name == "controlnet" and ldm.controlnet.checkpoint:
         parts["controlnet"] = _controlnet(ldm.controlnet.checkpoint, ldm.dtype)
         weights.append(_tensors_hash(parts["controlnet"].state_dict()))
+    if ldm.vae:
+        parts["vae"] = open_vae(ldm.vae, ldm.dtype, checkpoint.image_channels)
+        weights.append(_tensors_hash(parts["vae"].state_dict()))
     pipeline = _load(ldm, checkpoint, mode, parts)
     weights += [_tensors_hash(merge(pipeline, lora)) for lora in ldm.loras]
     return pipeline, mode, weights[0] if len(weights) == 1 else fingerprint(weights)
@@ -228,6 +233,28 @@ def _controlnet(name: str, dtype: str) -> Any:
             f"the ControlNet '{name}' cannot be opened ({_reason(error)}); ldm.controlnet.checkpoint must be the "
             "folder or hub name of a diffusers ControlNetModel"
         ) from error
+
+
+def open_vae(name: str, dtype: str, channels: int) -> Any:
+    """Open the VAE ``ldm.vae`` for a U-Net of latents with ``channels`` channels.
+
+    Raises:
+        CheckpointError: it is no VAE that diffusers can open, or has other latents.
+    """
+    remedy = "ldm.vae must be the folder or hub name of a diffusers AutoencoderTiny or AutoencoderKL"
+    try:
+        kind = AutoencoderTiny.load_config(name).get("_class_name")
+        if kind not in VAES:
+            raise CheckpointError(f"ldm.vae '{name}' is a {kind}; {remedy}")
+        vae = VAES[kind].from_pretrained(name, dtype=getattr(torch, dtype))
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"ldm.vae '{name}' cannot be opened ({_reason(error)}); {remedy}") from error
+    if vae.config.latent_channels != channels:
+        raise CheckpointError(f"ldm.vae '{name}' makes latents of {vae.config.latent_channels} channels, and the U-Net "
+                              f"of the checkpoint takes {channels}: use a VAE of its family")
+    return vae
 
 
 def _load(ldm: LDMParams, checkpoint: Checkpoint, mode: type[Mode], parts: dict[str, Any]) -> Any:

@@ -38,6 +38,8 @@ def _published(name: str) -> str | None:
 def diffusion_weights(ldm: LDMParams) -> dict[str, tuple[str, bool]]:
     """Return the same for the diffusion model, its ControlNet and its LoRAs, by parameter."""
     found = {"ldm.checkpoint": _folder(ldm.checkpoint, "model_index.json")}
+    if ldm.vae:
+        found["ldm.vae"] = _folder(ldm.vae, "config.json")
     if ldm.controlnet.checkpoint:
         found["ldm.controlnet.checkpoint"] = _folder(ldm.controlnet.checkpoint, "config.json")
     for number, lora in enumerate(ldm.loras):

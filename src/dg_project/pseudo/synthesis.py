@@ -187,7 +187,7 @@ def image_seed(seed: int, domain: str, image_id: str, candidate: int) -> int:
 def image_settings(ldm: LDMParams) -> dict[str, Any]:
     """Return the parameters that determine an image; the model is identified by its weights, not by paths."""
     irrelevant: dict[str, Any] = {
-        "checkpoint": True, "variant": True, "batch_size": True, "memory": True,
+        "checkpoint": True, "vae": True, "variant": True, "batch_size": True, "memory": True,
         "controlnet": {"checkpoint"}, "loras": {"__all__": {"weights", "file"}},
     }  # fmt: skip
     settings = ldm.model_dump(mode="json", exclude={**irrelevant, **dict.fromkeys(GROUPS - {ldm.mode}, True)})
