@@ -21,7 +21,7 @@ run: .venv/.stamp ## train on clear streets and pseudo weather, score in unseen 
 	$(BIN)/kedro run --pipeline=drsf $(ARGS)
 
 test: .venv/.stamp ## run every test (WORKERS=2 processes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/.stamp ## check style, types and the arrows between the layers
 	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -239,7 +239,7 @@ def build_tiny_vae(folder: Path, channels: int = 4) -> Path:
 @pytest.mark.parametrize("kind", ["tiny_img2img", "tiny_inpaint", "tiny_ldm"])
 def test_another_vae(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     checkpoint = request.getfixturevalue(kind)
-    own, other = (Generator.from_params(params(checkpoint, vae=vae)) for vae in (None, build_tiny_vae(tmp_path)))
+    own, other = (Generator.from_params(params(checkpoint, vae=vae)) for vae in (None, str(build_tiny_vae(tmp_path))))
     assert isinstance(other.pipeline.vae, AutoencoderTiny)
     assert own.fingerprint != other.fingerprint
     for strength in (0.5, 1.0):
@@ -253,7 +253,7 @@ def test_vae_that_does_not_fit(tiny_img2img: Path, tmp_path: Path) -> None:
                          (tiny_img2img / "unet", "is a UNet2DConditionModel; ldm.vae must be"),
                          (tmp_path / "nowhere" / "at" / "all", "cannot be opened")):
         with pytest.raises(CheckpointError, match=message):
-            Generator.from_params(params(tiny_img2img, vae=vae))
+            Generator.from_params(params(tiny_img2img, vae=str(vae)))
 
 
 @pytest.mark.parametrize(("tiles", "expected"), [(True, "bfloat16"), (False, "float32")])

@@ -145,7 +145,7 @@ def test_name_and_parameters(name: str, tiny_classes: list[str]) -> None:
 
 
 @pytest.mark.parametrize("task", HEADS)
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "convnext_tiny", "efficientnet_lite0", "vit_small"])
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet26", "convnext_atto", "efficientnet_lite0", "vit_small"])
 def test_drsf_on_any_backbone_and_task(backbone: str, task: Task, classes: list[str],
                                            datasets: Datasets, tmp_path: Path) -> None:
     about = spec("drsf", classes, task, backbone)

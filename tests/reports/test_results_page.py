@@ -120,6 +120,7 @@ def test_speed_becomes_a_table_of_performance(project: Path) -> None:
     ours = {**made, "variant": "ours", "ratio": 1.0, "low": 1.0, "high": 1.0}
     rows = [{**ours, "seconds": seconds} for seconds in (9, 1)]
     rows.append({**made, "variant": "torchvision", "seconds": 2, "ratio": 2.0, "low": 1.8, "high": 2.1})
+    (project / SPEED).parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows).to_csv(project / SPEED, index=False)
     (project / PERFORMANCE).write_text(f"# Speed\n{BEGIN}\n{END}\n")
     page = render(project)[PERFORMANCE]

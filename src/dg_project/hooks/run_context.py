@@ -39,7 +39,9 @@ class SettingsHook:
         for name in _requested_pipelines():
             presets = merged(presets, PRESETS.get(name, {}))
         context.config_loader.runtime_params = merged(presets, context.config_loader.runtime_params or {})
-        self._given = parse_parameters(context.config_loader["parameters"])
+        parameters = context.config_loader["parameters"]
+        context.config_loader["parameters"] = parameters  # Kedro asks again, and reading the files takes time
+        self._given = parse_parameters(parameters)
 
     @hook_impl
     def after_catalog_created(self, catalog: Any, save_version: str | None) -> None:
