@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from run_settings import settings
 
 from dg_project.core.errors import DataError, ParameterError
@@ -65,6 +66,18 @@ def test_key_covers_images_labels_gate_not_targets(tiny_manifest: pd.DataFrame, 
     assert address("drsf", relabelled, pseudo) != before
     assert address("drsf", tiny_manifest, pseudo.assign(kept=[False] + [True] * (len(pseudo) - 1))) != before
     assert address("drsf", tiny_manifest[tiny_manifest["split"] != "test"], pseudo) == before
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_compile_compiles_the_network(tiny_manifest: pd.DataFrame, tiny_streets: Path, tmp_path: Path, wanted: bool,
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **options: compiled.append(self))
+    chosen = settings(training__compile=wanted, training__max_steps=1, training__device="cpu",
+                      training__selection="last")
+    run = TrainingRun.resolve("erm", chosen, TrainingData(tiny_manifest, tiny_streets), tmp_path)
+    run.train()
+    assert compiled == ([run.method.model.backbone.network] if wanted else [])
 
 
 def test_missing_pseudo_domains(tiny_manifest: pd.DataFrame, tmp_path: Path) -> None:

@@ -122,6 +122,7 @@ def test_speed_becomes_a_table_of_performance(project: Path) -> None:
     rows.append({**made, "variant": "torchvision", "seconds": 2, "ratio": 2.0, "low": 1.8, "high": 2.1})
     (project / SPEED).parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows).to_csv(project / SPEED, index=False)
+    (project / PERFORMANCE).parent.mkdir(exist_ok=True)
     (project / PERFORMANCE).write_text(f"# Speed\n{BEGIN}\n{END}\n")
     page = render(project)[PERFORMANCE]
     assert "| detection, one training step | 1 | ours | 1.000 | 1 |" in page, "the last measurement counts"

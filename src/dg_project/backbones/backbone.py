@@ -170,6 +170,10 @@ class Backbone(nn.Module):
         unfold(pairs)
         return []
 
+    def compile_network(self) -> None:
+        """Compile the network with ``torch.compile`` at its next call; names of weights stay what they are."""
+        self.network.compile(dynamic=False)
+
     def unfold(self) -> None:
         """Give batch normalisation its own pass again, for methods that change its statistics."""
         unfold(self._folded)

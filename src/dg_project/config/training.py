@@ -44,6 +44,7 @@ class TrainingParams(Params):
     device: str = Field("auto", description="auto | cpu | cuda | cuda:1 | mps")
     threads: int | None = Field(None, ge=1, description="torch threads; None: torch's default")
     precision: Literal["float32", "bfloat16", "float16"] = Field("float32", description="dtype of matrix operations")
+    compile: bool = Field(False, description="compile the backbone with torch.compile before the first step")
     accumulate: int = Field(1, ge=1, description="micro-batches per step, computed one after another or by several "
                                                  "processes")
     processes: int = Field(1, ge=1, description="processes that share the micro-batches, one GPU each")

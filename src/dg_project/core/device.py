@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import random
 import resource
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +36,14 @@ def resolve_device(name: str) -> torch.device:
     if (device.index or 0) >= here.get(device.type, 0):
         raise ParameterError(f"training.device: '{name}' is not on this machine; use auto or cpu")
     return device
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise ``ParameterError`` if ``torch.compile`` has no C++ compiler for a CPU."""
+    compilers = [name for name in (os.environ.get("CXX"), "g++", "clang++") if name]
+    if device.type == "cpu" and not any(shutil.which(name) for name in compilers):
+        raise ParameterError("training.compile needs a C++ compiler, and there is no g++ or clang++ here: install one, "
+                             "name it with the environment variable CXX, or set training.compile=false")
 
 
 def use_threads(threads: int | None) -> None:

@@ -197,6 +197,8 @@ class TrainingRun:
         device = resolve_device(params.device)
         reset_peak_memory(device)
         attach_ldm(self.ldm, self.method)
+        if params.compile:
+            self.method.model.backbone.compile_network()
         source = ManifestDataset(select(data.source, split="train"), data.source_root, parts=parts)
         self.method.prepare(source, params.flip > 0, self.workspace, device)
         if data.adapt is not None:

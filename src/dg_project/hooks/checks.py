@@ -109,11 +109,14 @@ def _check_targets(training: Training, settings: Settings) -> None:
 
 def _check_network(training: Training) -> None:
     """Build the network: a wrong backbone, stage or number of domains stops the run here. A dry run does it later."""
+    from dg_project.core.device import check_compiler, resolve_device
     from dg_project.experiments.training_run import untrained_spec
     from dg_project.methods.model_folder import build_method
     from dg_project.pipelines.trainings import FOLDS
 
     settings = training.settings
+    if settings.training.compile:
+        check_compiler(resolve_device(settings.training.device))
     fetched = settings.backbone.name.startswith("hf-hub:")  # when it is needed
     if training.study != FOLDS and not settings.dry_run and not fetched:
         build_method(untrained_spec(training.method, settings), settings.seed)
