@@ -272,6 +272,16 @@ def synthia(root: Path, domain: str = "RAND_CITYSCAPES", channels: int = 3) -> P
     return root
 
 
+def image_mask(root: Path, domain: str = "leaves", images: int = 10) -> Path:
+    """``images`` and binary masks (0 and 255) in ``masks``, and ``index.csv`` in the root."""
+    for number in range(images):
+        picture(root / domain / "images" / f"leaf_{number}.jpg", number)
+        ids(root / domain / "masks" / f"leaf_{number}.png", scene(0, 0, {255: CAR}))
+    rows = [f"leaf_{number},{'garden' if number < images // 2 else 'forest'}" for number in range(images)]
+    (root / "index.csv").write_text("\n".join(["name,place", *rows]) + "\n")
+    return root
+
+
 def mapillary(root: Path, domain: str = "mapillary", labels: int = 66, inner: str = ".") -> Path:
     """``{training,validation}/{images,labels,instances}`` and config.json; instances are label * 256 + number."""
     from dg_project.data.masks import MAPILLARY

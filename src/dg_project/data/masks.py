@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,38 @@ ENCODINGS: dict[str, Encoding] = {
                                  range(MAPILLARY_LABELS))),
     "voc": Encoding(_table(VOC, range(VOC_LABELS))),
 }
-"""Encodings by name, as in the column ``mask_ids``."""
+"""Encodings by name, as in the column ``mask_ids``; ``id_map`` makes further ones."""
+MAP, SAME = "map:", "same"
+"""Beginning of the name of an encoding that lists its ids, and the entry that keeps all other ids."""
+
+
+def id_map(ids: Mapping[int, int], ignore: Iterable[int] = ()) -> str:
+    """Return the name of the encoding of masks with other ids, such as ``map:0=0,1=1,11=255``.
+
+    Args:
+        ids: stored id -> train id; {}: stored ids are train ids.
+        ignore: stored ids of pixels that are excluded from losses and scores.
+    """
+    pairs = {**ids, **dict.fromkeys(ignore, IGNORE)}.items()
+    return MAP + ",".join([*([] if ids else [SAME]), *(f"{stored}={train}" for stored, train in pairs)])
+
+
+@cache
+def encoding(name: str) -> Encoding:
+    """Return an encoding by its name in ``ENCODINGS`` or that of ``id_map``; ``DataError`` if there is none."""
+    if name in ENCODINGS:
+        return ENCODINGS[name]
+    if not name.startswith(MAP):
+        raise DataError(f"unknown mask_ids '{name}'.{nearest(name, ENCODINGS)}")
+    entries = name.removeprefix(MAP).split(",")
+    table = np.full(256, _OUTSIDE, np.uint8)
+    if SAME in entries:
+        table[:_OUTSIDE] = np.arange(_OUTSIDE)
+    for entry in entries:
+        if entry != SAME:
+            stored, train = map(int, entry.split("="))
+            table[stored] = train
+    return Encoding(table)
 
 
 def load_mask(path: Path, ids: str, size: tuple[int, int] | None = None) -> Tensor:
@@ -111,7 +143,7 @@ def load_mask(path: Path, ids: str, size: tuple[int, int] | None = None) -> Tens
 
     Args:
         path: mask file with grey values or palette indices, or another form that its encoding allows.
-        ids: name in ``ENCODINGS``.
+        ids: name of an ``encoding``.
         size: expected (width, height), that of the image; None skips the check.
 
     Returns:
@@ -121,33 +153,33 @@ def load_mask(path: Path, ids: str, size: tuple[int, int] | None = None) -> Tens
         DataError: the file is broken, has another size than its image, is not stored as ``ids`` says, or contains an
             id that ``ids`` does not know.
     """
-    if ids not in ENCODINGS:
-        raise DataError(f"{path}: unknown mask_ids '{ids}'.{nearest(ids, ENCODINGS)}")
-    encoding = ENCODINGS[ids]
+    try:
+        known = encoding(ids)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     stored, bits = read_pixels(path)
     check_size(path, stored, size)
-    if bits == 16 and not encoding.deep:
+    if bits == 16 and not known.deep:
         raise DataError(f"{path}: it stores 16 bits per pixel, but '{ids}' masks have 8; this may be an instance map: "
                         "use the semantic mask, or save it as 8-bit ids")
     if bits == 16 and stored.ndim == 3:
         stored = stored[..., 0]
-    if stored.ndim == 3 and encoding.colours:
+    if stored.ndim == 3 and known.colours:
         mask = _from_colours(stored[..., :3])
     elif stored.ndim == 3:
         raise DataError(f"{path}: it is a colour image, but '{ids}' masks store one id per pixel; use the file with "
                         "the ids, or convert the colours to ids")
     else:
-        mask = encoding.table[np.minimum(stored, _OUTSIDE)] if bits == 16 else encoding.table[stored]
+        mask = known.table[np.minimum(stored, _OUTSIDE)] if bits == 16 else known.table[stored]
     if (outside := mask == _OUTSIDE).any():
-        raise DataError(f"{path}: it holds {_few(stored, outside)}, which '{ids}' does not know; it is a mask of "
-                        "another kind (label ids are not train ids), or the wrong file")
+        remedy = ("add them to data.options.ids or ignore" if ids.startswith(MAP) else
+                  "it is a mask of another kind (label ids are not train ids), or the wrong file")
+        raise DataError(f"{path}: it holds {_few(stored, outside)}, which '{ids}' does not know; {remedy}")
     return torch.from_numpy(mask)
 
 
 def check_train_ids(mask: Tensor, n_classes: int, image: str) -> None:
     """Raise ``DataError`` if a mask (H, W) has a train id without a class, except 255."""
-    if n_classes == len(SEMANTIC_CLASSES):  # load_mask has checked
-        return
     outside = (mask >= n_classes) & (mask != IGNORE)
     if outside.any():
         raise DataError(f"the mask of the image '{image}' has the train id {int(mask[outside][0])}, but "

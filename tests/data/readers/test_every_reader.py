@@ -64,6 +64,8 @@ CASES = {
     "mapillary": Case(layouts.mapillary, "segmentation", "mapillary", HALVES, STREET),
     "image_folder": Case(layouts.image_folder, "classification", "photo", SHARES, ["dog", "elephant", "giraffe"], "all",
                          target={"folder": "art_painting"}),
+    "image_mask": Case(layouts.image_mask, "segmentation", "leaves", SHARES, STREET, "all",
+                       {"ids": {0: 0, 255: 1}}),
 }
 DETECTOR = {"image_size": [32, 48], "fpn_channels": 16, "box_head_features": 32, "anchor_sizes": [8, 16, 32],
             "proposals_train": 32, "proposals_test": 16, "rois_per_image": 16}

@@ -19,6 +19,7 @@ from dg_project.data.readers.coco import COCOReader
 from dg_project.data.readers.collection import Rules, collect, count
 from dg_project.data.readers.gta5 import GTA5Reader
 from dg_project.data.readers.image_folder import ImageFolderReader
+from dg_project.data.readers.image_mask import ImageMaskReader
 from dg_project.data.readers.mapillary import MapillaryReader
 from dg_project.data.readers.synthia import SYNTHIAReader
 from dg_project.data.readers.voc import VOCReader
@@ -27,7 +28,7 @@ from dg_project.data.readers.yolo import YOLOReader
 READERS: dict[str, type[Reader]] = {
     "voc": VOCReader, "coco": COCOReader, "yolo": YOLOReader, "cityscapes": CityscapesReader, "acdc": ACDCReader,
     "bdd100k": BDD100KReader, "gta5": GTA5Reader, "synthia": SYNTHIAReader, "mapillary": MapillaryReader,
-    "image_folder": ImageFolderReader,
+    "image_folder": ImageFolderReader, "image_mask": ImageMaskReader,
 }
 
 
