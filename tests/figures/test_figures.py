@@ -164,6 +164,16 @@ def test_domain_chart_shows_values_and_difference(run):
     assert "%" in axes.get_ylabel()
 
 
+def test_domain_chart_tells_the_gains_of_the_last_method(run):
+    gains = run["differences"]
+    three = pd.concat([gains.assign(method="naive", difference=0.5), gains.assign(difference=0.123),
+                       gains.assign(over="naive", difference=0.045)])
+    text = text_of(domain_chart(run["intervals"], three, source="daytime_clear"))
+    assert "over ERM +12.3, interval" in text
+    assert "over naive +4.5, interval" in text
+    assert "+50.0" not in text
+
+
 def test_domain_chart_without_intervals(run):
     bare = run["intervals"].assign(low=np.nan, high=np.nan)
     bare.loc[bare["domain"] == "night_rainy", "value"] = np.nan

@@ -35,6 +35,14 @@ def test_settings_are_parsed_once_in_a_run(drsf_run: Run) -> None:
     assert drsf_run[0].parses == 1
 
 
+def test_gains_of_the_method_over_both_baselines(drsf_run: Run) -> None:
+    project, version = drsf_run
+    gains = project.load("gains", version)
+    unseen = gains[(gains["domain"] == "unseen_mean") & (gains["metric"] == "mAP@50")]
+    assert list(zip(unseen["method"], unseen["over"], strict=True)) == [
+        ("naive", "erm"), ("drsf", "erm"), ("drsf", "naive")]
+
+
 def test_unseen_mean(drsf_run: Run) -> None:
     project, version = drsf_run
     results = project.load("results", version)

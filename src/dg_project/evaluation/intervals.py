@@ -114,15 +114,15 @@ class Bootstrap:
         rows = [(*key, d.value, *self._bounds(d.resampled), d.n_images) for key, d in self.scores.items()]
         return pd.DataFrame(rows, columns=[*KEY_COLUMNS, "value", "low", "high", "n_images"])
 
-    def differences(self, baseline: str) -> pd.DataFrame:
-        """Return ``method, domain, metric, difference, low, high, n_images``: paired gains over ``baseline``."""
+    def differences(self, over: str) -> pd.DataFrame:
+        """Return ``method, domain, metric, over, difference, low, high, n_images``: paired gains over one method."""
         rows = []
         for (method, domain, metric), own in self.scores.items():
-            if method != baseline:
-                base = self.scores[baseline, domain, metric]
+            if method != over:
+                base = self.scores[over, domain, metric]
                 bounds = self._bounds(own.resampled - base.resampled)
-                rows.append((method, domain, metric, own.value - base.value, *bounds, own.n_images))
-        return pd.DataFrame(rows, columns=[*KEY_COLUMNS, "difference", "low", "high", "n_images"])
+                rows.append((method, domain, metric, over, own.value - base.value, *bounds, own.n_images))
+        return pd.DataFrame(rows, columns=[*KEY_COLUMNS, "over", "difference", "low", "high", "n_images"])
 
     def _bounds(self, values: NDArray[np.float64]) -> tuple[float, float]:
         values = values[~np.isnan(values)]

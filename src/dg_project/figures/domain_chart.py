@@ -29,8 +29,8 @@ def domain_chart(intervals: pd.DataFrame, differences: pd.DataFrame, *, metric: 
     Args:
         intervals: ``method, domain, metric, value, low, high, n_images`` with values in [0, 1], baseline first
             (``Bootstrap.intervals()``); ``low`` and ``high`` may be NaN.
-        differences: ``method, domain, metric, difference, low, high`` against the baseline
-            (``Bootstrap.differences()``); may be empty.
+        differences: ``method, domain, metric, over, difference, low, high`` (``Bootstrap.differences()``); may be
+            empty. The title has those of the last method.
         metric: metric to draw.
         source: name of the source domain.
         confidence: confidence of the intervals, for the caption.
@@ -75,11 +75,14 @@ def _title(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> str:
     title = f"Mean {metric} over unseen domains: {', '.join(parts)}"
     if differences.empty:
         return title
-    gains = differences[(differences["domain"] == UNSEEN_MEAN) & (differences["metric"] == metric)]
-    for gain in gains.to_dict("records")[:1]:
+    gains = differences[(differences["domain"] == UNSEEN_MEAN) & (differences["metric"] == metric)
+                        & (differences["method"] == rows["method"].iloc[-1])].to_dict("records")
+    told = []
+    for gain in gains:
+        name = "difference" if len(gains) == 1 else f"over {method_label(str(gain['over']))}"
         bounds = low_to_high(gain["low"], gain["high"], signed=True)
-        title += f" (difference {percent(gain['difference'], signed=True)}, interval {bounds})"
-    return title
+        told.append(f"{name} {percent(gain['difference'], signed=True)}, interval {bounds}")
+    return f"{title} ({'; '.join(told)})" if told else title
 
 
 def _caption(rows: pd.DataFrame, confidence: float, note: str) -> str:

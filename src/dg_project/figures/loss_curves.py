@@ -45,7 +45,7 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], *, window: int = 15, note
                 axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         shown = [axes.get_legend_handles_labels() for axes in figure.axes]
         named = {label: handle for handles, labels in shown for handle, label in zip(handles, labels, strict=True)}
-        lengths = ", ".join(f"{method_label(m)} {int(h['step'].max()) + 1}" for m, h in histories.items())
+        lengths = ", ".join(f"{method_label(m)} {int(h['step'].max())}" for m, h in histories.items())
         headline(figure, "Training losses",
                  f"Running mean over {window} steps; single steps pale. Steps: {lengths}. {note}".strip(),
                  named.values())

@@ -43,8 +43,7 @@ class Report:
         summary: one paragraph that describes the run.
         facts: label -> value, shown first (method, source, seed, steps, device, time).
         records: results rows of one seed (``RECORD_COLUMNS``), optionally with ``low`` and ``high``.
-        baseline: method to compare the others with.
-        differences: ``method, domain, metric, difference, low, high``; may be empty.
+        differences: ``method, domain, metric, over, difference, low, high``; may be empty.
         interval_note: description of the intervals.
         data_card: text of the data card.
         pictures: figures in display order.
@@ -59,7 +58,6 @@ class Report:
     summary: str
     facts: Mapping[str, str]
     records: pd.DataFrame
-    baseline: str
     differences: pd.DataFrame
     interval_note: str
     data_card: str
@@ -106,8 +104,9 @@ def _results(report: Report, metric: str) -> dict[str, Any]:
     rows = report.records[report.records["metric"] == metric]
     methods = list(dict.fromkeys(rows["method"]))
     cells = {(r["method"], r["domain"]): r for r in rows.to_dict("records")}
-    gains = {(r["method"], r["domain"]): r for r in report.differences.to_dict("records") if r["metric"] == metric}
-    others = [method for method in methods if method != report.baseline]
+    gains = {(r["method"], r["over"], r["domain"]): r for r in report.differences.to_dict("records")
+             if r["metric"] == metric}
+    pairs = list(dict.fromkeys((method, over) for method, over, _ in gains))
     body = []
     for domain in dict.fromkeys(rows["domain"]):
         row = rows[rows["domain"] == domain].iloc[0]
@@ -115,9 +114,9 @@ def _results(report: Report, metric: str) -> dict[str, Any]:
             "domain": readable(str(domain)), "role": str(row["role"]), "n": int(row["n_images"]),
             "mean": domain == UNSEEN_MEAN,
             "values": [_cell(cells.get((method, domain)), "value") for method in methods],
-            "gains": [_cell(gains.get((method, domain)), "difference", signed=True) for method in others]})
+            "gains": [_cell(gains.get((*pair, domain)), "difference", signed=True) for pair in pairs]})
     return {"metric": metric, "methods": [method_label(m) for m in methods],
-            "gains": [f"{method_label(m)} − {method_label(report.baseline)}" for m in others] if gains else [],
+            "gains": [f"{method_label(method)} − {method_label(over)}" for method, over in pairs],
             "rows": body, "intervals": any(cell["interval"] for line in body for cell in line["values"]),
             "selection": ", ".join(dict.fromkeys(rows["selection"].astype(str))),
             "seeds": ", ".join(str(s) for s in dict.fromkeys(rows["seed"]))}

@@ -21,7 +21,10 @@ def make_table(results: pd.DataFrame) -> pd.DataFrame:
 
 def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
                        settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Bootstrap over test scenes; return the scores with intervals, and the gains over the baseline."""
+    """Bootstrap over test scenes; return the scores with intervals, and the gains.
+
+    These are the gains of every method over the baseline, and of the last one over each other.
+    """
     from dg_project.evaluation.intervals import bootstrap
     from dg_project.evaluation.predictions import by_method
     from dg_project.evaluation.scorers import SCORERS
@@ -29,8 +32,10 @@ def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: 
     models = by_method(predictions)
     images = scored(source, target, settings)
     drawn = bootstrap(SCORERS[settings.task], models, images, settings.classes, Path(settings.data.root))
-    baseline = BASELINE if BASELINE in models else next(iter(models))
-    return drawn.intervals(), drawn.differences(baseline)
+    baseline, *others = sorted(models, key=lambda name: name != BASELINE)
+    gains = [drawn.differences(name) for name in (baseline, *others[:-1])]
+    last = [table[table["method"] == others[-1]] for table in gains[1:]]
+    return drawn.intervals(), pd.concat([gains[0], *last], ignore_index=True)
 
 
 def scored(source: pd.DataFrame, target: pd.DataFrame, settings: Settings) -> pd.DataFrame:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from dg_project.config.grids import BASELINE
 from dg_project.core.provenance import versions
 from dg_project.data.card import format_card
 from dg_project.pipelines.reporting.card import ONE_SEED, RENDERED
@@ -37,7 +36,7 @@ def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: p
         results: records of all methods.
         class_scores: scores by class, with the column ``method``.
         intervals: scores with ``low`` and ``high``.
-        gains: differences from the baseline.
+        gains: differences between methods.
         data_card: counts of the ingested images and boxes.
         parameters: all parameters as they were given.
         run_id: version of the run.
@@ -53,8 +52,8 @@ def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: p
     return render_report(Report(
         title=_title([method_label(name) for name in methods]),
         summary=_summary(results, parameters, methods), facts=_facts(results, parameters, run_id),
-        records=with_intervals(results, intervals), baseline=BASELINE if BASELINE in methods else methods[0],
-        differences=gains, interval_note="95% bootstrap interval over test scenes", data_card=format_card(data_card),
+        records=with_intervals(results, intervals), differences=gains,
+        interval_note="95% bootstrap interval over test scenes", data_card=format_card(data_card),
         pictures=[Picture(_ALT[name][0], figures[name], _ALT[name][1]) for name in _ALT if name in figures],
         per_class=_per_class(class_scores), parameters=parameters,
         versions=versions(), limits=_LIMITS, card=card_as_html(model_card)))
