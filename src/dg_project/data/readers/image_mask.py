@@ -67,7 +67,7 @@ class ImageMaskReader(Reader):
         conditions = self.options.lists[split]
         for column in ("name", *conditions):
             if column not in table:
-                raise DataError(f"{path}: it has no column '{column}'.{nearest(column, list(table))}")
+                raise DataError(f"{path}: it has no column '{column}'.{nearest(column, map(str, table))}")
         fits = pd.Series(True, table.index)
         for column, values in conditions.items():
             fits &= table[column].isin(values)
