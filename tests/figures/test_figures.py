@@ -17,6 +17,7 @@ from figures.cases import (
 )
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from dg_project.evaluation.features import domain_shift, embed
 from dg_project.evaluation.scorer import per_image_scores
@@ -34,7 +35,7 @@ from dg_project.figures.label_precision import label_precision
 from dg_project.figures.loss_curves import loss_curves
 from dg_project.figures.prediction_panels import prediction_panels
 from dg_project.figures.pseudo_sheet import pseudo_sheet
-from dg_project.figures.style import REJECTED, method_colours
+from dg_project.figures.style import REJECTED, figure_style, headline, method_colours, new_figure
 
 
 @pytest.fixture(scope="module")
@@ -325,3 +326,17 @@ def test_figures_keep_global_settings(run):
     before = dict(mpl.rcParams)
     make("benchmark", run)
     assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize(("labels", "lines"), [(["a", "b"], 1), ([f"a longer class {n}" for n in range(11)], 6)])
+def test_legend_breaks_into_lines(labels, lines):
+    with figure_style():
+        figure = new_figure(5.0, 4.0)
+        figure.add_subplot().plot([0, 1])
+        headline(figure, "Title", "Caption.", [Patch(label=label) for label in labels])
+    figure.canvas.draw()
+    legend, axes = figure.legends[0], figure.axes[0]
+    rows = {round(text.get_window_extent().y0) for text in legend.get_texts()}
+    assert len(rows) == lines
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+    assert legend.get_window_extent().y1 <= axes.get_tightbbox().y0 + 2

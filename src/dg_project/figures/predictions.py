@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from dg_project.config import SEMANTIC_CLASSES
 from dg_project.core.files import inside
 from dg_project.data.dataset import load_part
 from dg_project.evaluation.segmentation import unpack_mask
@@ -125,7 +126,7 @@ class MaskDrawing(Drawing):
 
 
 class SemanticDrawing(Drawing):
-    """Draws semantic masks in the colours of Cityscapes."""
+    """Draws semantic masks; those of the street classes in the colours of Cityscapes."""
 
     what = "Semantic masks"
     extra_rows = ("labels",)
@@ -133,8 +134,8 @@ class SemanticDrawing(Drawing):
     @property
     def caption(self) -> str:
         """Explanation of the colours."""
-        return ("First row: the labels, then the prediction of each model, in the colours of Cityscapes; unlabelled "
-                "pixels are clear.")
+        colours = ", in the colours of Cityscapes" if tuple(self.classes) == SEMANTIC_CLASSES else ""
+        return f"First row: the labels, then the prediction of each model{colours}; unlabelled pixels are clear."
 
     def draw(self, axes: Axes, row: Row, found: Row | None) -> None:
         """Overlay the predicted mask, or the labels if there is no prediction."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -106,11 +107,14 @@ def headline(figure: Figure, title: str, caption: str, legend: Iterable[Artist] 
     handles = list(legend)
     top = 0.16 + 0.2 * (title.count("\n") + 1)
     words = 0.1 + 0.15 * (caption.count("\n") + 1)
-    bottom = words + (0.27 if handles else 0)
+    widest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    columns = max(1, min(len(handles), int(width / (0.55 + 0.075 * widest))))
+    lines = math.ceil(len(handles) / columns)
+    bottom = words + (0.07 + 0.2 * lines if handles else 0)
     figure.text(0.1 / width, 1 - 0.1 / height, title, ha="left", va="top", fontsize=11, fontweight="bold", color=INK)
     figure.text(0.1 / width, 0.06 / height, caption, ha="left", va="bottom", fontsize=8, color=MUTED)
     if handles:
-        figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.0, words / height), ncols=len(handles),
+        figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.0, words / height), ncols=columns,
                       borderaxespad=0.2)
     engine: Any = figure.get_layout_engine()
     engine.set(rect=(0, bottom / height, 1, 1 - (top + bottom) / height))
