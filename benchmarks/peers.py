@@ -7,11 +7,11 @@
 The variants of a case take turns in every round, so that a machine whose speed drifts favours none. ``ratio`` is how
 many times as fast the first variant (ours) is: the median over the rounds, with their lowest and highest.
 
-``detection``, ``segmentation``: a training step beside torchvision's reference loop, and ours without folded
-normalisation. ``classification``: beside DomainBed's ERM loop. ``synthesis``: seconds per image beside diffusers' own
-loop over images in float32 and bfloat16 and its batches, and ours image by image. ``map``: our mAP beside pycocotools.
-``start``: the answer to a wrong pipeline name beside ``import torch, diffusers``. ``idle``, ``busy``: synthesis with a
-short spin of OpenMP's threads and without it, ``busy`` beside two busy loops.
+``detection``, ``segmentation``: a training step next to torchvision's reference loop, and ours without folded
+normalisation. ``classification``: next to DomainBed's ERM loop. ``synthesis``: seconds per image next to diffusers'
+own loop over images and its batches, in float32 and bfloat16, and to ours image by image. ``map``: our mAP and
+pycocotools'. ``start``: the answer to a wrong pipeline name, and ``import torch, diffusers``. ``idle``, ``busy``:
+synthesis with a short spin of OpenMP's threads and without it, ``busy`` next to two busy loops.
 """
 
 from __future__ import annotations

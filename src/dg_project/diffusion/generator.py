@@ -149,12 +149,17 @@ class Generator:
                 boxes=[kept[i] * scale for i in rows],
                 masks=[self._scaled_mask(masks[i], size) if masks else None for i in rows],
             )
-            with equal_images_encoded_once(self.pipeline.vae):
-                generated = self.mode(inputs, sampling)
-            for new, i in zip(generated, rows, strict=True):
-                made = new.crop((0, 0, *size)).resize(sources[i].size, Image.Resampling.LANCZOS)
-                results.append(self.mode.finish(sources[i], made, kept[i]))
+            results += self._run(inputs, sampling, size, [sources[i] for i in rows], [kept[i] for i in rows])
         return results
+
+    def _run(self, inputs: ModeInputs, sampling: Sampling, size: tuple[int, int], sources: list[Image.Image],
+             kept: list[np.ndarray]) -> list[Image.Image]:
+        """Generate the images of one chunk; return them in the size of their sources."""
+        with equal_images_encoded_once(self.pipeline.vae):
+            generated = self.mode(inputs, sampling)
+        made = (new.crop((0, 0, *size)).resize(source.size, Image.Resampling.LANCZOS)
+                for new, source in zip(generated, sources, strict=True))
+        return [self.mode.finish(*parts) for parts in zip(sources, made, kept, strict=True)]
 
     def _chunks(self, images: Sequence[Any], sources: list[Image.Image]) -> Iterator[list[int]]:
         """Yield indices of consecutive images to run through the networks together; see ``generate``."""

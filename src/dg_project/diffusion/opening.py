@@ -74,7 +74,7 @@ def check(ldm: LDMParams, device: torch.device) -> Checkpoint | None:
 def resolve_dtype(name: str, device: torch.device) -> str:
     """Resolve ``auto`` to bfloat16 on CPUs that multiply tiles of it (AMX), else to float32.
 
-    With AVX512-BF16 alone bfloat16 takes 1.7 times as long as float32 (``benchmarks/peers.py``).
+    With AVX512-BF16 alone an image in bfloat16 takes 1.4 times as long as in float32 (``benchmarks/peers.py``).
     """
     if name != "auto":
         return name

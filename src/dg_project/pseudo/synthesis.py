@@ -239,10 +239,10 @@ def synthesise(
     jobs = Jobs(manifest, root, domains, ldm, candidates, seed, generator.fingerprint, classes, shard)
     with tqdm(total=len(jobs), desc="synthesis", unit="image") as bar:
         on_cpu = generator.device.type == "cpu"
-        passes = _passes_by_source if on_cpu else _passes
+        passes = _passes_by_source(jobs, workspace, bar) if on_cpu else _passes(jobs, workspace, ldm.batch_size, bar)
         with ThreadPoolExecutor(1, "images") as writer:
             waiting: deque[Future[int]] = deque()
-            for batch, missing in passes(jobs, workspace, ldm.batch_size, bar):
+            for batch, missing in passes:
                 made = _generate(batch, missing, root, ldm, generator, len(batch) if on_cpu else None)
                 waiting.append(writer.submit(_save, made, workspace))
                 if len(waiting) > AHEAD:
@@ -257,7 +257,7 @@ Pass = tuple[list[Job], list[bool]]
 """Jobs of one strength to generate together, and which of their images are still missing."""
 
 
-def _passes_by_source(jobs: Jobs, workspace: Path, size: int, bar: tqdm) -> Iterator[Pass]:
+def _passes_by_source(jobs: Jobs, workspace: Path, bar: tqdm) -> Iterator[Pass]:
     """Yield the jobs of each source image and strength, at most ``TOGETHER`` at a time, if an image is missing.
 
     On a CPU the last bits of an image depend on how many images of its source run together, so the images that exist

@@ -9,7 +9,7 @@ from dg_project.evaluation.table import markdown
 CASES = {
     "detection": "detection, one training step", "segmentation": "segmentation, one training step",
     "classification": "classification, one training step", "synthesis": "synthesis, one image",
-    "idle": "synthesis on an idle machine, one image", "busy": "synthesis beside two busy processes, one image",
+    "idle": "synthesis on an idle machine, one image", "busy": "synthesis next to two busy processes, one image",
     "map": "mAP of 1,000 images", "start": "start of a command",
 }
 VARIANTS = {

@@ -1,4 +1,4 @@
-"""Images beside masks of any ids: id maps, ignored ids, lists from a table, and what does not fit."""
+"""Images next to masks of any ids: id maps, ignored ids, lists from a table, and what does not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images beside masks of any ids: ``<domain>/images/x.jpg`` and ``<domain>/masks/x.png``; semantic masks only."""
+"""Images next to masks of any ids: ``<domain>/images/x.jpg`` and ``<domain>/masks/x.png``; semantic masks only."""
 
 from __future__ import annotations
 

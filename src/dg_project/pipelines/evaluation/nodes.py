@@ -42,13 +42,13 @@ def score(source: pd.DataFrame, target: pd.DataFrame, data: DataParams, evaluati
         Predictions of all (column ``method``), results, scores by class, and the results as nested numbers for MLflow:
         ``<metric>/<domain>`` of the method and ``<name>/<metric>/<domain>`` of the others.
     """
-    names = [name.removesuffix("_model") for name in others if name.endswith("_model")]
-    models = {name: (others[f"{name}_model"], others[f"{name}_predictions"]) for name in names}
-    models[""] = (model, model_predictions)
     from dg_project.evaluation.predictions import scored_rows
     from dg_project.evaluation.records import check_records
     from dg_project.experiments import scoring
 
+    names = [name.removesuffix("_model") for name in others if name.endswith("_model")]
+    models = {name: (others[f"{name}_model"], others[f"{name}_predictions"]) for name in names}
+    models[""] = (model, model_predictions)
     images = scored_rows(source, target, evaluation.max_images)
     tables: dict[str, tuple[pd.DataFrame, ...]] = {}
     numbers: dict[str, Any] = {}

@@ -66,13 +66,6 @@ def draw_losses(results: pd.DataFrame, *histories: pd.DataFrame) -> Figure:
     return loss_curves(dict(zip(first_is_baseline(results), histories, strict=False)))
 
 
-def draw_erm_losses(history: pd.DataFrame) -> Figure:
-    """Draw the losses of ERM by step."""
-    from dg_project.figures.loss_curves import loss_curves
-
-    return loss_curves({BASELINE: history})
-
-
 def draw_panels(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
                 settings: Settings) -> Figure:
     """Draw the same scenes in every domain with the predictions of each model."""

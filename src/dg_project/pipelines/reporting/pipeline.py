@@ -23,7 +23,7 @@ def create_pipeline(*figures: str, naive: bool = False) -> Pipeline:
         naive: whether naive mixing was trained as well.
     """
     return _reporting(
-        *_scores(), _losses(*(["naive_history"] if naive else [])),
+        *_scores(), _losses("baseline_history", *(["naive_history"] if naive else []), "history"),
         Node(nodes.draw_pseudo_domains, ["source_manifest", "params:data.root", "pseudo_manifest", "pseudo_images"],
              "pseudo_sheet", name="draw_pseudo_domains"),
         Node(insights.draw_feature_shift,
@@ -39,7 +39,7 @@ def create_pipeline(*figures: str, naive: bool = False) -> Pipeline:
 
 def create_erm_pipeline() -> Pipeline:
     """Report one model that saw no pseudo domains."""
-    return _reporting(*_scores(), Node(nodes.draw_erm_losses, "history", "loss_curves", name="draw_losses"), _page())
+    return _reporting(*_scores(), _losses("history"), _page())
 
 
 def create_closed_loop_pipeline() -> Pipeline:
@@ -52,7 +52,7 @@ def create_closed_loop_pipeline() -> Pipeline:
 def create_scmd_pipeline() -> Pipeline:
     """Report SCMD next to ERM and next to its teacher, without pseudo domains."""
     return _reporting(
-        *_scores(), _losses(),
+        *_scores(), _losses("baseline_history", "history"),
         Node(scmd.score_teacher, [*_MANIFESTS, "params:settings", "params:scmd", "params:run_id"],
              ["teacher_results", "teacher_scores"], name="score_teacher", tags="gpu"),
         Node(scmd.draw_hard_samples, ["model", "source_manifest", "params:settings", "params:scmd"], "hard_samples",
@@ -87,8 +87,8 @@ def _scores() -> list[Node]:
     ]
 
 
-def _losses(*more: str) -> Node:
-    return Node(nodes.draw_losses, ["results", "baseline_history", *more, "history"], "loss_curves", name="draw_losses")
+def _losses(*histories: str) -> Node:
+    return Node(nodes.draw_losses, ["results", *histories], "loss_curves", name="draw_losses")
 
 
 def _page(*figures: str) -> Node:
