@@ -24,7 +24,7 @@ Pseudo = tuple[Path, pd.DataFrame]
 def address(method: str, source: pd.DataFrame, pseudo: pd.DataFrame | None, **changes: Any) -> str:
     chosen, kind = settings(**changes), method_class(method)
     spec = ModelSpec.of(kind, chosen, ["daytime_clear", "night"])
-    seen = TrainingData(source, Path(), pseudo, Path()).as_seen(spec, chosen.sampling.gate.least_visibility)
+    seen = TrainingData(source, Path(), pseudo, Path()).as_seen(spec, chosen.sampling.gate.least_visibility(spec.task))
     return fingerprint(*key_inputs(spec, chosen, seen))
 
 
@@ -33,9 +33,27 @@ def test_gate_off_drops_no_object(tiny_pseudo: Pseudo, tiny_manifest: pd.DataFra
     for enabled in (True, False):
         chosen = settings(task="classification", sampling__gate={"enabled": enabled, "min_visibility": 0.2})
         spec = ModelSpec.of(method_class("naive"), chosen, ["daytime_clear", "night", "fog"])
-        seen = TrainingData(tiny_manifest, Path(), faint, Path()).as_seen(spec, chosen.sampling.gate.least_visibility)
+        least = chosen.sampling.gate.least_visibility(spec.task)
+        seen = TrainingData(tiny_manifest, Path(), faint, Path()).as_seen(spec, least)
         assert seen.pseudo is not None
         assert set(seen.pseudo["kept"]) == {not enabled}
+
+
+@pytest.mark.parametrize(("task", "ignore", "hard"), [
+    ("detection", True, True), ("detection", False, False), ("segmentation", True, False)])
+def test_lost_boxes_are_ignored_by_a_detector(tiny_pseudo: Pseudo, tiny_manifest: pd.DataFrame, task: str,
+                                              ignore: bool, hard: bool) -> None:
+    faint = tiny_pseudo[1].assign(visibility=[[0.05, *[0.9] * (len(boxes) - 1)][:len(boxes)]
+                                              for boxes in tiny_pseudo[1]["boxes"]])
+    chosen = settings(task=task, sampling__gate={"min_visibility": 0.2, "ignore_lost": ignore})
+    spec = ModelSpec.of(method_class("naive"), chosen, ["daytime_clear", "night", "fog"])
+    data = TrainingData(tiny_manifest, Path(), faint, Path())
+    seen = data.as_seen(spec, chosen.sampling.gate.least_visibility(spec.task)).pseudo
+    assert seen is not None
+    before = [row for row in faint["difficult"] if len(row)]
+    after = [row for row in seen["difficult"] if len(row)]
+    assert [bool(row[0]) for row in after] == [hard or bool(row[0]) for row in before]
+    assert [list(row[1:]) for row in after] == [list(row[1:]) for row in before]
 
 
 @pytest.mark.parametrize("change", [

@@ -59,7 +59,7 @@ def test_cdga_trains_on_all_that_it_makes() -> None:
     settings = check_parameters(raw("cdga"), SCHEMAS, READER_OPTIONS)
     assert (settings.method, settings.sampling.keep, settings.synthesis.n_images) == ("naive", "all", None)
     assert not settings.sampling.gate.enabled
-    assert settings.sampling.gate.least_visibility == -1
+    assert settings.sampling.gate.least_visibility("classification") == -1
 
 
 @pytest.mark.parametrize("env", ["base", "cdga", "domainbed"])

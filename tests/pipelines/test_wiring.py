@@ -15,8 +15,8 @@ from dg_project.pipelines.sums import PRESETS
 from dg_project.settings import CONFIG_LOADER_ARGS
 
 PROJECT = Path(__file__).parents[2]
-PIPELINES = ["ablation", "benchmark", "closed_loop", "diga", "domainfusion", "drsf", "erm", "evaluation", "export",
-             "ingestion", "leave_one_out", "predict", "pretrain_ldm", "pretrain_teacher", "reporting", "sampling",
+PIPELINES = ["ablation", "benchmark", "calibrate_gate", "closed_loop", "diga", "domainfusion", "drsf", "erm",
+             "evaluation", "export", "ingestion", "leave_one_out", "predict", "pretrain_ldm", "pretrain_teacher", "reporting", "sampling",
              "scmd", "synthesis", "target_oracle", "training", "uda"]
 CONTRACT = {"results", "pseudo_images", "pseudo_manifest", "model", "predictions", "report"}
 
@@ -104,10 +104,10 @@ def test_main_run_makes_the_contract() -> None:
 
 
 @pytest.mark.parametrize("name", ["drsf", "erm", "benchmark", "ablation", "scmd", "domainfusion", "closed_loop", "uda",
-                                  "diga"])
+                                  "diga", "calibrate_gate"])
 def test_no_target_is_upstream_of_a_model(name: str) -> None:
     pipeline = pipelines()[name]
-    models = [d for d in pipeline.all_outputs() if d.endswith(("model", "models", "history"))]
+    models = [d for d in pipeline.all_outputs() if d.endswith(("model", "models", "history", "gate_choice"))]
     assert models
     for model in models:
         assert not {d for d in ancestors(pipeline, model) if "target" in d}, model

@@ -22,6 +22,7 @@ from dg_project.reports.results_page import (
     INDEX,
     LABELS,
     PERFORMANCE,
+    PHOTOGRAPHS,
     README,
     RESULTS,
     SPEED,
@@ -112,6 +113,38 @@ def test_records_become_pages(project: Path) -> None:
     assert (project / "docs/images/results_streets.png").stat().st_size > 10_000
     assert render(project) == {PAGE: page, README: readme, INDEX: (project / INDEX).read_text(),
                                ARCHIVE: (project / ARCHIVE).read_text()}
+
+
+def test_photographs_have_a_page_and_a_row_in_the_readme(project: Path) -> None:
+    for name, facts in {"photos": {"data": {"root": "data/01_raw/photos"}, "evaluation": {"groups": {"both": [
+            "fog", "night"]}}}, "rendered": {"data": {"root": "data/01_raw/streets"}}}.items():
+        (project / RECORDS).mkdir(parents=True, exist_ok=True)
+        grid().to_csv(project / RECORDS / f"{name}.csv", index=False)
+        text = json.dumps(FACTS | {"parameters": FACTS["parameters"] | facts})
+        (project / RECORDS / f"{name}.json").write_text(text)
+    pages = render(project)
+    assert "## photos" in pages[PHOTOGRAPHS]
+    assert "| method | daytime clear | fog | night | both | unseen mean |" in pages[PHOTOGRAPHS]
+    assert "rendered" not in pages[PHOTOGRAPHS].replace("*rendered* streets", "")
+    assert "## photos" not in pages[PAGE]
+    assert "## rendered" in pages[PAGE]
+    assert "| record | erm | mixstyle | naive | drsf | gain of drsf over erm | seeds |\n" in pages[README]
+    assert "| photos: detection, mAP@50 | 35.5 ± 1.2 | – | 38.0" in pages[README]
+
+
+def test_leave_one_out_records_have_sources_of_their_own(project: Path) -> None:
+    folds = pd.concat([grid().assign(source=source) for source in ("a+b", "b+c")]).drop_duplicates(
+        ["method", "seed", "domain"])
+    folds.loc[folds["domain"] == "fog", "source"] = "b+c"
+    facts = FACTS | {"pipeline": "leave_one_out",
+                     "parameters": FACTS["parameters"] | {"data": {"root": "data/01_raw/pacs"}}}
+    for end, write in {"records.csv": lambda p: folds.to_csv(p, index=False),
+                       "facts.json": lambda p: p.write_text(json.dumps(facts))}.items():
+        path = project / "data/07_model_output" / f"left_out_{end}" / "v1" / f"left_out_{end}"
+        path.parent.mkdir(parents=True)
+        write(path)
+    assert main(["--record", "pacs", "--of", "leave_one_out"], project) == 0
+    assert "Detection, trained on the other domains, scored" in (project / PHOTOGRAPHS).read_text()
 
 
 def test_speed_becomes_a_table_of_performance(project: Path) -> None:

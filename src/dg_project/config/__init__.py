@@ -44,7 +44,14 @@ from dg_project.config.models import (
     TaskParams,
 )
 from dg_project.config.settings import Settings, check_parameters
-from dg_project.config.training import EvaluationParams, LeaveOneOutParams, ReportingParams, TrainingParams, UDAParams
+from dg_project.config.training import (
+    EvaluationParams,
+    GateCalibrationParams,
+    LeaveOneOutParams,
+    ReportingParams,
+    TrainingParams,
+    UDAParams,
+)
 
 __all__ = [
     "SEMANTIC_CLASSES",
@@ -61,6 +68,7 @@ __all__ = [
     "ExportFormat",
     "ExportParams",
     "Fraction",
+    "GateCalibrationParams",
     "GateParams",
     "GridParams",
     "InpaintParams",

@@ -170,15 +170,17 @@ class GateParams(Params):
 
     enabled: bool = True
     min_visibility: float = Field(0.2, ge=-1, le=1, description="boxes with a lower score count as lost")
+    ignore_lost: bool = Field(False, description="detection: a lost box is neither object nor background; false keeps "
+                                                 "its label. Classification never trains on lost objects")
     drop_below: Fraction = Field(0.4, description="drop images with a smaller share of visible boxes")
     down_weight_below: Fraction = Field(0.8, description="between the two, the weight is the share of visible boxes")
     clip: OptionalCheckpoint = Field(None, description="folder or hub name of a CLIP model that checks the boxes")
     min_recognition: Fraction = Field(0.1, description="boxes with a lower CLIP probability of their class are lost")
 
-    @property
-    def least_visibility(self) -> float:
-        """Minimum score of an object to be used in training; -1 (all objects) if the gate is disabled."""
-        return self.min_visibility if self.enabled else -1.0
+    def least_visibility(self, task: str) -> float:
+        """Return the minimum score of an object to be used in training; -1 uses all objects."""
+        used = task == "classification" or (self.ignore_lost and task != "segmentation")
+        return self.min_visibility if self.enabled and used else -1.0
 
 
 class SamplingParams(Params):

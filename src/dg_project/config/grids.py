@@ -17,7 +17,7 @@ MIXED = "_pseudo"
 """Ending of a row's name that puts a method on mixed batches; records have such names."""
 _TRAINED = ("training", "backbone", "sampling", *TASK_PARAMS)
 """Groups that a row may change, besides those of methods; images, labels and seeds are shared by all rows."""
-_GATE_KEYS = {"enabled", "min_visibility", "drop_below", "down_weight_below"}
+_GATE_KEYS = {"enabled", "min_visibility", "ignore_lost", "drop_below", "down_weight_below"}
 """Gate parameters that reweight the same pseudo images."""
 
 

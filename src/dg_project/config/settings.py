@@ -22,7 +22,14 @@ from dg_project.config.models import (
     Task,
     TaskParams,
 )
-from dg_project.config.training import EvaluationParams, LeaveOneOutParams, ReportingParams, TrainingParams, UDAParams
+from dg_project.config.training import (
+    EvaluationParams,
+    GateCalibrationParams,
+    LeaveOneOutParams,
+    ReportingParams,
+    TrainingParams,
+    UDAParams,
+)
 from dg_project.core.errors import ParameterError, nearest
 
 
@@ -52,6 +59,7 @@ class Settings(BaseModel):
     benchmark: GridParams = GridParams()
     ablation: GridParams = GridParams(methods=["erm"])
     leave_one_out: LeaveOneOutParams = LeaveOneOutParams()
+    gate_calibration: GateCalibrationParams = GateCalibrationParams()
     uda: UDAParams = UDAParams()
     pretrain_ldm: PretrainLDMParams = PretrainLDMParams()
     pretrain_teacher: PretrainTeacherParams = PretrainTeacherParams()
@@ -79,6 +87,16 @@ class Settings(BaseModel):
         groups = {**dict(self), **(self.model_extra or {})}
         changed = {name: _changed(groups.get(name, {}), changes) for name, changes in row.params.items()}
         return self.model_copy(update={**changed, "method": row.method, "seed": seed})
+
+    @model_validator(mode="after")
+    def _groups(self) -> Settings:
+        """Find misspelt domains of ``evaluation.groups``, which would be missing from a mean."""
+        for group, domains in self.evaluation.groups.items():
+            for name in domains:
+                if name not in self.data.targets:
+                    raise ValueError(f"evaluation.groups.{group}: '{name}' is not among data.targets."
+                                     f"{nearest(name, self.data.targets)}")
+        return self
 
     @model_validator(mode="after")
     def _generation(self) -> Settings:

@@ -74,6 +74,7 @@ class EvaluationParams(Params):
 
     max_images: int | None = Field(None, ge=1, description="use the first n images of each test split")
     batch_size: int = Field(4, ge=1)
+    groups: dict[str, list[str]] = Field({}, description="name -> unseen domains whose mean tables show as well")
 
 
 class ReportingParams(Params):
@@ -97,6 +98,13 @@ class LeaveOneOutParams(Params):
 
     _listed = field_validator("methods", "domains", "classes", mode="before")(listed)
     _counted = field_validator("seeds", mode="before")(counted)
+
+
+class GateCalibrationParams(Params):
+    """Calibration of ``sampling.gate.min_visibility`` by what a model trained on the source still finds."""
+
+    share: Fraction = Field(0.5, description="share of the boxes of a visibility that must be found again")
+    score_threshold: Fraction = Field(0.5, description="detections with lower scores do not count as found")
 
 
 class UDAParams(Params):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -63,6 +63,23 @@ def benchmark_table(records: pd.DataFrame, *, metric: str = "mAP@50", baseline: 
         table[method] |= {name: part[name].mean() if name in part else math.nan
                           for name in ("seconds_per_step", *COST_COLUMNS)}
     return pd.DataFrame.from_dict(table, orient="index").rename_axis("method")
+
+
+def with_groups(records: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Return the records with a row per method, seed, metric and group: the mean over the domains of the group.
+
+    Args:
+        records: ``RECORD_COLUMNS``.
+        groups: name -> unseen domains; the name becomes the ``domain`` of the new rows.
+    """
+    keys = ["method", "seed", "metric"]
+    means = []
+    for name, domains in groups.items():
+        rows = records[records["domain"].isin(list(domains))]
+        images = rows.groupby(keys, sort=False)["n_images"].transform("sum")
+        values = rows.groupby(keys, sort=False)["value"].transform("mean")
+        means.append(rows.assign(domain=name, value=values, n_images=images).drop_duplicates(keys))
+    return pd.concat([records, *means], ignore_index=True)
 
 
 def gain_over(name: str) -> str:

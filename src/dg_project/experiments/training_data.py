@@ -106,12 +106,22 @@ def task_rows(manifest: pd.DataFrame, task: Task, head: dict[str, Any], min_visi
         manifest: rows of images.
         task: task name.
         head: parameters under the task's name.
-        min_visibility: bound for objects of pseudo images, see ``data.objects.objects``.
+        min_visibility: objects of pseudo images that score less are lost: no detector is trained on them, neither as
+            object nor as background, and no classifier sees them.
     """
     if task != "classification":
-        return manifest
+        return lost_ignored(manifest, min_visibility)
     params = ClassificationParams.model_validate(head)
     return objects(manifest, params.margin, params.min_side, min_visibility)
+
+
+def lost_ignored(pseudo: pd.DataFrame, min_visibility: float) -> pd.DataFrame:
+    """Return a pseudo manifest in which boxes with a lower ``visibility`` are difficult."""
+    if min_visibility <= -1 or "visibility" not in pseudo:
+        return pseudo
+    difficult = [[bool(hard) or float(seen) < min_visibility for hard, seen in zip(*row, strict=True)]
+                 for row in zip(pseudo["difficult"], pseudo["visibility"], strict=True)]
+    return pseudo.assign(difficult=difficult)
 
 
 def source_domains(source: pd.DataFrame) -> list[str]:

@@ -102,7 +102,7 @@ class TrainingRun:
         spec = ModelSpec.of(kind, settings, domain_names(needs, data.source_domains, data.pseudo_domains))
         ldm = open_ldm(kind, "training", settings.ldm, settings.training.device)
         sets = _synthetic_sets(kind, settings, data, ldm, workspace)
-        min_visibility = settings.sampling.gate.least_visibility
+        min_visibility = settings.sampling.gate.least_visibility(spec.task)
         data = data.as_seen(spec, min_visibility)
         segments = Segments(data, settings.training, generated, sets, spec, min_visibility)
         inputs: list[Any] = [] if ldm is None else [ldm.fingerprint]
@@ -132,7 +132,7 @@ class TrainingRun:
         check_batches(kind, settings.training)
         needs = kind.needs.on(settings.training.batches)
         spec = ModelSpec.of(kind, settings, domain_names(needs, data.source_domains, domains))
-        min_visibility = settings.sampling.gate.least_visibility
+        min_visibility = settings.sampling.gate.least_visibility(spec.task)
         data = data.as_seen(spec, min_visibility)
         segments = Segments(data, settings.training, generated_before(None), None, spec, min_visibility)
         folder = cache_folder(workspace, "training_in_parts", *key_inputs(spec, settings, data), *inputs,
@@ -179,7 +179,7 @@ class TrainingRun:
 
     def advance(self, data: TrainingData, until: int) -> TrainResult:
         """Train in parts: on these images from the last checkpoint to step ``until`` (1-based). Hold the lock."""
-        min_visibility = self.settings.sampling.gate.least_visibility
+        min_visibility = self.settings.sampling.gate.least_visibility(self.spec.task)
         data = data.as_seen(self.spec, min_visibility)
         segments = Segments(data, self.settings.training, generated_before(None), None, self.spec, min_visibility)
         return self._fit(data, segments, until)

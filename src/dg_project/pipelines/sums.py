@@ -6,7 +6,16 @@ from typing import Any
 
 from kedro.pipeline import Pipeline
 
-from dg_project.pipelines import benchmark, evaluation, ingestion, reporting, sampling, synthesis, training
+from dg_project.pipelines import (
+    benchmark,
+    calibrate_gate,
+    evaluation,
+    ingestion,
+    reporting,
+    sampling,
+    synthesis,
+    training,
+)
 
 PRESETS: dict[str, dict[str, Any]] = {
     "scmd": {"task": "classification", "method": "scmd", "training": {"images_per_step": 32}},
@@ -43,6 +52,8 @@ def create_sums() -> dict[str, Pipeline]:
         # rows x seeds: methods, and DRSF with changed parameters
         "benchmark": grid + benchmark.create_pipeline("benchmark"),
         "ablation": grid + benchmark.create_pipeline("ablation"),
+        # the visibility that the gate should ask for, by what ERM finds in the pseudo images
+        "calibrate_gate": pseudo + training.create_erm_pipeline() + calibrate_gate.create_pipeline(),
         # what selection by target scores would have chosen, for a model trained with training.keep_validated=true
         "target_oracle": evaluation.create_target_oracle_pipeline(),
     }

@@ -16,7 +16,7 @@ from dg_project.core.errors import DataError
 from dg_project.core.files import atomic_file
 from dg_project.evaluation.records import check_records
 from dg_project.evaluation.scorers import main_metric
-from dg_project.evaluation.table import benchmark_table
+from dg_project.evaluation.table import benchmark_table, with_groups
 from dg_project.figures.benchmark_chart import records_chart
 
 RECORDS = Path("benchmarks") / "results"
@@ -24,6 +24,11 @@ OUTPUTS = Path("data") / "07_model_output"
 GAINS_OVER = ("naive", "cdga", "mic", "mic_pseudo", "diga_warmup", "diga")
 """Rows that gains are also taken against, next to the baseline."""
 TINY_LDM, CLIP_LIKE = "tiny_ldm", "clip_like"
+RENDERED = ("streets", "street_crops")
+"""Folders of the embedded images; records of other folders are of photographs and drawings."""
+LEAVE_ONE_OUT = "leave_one_out"
+ARTIFACTS = {"benchmark": "benchmark", "ablation": "ablation", LEAVE_ONE_OUT: "left_out"}
+"""Pipelines whose records can be added, and the prefix of their artifacts."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class RecordFile:
     facts: dict[str, Any]
 
     def __post_init__(self) -> None:
-        for column in ("task", "source"):
+        for column in ("task",) if self.leaves_one_out else ("task", "source"):
             if (values := self.records[column].unique()).size != 1:
                 raise DataError(f"benchmarks/results/{self.name}.csv holds records of several values of '{column}' "
                                 f"({', '.join(map(str, values))}); export one file for each")
@@ -53,6 +58,26 @@ class RecordFile:
         return str(self.records["task"].iloc[0])
 
     @property
+    def leaves_one_out(self) -> bool:
+        """Whether every domain was left out in turn, so that each has its own sources."""
+        return bool(self.facts["pipeline"] == LEAVE_ONE_OUT)
+
+    @property
+    def source(self) -> str:
+        """The labelled domains."""
+        return "the other domains" if self.leaves_one_out else str(self.records["source"].iloc[0])
+
+    @property
+    def on_photographs(self) -> bool:
+        """Whether the images are not the embedded, rendered ones."""
+        return self._folder_name("data", "root") not in ("", *RENDERED)
+
+    @cached_property
+    def grouped_records(self) -> pd.DataFrame:
+        """The records, with the means over the groups of domains that the run names."""
+        return with_groups(self.records, self.facts["parameters"].get("evaluation", {}).get("groups", {}))
+
+    @property
     def metric(self) -> str:
         """Main metric of the task."""
         return main_metric(self.records["task"].iloc[0])
@@ -60,7 +85,7 @@ class RecordFile:
     @cached_property
     def table(self) -> pd.DataFrame:
         """One row per method, with gains over ERM and ``GAINS_OVER``."""
-        return benchmark_table(self.records, metric=self.metric, baseline=BASELINE, also=GAINS_OVER,
+        return benchmark_table(self.grouped_records, metric=self.metric, baseline=BASELINE, also=GAINS_OVER,
                                confidence=self.facts["confidence"])
 
     @property
@@ -97,7 +122,7 @@ class RecordFile:
 
     def chart(self) -> Figure:
         """Draw the table."""
-        return records_chart(self.table, self.records, metric=self.metric, baseline=BASELINE,
+        return records_chart(self.table, self.grouped_records, metric=self.metric, baseline=BASELINE,
                              confidence=self.facts["confidence"])
 
 
@@ -126,7 +151,7 @@ def add_record_file(root: Path, name: str, pipeline: str) -> Path:
     Args:
         root: project folder.
         name: name of the record file; an existing one is replaced.
-        pipeline: ``benchmark`` or ``ablation``.
+        pipeline: a key of ``ARTIFACTS``.
 
     Returns:
         Path of the CSV file.
@@ -134,7 +159,8 @@ def add_record_file(root: Path, name: str, pipeline: str) -> Path:
     Raises:
         DataError: the pipeline has not run here, or its newest records and facts are of different runs.
     """
-    found = {end: sorted((root / OUTPUTS / f"{pipeline}_{end}").glob(f"*/{pipeline}_{end}"))
+    prefix = ARTIFACTS[pipeline]
+    found = {end: sorted((root / OUTPUTS / f"{prefix}_{end}").glob(f"*/{prefix}_{end}"))
              for end in ("records.csv", "facts.json")}
     if not all(found.values()):
         raise DataError(f"there are no records of the {pipeline} in '{root / OUTPUTS}'; run "

@@ -28,13 +28,13 @@ from dg_project.evaluation.table import (
     markdown,
 )
 from dg_project.figures.label_precision import label_table
-from dg_project.reports.record_files import RECORDS, RecordFile, add_record_file, read_record_files
+from dg_project.reports.record_files import ARTIFACTS, RECORDS, RecordFile, add_record_file, read_record_files
 from dg_project.reports.speed_table import speed_table
 
 logger = logging.getLogger(__name__)
 
 README, RESULTS, IMAGES = Path("README.md"), Path("docs") / "results", Path("docs") / "images"
-INDEX, ARCHIVE = RESULTS / "index.md", RESULTS / "archive.md"
+INDEX, ARCHIVE, PHOTOGRAPHS = RESULTS / "index.md", RESULTS / "archive.md", RESULTS / "photographs.md"
 LABELS, DIGA = RECORDS / "label_precision.csv", Path("docs") / "methods" / "diga.md"
 SPEED, PERFORMANCE = RECORDS / "peers.csv", Path("docs") / "performance.md"
 EMBEDDED = Path("data") / "06_models" / "tiny_ldm"
@@ -61,28 +61,29 @@ def render(root: Path) -> dict[Path, str]:
 
 
 def results_pages(files: list[RecordFile], shipped: str) -> dict[Path, str]:
-    """Return path -> text of the index, one page per task, and the archive of superseded records.
+    """Return path -> text of the index, one page per task, real photographs, and the archive of superseded records.
 
     Args:
         files: all record files.
         shipped: fingerprint of the embedded diffusion model as it ships.
     """
     superseded = [file for file in files if file.is_superseded(shipped)]
-    current = {task: [file for file in files if file.task == task and file not in superseded]
-               for task in get_args(Task) if any(file.task == task for file in files)}
-    pages = {RESULTS / f"{task}.md": _page(_written(task).capitalize(), task, part, shipped)
-             for task, part in current.items()}
-    listed = [{"title": _written(task).capitalize(), "page": f"{task}.md", "names": [file.name for file in part]}
-              for task, part in current.items()]
-    archive = {"title": "Archive", "page": ARCHIVE.name, "names": [file.name for file in superseded]}
+    pages = {RESULTS / f"{task}.md": (_written(task).capitalize(), [file for file in files if file.task == task and not
+                                                                   (file.on_photographs or file in superseded)])
+             for task in get_args(Task) if any(file.task == task and not file.on_photographs for file in files)}
+    if photographs := [file for file in files if file.on_photographs and file not in superseded]:
+        pages[PHOTOGRAPHS] = "Photographs", photographs
+    pages[ARCHIVE] = "Archive", superseded
+    listed = [{"title": title, "page": path.name, "names": [file.name for file in part]}
+              for path, (title, part) in pages.items()]
     index = open_template("dg_project.reports", "results_index.md.j2", keep_trailing_newline=True)
-    return {INDEX: index.render(pages=[*listed, archive], recorded=bool(files)), **pages,
-            ARCHIVE: _page("Archive", "", superseded, shipped)}
+    return {INDEX: index.render(pages=listed, recorded=bool(files)),
+            **{path: _page(title, path, part, shipped) for path, (title, part) in pages.items()}}
 
 
-def _page(title: str, task: str, files: list[RecordFile], shipped: str) -> str:
+def _page(title: str, path: Path, files: list[RecordFile], shipped: str) -> str:
     template = open_template("dg_project.reports", "results_page.md.j2", keep_trailing_newline=True)
-    return template.render(title=title, task=task, sections=[_section(file, shipped) for file in files])
+    return template.render(title=title, kind=path.stem, sections=[_section(file, shipped) for file in files])
 
 
 def _section(file: RecordFile, shipped: str) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def _section(file: RecordFile, shipped: str) -> dict[str, Any]:
     rows, table = file.records, file.table
     return {
         "name": file.name, "metric": file.metric, "facts": file.facts, "task": _written(file.task),
-        "source": rows["source"].iloc[0], "targets": _targets(file),
+        "source": file.source, "targets": _targets(file),
         "images": _one_or_range(rows.loc[rows["domain"] != UNSEEN_MEAN, "n_images"]),
         "seeds": _one_or_range(table["n_seeds"]), "rules": ", ".join(dict.fromkeys(table["selection"])),
         "budget": f"{_one_or_range(table['max_steps'])} steps of {_one_or_range(table['images_per_step'])} images",
@@ -145,19 +146,21 @@ def _written(task: str) -> str:
 
 
 def readme_block(files: list[RecordFile], shipped: str) -> str:
-    """Return the README's table: unseen means of the ``HEADLINE`` rows, one column per task.
+    """Return the README's tables: unseen means of the ``HEADLINE`` rows, one column per task, and on photographs.
 
     Each task is represented by the first benchmark, by name, that has DRSF; current records precede superseded ones.
     """
+    photographs = [file for file in files if file.on_photographs and not file.is_superseded(shipped)]
     tasks: dict[str, RecordFile] = {}
     for file in sorted(files, key=lambda file: (file.is_superseded(shipped), file.name)):
-        if file.facts["pipeline"] == "benchmark" and METHOD in file.table.index:
+        if file.facts["pipeline"] == "benchmark" and METHOD in file.table.index and not file.on_photographs:
             tasks.setdefault(file.task, file)
     shown = [tasks[task] for task in get_args(Task) if task in tasks]
     sections = [_section(file, shipped) for file in shown]
     counts = {len(section["targets"]) for section in sections}
     return open_template("dg_project.reports", "results_readme.md.j2", keep_trailing_newline=True).render(
         sections=sections, table=markdown(_headline_table(shown)) if shown else "",
+        photographs=markdown(_photographs_table(photographs)) if photographs else "",
         domains=f"{_count(*counts)} unseen domains" if len(counts) == 1 else "unseen domains",
         sources=_distinct(section["source"] for section in sections),
         rules=_distinct(section["rules"] for section in sections),
@@ -166,15 +169,29 @@ def readme_block(files: list[RecordFile], shipped: str) -> str:
 
 def _headline_table(files: list[RecordFile]) -> pd.DataFrame:
     """Return the unseen means of the headline rows, and the gain of DRSF over naive mixing, as text."""
-    columns = {}
-    for file in files:
-        rows: dict[str, dict[Any, Any]] = {str(name): row.to_dict() for name, row in file.table.iterrows()}
-        cells = [mean_and_half_width(rows[name][UNSEEN_MEAN], rows[name][f"{UNSEEN_MEAN}_high"])
-                 if name in rows else MISSING for name in HEADLINE]
-        gain = (gain_and_interval(*(rows[METHOD][f"{gain_over(MIXING)}{end}"] for end in ("", "_low", "_high")))
-                if MIXING in rows else MISSING)
-        columns[f"{_written(file.task)}, {file.metric}"] = [*cells, gain]
+    columns = {f"{_written(file.task)}, {file.metric}": [*_headline(file), _gain_of_method(file, gain_over(MIXING))]
+               for file in files}
     return pd.DataFrame(columns, index=pd.Index([*HEADLINE, f"gain of {METHOD} over {MIXING}"], name="method"))
+
+
+def _photographs_table(files: list[RecordFile]) -> pd.DataFrame:
+    """Return the unseen means of the headline rows, and the gain of DRSF over ERM, as text; one row per record file."""
+    rows = {f"{file.name}: {_written(file.task)}, {file.metric}": [*_headline(file), _gain_of_method(file, "gain"),
+                                                                   _one_or_range(file.table["n_seeds"])]
+            for file in files}
+    columns = [*HEADLINE, f"gain of {METHOD} over {BASELINE}", "seeds"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("record")
+
+
+def _headline(file: RecordFile) -> list[str]:
+    rows = file.table.to_dict("index")
+    return [mean_and_half_width(rows[name][UNSEEN_MEAN], rows[name][f"{UNSEEN_MEAN}_high"])
+            if name in rows else MISSING for name in HEADLINE]
+
+
+def _gain_of_method(file: RecordFile, column: str) -> str:
+    row = file.table.to_dict("index").get(METHOD, {})
+    return gain_and_interval(*(row[f"{column}{end}"] for end in ("", "_low", "_high"))) if column in row else MISSING
 
 
 def _count(number: int) -> str:
@@ -214,7 +231,7 @@ def main(arguments: list[str] | None = None, root: Path | None = None) -> int:
                                      description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--record", metavar="NAME", help="first copy the newest records of a pipeline to "
                                                          "benchmarks/results/NAME.csv")
-    parser.add_argument("--of", choices=["benchmark", "ablation"], default="benchmark",
+    parser.add_argument("--of", choices=list(ARTIFACTS), default="benchmark",
                         help="pipeline whose records are copied")
     options = parser.parse_args(arguments)
     project = root or Path.cwd()

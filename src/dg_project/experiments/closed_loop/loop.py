@@ -185,7 +185,7 @@ class _Loop:
 
     def _measure(self, stored: Path) -> None:
         table = measure(self.training.method, self.training.spec, self.probes, self.rounds, self.source.source_root,
-                        min_visibility=self.settings.sampling.gate.least_visibility,
+                        min_visibility=self.settings.sampling.gate.least_visibility(self.settings.task),
                         batch_size=self.settings.evaluation.batch_size,
                         device=resolve_device(self.settings.training.device))
         with atomic_file(stored) as aside:

@@ -8,18 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from dg_project.config import GridParams, Settings, Task
-from dg_project.config.paths import locate
+from dg_project.config import EvaluationParams, GridParams, Settings, Task
 from dg_project.core.cache import publish_folders
-from dg_project.core.files import FolderWriter, weights_hash
-from dg_project.core.provenance import commit, hardware, is_dirty, versions
+from dg_project.core.files import FolderWriter
 from dg_project.pipelines.figure import Figure
 from dg_project.pipelines.training.painter import open_painter
 
 logger = logging.getLogger(__name__)
-
-_NO_MATTER = {"workspace", "reporting", "pretrain_ldm"}
-"""Parameters that do not change a record."""
 
 
 def train_cells(source: pd.DataFrame, pseudo_images: Path, pseudo: pd.DataFrame, adapt: pd.DataFrame,
@@ -54,34 +49,24 @@ def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, grid: 
     return records, numbers
 
 
-def state_facts(records: pd.DataFrame, grid: GridParams, settings: Settings, parameters: dict[str, Any], run_id: str,
-                pipeline: str) -> dict[str, Any]:
-    """Return how the records were made: run, commit, hardware, versions, parameters (with paths as given)."""
-    from dg_project.core.device import resolve_device
-
-    return {"pipeline": pipeline, "run": run_id, "commit": commit(locate(".")), "dirty": is_dirty(locate(".")),
-            "hardware": hardware(str(resolve_device(settings.training.device))), "versions": versions(),
-            "generator": weights_hash(Path(settings.ldm.checkpoint)),
-            "cells": len(records.groupby(["method", "seed"])), "confidence": grid.confidence,
-            "parameters": {name: group for name, group in parameters.items() if name not in _NO_MATTER}}
-
-
-def make_table(records: pd.DataFrame, task: Task, grid: GridParams) -> pd.DataFrame:
+def make_table(records: pd.DataFrame, task: Task, grid: GridParams, evaluation: EvaluationParams) -> pd.DataFrame:
     """Summarise the records over seeds, one row per row of the grid, and log the table."""
     from dg_project.evaluation.scorers import main_metric
-    from dg_project.evaluation.table import to_markdown
+    from dg_project.evaluation.table import to_markdown, with_groups
 
-    table = _table(records, task, grid)
+    table = _table(with_groups(records, evaluation.groups), task, grid)
     logger.info("results\n%s", to_markdown(table, metric=main_metric(task), confidence=grid.confidence))
     return table.reset_index()
 
 
-def draw_chart(records: pd.DataFrame, task: Task, grid: GridParams) -> Figure:
+def draw_chart(records: pd.DataFrame, task: Task, grid: GridParams, evaluation: EvaluationParams) -> Figure:
     """Draw the mean and interval of each row, and the gains over the baseline."""
     from dg_project.evaluation.scorers import main_metric
+    from dg_project.evaluation.table import with_groups
     from dg_project.figures.benchmark_chart import records_chart
 
-    return records_chart(_table(records, task, grid), records, metric=main_metric(task), confidence=grid.confidence)
+    rows = with_groups(records, evaluation.groups)
+    return records_chart(_table(rows, task, grid), rows, metric=main_metric(task), confidence=grid.confidence)
 
 
 def _table(records: pd.DataFrame, task: Task, grid: GridParams) -> pd.DataFrame:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial, update_wrapper
-
 from kedro.pipeline import Node, Pipeline
 
 from dg_project.pipelines.benchmark import nodes
+from dg_project.pipelines.facts import facts_node
 
 
 def create_pipeline(name: str = "benchmark") -> Pipeline:
@@ -16,7 +15,7 @@ def create_pipeline(name: str = "benchmark") -> Pipeline:
         name: ``benchmark`` or ``ablation``, the parameters with the grid's rows and the prefix of its artifacts.
     """
     grid, records = f"params:{name}", f"{name}_records"
-    facts = update_wrapper(partial(nodes.state_facts, pipeline=name), nodes.state_facts)
+    table = [records, "params:task", grid, "params:evaluation"]
     return Pipeline([
         Node(nodes.train_cells,
              ["source_manifest", "pseudo_images", "pseudo_manifest", "adapt_manifest", grid, "params:settings"],
@@ -24,8 +23,7 @@ def create_pipeline(name: str = "benchmark") -> Pipeline:
         Node(nodes.score_cells,
              [f"{name}_models", "source_manifest", "target_manifest", grid, "params:settings", "params:run_id"],
              [records, f"{name}_scores"], name="score_cells", tags="gpu"),
-        Node(facts, [records, grid, "params:settings", "parameters", "params:run_id"], f"{name}_facts",
-             name="state_facts", tags="gpu"),  # states the hardware that trained
-        Node(nodes.make_table, [records, "params:task", grid], f"{name}_table", name="make_table"),
-        Node(nodes.draw_chart, [records, "params:task", grid], f"{name}_chart", name="draw_chart"),
+        facts_node(name, name),
+        Node(nodes.make_table, table, f"{name}_table", name="make_table"),
+        Node(nodes.draw_chart, table, f"{name}_chart", name="draw_chart"),
     ], namespace=name, prefix_datasets_with_namespace=False)

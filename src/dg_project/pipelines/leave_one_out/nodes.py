@@ -76,10 +76,10 @@ def make_table(records: pd.DataFrame, params: LeaveOneOutParams) -> pd.DataFrame
 def draw_chart(records: pd.DataFrame, params: LeaveOneOutParams) -> Figure:
     """Draw the mean of each method in each held-out domain, and the gains over ERM."""
     from dg_project.evaluation.table import benchmark_table
-    from dg_project.figures.benchmark_chart import benchmark_chart
+    from dg_project.figures.benchmark_chart import records_chart
 
     table = benchmark_table(records, metric=METRIC, confidence=params.confidence)
-    return benchmark_chart(table, records, metric=METRIC, confidence=params.confidence)
+    return records_chart(table, records, metric=METRIC, confidence=params.confidence)
 
 
 def _cells(images: pd.DataFrame, card: dict[str, Any],

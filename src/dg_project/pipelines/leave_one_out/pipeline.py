@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
+from dg_project.pipelines.facts import facts_node
 from dg_project.pipelines.leave_one_out import nodes
 
 _TABLE = ["left_out_records", "params:leave_one_out"]
@@ -21,6 +22,7 @@ def create_pipeline() -> Pipeline:
         Node(nodes.score_folds,
              ["left_out_models", "domains_manifest", "domains_card", "params:settings", "params:run_id"],
              ["left_out_folds", "left_out_records", "left_out_scores"], name="score_folds", tags="gpu"),
+        facts_node("leave_one_out", "left_out"),
         Node(nodes.make_table, _TABLE, "left_out_table", name="make_table"),
         Node(nodes.draw_chart, _TABLE, "left_out_chart", name="draw_chart"),
     ], namespace="leave_one_out", prefix_datasets_with_namespace=False)
