@@ -12,7 +12,9 @@ from dg_project.settings import CONFIG_LOADER_ARGS
 ROOT = Path(__file__).parents[1]
 
 
-def run_parameters(**changes: Any) -> dict[str, Any]:
-    """Return the parameters of ``kedro run --params`` with these changes."""
+def run_parameters(env: str | None = None, **changes: Any) -> dict[str, Any]:
+    """Return the parameters of ``kedro run --env=<env> --params`` with these changes."""
     reading: dict[str, Any] = {"conf_source": str(ROOT / "conf"), **CONFIG_LOADER_ARGS, "runtime_params": changes}
+    if env is not None:
+        reading["env"] = env
     return dict(OmegaConfigLoader(**reading)["parameters"])
