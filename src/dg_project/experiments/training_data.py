@@ -121,7 +121,7 @@ def lost_ignored(pseudo: pd.DataFrame, min_visibility: float) -> pd.DataFrame:
         return pseudo
     difficult = [[bool(hard) or float(seen) < min_visibility for hard, seen in zip(*row, strict=True)]
                  for row in zip(pseudo["difficult"], pseudo["visibility"], strict=True)]
-    return pseudo.assign(difficult=difficult)
+    return pseudo.assign(difficult=pd.Series(difficult, pseudo.index, dtype=object))
 
 
 def source_domains(source: pd.DataFrame) -> list[str]:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from dg_project.backbones import Backbone
 from dg_project.config import TaskParams
+from dg_project.tasks.answers import Answers
 
 Features = dict[str, Tensor]
 """Named maps ``(N, C, H, W)``, finest first."""
@@ -161,6 +162,16 @@ class TaskModel(nn.Module, ABC):
     @abstractmethod
     def losses(self, maps: Features, inputs: Inputs, weight: Tensor) -> dict[str, Tensor]:
         """Return the ``loss_*`` of the rows in ``maps`` (from ``neck``) and ``inputs``, weighted per image (N,)."""
+
+    @abstractmethod
+    def answers(self, maps: Features, inputs: Inputs, places: Any = None) -> Answers:
+        """Return what the head says at some places of labelled inputs, to compare it between two views.
+
+        Args:
+            maps: from ``neck``.
+            inputs: labelled inputs.
+            places: ``Answers.places`` of another view of the same images; None lets the task choose.
+        """
 
     @abstractmethod
     def decode(self, maps: Features, inputs: Inputs) -> list[Prediction]:

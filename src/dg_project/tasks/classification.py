@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dg_project.backbones import Backbone
 from dg_project.config import ClassificationParams
+from dg_project.tasks.answers import Answers
 from dg_project.tasks.base import AuxHead, Features, Inputs, PooledHead, Prediction, Target, TaskModel, softmax_entropy
 
 
@@ -44,6 +45,11 @@ class Classifier(TaskModel):
         """Return ``loss_classification``: the mean weighted cross-entropy."""
         loss = F.cross_entropy(self.logits(maps), true_labels(inputs), reduction="none")
         return {"loss_classification": (loss * weight).mean()}
+
+    def answers(self, maps: Features, inputs: Inputs, places: Any = None) -> Answers:
+        """Return the logits of every image."""
+        logits = self.logits(maps)
+        return Answers(logits, torch.arange(len(logits), device=logits.device))
 
     def decode(self, maps: Features, inputs: Inputs) -> list[Prediction]:
         """Return ``probabilities`` (classes,) of every image."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from dg_project.backbones import Backbone
 from dg_project.config import DetectionParams
 from dg_project.core.errors import ParameterError
+from dg_project.tasks.answers import Answers
 from dg_project.tasks.base import AuxHead, Features, Inputs, Instances, PooledHead, Prediction, Target, TaskModel
 from dg_project.tasks.faster_rcnn import Sampled, Targets, build_box_heads, build_rpn
 
@@ -83,6 +84,14 @@ class Detector(TaskModel):
     def more_losses(self, maps: Features, sampled: Sampled, targets: Targets, weight: Tensor) -> dict[str, Tensor]:
         """Return additional losses of a subclass on the sampled proposals."""
         return {}
+
+    def answers(self, maps: Features, inputs: Inputs, places: Any = None) -> Answers:
+        """Return class logits and box deltas at proposals: as many as are sampled for the losses, labels included."""
+        if places is None:
+            images = self._image_list(inputs)
+            proposals, _ = self.rpn(images, {name: value.detach() for name, value in maps.items()})
+            places = self.box_heads.sample(proposals, cast(Targets, inputs.targets))
+        return self.box_heads.answers(maps, places, [self.image_size] * len(inputs))
 
     def decode(self, maps: Features, inputs: Inputs) -> list[Prediction]:
         """Return ``boxes`` (n, 4) in the original image, ``labels`` (n,) and ``scores`` (n,) of every image."""

@@ -21,6 +21,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, con
 from torchvision.ops import box_iou
 
 from dg_project.config import DetectionParams
+from dg_project.tasks.answers import Answers
 from dg_project.tasks.roi_pooling import RoIPooling
 
 Targets = list[dict[str, Tensor]]
@@ -173,6 +174,16 @@ class WeightedRoIHeads(RoIHeads):
         score = F.cross_entropy(logits, label, reduction="none")
         return {"loss_class": weighted_mean(score, of_roi, len(label)),
                 "loss_box": weighted_mean(shift, of_roi[positive], len(label))}
+
+    def answers(self, features: dict[str, Tensor], sampled: Sampled, sizes: list[tuple[int, int]]) -> Answers:
+        """Return the class logits of the sampled proposals, and the deltas of the object's class for those on one."""
+        logits, deltas = self._predict(self.vectors(features, sampled.proposals, sizes))
+        counts = torch.tensor([len(boxes) for boxes in sampled.proposals], device=logits.device)
+        image = torch.arange(len(counts), device=logits.device).repeat_interleave(counts)
+        label = torch.cat(sampled.labels)
+        positive = torch.where(label > 0)[0]
+        of_class = deltas.view(len(label), -1, 4)[positive, label[positive]]
+        return Answers(logits, image, sampled, of_class, object_image=image[positive])
 
     def detect(self, features: dict[str, Tensor], proposals: list[Tensor],
                sizes: list[tuple[int, int]]) -> list[dict[str, Tensor]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, cast
+from dataclasses import replace
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,8 @@ from torchvision.models.detection.roi_heads import maskrcnn_inference, paste_mas
 
 from dg_project.backbones import Backbone
 from dg_project.config import InstanceSegmentationParams
-from dg_project.tasks.base import Features, Prediction, Target
+from dg_project.tasks.answers import Answers
+from dg_project.tasks.base import Features, Inputs, Prediction, Target
 from dg_project.tasks.detection import Detector
 from dg_project.tasks.faster_rcnn import Sampled, Targets, weighted_mean
 from dg_project.tasks.roi_pooling import RoIPooling
@@ -61,6 +63,15 @@ class InstanceSegmenter(Detector):
         loss = F.binary_cross_entropy_with_logits(true_class, wanted, reduction="none").mean((1, 2))
         of_roi = torch.cat([w.expand(len(box)) for w, box in zip(weight, boxes, strict=True)])
         return {"loss_mask": weighted_mean(loss, of_roi, len(loss))}
+
+    def answers(self, maps: Features, inputs: Inputs, places: Any = None) -> Answers:
+        """Return ``Detector``'s answers with the mask logits of the object's class for proposals on an object."""
+        answers = super().answers(maps, inputs, places)
+        positive = [labels > 0 for labels in answers.places.labels]
+        boxes, labels = ([values[chosen] for values, chosen in zip(part, positive, strict=True)]
+                         for part in (answers.places.proposals, answers.places.labels))
+        logits = self._mask_logits(maps, boxes)
+        return replace(answers, masks=logits[torch.arange(len(logits), device=logits.device), torch.cat(labels)])
 
     def add_to(self, found: list[Prediction], maps: Features) -> None:
         """Add ``masks`` (n, 1, side, side): probabilities in each box."""

@@ -16,6 +16,7 @@ from dg_project.backbones import Backbone
 from dg_project.config import SegmentationParams
 from dg_project.core.errors import ParameterError, nearest
 from dg_project.data.masks import IGNORE, check_train_ids
+from dg_project.tasks.answers import Answers
 from dg_project.tasks.base import AuxHead, Features, Inputs, Prediction, Target, TaskModel, softmax_entropy
 
 _GROUPS = 8
@@ -91,6 +92,15 @@ class Segmenter(TaskModel):
         """Return ``loss_segmentation``: pixel cross-entropy, mean over an image's labelled pixels, then over images."""
         logits = F.interpolate(self.logits(maps), self.image_size, mode="bilinear")
         return {"loss_segmentation": (pixel_loss(logits, input_masks(inputs)) * weight).mean()}
+
+    def answers(self, maps: Features, inputs: Inputs, places: Any = None) -> Answers:
+        """Return the logits of every labelled cell of the decoder's grid; ``places`` are their indices."""
+        logits = self.logits(maps)
+        if places is None:
+            masks = F.interpolate(input_masks(inputs)[:, None].float(), logits.shape[-2:], mode="nearest-exact")
+            places = (masks.flatten() != IGNORE).nonzero().flatten()
+        cells = logits.shape[-2] * logits.shape[-1]
+        return Answers(logits.permute(0, 2, 3, 1).flatten(0, 2)[places], places // cells, places)
 
     def probabilities(self, maps: Features) -> Tensor:
         """Return (N, classes, H, W): softmax over the classes, in the input size."""

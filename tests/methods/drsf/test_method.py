@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+from run_settings import settings
 from torch import Tensor
 
 from dg_project.config import BackboneParams, DetectionParams
 from dg_project.core.errors import ParameterError
 from dg_project.data.batches import Batch
+from dg_project.methods.combined.drsf_diga import DRSFDiGA
 from dg_project.methods.drsf.method import DRSF, DRSFParams, draw_partners, instance_mix
 from dg_project.methods.model_folder import ModelSpec, build_method
 from dg_project.tasks import Instances
@@ -198,3 +200,62 @@ def test_losses_without_objects_or_pairs() -> None:
     assert "loss_adv_instance" not in losses(drsf(), empty)
     lone = batch().rows(torch.tensor([0, 3]))
     assert all(value.isfinite() for value in losses(drsf(task_on_fused=True), lone).values())
+
+
+def paired(difference: float) -> Batch:
+    """A source image and a pseudo image of it, lighter by ``difference``."""
+    of = batch().rows(torch.tensor([0, 1]))
+    origin = of.images[0]
+    of.images[1], of.origins = origin + difference, [None, origin]
+    return of
+
+
+def consistent(**options: Any) -> DRSF:
+    return drsf(soft_fusion=["pseudo"], style_reassembly=0.0, mixstyle_stages=[], lambda_con=1.0, **options)
+
+
+def con(method: DRSF, of: Batch, progress: float = 1.0) -> Tensor:
+    torch.manual_seed(0)
+    return method.losses(of, progress)["loss_con"]
+
+
+def test_consistency_grows_with_the_difference_and_the_step() -> None:
+    method = consistent()
+    assert float(con(method, paired(0.0))) == pytest.approx(0.0, abs=1e-5)
+    small, large = con(method, paired(0.1)), con(method, paired(0.4))
+    assert 0 < float(small) < float(large)
+    torch.testing.assert_close(con(method, paired(0.4), 0.1), large / 2)
+    assert float(con(method, paired(0.4), 0.0)) == 0
+    assert "loss_con" not in losses(method, batch())  # no row comes with its source image
+    halved = paired(0.4)
+    halved.weight[1] = 0.5
+    torch.testing.assert_close(con(method, halved), large / 2)
+
+
+def test_consistency_leaves_the_mode_and_asks_without_gradient() -> None:
+    method, of = consistent(), paired(0.4)
+    origin = torch.rand(3, 64, 96).requires_grad_()
+    of.origins = [None, origin]
+    con(method, of).backward()
+    assert origin.grad is None
+    assert method.training
+    assert method.model.training
+
+
+def test_average_gives_the_reference() -> None:
+    method, own = consistent(reference="average", reference_alpha=0.9), consistent()
+    own.load_state_dict(method.state_dict(), strict=False)
+    method.begin_step()
+    torch.testing.assert_close(con(method, paired(0.4)), con(own, paired(0.4)))
+    before = con(method, paired(0.4))
+    with torch.no_grad():
+        for weight in method.model.parameters():
+            weight.mul_(1.1)
+    method.begin_step()  # the average keeps half of the old weights
+    assert not torch.equal(con(method, paired(0.4)), before)
+    assert not [name for name in method.inference_state() if name.startswith("agreement")]
+
+
+def test_consistency_needs_the_source_images() -> None:
+    with pytest.raises(ParameterError, match=r"drsf_diga\.lambda_con: the batches of 'drsf_diga' do not hold"):
+        DRSFDiGA.check(DRSFDiGA.Params(lambda_con=1.0), settings(task="segmentation"))

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from dg_project.config import Fraction, Params, listed
+from dg_project.core.errors import ParameterError
 from dg_project.data.batches import Batch
 from dg_project.methods.base import Method, Needs
+from dg_project.methods.drsf.consistency import Consistency, Reference, ramp
 from dg_project.methods.drsf.dfdr import DFDR, Parts, align_loss, ranking_loss
 from dg_project.methods.drsf.mdsf import Adversary, ImageDiscriminator, InstanceDiscriminator, fuse, mixing_weights
 from dg_project.methods.drsf.soft_fusion import Look, soft_fusion
 from dg_project.ops.mixstyle import StyleMixer
 from dg_project.tasks.base import AuxHead, Features, Inputs, Instances, TaskModel, take
+
+if TYPE_CHECKING:
+    from dg_project.config import Settings
 
 
 class DRSFParams(Params):
@@ -33,6 +38,11 @@ class DRSFParams(Params):
     lambda_rea: float = Field(0.01, ge=0)
     gamma: float = Field(0.1, ge=0, description="weight of the cosine term inside the alignment loss")
     lambda_adv: float = Field(0.05, ge=0, description="weight of both discriminators' losses")
+    lambda_con: float = Field(0.0, ge=0, description="weight of the consistency of the predictions on a pseudo image "
+                                                     "with those on its source image")
+    reference: Reference = Field("self", description="whose predictions on the source image: the model's, or those of "
+                                                     "an average of its weights")
+    reference_alpha: Fraction = Field(0.99, description="largest decay of that average")
     alpha: float = Field(1.0, gt=0, description="domains are mixed with Dirichlet(alpha)")
     grl_image: float = Field(0.01, ge=0, description="reversed gradient of the image discriminator; 0 leaves it out")
     grl_instance: float = Field(0.01, ge=0, description="reversed gradient of the instance discriminator (detection)")
@@ -60,7 +70,7 @@ class DRSF(Method):
     name: ClassVar[str] = "drsf"
     needs: ClassVar[Needs] = Needs(batches="paired")
     Params: ClassVar[type[Params]] = DRSFParams
-    training_only: ClassVar[tuple[str, ...]] = ("aux", "image_adversary", "instance_adversary")
+    training_only: ClassVar[tuple[str, ...]] = ("aux", "image_adversary", "instance_adversary", "agreement")
     params: DRSFParams
 
     def __init__(self, model: TaskModel, params: DRSFParams, domains: Sequence[str]) -> None:
@@ -85,22 +95,38 @@ class DRSF(Method):
         if params.grl_instance and model.instance_channels is not None:
             instance = InstanceDiscriminator(model.instance_channels, n_domains)
             self.instance_adversary = Adversary(instance, params.grl_instance)
+        self.agreement: Consistency | None = None
+        if params.lambda_con:
+            self.agreement = Consistency(self.predictor(), params.reference, params.reference_alpha)
+
+    @classmethod
+    def check(cls, params: Any, settings: Settings) -> None:
+        """See ``Method.check``; consistency needs batches whose pseudo images come with their source images."""
+        super().check(params, settings)
+        if params.lambda_con and cls.needs.on(settings.training.batches).batches != "paired":
+            raise ParameterError(f"{cls.name}.lambda_con: the batches of '{cls.name}' do not hold the source image of "
+                                 "every pseudo image; set it to 0")
+
+    def begin_step(self) -> None:
+        """Update the average that gives the reference answers."""
+        if self.agreement is not None:
+            self.agreement.update(self.predictor())
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return the task's losses, and ``loss_align``, ``loss_rea`` and ``loss_adv_*``, each times its weight."""
+        """Return the task's losses, and ``loss_align``, ``loss_rea``, ``loss_con``, ``loss_adv_*``, with weights."""
         batch, labels = soft_fusion(batch, self.params.soft_fusion, self.params.detail_scale, len(self.domains))
         inputs = self.model.prepare(batch.images, batch.targets)
         features, parts = self._features(batch, inputs)
         mix = mixing_weights(batch.pair_id, batch.domain_id, self.params.alpha)
         seen, rows, of, weight = self._task_features(batch, features, mix)
         losses: dict[str, Tensor] = {}
-        if self.instance_adversary is None:
+        if self.instance_adversary is None and self.agreement is None:
             maps = self.model.neck(take(seen, rows))
         else:
             everything = self.model.neck(seen)
             maps = take(everything, rows)
-            losses |= _adversary_on_instances(self.instance_adversary, self.model.instance_features(everything, inputs),
-                                              labels, mix)
+            losses |= self._consistency(batch, everything, inputs, progress)
+            losses |= self._adversary_on_instances(everything, inputs, labels, mix)
         if len(rows):  # a micro-batch may hold only pseudo images
             losses |= self.model.losses(maps, inputs.rows(of), weight)
         if parts is not None and self.aux is not None:
@@ -144,6 +170,23 @@ class DRSF(Method):
             features = self.model.features(inputs.images)
         return features, exchange.parts
 
+    def _consistency(self, batch: Batch, maps: Features, inputs: Inputs, progress: float) -> dict[str, Tensor]:
+        """Return ``loss_con``, or nothing without rows that come with their source image."""
+        if self.agreement is None:
+            return {}
+        loss = self.agreement.loss(self.predictor(), batch, maps, inputs)
+        return {} if loss is None else {"loss_con": self.params.lambda_con * ramp(progress) * loss}
+
+    def _adversary_on_instances(self, maps: Features, inputs: Inputs, labels: Tensor, mix: Tensor) -> dict[str, Tensor]:
+        """Return ``loss_adv_instance`` of the labelled objects, or nothing if there are none."""
+        if self.instance_adversary is None:
+            return {}
+        instances = self.model.instance_features(maps, inputs)
+        if instances is None or not len(instances.row):
+            return {}
+        mixed = instance_mix(mix, instances)
+        return {"loss_adv_instance": self.instance_adversary(instances.vectors, labels[instances.row], mixed)}
+
     def _dfdr_losses(self, aux: AuxHead, parts: Parts, inputs: Inputs, batch: Batch) -> dict[str, Tensor]:
         align = align_loss(parts.shared, parts.private, batch.pair_id, batch.domain_id, self.params.gamma)
         logits = [aux(part) for part in (parts.reassembled, parts.feature, parts.private)]
@@ -152,14 +195,6 @@ class DRSF(Method):
         if len(source):
             rea = rea + aux.loss(logits[0][source], inputs.rows(source))
         return {"loss_align": self.params.lambda_align * align, "loss_rea": self.params.lambda_rea * rea}
-
-
-def _adversary_on_instances(adversary: Adversary, instances: Instances | None, labels: Tensor,
-                            mix: Tensor) -> dict[str, Tensor]:
-    """Return ``loss_adv_instance`` of the labelled objects, or nothing if there are none."""
-    if instances is None or not len(instances.row):
-        return {}
-    return {"loss_adv_instance": adversary(instances.vectors, labels[instances.row], instance_mix(mix, instances))}
 
 
 def draw_partners(allowed: Tensor, probability: float) -> Tensor | None:
