@@ -28,7 +28,7 @@ def read_domains(settings: Settings) -> tuple[pd.DataFrame, dict[str, Any]]:
 
     chosen_methods(settings.leave_one_out, settings.method)  # fail on a wrong name before reading images
     images, classes, skipped = read_folders(Path(settings.data.root), settings.leave_one_out, settings)
-    card = data_card(images, classes, skipped)
+    card = data_card(images, classes, skipped, settings.data.ignore_classes)
     logger.info("data card\n%s", format_card(card))
     return images, card
 
