@@ -165,7 +165,7 @@ def with_means(records: pd.DataFrame) -> pd.DataFrame:
     unseen = records[records["role"] == "target"]
     means = []
     for _, rows in unseen.groupby(["method", "seed", "metric"], sort=False):
-        mean = rows.iloc[-1].to_dict() | {"source": "all but one", "domain": UNSEEN_MEAN,
+        mean = rows.iloc[-1].to_dict() | {"source": "all but one", "domain": UNSEEN_MEAN, "classes_scored": "",
                                           "value": rows["value"].mean(skipna=False), "n_images": rows["n_images"].sum()}
         means.append(mean | {name: rows[name].mean() for name in ("seconds_per_step", "peak_memory_mb")})
     return pd.concat([unseen, pd.DataFrame(means)], ignore_index=True)

@@ -68,11 +68,13 @@ def state_facts(records: pd.DataFrame, grid: GridParams, settings: Settings, par
 
 def make_table(records: pd.DataFrame, task: Task, grid: GridParams) -> pd.DataFrame:
     """Summarise the records over seeds, one row per row of the grid, and log the table."""
+    from dg_project.evaluation.records import classes_note
     from dg_project.evaluation.scorers import main_metric
     from dg_project.evaluation.table import to_markdown
 
     table = _table(records, task, grid)
-    logger.info("results\n%s", to_markdown(table, metric=main_metric(task), confidence=grid.confidence))
+    logger.info("results\n%s", to_markdown(table, metric=main_metric(task), confidence=grid.confidence,
+                                           note=classes_note(records)))
     return table.reset_index()
 
 
