@@ -64,3 +64,11 @@ def test_no_drop_without_source_score(value: float) -> None:
     text = model_card(rows, ModelFacts(SPEC, TRAINED | {"score": None}, "0", "1", DATA, []))
     assert "| night clear | 40.0 | – | – |" in text
     assert isinstance(rows, pd.DataFrame)
+
+
+def test_classes_that_a_domain_lacks_are_named() -> None:
+    rows = records({"drsf": {3: {"daytime_clear": 0.8, "night_clear": 0.4}}}).assign(low=0.3, high=0.5)
+    rows["classes_scored"] = ["2 of 2", "1 of 2 (no bus)", ""]
+    text = model_card(rows, ModelFacts(SPEC, TRAINED, "0123", "2026", DATA, [], None))
+    assert "\n\nA class without labels in a domain is left out of its score; classes scored: night_clear 1 of 2" in text
+    assert "\n\n\n" not in text

@@ -87,6 +87,16 @@ def test_anchors_of_results_resolve() -> None:
         assert f"\n## {anchor}\n" in (page.parent / path).read_text(), f"{page.name}: {path}#{anchor}"
 
 
+def test_page_names_classes_that_a_domain_lacks(project: Path) -> None:
+    path = next((project / "data/07_model_output").rglob("benchmark_records.csv/v1/*"))
+    assert main(["--record", "streets"], project) == 0
+    assert "classes scored" not in (project / PAGE).read_text()
+    lacking = {"daytime_clear": "2 of 2", "fog": "1 of 2 (no bus)", "night": "2 of 2"}
+    grid().assign(classes_scored=grid()["domain"].map(lacking)).to_csv(path, index=False)
+    assert main(["--record", "streets"], project) == 0
+    assert "is left out of its score; classes scored: fog 1 of 2 (no bus).\n" in (project / PAGE).read_text()
+
+
 def test_records_become_pages(project: Path) -> None:
     assert main(["--record", "streets"], project) == 0
     page, readme = (project / PAGE).read_text(), (project / README).read_text()

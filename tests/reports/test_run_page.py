@@ -122,3 +122,11 @@ def test_parameters_are_listed_by_dotted_path():
     page = render_report(make_report(parameters={"a": {"b": 1, "c": {}}, "d": [1]}))
     for row in ("<td>a.b</td><td>1</td>", "<td>a.c</td><td>{}</td>", "<td>d</td><td>[1]</td>"):
         assert row in page, row
+
+
+def test_page_names_classes_that_a_domain_lacks():
+    rows = make_report().records.assign(classes_scored="2 of 2")
+    assert "classes scored" not in render_report(make_report(records=rows))
+    rows.loc[rows["domain"] == "night_clear", "classes_scored"] = "1 of 2 (no bus)"
+    page = render_report(make_report(records=rows))
+    assert page.count("left out of its score; classes scored: night_clear 1 of 2 (no bus).") == 1

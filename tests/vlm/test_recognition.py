@@ -64,6 +64,30 @@ def test_gate_drops_unrecognised_boxes(
     assert (rows.loc[rows["domain"] == "night", "kept"] == kept).all()
 
 
+def test_gate_does_not_ask_for_ignored_classes(
+    tiny_streets: Path, tiny_manifest: pd.DataFrame, tiny_pseudo: tuple[Path, pd.DataFrame], tmp_path: Path
+) -> None:
+    """Boxes of ignored classes have no name that could be recognised, and decide nothing."""
+    root, pseudo = tiny_pseudo
+    candidates = pseudo[pseudo["domain"] == "fog"].head(2)[[*COLUMNS, *PSEUDO_COLUMNS]].reset_index(drop=True)
+    labels = [[int(label) for label in row] for row in candidates["labels"]]
+    candidates["labels"] = [[-1, *row[1:]] for row in labels]
+    candidates["difficult"] = [[True, *([False] * (len(row) - 1))] for row in labels]
+    source = tiny_manifest[tiny_manifest["role"] == "source"]
+    asked: list[list[int]] = []
+
+    def known(image: torch.Tensor, boxes: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        assert len(boxes) == len(labels)
+        asked.append(labels.tolist())
+        return torch.ones(len(boxes))
+
+    gate = GateParams(clip="x", min_recognition=0.5, min_visibility=-1)
+    rows = sample(source, tiny_streets, candidates, root, SamplingParams(gate=gate), tmp_path / "out", known)
+    assert asked == [row[1:] for row in labels]
+    assert rows["kept"].all()
+    assert [len(seen) for seen in rows["visibility"]] == [len(row) for row in labels]
+
+
 def test_recogniser_invalid_checkpoint_error(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CheckpointError, match=r"it has no readable config\.json"):
         Recogniser(str(tmp_path), CLASSES, CPU)

@@ -36,7 +36,9 @@ class DataParams(Params):
     split_seed: int = Field(0, description="random seed of the shares of splits")
     options: dict[str, Any] = Field({}, description="options of the reader, see docs/add_a_dataset.md")
     domains: dict[str, DomainParams] = Field({}, description="domains with another reader, folder or other options")
-    rename: dict[str, str] = Field({}, description="class name in the data set -> name in classes")
+    rename: dict[str, str] = Field({}, description="class name in the data set -> name in classes or ignore_classes")
+    ignore_classes: list[str] = Field([], description="classes, named as after rename, whose boxes are neither object "
+                                                      "nor background")
     other_classes: Literal["stop", "ignore"] = Field("stop", description="stop at boxes of other classes, or skip them")
     expected_counts: dict[str, int] = Field({}, description="domain/split -> required number of images")
     max_train: int | None = Field(None, ge=1, description="use only the first n training images")
@@ -55,15 +57,25 @@ class DataParams(Params):
         lists += [f"{target}/{split}" for target in self.targets for split in ("test", "adapt")]
         wrong = [(f"domains: '{name}' is neither source nor target.", name, domains) for name in self.domains]
         wrong += [(f"expected_counts: '{name}' is not a domain/split.", name, lists) for name in self.expected_counts]
-        wrong += [(f"rename: '{name}' is not in classes.", name, self.classes) for name in self.rename.values()]
+        wrong += [(f"rename: '{name}' is not in classes.", name, [*self.classes, *self.ignore_classes])
+                  for name in self.rename.values()]
         if found := next(((text, name, known) for text, name, known in wrong if name not in known), None):
             raise ValueError(found[0] + nearest(found[1], found[2]))
+        self._check_ignored()
         if self.target_split is None and "test" not in self.splits:
             raise ValueError("splits: 'test' is missing, and target_split does not set a split for scoring targets")
         if self.adapt_split is not None and self.adapt_split == (self.target_split or self.splits["test"]):
             raise ValueError(f"adapt_split: targets are scored on '{self.adapt_split}', so no method may adapt to it; "
                              "name another split, or a share of it as in 'train[:50%]'")
         return self
+
+    def _check_ignored(self) -> None:
+        for name in self.ignore_classes:
+            if name in self.classes:
+                raise ValueError(f"ignore_classes: '{name}' is also in classes; remove it from one of them")
+            if self.rename.get(name, name) != name:
+                raise ValueError(f"ignore_classes: rename makes '{name}' a '{self.rename[name]}'; give the name that "
+                                 "it has after rename")
 
     def splits_of(self, domain: str) -> dict[str, str]:
         """Return the splits that may be opened: all splits of the source, only the test split of a target."""

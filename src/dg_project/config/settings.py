@@ -99,6 +99,14 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _ignored_classes(self) -> Settings:
+        if self.task == "segmentation" and self.data.ignore_classes:
+            raise ValueError("data.ignore_classes names boxes, but task=segmentation is trained on masks, whose pixels "
+                             "are ignored by id: set data.ignore_classes: [], and list ids in data.options.ignore of "
+                             "the reader image_mask (other readers know their ids)")
+        return self
+
+    @model_validator(mode="after")
     def _generation(self) -> Settings:
         """Refuse what would fail only after hours of generation."""
         for name, domain in self.synthesis.domains.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,25 +15,53 @@ MOST_COLUMNS = 12
 """More classes than this do not fit into one table."""
 
 
-def data_card(manifest: pd.DataFrame, classes: list[str], skipped: list[str]) -> dict[str, Any]:
+def data_card(manifest: pd.DataFrame, classes: list[str], skipped: list[str],
+              ignore_classes: Sequence[str] = ()) -> dict[str, Any]:
     """Count images and boxes per domain and split.
 
     Args:
         manifest: rows of any number of domains.
         classes: class names; label i is ``classes[i - 1]``.
         skipped: messages of the skipped samples.
+        ignore_classes: names of the ignored classes; label -k is ``ignore_classes[k - 1]``.
 
     Returns:
-        A JSON-able dict: ``classes``, ``skipped``, ``fingerprint`` and ``splits``, a list with one entry per domain and
-        split: domain, role, split, images, images_without_boxes, boxes, difficult, boxes_per_class (difficult ones
-        counted), sizes ("WxH" -> images), box_side (5th, 50th and 95th percentile of the square root of the area,
-        pixels), masks (images with a semantic mask), instances (images with instance masks), fingerprint (of images,
-        boxes, masks and classes).
+        A JSON-able dict: ``classes``, ``ignore_classes``, ``skipped``, ``fingerprint`` and ``splits``, a list with one
+        entry per domain and split: domain, role, split, images, images_without_boxes, boxes, difficult, boxes_per_class
+        (difficult ones counted), ignored_per_class, sizes ("WxH" -> images), box_side (5th, 50th and 95th percentile of
+        the square root of the area, pixels), masks (images with a semantic mask), instances (images with instance
+        masks), fingerprint (of images, boxes, masks and classes). Only ``ignored_per_class`` counts boxes of ignored
+        classes.
     """
-    splits = [_entry(rows, classes, domain, split)
+    splits = [_entry(rows, classes, ignore_classes, domain, split)
               for (domain, split), rows in manifest.groupby(["domain", "split"], sort=False)]
-    return {"classes": list(classes), "skipped": list(skipped), "fingerprint": manifest_fingerprint(manifest),
-            "splits": splits}
+    return {"classes": list(classes), "ignore_classes": list(ignore_classes), "skipped": list(skipped),
+            "fingerprint": manifest_fingerprint(manifest), "splits": splits}
+
+
+def check_classes(card: dict[str, Any]) -> list[str]:
+    """Return a warning per class that targets show and the training split of the source does not.
+
+    Raises:
+        DataError: no domain has a box of a class of ``classes`` or ``ignore_classes``, but there are boxes of others.
+    """
+    held: dict[str, Counter[str]] = {"classes": Counter(), "ignore_classes": Counter()}
+    for entry in card["splits"]:
+        held["classes"].update(entry["boxes_per_class"])
+        held["ignore_classes"].update(entry["ignored_per_class"])
+    if not any(counts.total() for counts in held.values()):
+        return []  # masks only
+    for key, counts in held.items():
+        if absent := [name for name in card[key] if not counts[name]]:
+            raise DataError(f"data.{key}: no domain has a box of {', '.join(map(repr, absent))}; correct the spelling "
+                            "(the log names the classes of the boxes that were skipped), map the data set's name with "
+                            "data.rename, or remove it there")
+    trained = Counter[str]()
+    for entry in card["splits"]:
+        if (entry["role"], entry["split"]) == ("source", "train"):
+            trained.update(entry["boxes_per_class"])
+    return [f"the training images have no box of '{name}', so no method can learn it, and its score in a domain that "
+            "has such boxes will be 0" for name in card["classes"] if not trained[name]]
 
 
 def unlabelled_card(adapt: pd.DataFrame, target: pd.DataFrame, skipped: list[str]) -> dict[str, Any]:
@@ -58,15 +87,18 @@ def unlabelled_card(adapt: pd.DataFrame, target: pd.DataFrame, skipped: list[str
     return {"images": counts, "skipped": list(skipped), "fingerprint": manifest_fingerprint(adapt)}
 
 
-def _entry(rows: pd.DataFrame, classes: list[str], domain: Any, split: Any) -> dict[str, Any]:
+def _entry(rows: pd.DataFrame, classes: list[str], ignored: Sequence[str], domain: Any, split: Any) -> dict[str, Any]:
     labels = Counter(int(label) for row in rows["labels"] for label in row)
-    sides = pd.Series([((x1 - x0) * (y1 - y0)) ** 0.5 for row in rows["boxes"] for x0, y0, x1, y1 in row], dtype=float)
+    columns = zip(rows["boxes"], rows["labels"], rows["difficult"], strict=True)
+    known = [(box, hard) for row in columns for box, label, hard in zip(*row, strict=True) if label > 0]
+    sides = pd.Series([((x1 - x0) * (y1 - y0)) ** 0.5 for (x0, y0, x1, y1), _ in known], dtype=float)
     sizes = Counter(f"{width}x{height}" for width, height in zip(rows["width"], rows["height"], strict=True))
     return {
         "domain": str(domain), "role": str(rows["role"].iloc[0]), "split": str(split), "images": len(rows),
-        "images_without_boxes": sum(len(row) == 0 for row in rows["boxes"]), "boxes": sum(labels.values()),
-        "difficult": sum(bool(flag) for row in rows["difficult"] for flag in row),
+        "images_without_boxes": sum(not any(label > 0 for label in row) for row in rows["labels"]), "boxes": len(known),
+        "difficult": sum(bool(hard) for _, hard in known),
         "boxes_per_class": {name: labels[index] for index, name in enumerate(classes, start=1)},
+        "ignored_per_class": {name: labels[-k] for k, name in enumerate(ignored, start=1)},
         "sizes": dict(sizes.most_common()),
         "box_side": [round(float(q), 1) for q in sides.quantile([0.05, 0.5, 0.95])] if len(sides) else [],
         "masks": sum(bool(path) for path in rows["mask"]),
@@ -75,7 +107,7 @@ def _entry(rows: pd.DataFrame, classes: list[str], domain: Any, split: Any) -> d
 
 
 def format_card(card: dict[str, Any]) -> str:
-    """Format the card as a plain text table, followed by missing classes and skipped samples.
+    """Format the card as a plain text table, followed by missing classes, ignored boxes and skipped samples.
 
     With many classes, a line per split names the rarest and the most frequent class instead of one column per class.
     """
@@ -99,12 +131,14 @@ def format_card(card: dict[str, Any]) -> str:
 
 
 def _about_classes(entry: dict[str, Any], wide: bool) -> list[str]:
-    """Name the classes without boxes, and with many classes the rarest and the most frequent one."""
+    """Name the classes without boxes, the ignored boxes, and with many classes the rarest and the most frequent one."""
     where, counts = f"{entry['domain']}/{entry['split']}", entry["boxes_per_class"]
     held = sorted((count, name) for name, count in counts.items() if count)
     lines = []
     if absent := [name for name, count in counts.items() if not count]:
         lines.append(f"no box of {', '.join(absent)} in {where}")
+    if ignored := {name: count for name, count in entry.get("ignored_per_class", {}).items() if count}:
+        lines.append(f"ignored in {where}: {', '.join(f'{count} {name}' for name, count in ignored.items())}")
     if held and not wide:
         lines.append(f"{where}: {len(held)} classes, from {held[0][0]} boxes ({held[0][1]}) to {held[-1][0]} "
                      f"({held[-1][1]})")

@@ -23,7 +23,8 @@ COLUMNS: dict[str, str] = {
     "width": "pixels",
     "height": "pixels",
     "boxes": "list of [x0, y0, x1, y1], absolute pixels, 0-based, x1/y1 exclusive",
-    "labels": "list of int, 1-based index into the class list (0 is background)",
+    "labels": "list of int, 1-based index into the class list (0 is background); -k: the kth of data.ignore_classes,"
+              " always difficult",
     "difficult": "list of bool: excluded from losses and scores",
     "mask": "path of the semantic mask as its data set stores it, or ''; always relative to the source data root,"
             " because a pseudo image uses the mask of its source image",
@@ -71,7 +72,9 @@ def validate_manifest(manifest: pd.DataFrame, classes: list[str], name: str = "m
     row: Any
     for row in manifest.itertuples():
         check_boxes(np.asarray(list(row.boxes), float).reshape(-1, 4), row.width, row.height, f"{name}: {row.image}")
-        if any(not 1 <= label <= len(classes) for label in row.labels) or len(row.labels) != len(row.boxes):
+        known = [1 <= label <= len(classes) or (label < 0 and hard)
+                 for label, hard in zip(row.labels, row.difficult, strict=False)]
+        if not all(known) or not len(row.labels) == len(row.difficult) == len(row.boxes):
             raise DataError(f"{name}: {row.image} has labels {list(row.labels)} for {len(row.boxes)} boxes and "
                             f"{len(classes)} classes")
         instances = len(row.boxes) if row.instances else 0

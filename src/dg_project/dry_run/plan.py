@@ -293,7 +293,7 @@ def plan_folds(settings: Settings, root: Path, workspace: Path) -> RunPlan:
     plan, params = RunPlan(), settings.leave_one_out
     methods = chosen_methods(params, settings.method)
     try:
-        domains, classes = layout(root, params)
+        domains, classes = layout(root, params, settings.data.ignore_classes)
     except DGError as error:
         plan.problems.append(str(error))
         return plan

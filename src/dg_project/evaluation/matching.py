@@ -12,7 +12,9 @@ difficult boxes      any number of detections on one counts      one detection o
 per image and class  every detection                             the 100 with the best scores
 ===================  ==========================================  ==============================================
 
-A difficult box is never a miss. Boxes are continuous (x1, y1 exclusive), so no pixel is added to widths, and a
+A difficult box is never a miss. Nor is a box of an ignored class, and detections of all classes that lie on it and
+are not correct count neither way, any number of them: by at least half of their own area for VOC, by pycocotools' rule
+for crowds for COCO. Boxes are continuous (x1, y1 exclusive), so no pixel is added to widths, and a
 detection is correct if IoU >= threshold.
 """
 
@@ -50,7 +52,7 @@ class ClassMatches:
 
 @dataclass(frozen=True)
 class Matchable:
-    """Labels and detections of one image.
+    """Labels and detections of one image; negative labels are ignored classes.
 
     Shapes are boxes, a float array (n, 4) of x, y, width, height, or masks, an object array (n,) of pycocotools' RLEs.
     """
@@ -77,10 +79,10 @@ def match_images(images: list[Matchable], n_classes: int, rule: str) -> list[Cla
     return {"voc": _voc, "coco": _coco}[rule](images, n_classes)
 
 
-def overlap(found: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the IoU (D, G) of shapes as in ``Matchable``."""
+def overlap(found: NDArray[Any], truth: NDArray[Any], ignored: bool = False) -> NDArray[np.float64]:
+    """Return the IoU (D, G) of shapes as in ``Matchable``; if ``ignored``, the share of ``found`` inside ``truth``."""
     shapes = [part if part.ndim > 1 else part.tolist() for part in (found, truth)]
-    return np.asarray(coco_mask.iou(*shapes, [0] * len(truth)))
+    return np.asarray(coco_mask.iou(*shapes, [int(ignored)] * len(truth)))
 
 
 def _voc(images: list[Matchable], n_classes: int) -> list[ClassMatches]:
@@ -99,15 +101,17 @@ def _voc_image(image: Matchable, label: int) -> tuple[NDArray[np.float64], NDArr
     found, truth = image.found_labels == label, image.truth_labels == label
     order = np.argsort(-image.scores[found], kind="stable")
     scores, difficult = image.scores[found][order], image.difficult[truth]
-    true = np.zeros(len(scores), bool)
-    if not len(scores) or not len(difficult):
-        return scores, true, true.copy()
-    iou = overlap(image.found[found][order], image.truth[truth])
-    box, hit = iou.argmax(axis=1), iou.max(axis=1) >= VOC_IOU
-    ignored = hit & difficult[box]
-    candidates = np.flatnonzero(hit & ~ignored)
-    first = np.unique(box[candidates], return_index=True)[1]
-    true[candidates[first]] = True
+    true, ignored = np.zeros(len(scores), bool), np.zeros(len(scores), bool)
+    if len(scores) and len(difficult):
+        iou = overlap(image.found[found][order], image.truth[truth])
+        box, hit = iou.argmax(axis=1), iou.max(axis=1) >= VOC_IOU
+        ignored = hit & difficult[box]
+        candidates = np.flatnonzero(hit & ~ignored)
+        first = np.unique(box[candidates], return_index=True)[1]
+        true[candidates[first]] = True
+    if len(scores) and (regions := image.truth_labels < 0).any():
+        inside = overlap(image.found[found][order], image.truth[regions], ignored=True)
+        ignored |= ~true & (inside.max(axis=1) >= VOC_IOU)
     return scores, true, ignored
 
 
@@ -140,9 +144,14 @@ def _coco_tables(images: list[Matchable], n_classes: int) -> tuple[COCO, COCO]:
     found: list[dict[str, Any]] = []
     for i, image in enumerate(images):
         for shape, label, difficult in zip(image.truth, image.truth_labels, image.difficult, strict=True):
-            # COCOeval ignores a box whose area is out of range; iscrowd would change its IoU and match many.
-            entry = _entry(shape, len(truth) + 1, i, label)
-            truth.append({**entry, "area": -1.0} if difficult else entry)
+            for category in range(1, n_classes + 1) if label < 0 else [label]:
+                entry = _entry(shape, len(truth) + 1, i, category)
+                if label < 0:
+                    entry["iscrowd"] = 1
+                elif difficult:
+                    # COCOeval ignores a box whose area is out of range; iscrowd would change its IoU and match many.
+                    entry["area"] = -1.0
+                truth.append(entry)
         for shape, label, score in zip(image.found, image.found_labels, image.scores, strict=True):
             found.append({**_entry(shape, len(found) + 1, i, label), "score": float(score)})
     tables = []

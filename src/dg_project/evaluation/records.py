@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dg_project.core.errors import DataError
-from dg_project.evaluation.scorer import ALL
+from dg_project.evaluation.scorer import ALL, classes_scored
 
 UNSEEN_MEAN = "unseen_mean"
 """``domain`` of the rows with the mean over the target domains."""
@@ -42,6 +42,7 @@ COST_COLUMNS: dict[str, str] = {
 ORIGIN_COLUMNS: dict[str, str] = {
     "setting": "DG: no target image was opened before the test | UDA: trained on unlabelled target images",
     "overrides": "JSON of the changes of a grid row: method, pseudo domains, parameters",
+    "classes_scored": "classes with labels in the domain, such as 4 of 5 (no bicycle); '' for unseen_mean",
 }
 COLUMNS = (*RECORD_COLUMNS, *COST_COLUMNS, *ORIGIN_COLUMNS)
 
@@ -96,6 +97,7 @@ def result_records(scores: pd.DataFrame, facts: RunFacts) -> pd.DataFrame:
                   "n_images": targets["n_images"].sum()}
         rows += [*part[is_source].to_dict("records"), *targets.to_dict("records"), unseen]
     records = pd.DataFrame(rows)[["domain", "metric", "value", "n_images"]]
+    records["classes_scored"] = records["domain"].map(classes_scored(scores)).fillna("")
     records["role"] = np.where(records["domain"].isin(sources), "source", "target")
     constant = {key: getattr(facts, key) for key in COLUMNS if hasattr(facts, key)}
     return records.assign(**constant)[list(COLUMNS)]
@@ -116,6 +118,16 @@ def check_records(records: pd.DataFrame, name: str = "results") -> pd.DataFrame:
         raise DataError(f"{name}: method '{row['method']}' has several records with seed {row['seed']} on "
                         f"'{row['domain']}'; keep the records of one run per method and seed")
     return records
+
+
+def classes_note(records: pd.DataFrame) -> str:
+    """Return which domains lack which classes, as a sentence; "" if none does, or the records do not say it."""
+    if "classes_scored" not in records:  # recorded before the column existed
+        return ""
+    known = records.groupby("domain", sort=False)["classes_scored"].first().dropna()
+    partial = [f"{domain} {text}" for domain, text in known.items() if "(no " in str(text)]
+    return f"A class without labels in a domain is left out of its score; classes scored: {'; '.join(partial)}." \
+        if partial else ""
 
 
 def with_intervals(records: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,8 @@ from dg_project.core.errors import DataError
 
 ALL = "all"
 """``class`` of the row with the score over all classes."""
+MOST_NAMED = 5
+"""Absent classes that are named; the others are counted."""
 
 Values = tuple[NDArray[np.float64], NDArray[np.float64]]
 """(C, B) scores per class, NaN for absent classes, and (B,) over all classes; B resamples."""
@@ -128,6 +130,22 @@ def score_predictions(scorer: Scorer, predictions: pd.DataFrame, manifest: pd.Da
                      for name, value, count in zip(classes, per_class[:, 0], compared.labels, strict=True)]
             rows.append((domain, metric, ALL, float(overall[0]), len(truth), int(compared.labels.sum())))
     return pd.DataFrame(rows, columns=["domain", "metric", "class", "value", "n_images", "n_labels"])
+
+
+def classes_scored(scores: pd.DataFrame) -> dict[str, str]:
+    """Return domain -> the classes that its scores cover, such as ``4 of 5 (no bicycle)``.
+
+    Args:
+        scores: from ``score_predictions``; a class without labels in a domain is not scored there, by any metric.
+    """
+    rows = scores[(scores["class"] != ALL) & (scores["metric"] == scores["metric"].iloc[0])]
+    covered = {}
+    for domain, part in rows.groupby("domain", sort=False):
+        absent = [str(name) for name in part.loc[part["n_labels"] == 0, "class"]]
+        more = f" and {len(absent) - MOST_NAMED} more" if absent[MOST_NAMED:] else ""
+        named = ", ".join(absent[:MOST_NAMED]) + more
+        covered[str(domain)] = f"{len(part) - len(absent)} of {len(part)}" + (f" (no {named})" if absent else "")
+    return covered
 
 
 def present_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -196,8 +196,8 @@ def uda_note(table: pd.DataFrame) -> str:
 
 
 def to_markdown(table: pd.DataFrame, *, metric: str = "mAP@50", baseline: str = BASELINE,
-                confidence: float = 0.95) -> str:
-    """Return scores and costs as two Markdown tables, with a note on how to read them."""
+                confidence: float = 0.95, note: str = "") -> str:
+    """Return scores and costs as two Markdown tables, with a note on how to read them and a further ``note``."""
     rules = ", ".join(dict.fromkeys(table["selection"]))
     references = " or ".join(_references(table, baseline).values())
     notes = [f"{metric} in percent, mean ± half-width of the {confidence:.0%} t-interval over seeds. Gain: unseen mean "
@@ -205,6 +205,8 @@ def to_markdown(table: pd.DataFrame, *, metric: str = "mAP@50", baseline: str = 
              f"by: {rules}. Ratios and added parameters are against {baseline}."]
     if (table["setting"] == "UDA").any():
         notes.append(UDA_NOTE)
+    if note:
+        notes.append(note)
     parts = [markdown(display_scores(table, baseline)), markdown(display_costs(table, baseline)), " ".join(notes)]
     return "\n\n".join(parts) + "\n"
 

@@ -50,7 +50,7 @@ def read_folders(root: Path, params: LeaveOneOutParams,
     Raises:
         DataError: there is no such folder, a broken image, or fewer than three domains.
     """
-    domains, classes = layout(root, params)
+    domains, classes = layout(root, params, settings.data.ignore_classes)
     parts = [read_folder(root, name, classes, settings.data) for name in domains]
     images = pd.concat([rows for rows, _ in parts], ignore_index=True)
     return images, classes, [reason for _, skipped in parts for reason in skipped]
@@ -76,11 +76,12 @@ def count_folder(root: Path, domain: str, classes: list[str], data: DataParams) 
 
 def _reading(root: Path, domain: str, classes: list[str], data: DataParams) -> dict[str, Any]:
     return {"reader": READER, "root": root, "domain": domain, "splits": {ALL: ALL}, "classes": classes,
-            "on_bad_sample": data.on_bad_sample, "rename": data.rename, "other_classes": data.other_classes}
+            "on_bad_sample": data.on_bad_sample, "rename": data.rename, "ignore_classes": data.ignore_classes,
+            "other_classes": data.other_classes}
 
 
-def layout(root: Path, params: LeaveOneOutParams) -> tuple[list[str], list[str]]:
-    """Return the domains and classes below a root: those of the parameters, or all folders.
+def layout(root: Path, params: LeaveOneOutParams, ignored: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the domains and classes below a root, without ignored classes: those of the parameters, or all folders.
 
     Raises:
         DataError: the root is missing, or there are fewer than three domains.
@@ -97,7 +98,8 @@ def layout(root: Path, params: LeaveOneOutParams) -> tuple[list[str], list[str]]
         raise DataError(f"the domain '{wrong[0]}' has a {AND} in its name, which separates source domains in "
                         "results; rename its folder")
     folders = [folder for name in domains if (root / name).is_dir() for folder in folders_in(root / name)]
-    return domains, params.classes or sorted({folder.name for folder in folders})
+    classes = params.classes or sorted({folder.name for folder in folders})
+    return domains, [name for name in classes if name not in ignored]
 
 
 def chosen_methods(params: LeaveOneOutParams, method: str) -> list[str]:
@@ -163,7 +165,7 @@ def with_means(records: pd.DataFrame) -> pd.DataFrame:
     unseen = records[records["role"] == "target"]
     means = []
     for _, rows in unseen.groupby(["method", "seed", "metric"], sort=False):
-        mean = rows.iloc[-1].to_dict() | {"source": "all but one", "domain": UNSEEN_MEAN,
+        mean = rows.iloc[-1].to_dict() | {"source": "all but one", "domain": UNSEEN_MEAN, "classes_scored": "",
                                           "value": rows["value"].mean(skipna=False), "n_images": rows["n_images"].sum()}
         means.append(mean | {name: rows[name].mean() for name in ("seconds_per_step", "peak_memory_mb")})
     return pd.concat([unseen, pd.DataFrame(means)], ignore_index=True)

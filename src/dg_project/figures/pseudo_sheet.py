@@ -66,8 +66,9 @@ def _cell(axes: Axes, row: dict[str, Any] | None, root: Path, boxes: bool) -> No
         axes.text(0.5, 0.5, "not generated", ha="center", va="center", color=MUTED, transform=axes.transAxes)
         return
     axes.imshow(open_image(root, row), interpolation="antialiased")
-    for box in row["boxes"] if boxes else []:
-        draw_box(axes, box, "white", width=0.6)
+    for box, label in zip(row["boxes"], row["labels"], strict=True) if boxes else []:
+        if label > 0:
+            draw_box(axes, box, "white", width=0.6)
     if not row.get("kept", True):
         for spine in axes.spines.values():
             spine.set(visible=True, color=REJECTED, linewidth=2.5)

@@ -82,8 +82,10 @@ def _sample_one(original: Tensor, group: pd.DataFrame, candidate_root: Path, par
     visibility = box_visibility(original, chosen.image, target["boxes"])
     seen = visibility
     if recognise is not None:
-        known = recognise(chosen.image, target["boxes"], target["labels"]) >= params.gate.min_recognition
-        seen = visibility.masked_fill(~known, -math.inf)
+        named = target["labels"] > 0
+        known = recognise(chosen.image, target["boxes"][named], target["labels"][named]) >= params.gate.min_recognition
+        seen = visibility.clone()
+        seen[named] = visibility[named].masked_fill(~known, -math.inf)
     weight, kept, reason = gate(seen, target["difficult"], params.gate)
     image = f"{row['domain']}/{row['image_id']}_{row['candidate']}.png"
     path = inside(folder, image)

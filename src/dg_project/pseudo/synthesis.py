@@ -48,7 +48,7 @@ MADE_WITH = {name: version(name) for name in ("torch", "diffusers")}
 
 
 def eligible(manifest: pd.DataFrame, min_boxes: int, max_boxes: int | None, first: int | None) -> pd.DataFrame:
-    """Return the first rows whose number of boxes is within the bounds.
+    """Return the first rows whose number of boxes, those of ignored classes not counted, is within the bounds.
 
     Args:
         manifest: training rows of the source domain.
@@ -59,7 +59,7 @@ def eligible(manifest: pd.DataFrame, min_boxes: int, max_boxes: int | None, firs
     Raises:
         DataError: no rows remain.
     """
-    counts = manifest["labels"].map(len).to_numpy(np.int64)
+    counts = manifest["labels"].map(lambda labels: sum(label > 0 for label in labels)).to_numpy(np.int64)
     within = (counts >= min_boxes) & (counts <= (max_boxes if max_boxes is not None else np.inf))
     rows = manifest[within].head(first or len(manifest)).reset_index(drop=True)
     if rows.empty:
@@ -166,7 +166,8 @@ class Jobs:
     def _prompt(self, domain: PseudoDomain, row: dict[str, Any], seed: int) -> str:
         if domain.vocabulary is None:
             return expand(domain.prompt or "", seed)
-        return describe(domain.vocabulary, [self.classes[int(label) - 1] for label in row["labels"]], seed)
+        named = [self.classes[int(label) - 1] for label in row["labels"] if label > 0]
+        return describe(domain.vocabulary, named, seed)
 
     def _mask(self, row: dict[str, Any]) -> Path:
         path = inside(self.root, row["mask"])

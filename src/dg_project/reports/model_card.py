@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from dg_project.core.templates import open_template
 from dg_project.data.manifest import ADAPT
 from dg_project.evaluation.formatting import MISSING, low_to_high, percent
-from dg_project.evaluation.records import UNSEEN_MEAN
+from dg_project.evaluation.records import UNSEEN_MEAN, classes_note
 from dg_project.figures.style import method_label, readable
 
 
@@ -92,7 +92,7 @@ def _scores(records: pd.DataFrame, metric: str, source: str, facts: ModelFacts) 
             "interval": low_to_high(row["low"], row["high"], missing=MISSING),
             "drop": MISSING if domain == source else _drop(float(row["value"]), at_source),
             "gain": percent(row["value"] - baseline[domain], signed=True) if domain in baseline else MISSING})
-    return {"metric": metric, "rows": body, "gains": other is not None}
+    return {"metric": metric, "rows": body, "gains": other is not None, "classes": classes_note(rows)}
 
 
 def _drop(value: float, at_source: float) -> str:

@@ -17,7 +17,7 @@ from dg_project.core.errors import DataError, exit_status
 from dg_project.core.files import atomic_file, weights_hash
 from dg_project.core.templates import open_template
 from dg_project.evaluation.formatting import MISSING, gain_and_interval, mean_and_half_width
-from dg_project.evaluation.records import UNSEEN_MEAN
+from dg_project.evaluation.records import UNSEEN_MEAN, classes_note
 from dg_project.evaluation.table import (
     UDA_NOTE,
     display_costs,
@@ -97,6 +97,7 @@ def _section(file: RecordFile, shipped: str) -> dict[str, Any]:
         "budget": f"{_one_or_range(table['max_steps'])} steps of {_one_or_range(table['images_per_step'])} images",
         "scores": markdown(display_scores(table, BASELINE)), "costs": markdown(display_costs(table, BASELINE)),
         "equal_domains": _equal_domains(file), "uda": UDA_NOTE if (table["setting"] == "UDA").any() else "",
+        "classes": classes_note(rows),
         "overrides": _overrides(rows), "saw_weather": _saw_weather(file), "mixing": _mixing(file),
         "earlier_generator": file.earlier_generator(shipped),
     }

@@ -16,7 +16,7 @@ from PIL import Image
 from dg_project.core.nested import flatten
 from dg_project.core.templates import open_template
 from dg_project.evaluation.formatting import low_to_high, percent
-from dg_project.evaluation.records import UNSEEN_MEAN
+from dg_project.evaluation.records import UNSEEN_MEAN, classes_note
 from dg_project.figures.style import DPI, method_label, readable
 
 MAX_WIDTH = 1800
@@ -118,7 +118,7 @@ def _results(report: Report, metric: str) -> dict[str, Any]:
     return {"metric": metric, "methods": [method_label(m) for m in methods],
             "gains": [f"{method_label(method)} − {method_label(over)}" for method, over in pairs],
             "rows": body, "intervals": any(cell["interval"] for line in body for cell in line["values"]),
-            "selection": ", ".join(dict.fromkeys(rows["selection"].astype(str))),
+            "classes": classes_note(rows), "selection": ", ".join(dict.fromkeys(rows["selection"].astype(str))),
             "seeds": ", ".join(str(s) for s in dict.fromkeys(rows["seed"]))}
 
 

@@ -57,13 +57,15 @@ class Detector(TaskModel):
         return like.new_tensor([horizontal, vertical, horizontal, vertical])
 
     def target(self, target: Target, size: tuple[int, int]) -> Target:
-        """Return ``boxes`` and ``labels`` of the objects, and ``ignored``, the difficult boxes.
+        """Return ``boxes`` and ``labels`` of the objects, ``ignored``, the other boxes, and ``region``.
 
-        Losses treat difficult boxes as neither object nor background.
+        Losses treat ignored boxes as neither object nor background. ``region`` (m,) bool says which of them have an
+        ignored class; the others are difficult objects.
         """
         boxes = target["boxes"] * self._scale(size, target["boxes"])
         easy = ~target["difficult"]
-        return {"boxes": boxes[easy], "labels": target["labels"][easy], "ignored": boxes[~easy]}
+        return {"boxes": boxes[easy], "labels": target["labels"][easy], "ignored": boxes[~easy],
+                "region": target["labels"][~easy] < 0}
 
     def neck(self, features: Features) -> Features:
         """Return the feature pyramid, one map ``(N, fpn_channels, H, W)`` per anchor size, finest first."""

@@ -1,8 +1,12 @@
-"""Faster R-CNN's two heads from torchvision, with per-image loss weights and ignored difficult boxes.
+"""Faster R-CNN's two heads from torchvision, with per-image loss weights and ignored boxes.
 
-Unlike in torchvision, an anchor or proposal on a *difficult* box is neither object nor background, and the loss of
-every sample is multiplied by the weight of its image. With unit weights and without difficult boxes the losses equal
+Unlike in torchvision, an anchor or proposal on an *ignored* box is neither object nor background, and the loss of every
+sample is multiplied by the weight of its image. With unit weights and without ignored boxes the losses equal
 torchvision's.
+
+A difficult box outlines one object of a known class, so its IoU decides what lies on it, as for every object. A box of
+an ignored class may hold several objects, and a part of it may look like a known class, so there the covered share of
+the anchor or proposal decides: the rule of COCO for crowds, which the scores also follow (``evaluation/matching.py``).
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
-from torchvision.ops import box_iou
+from torchvision.ops import box_area, box_iou
 
 from dg_project.config import DetectionParams
 from dg_project.tasks.answers import Answers
@@ -60,11 +64,23 @@ def weighted_mean(loss: Tensor, weight: Tensor, count: int) -> Tensor:
     return (loss.flatten(1).sum(1) if loss.ndim > 1 else loss).mul(weight).sum() / max(count, 1)
 
 
-def on_difficult(boxes: Tensor, target: dict[str, Tensor], threshold: float) -> Tensor:
-    """Return a mask (n,) of the boxes (n, 4) that overlap a difficult box of the target by at least ``threshold``."""
-    if not len(target["ignored"]):
+def on_ignored(boxes: Tensor, target: dict[str, Tensor], threshold: float) -> Tensor:
+    """Return a mask (n,) of the boxes (n, 4) that overlap an ignored box of the target by at least ``threshold``.
+
+    The overlap is the IoU with a difficult box, and the share of the own area that a ``region`` covers.
+    """
+    ignored, region = target["ignored"], target["region"]
+    if not len(ignored):
         return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
-    return box_iou(target["ignored"], boxes).amax(0) >= threshold
+    overlap = torch.where(region[:, None], covered(boxes, ignored), box_iou(ignored, boxes))
+    return overlap.amax(0) >= threshold
+
+
+def covered(boxes: Tensor, by: Tensor) -> Tensor:
+    """Return the share (m, n) of the area of each box (n, 4) that each box of ``by`` (m, 4) covers."""
+    sides = torch.minimum(by[:, None, 2:], boxes[:, 2:]) - torch.maximum(by[:, None, :2], boxes[:, :2])
+    area = box_area(boxes)
+    return sides.clamp(min=0).prod(2) / area.clamp(min=torch.finfo(area.dtype).tiny)
 
 
 def stride(side: int, cells: int) -> float:
@@ -94,7 +110,7 @@ class Anchors(AnchorGenerator):
 class WeightedRPN(RegionProposalNetwork):
     """Region proposal network whose losses are weighted per image.
 
-    Targets have ``boxes`` and ``labels`` of the objects, and ``ignored``, the difficult boxes (m, 4).
+    Targets have ``boxes`` and ``labels`` of the objects, and the boxes ``ignored`` (m, 4) with ``region`` (m,).
     """
 
     def forward(self, images: ImageList, features: dict[str, Tensor], targets: Targets | None = None,
@@ -118,7 +134,7 @@ class WeightedRPN(RegionProposalNetwork):
         labels, matched = super().assign_targets_to_anchors(anchors, targets)
         threshold = self.proposal_matcher.low_threshold
         for label, boxes, target in zip(labels, anchors, targets, strict=True):
-            label[(label == 0) & on_difficult(boxes, target, threshold)] = IGNORE
+            label[(label == 0) & on_ignored(boxes, target, threshold)] = IGNORE
         return labels, matched
 
     def _losses(self, objectness: Tensor, deltas: Tensor, anchors: list[Tensor], targets: Targets,
@@ -199,7 +215,7 @@ class WeightedRoIHeads(RoIHeads):
         proposals = self.add_gt_proposals(proposals, boxes)
         matches, labels = self.assign_targets_to_proposals(proposals, boxes, [target["labels"] for target in targets])
         for label, where, target in zip(labels, proposals, targets, strict=True):
-            label[(label == 0) & on_difficult(where, target, self.proposal_matcher.low_threshold)] = IGNORE
+            label[(label == 0) & on_ignored(where, target, self.proposal_matcher.low_threshold)] = IGNORE
         chosen = self.subsample(labels)
         proposals, labels, matches = ([values[index] for values, index in zip(part, chosen, strict=True)]
                                       for part in (proposals, labels, matches))

@@ -49,7 +49,7 @@ def read_domain(reader: str, root: Path, domain: str, role: Literal["source", "t
         limits: our split name -> read only the first n images.
         folder: folder of the domain below ``root``; None: same name as the domain.
         options: options of the reader.
-        **rules: ``rename``, ``other_classes``, ``split_seed`` and ``expected_counts`` of ``collection.Rules``.
+        **rules: ``rename``, ``ignore_classes``, ``other_classes``, ``split_seed`` and ``expected_counts`` of ``collection.Rules``.
 
     Returns:
         The manifest (columns of ``data.manifest.COLUMNS``, paths relative to ``root``) and one message per skipped
@@ -91,7 +91,7 @@ def configured(data: DataParams, root: Path, domain: str, splits: dict[str, str]
               if f"{domain}/{split}" in data.expected_counts}
     return {"reader": reader, "root": root, "domain": domain, "splits": splits, "classes": data.classes,
             "on_bad_sample": data.on_bad_sample, "folder": folder, "options": options, "rename": data.rename,
-            "other_classes": data.other_classes, "split_seed": data.split_seed, "expected_counts": counts}
+            "ignore_classes": data.ignore_classes, "other_classes": data.other_classes, "split_seed": data.split_seed, "expected_counts": counts}
 
 
 def _reader(name: str, root: Path, domain: str, folder: str | None, options: dict[str, Any] | None) -> Reader:

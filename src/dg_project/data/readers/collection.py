@@ -51,6 +51,7 @@ class Rules:
     Attributes:
         classes: class names; their order gives the labels 1..C.
         rename: class name of the data set -> ours.
+        ignore_classes: classes whose boxes are ignored, named as after ``rename``.
         other_classes: ``stop`` at boxes of other classes, or ``ignore`` them.
         on_bad_sample: ``stop`` at a broken sample, or ``skip`` and count it.
         limits: our split name -> read only the first n images.
@@ -60,11 +61,18 @@ class Rules:
 
     classes: list[str]
     rename: dict[str, str] = field(default_factory=dict)
+    ignore_classes: list[str] = field(default_factory=list)
     other_classes: Literal["stop", "ignore"] = "stop"
     on_bad_sample: Literal["stop", "skip"] = "stop"
     limits: dict[str, int] = field(default_factory=dict)
     split_seed: int = 0
     expected_counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Class name -> label in the manifest: 1..C, and -1, -2, ... for ignored classes."""
+        return {name: label for label, name in enumerate(self.classes, start=1)} | \
+            {name: -k for k, name in enumerate(self.ignore_classes, start=1)}
 
 
 def collect(reader: Reader, role: str, splits: dict[str, str], rules: Rules) -> tuple[pd.DataFrame, list[str]]:
@@ -112,7 +120,7 @@ def _listed(reader: Reader, split: str, stored_as: str, rules: Rules, skipped: l
 
 def _check_classes(listing: Listing, place: Place, rules: Rules) -> None:
     """Check all class names at once, for one message instead of one per unknown class."""
-    unknown = [name for name in listing.classes if rules.rename.get(name, name) not in rules.classes]
+    unknown = [name for name in listing.classes if rules.rename.get(name, name) not in rules.labels]
     if unknown and rules.other_classes == "stop":
         raise DataError(f"{place.folder}: the classes {', '.join(map(repr, unknown))} are not in data.classes; "
                         f"{_class_remedy(unknown[0], rules)}. All classes of the data set: "
@@ -120,8 +128,8 @@ def _check_classes(listing: Listing, place: Place, rules: Rules) -> None:
 
 
 def _class_remedy(name: str, rules: Rules) -> str:
-    return (f"add them there, map them with data.rename ({{'{name}': '{rules.classes[0]}'}}), or skip their boxes "
-            "with data.other_classes: ignore")
+    return (f"add them there, map them with data.rename ({{'{name}': '{rules.classes[0]}'}}), name them in "
+            "data.ignore_classes, or skip their boxes with data.other_classes: ignore")
 
 
 def _each_once(samples: list[Sample], place: Place, rules: Rules, skipped: list[str]) -> list[Sample]:
@@ -199,23 +207,28 @@ def _row(place: Place, rules: Rules, sample: Sample) -> Read:
     check_boxes(boxes, width, height, str(raw.annotation))
     return Read({
         "image_id": image_id, "domain": place.domain, "image": image, "width": width, "height": height,
-        "boxes": boxes.tolist(), "labels": [rules.classes.index(item.name) + 1 for item in objects],
+        "boxes": boxes.tolist(), "labels": [rules.labels[item.name] for item in objects],
         "difficult": [item.difficult for item in objects], "sha256": digest,
         **_masks(place.root, raw, objects, (width, height)),
     }, left_out, rotated)
 
 
 def _known_objects(raw: RawSample, rules: Rules) -> tuple[list[RawObject], list[str]]:
-    """Return the objects of known classes, renamed, and the class names of the others."""
+    """Return the objects of known classes, renamed, and the class names of the others.
+
+    Objects of ignored classes become difficult: like these they enter no loss and no score.
+    """
     objects, others = [], []
     for item in raw.objects:
         name = rules.rename.get(item.name, item.name)
         if name in rules.classes:
             objects.append(RawObject(name, item.box, item.difficult, item.instance))
+        elif name in rules.ignore_classes:
+            objects.append(RawObject(name, item.box, True, item.instance))
         elif rules.other_classes == "ignore":
             others.append(item.name)
         else:
-            raise DataError(f"{raw.annotation}: unknown class '{item.name}'.{nearest(item.name, rules.classes)} Fix "
+            raise DataError(f"{raw.annotation}: unknown class '{item.name}'.{nearest(item.name, rules.labels)} Fix "
                             f"the annotation, or if data.classes lacks the class, {_class_remedy(item.name, rules)}")
     return objects, others
 

@@ -51,11 +51,13 @@ def score_cells(models: Path, source: pd.DataFrame, target: pd.DataFrame, grid: 
 
 def make_table(records: pd.DataFrame, task: Task, grid: GridParams, evaluation: EvaluationParams) -> pd.DataFrame:
     """Summarise the records over seeds, one row per row of the grid, and log the table."""
+    from dg_project.evaluation.records import classes_note
     from dg_project.evaluation.scorers import main_metric
     from dg_project.evaluation.table import to_markdown, with_groups
 
     table = _table(with_groups(records, evaluation.groups), task, grid)
-    logger.info("results\n%s", to_markdown(table, metric=main_metric(task), confidence=grid.confidence))
+    logger.info("results\n%s", to_markdown(table, metric=main_metric(task), confidence=grid.confidence,
+                                           note=classes_note(records)))
     return table.reset_index()
 
 

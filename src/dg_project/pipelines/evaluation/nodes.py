@@ -43,7 +43,7 @@ def score(source: pd.DataFrame, target: pd.DataFrame, data: DataParams, evaluati
         ``<metric>/<domain>`` of the method and ``<name>/<metric>/<domain>`` of the others.
     """
     from dg_project.evaluation.predictions import scored_rows
-    from dg_project.evaluation.records import check_records
+    from dg_project.evaluation.records import check_records, classes_note
     from dg_project.experiments import scoring
 
     names = [name.removesuffix("_model") for name in others if name.endswith("_model")]
@@ -62,6 +62,8 @@ def score(source: pd.DataFrame, target: pd.DataFrame, data: DataParams, evaluati
         numbers |= {prefix: values} if prefix else values
     columns = zip(*tables.values(), strict=True)
     predictions, results, class_scores = (pd.concat(parts, ignore_index=True) for parts in columns)
+    if note := classes_note(results):
+        logger.info(note)
     return predictions, check_records(results), class_scores, numbers
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dg_project.config import DataParams
-from dg_project.data.card import data_card, format_card, unlabelled_card
+from dg_project.data.card import check_classes, data_card, format_card, unlabelled_card
 from dg_project.data.manifest import ADAPT, COLUMNS
 
 logger = logging.getLogger(__name__)
@@ -65,9 +65,15 @@ def make_adapt_card(adapt: pd.DataFrame, target: pd.DataFrame, skipped: list[str
 
 
 def make_card(source: pd.DataFrame, target: pd.DataFrame, skipped_source: list[str], skipped_target: list[str],
-              data: DataParams) -> dict[str, Any]:
-    """Count the images and boxes; log and return the counts."""
+              data: DataParams, task: str = "detection") -> dict[str, Any]:
+    """Count the images and boxes; log and return the counts.
+
+    Raises:
+        DataError: no domain has boxes of a class; not checked for segmentation, which uses no boxes.
+    """
     everything = pd.concat([source, target], ignore_index=True)
-    card = data_card(everything, data.classes, [*skipped_source, *skipped_target])
+    card = data_card(everything, data.classes, [*skipped_source, *skipped_target], data.ignore_classes)
     logger.info("data card\n%s", format_card(card))
+    for warning in check_classes(card) if task != "segmentation" else []:
+        logger.warning(warning)
     return card

@@ -12,8 +12,8 @@ def create_pipeline() -> Pipeline:
     return Pipeline([
         Node(nodes.ingest_source, "params:data", ["source_manifest", "skipped_source"], name="ingest_source"),
         Node(nodes.ingest_targets, "params:data", ["target_manifest", "skipped_target"], name="ingest_targets"),
-        Node(nodes.make_card, ["source_manifest", "target_manifest", "skipped_source", "skipped_target", "params:data"],
-             "data_card", name="count_images_and_boxes"),
+        Node(nodes.make_card, ["source_manifest", "target_manifest", "skipped_source", "skipped_target", "params:data",
+                               "params:task"], "data_card", name="count_images_and_boxes"),
     ], namespace="ingestion", prefix_datasets_with_namespace=False)
 
 

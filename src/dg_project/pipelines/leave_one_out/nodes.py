@@ -28,7 +28,7 @@ def read_domains(settings: Settings) -> tuple[pd.DataFrame, dict[str, Any]]:
 
     chosen_methods(settings.leave_one_out, settings.method)  # fail on a wrong name before reading images
     images, classes, skipped = read_folders(Path(settings.data.root), settings.leave_one_out, settings)
-    card = data_card(images, classes, skipped)
+    card = data_card(images, classes, skipped, settings.data.ignore_classes)
     logger.info("data card\n%s", format_card(card))
     return images, card
 
@@ -66,10 +66,12 @@ def score_folds(models: Path, images: pd.DataFrame, card: dict[str, Any], settin
 
 def make_table(records: pd.DataFrame, params: LeaveOneOutParams) -> pd.DataFrame:
     """Summarise the records over seeds, one row per method, and log the table."""
+    from dg_project.evaluation.records import classes_note
     from dg_project.evaluation.table import benchmark_table, to_markdown
 
     table = benchmark_table(records, metric=METRIC, confidence=params.confidence)
-    logger.info("each domain left out in turn\n%s", to_markdown(table, metric=METRIC, confidence=params.confidence))
+    logger.info("each domain left out in turn\n%s",
+                to_markdown(table, metric=METRIC, confidence=params.confidence, note=classes_note(records)))
     return table.reset_index()
 
 
