@@ -9,12 +9,13 @@ from dg_project.hooks import (
     PinRunVersionsHook,
     PreflightHook,
     SettingsHook,
+    SummaryHook,
     TrackingHook,
 )
 
 # Kedro calls hooks last to first; those that must come before others are marked tryfirst.
-HOOKS = (TrackingHook(), PinRunVersionsHook(), DryRunHook(), PreflightHook(), ChosenModelHook(), SettingsHook(),
-         ConsoleHook())
+HOOKS = (SummaryHook(), TrackingHook(), PinRunVersionsHook(), DryRunHook(), PreflightHook(), ChosenModelHook(),
+         SettingsHook(), ConsoleHook())
 
 # kedro-telemetry comes with Kedro; it is switched off.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)

@@ -5,6 +5,7 @@ from dg_project.hooks.console import ConsoleHook
 from dg_project.hooks.dry_run import DryRunHook
 from dg_project.hooks.mlflow.tracking import TrackingHook
 from dg_project.hooks.run_context import ChosenModelHook, PinRunVersionsHook, SettingsHook
+from dg_project.hooks.summary import SummaryHook
 
 __all__ = [
     "ChosenModelHook",
@@ -13,5 +14,6 @@ __all__ = [
     "PinRunVersionsHook",
     "PreflightHook",
     "SettingsHook",
+    "SummaryHook",
     "TrackingHook",
 ]
