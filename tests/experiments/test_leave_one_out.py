@@ -47,6 +47,7 @@ def test_fold_batches_are_balanced_over_sources() -> None:
 
 def test_domains_and_classes_are_the_folders(tmp_path: Path) -> None:
     assert layout(build_folders(tmp_path, 1), LeaveOneOutParams()) == (DOMAINS, CLASSES)
+    assert layout(tmp_path, LeaveOneOutParams(), CLASSES[:1]) == (DOMAINS, CLASSES[1:])
 
 
 @pytest.mark.parametrize(("params", "message"), [

@@ -142,7 +142,7 @@ def classes_scored(scores: pd.DataFrame) -> dict[str, str]:
     covered = {}
     for domain, part in rows.groupby("domain", sort=False):
         absent = [str(name) for name in part.loc[part["n_labels"] == 0, "class"]]
-        more = f" and {len(absent) - MOST_NAMED} more" if absent[MOST_NAMED:] else ""
+        more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
         named = ", ".join(absent[:MOST_NAMED]) + more
         covered[str(domain)] = f"{len(part) - len(absent)} of {len(part)}" + (f" (no {named})" if absent else "")
     return covered

@@ -80,7 +80,7 @@ def _reading(root: Path, domain: str, classes: list[str], data: DataParams) -> d
             "other_classes": data.other_classes}
 
 
-def layout(root: Path, params: LeaveOneOutParams, ignored: Sequence[str]) -> tuple[list[str], list[str]]:
+def layout(root: Path, params: LeaveOneOutParams, ignored: Sequence[str] = ()) -> tuple[list[str], list[str]]:
     """Return the domains and classes below a root, without ignored classes: those of the parameters, or all folders.
 
     Raises:

@@ -72,7 +72,8 @@ def on_ignored(boxes: Tensor, target: dict[str, Tensor], threshold: float) -> Te
     ignored, region = target["ignored"], target["region"]
     if not len(ignored):
         return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
-    overlap = torch.where(region[:, None], covered(boxes, ignored), box_iou(ignored, boxes))
+    overlap = box_iou(ignored, boxes)
+    overlap[region] = covered(boxes, ignored[region])
     return overlap.amax(0) >= threshold
 
 
