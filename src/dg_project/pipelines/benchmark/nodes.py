@@ -61,7 +61,7 @@ def state_facts(records: pd.DataFrame, grid: GridParams, settings: Settings, par
 
     return {"pipeline": pipeline, "run": run_id, "commit": commit(locate(".")), "dirty": is_dirty(locate(".")),
             "hardware": hardware(str(resolve_device(settings.training.device))), "versions": versions(),
-            "generator": weights_hash(Path(settings.ldm.checkpoint)),
+            "generator": weights_hash(Path(settings.ldm.checkpoint)) if settings.synthesis.generator == "ldm" else "",
             "cells": len(records.groupby(["method", "seed"])), "confidence": grid.confidence,
             "parameters": {name: group for name, group in parameters.items() if name not in _NO_MATTER}}
 
