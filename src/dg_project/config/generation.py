@@ -215,10 +215,10 @@ class SynthesisParams(Params):
     def _one_generator(self) -> SynthesisParams:
         others = [name for name, domain in self.domains.items() if domain.generator != self.generator]
         if others:
-            wanted = " or ".join(name for name, generator in MADE_BY.items() if generator == self.generator)
-            raise ValueError(f"generator is {self.generator}, but the domains {', '.join(others)} are made by "
-                             f"{self.domains[others[0]].generator}: give them a {wanted}, set them to null, or change "
-                             "the generator")
+            needed = " or ".join(name for name, generator in MADE_BY.items() if generator == self.generator)
+            raise ValueError(f"generator is {self.generator}, which needs {needed} in every domain, and these are for "
+                             f"{self.domains[others[0]].generator}: {', '.join(others)}; change them, or set them to "
+                             "null")
         return self
 
     @property
