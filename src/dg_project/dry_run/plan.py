@@ -154,7 +154,7 @@ def _describe_synthesis(plan: RunPlan, settings: Settings, ldm: LDMParams, seen:
     how = f"{cost.passes:,} passes of the U-Net" if painted else f"by {settings.synthesis.generator}"
     plan.add("synthesis", f"at most {cost.images:,} images in {len(settings.synthesis.domains)} domains, {how}")
     plan.add("synthesis", _synthesis_time(cost, device) if painted else
-             f"{hours(cost.seconds or 0)}, from one image of each domain timed on the CPU")
+             f"{hours(cost.seconds or 0)}, from one image of each domain made and written on the CPU")
     return cost.images * cost.image_bytes
 
 
