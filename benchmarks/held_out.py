@@ -32,7 +32,8 @@ from dg_project.evaluation.scorer import ALL, score_predictions
 from dg_project.evaluation.scorers import SCORERS, main_metric
 from dg_project.experiments.scoring import predict, rows_of
 from dg_project.methods.model_folder import CARD, read_card
-from dg_project.pseudo.synthesis import image_settings, synthesise
+from dg_project.pseudo.generators.diffusion import DiffusionGenerator, image_settings
+from dg_project.pseudo.synthesis import synthesise
 
 SEED = 77
 HELD_OUT = {
@@ -96,7 +97,8 @@ def main() -> None:
     work = cache_folder(ROOT / settings.workspace, "held_out", generator.fingerprint, image_settings(ldm),
                         options.scenes)
     wanted = {name: PseudoDomain(prompt=prompt, strength=1.0) for name, prompt in HELD_OUT.items()}
-    generated = synthesise(val, root, wanted, ldm, 1, SEED, generator, work / "generated", classes=settings.classes)
+    painter = DiffusionGenerator(generator, ldm, root, settings.classes)
+    generated = synthesise(val, root, wanted, painter, 1, SEED, work / "generated")
     sets = {"source_val": (val, root), "held_out_pseudo": (generated, work / "generated"),
             "corruptions": (corrupt(val, root, work / "corrupted"), work / "corrupted")}
 

@@ -55,15 +55,17 @@ def source_manifest(root: Path, images: int) -> pd.DataFrame:
 def measure(images: int, traced: bool) -> dict[str, float]:
     """Run one synthesis in this process and return seconds and megabytes."""
     from dg_project.config import LDMParams, PseudoDomain
+    from dg_project.pseudo.generators.diffusion import DiffusionGenerator
     from dg_project.pseudo.synthesis import synthesise
 
     ldm, domains = LDMParams(checkpoint="none", batch_size=16), {"fog": PseudoDomain(prompt="a {foggy|misty} street")}
-    generator: Any = Dummy()
+    model: Any = Dummy()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
+        generator = DiffusionGenerator(model, ldm, root)
         source = source_manifest(root, images)
-        synthesise(source.head(20), root, domains, ldm, 1, 0, generator, root / "warm")
-        return measured(lambda: synthesise(source, root, domains, ldm, 1, 0, generator, root / "work"), images, traced)
+        synthesise(source.head(20), root, domains, generator, 1, 0, root / "warm")
+        return measured(lambda: synthesise(source, root, domains, generator, 1, 0, root / "work"), images, traced)
 
 
 def main() -> None:

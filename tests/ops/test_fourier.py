@@ -56,3 +56,17 @@ def test_content_similarity_phase_correlation():
     whitened = [torch.fft.ifft2(x / x.abs(), norm="ortho").real.flatten() for x in full]
     reference = float(torch.nn.functional.cosine_similarity(*whitened, dim=0))
     assert fourier.content_similarity(a, b) == pytest.approx(reference, abs=0.02)
+
+
+def test_restyle_mixes_the_low_band_alone() -> None:
+    style, content = torch.rand(2, 3, 12, 20, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.3
+    torch.testing.assert_close(fourier.restyle(content, style, 1.0, 1.0), fourier.recombine(style, content))
+    torch.testing.assert_close(fourier.restyle(content, style, 0.0, 1.0), content)
+    mean = fourier.restyle(content, style, 1.0, 0.0)  # the lowest frequency is the mean of a channel
+    torch.testing.assert_close(mean.mean((1, 2)), style.mean((1, 2)))
+    torch.testing.assert_close(mean - mean.mean((1, 2), keepdim=True), content - content.mean((1, 2), keepdim=True))
+    half = fourier.decompose(fourier.restyle(content, style, 0.5, 0.3))[0]
+    (old, _), (new, _) = fourier.decompose(content), fourier.decompose(style)
+    torch.testing.assert_close(half[:, 1, 3], (old + new)[:, 1, 3] / 2)  # 1/12 and 3/20 are within 0.15
+    torch.testing.assert_close(half[:, 2, 1], old[:, 2, 1])
+    torch.testing.assert_close(half[:, 1, 4], old[:, 1, 4])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 
 from dg_project.config import LDMParams, PseudoDomain, VocabularyParams
 from dg_project.core.errors import DataError
+from dg_project.pseudo.generators.diffusion import DiffusionGenerator
 from dg_project.pseudo.synthesis import FOLDER_SIZE, Jobs, eligible
 
 DOMAINS = {"fog": PseudoDomain(prompt="a {foggy|misty} street"), "any": PseudoDomain(vocabulary=VocabularyParams())}
@@ -27,7 +29,9 @@ def manifest(images: int, boxes: list[int] | None = None) -> pd.DataFrame:
 
 def jobs(images: int = 5, shard: str | None = None, **ldm: Any) -> Jobs:
     params = LDMParams(**{"checkpoint": "none", "mode": "img2img", **ldm})
-    return Jobs(manifest(images), Path("nowhere"), DOMAINS, params, 2, 0, "model", ["bus", "car"], shard)
+    model: Any = SimpleNamespace(fingerprint="model")
+    generator = DiffusionGenerator(model, params, Path("nowhere"), ["bus", "car"])
+    return Jobs(manifest(images), DOMAINS, generator, 2, 0, shard)
 
 
 def test_shards_partition_jobs() -> None:

@@ -21,6 +21,7 @@ from dg_project.core.errors import DataError
 from dg_project.core.files import file_hash
 from dg_project.data.manifest import PSEUDO_COLUMNS, validate_manifest
 from dg_project.diffusion.generator import Generator
+from dg_project.pseudo.generators.diffusion import DiffusionGenerator
 from dg_project.pseudo.synthesis import image_seed, synthesise
 
 DOMAINS = {
@@ -62,7 +63,8 @@ def run(
     source: tuple[pd.DataFrame, Path], checkpoint: Path, workspace: Path, batch_size: int = 4, **changes: object
 ) -> pd.DataFrame:
     ldm = LDMParams(checkpoint=str(checkpoint), steps=2, batch_size=batch_size, **changes)
-    return synthesise(*source, DOMAINS, ldm, 2, 0, Generator.open(checkpoint), workspace)
+    generator = DiffusionGenerator(Generator.open(checkpoint), ldm, source[1])
+    return synthesise(*source, DOMAINS, generator, 2, 0, workspace)
 
 
 def test_manifest_labels_and_provenance(source, tiny_ldm: Path, tmp_path: Path) -> None:
@@ -191,7 +193,7 @@ def many(source: tuple[pd.DataFrame, Path], count: int) -> tuple[pd.DataFrame, P
 
 def quickly(source: tuple[pd.DataFrame, Path], workspace: Path, **options: object) -> pd.DataFrame:
     ldm = LDMParams(checkpoint="none", mode="img2img", steps=2, batch_size=3)
-    return synthesise(*source, DOMAINS, ldm, 2, 0, Noise(), workspace, **options)
+    return synthesise(*source, DOMAINS, DiffusionGenerator(Noise(), ldm, source[1]), 2, 0, workspace, **options)
 
 
 def test_shards_share_one_workspace(source, tmp_path: Path) -> None:
@@ -236,7 +238,8 @@ def test_memory_independent_of_job_count(source, tmp_path: Path, monkeypatch: py
 
 def test_inpaint_boxes_in_call_and_card(source, tiny_img2img: Path, tmp_path: Path) -> None:
     ldm = LDMParams(checkpoint=str(tiny_img2img), steps=2, mode="inpaint", inpaint={"box_strength": 0})
-    made = synthesise(*source, {"fog": DOMAINS["fog"]}, ldm, 1, 0, Generator.from_params(ldm), tmp_path / "w")
+    generator = DiffusionGenerator(Generator.from_params(ldm), ldm, source[1])
+    made = synthesise(*source, {"fog": DOMAINS["fog"]}, generator, 1, 0, tmp_path / "w")
     for row in made.itertuples():
         old, new = (np.asarray(Image.open(path)) for path in (source[1] / f"{row.source_image_id[1:]}.png",
                                                               tmp_path / "w" / row.image))
@@ -265,10 +268,10 @@ def test_segmentation_controlnet_masks(
     manifest, root = source
     beside = {"checkpoint": str(tiny_controlnet), "condition": "segmentation"}
     ldm = LDMParams(checkpoint=str(tiny_img2img), steps=2, mode="controlnet", controlnet=beside)
-    generator = Generator.from_params(ldm)
+    generator = DiffusionGenerator(Generator.from_params(ldm), ldm, root)
 
     def made(rows: pd.DataFrame) -> pd.DataFrame:
-        return synthesise(rows, root, {"fog": DOMAINS["fog"]}, ldm, 1, 0, generator, tmp_path / "w")
+        return synthesise(rows, root, {"fog": DOMAINS["fog"]}, generator, 1, 0, tmp_path / "w")
 
     with pytest.raises(DataError, match=r"the source image '0.png' has no semantic mask"):
         made(manifest)
@@ -289,6 +292,7 @@ import sys
 import numpy as np, pandas as pd, torch
 from pathlib import Path
 from PIL import Image
+from dg_project.pseudo.generators.diffusion import DiffusionGenerator
 from dg_project.pseudo.synthesis import synthesise
 from dg_project.config import LDMParams, PseudoDomain
 
@@ -301,7 +305,8 @@ class Noise:
 root, workspace = map(Path, sys.argv[1:])
 manifest = pd.read_json(root / "manifest.json", dtype={"sha256": str})
 ldm = LDMParams(checkpoint="none", mode="img2img", steps=2, batch_size=2)
-synthesise(manifest, root, {"fog": PseudoDomain(prompt="fog")}, ldm, 2000, 0, Noise(), workspace)
+synthesise(manifest, root, {"fog": PseudoDomain(prompt="fog")}, DiffusionGenerator(Noise(), ldm, root), 2000, 0,
+           workspace)
 """
 
 

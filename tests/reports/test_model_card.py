@@ -39,6 +39,10 @@ def test_card_has_scores_drops_and_unseen_domains() -> None:
     assert "\n\n\n" not in text
 
 
+def test_card_names_the_generator() -> None:
+    assert "fog: generated from source images by photometric corruptions, 640 images" in card(generator="corruptions")
+
+
 def test_adapted_targets_are_named() -> None:
     text = card(images_adapted_to=12)
     assert "**Unlabelled target images**, 12 of night_clear: adaptation" in text

@@ -18,6 +18,7 @@ from dg_project.config.data import DataParams, DomainParams
 from dg_project.config.generation import (
     ClosedLoopParams,
     ControlNetParams,
+    CorruptionName,
     GateParams,
     InpaintParams,
     InversionParams,
@@ -61,6 +62,7 @@ __all__ = [
     "ClassificationParams",
     "ClosedLoopParams",
     "ControlNetParams",
+    "CorruptionName",
     "DataParams",
     "DetectionParams",
     "DomainParams",

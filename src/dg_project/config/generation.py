@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from dg_project.config.base import Checkpoint, Fraction, OptionalCheckpoint, Params
+from dg_project.config.base import Checkpoint, Fraction, OptionalCheckpoint, OptionalPath, Params, listed
 
 
 class ControlNetParams(Params):
@@ -119,23 +119,70 @@ class VocabularyParams(Params):
     actions: dict[str, list[str]] = Field({}, description="class -> actions, in addition to the built-in ones")
 
 
-class PseudoDomain(Params):
-    """One pseudo domain: prompt and strength of the diffusion model."""
+GeneratorName = Literal["ldm", "corruptions", "fourier"]
+CorruptionName = Literal["brightness", "darkness", "contrast", "gamma", "saturation", "hue", "colour_cast", "grayscale",
+                         "gaussian_blur", "gaussian_noise", "jpeg", "posterize", "solarize", "equalize", "fog", "night"]
+MADE_BY: dict[str, GeneratorName] = {"prompt": "ldm", "vocabulary": "ldm", "corruptions": "corruptions",
+                                     "style": "fourier"}
+"""Parameter of a pseudo domain that names its look -> generator."""
+TUNES: dict[str, tuple[GeneratorName, ...]] = {"strength": ("ldm", "fourier"), "severity": ("corruptions",),
+                                               "band": ("fourier",)}
+"""Other parameters of a pseudo domain -> generators that use them."""
 
-    prompt: str | None = Field(None, min_length=1, description="{a|b|c} draws one of the words per image")
-    vocabulary: VocabularyParams | None = Field(None, description="used instead of a prompt; {} takes all defaults")
-    strength: Fraction = Field(1.0, description="share of the noise schedule to run on the source image")
+
+class PseudoDomain(Params):
+    """One pseudo domain: what it looks like, and how strongly the source images are changed."""
+
+    prompt: str | None = Field(None, min_length=1, description="ldm: {a|b|c} draws one of the words per image")
+    vocabulary: VocabularyParams | None = Field(None, description="ldm: used instead of a prompt; {} takes all "
+                                                                  "defaults")
+    corruptions: Annotated[list[CorruptionName] | None, BeforeValidator(listed)] = Field(
+        None, min_length=1, description="corruptions: one of these is drawn per image")
+    style: OptionalPath = Field(None, description="fourier: folder of unlabelled style images, one drawn per image")
+    strength: Fraction = Field(1.0, description="ldm: share of the noise schedule to run on the source image | "
+                                                "fourier: share of the style in the amplitude")
+    severity: tuple[float, float] | None = Field(None, description="corruptions: 0 (unchanged) to 1; a range such as "
+                                                                   "[0.3, 0.7] draws one per image")
+    band: Fraction = Field(0.02, description="fourier: lowest share of the frequencies of each axis that take the "
+                                             "style's amplitude; 1: all")
+
+    @field_validator("severity", mode="before")
+    @classmethod
+    def _range(cls, value: Any) -> Any:
+        return (value, value) if isinstance(value, int | float) else value
+
+    @property
+    def generator(self) -> GeneratorName:
+        """The generator that these parameters are for."""
+        return next(generator for name, generator in MADE_BY.items() if getattr(self, name) is not None)
 
     @model_validator(mode="after")
-    def _one_text(self) -> PseudoDomain:
-        if (self.prompt is None) == (self.vocabulary is None):
-            raise ValueError("give either a prompt or a vocabulary (prompt: null removes a default prompt)")
+    def _one_look(self) -> PseudoDomain:
+        if sum(getattr(self, name) is not None for name in MADE_BY) != 1:
+            raise ValueError("give either a prompt or a vocabulary (generator: ldm), or corruptions (generator: "
+                             "corruptions), or a style (generator: fourier); prompt: null removes a default prompt")
+        fields = type(self).model_fields
+        for name, generators in TUNES.items():
+            if self.generator not in generators and getattr(self, name) != fields[name].default:
+                raise ValueError(f"{name} is not used by the generator {self.generator}, only by "
+                                 f"{' and '.join(generators)}: remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _known_severity(self) -> PseudoDomain:
+        if self.corruptions is not None and self.severity is None:
+            raise ValueError("corruptions need a severity from 0 to 1, or a range such as [0.3, 0.7]")
+        if self.severity is not None and not 0 <= self.severity[0] <= self.severity[1] <= 1:
+            raise ValueError(f"severity {list(self.severity)}: give a number from 0 to 1, or a range such as "
+                             "[0.3, 0.7]")
         return self
 
 
 class SynthesisParams(Params):
-    """Pseudo domains and numbers of pseudo images."""
+    """Pseudo domains, what makes them, and numbers of pseudo images."""
 
+    generator: GeneratorName = Field("ldm", description="ldm: diffusion model | corruptions: torchvision's photometric "
+                                                        "transforms | fourier: amplitude of style images")
     domains: dict[str, PseudoDomain] = Field(min_length=1)
     n_images: int | None = Field(None, ge=1, description="number of source training images to use; None: all")
     candidates: int = Field(2, ge=1, description="N images per source image and domain; sampling keeps one")
@@ -163,6 +210,21 @@ class SynthesisParams(Params):
     def _without_removed(cls, domains: Any) -> Any:
         """Environments and ``--params`` add to the domains of conf/base; ``fog: null`` removes one."""
         return {k: v for k, v in domains.items() if v is not None} if isinstance(domains, dict) else domains
+
+    @model_validator(mode="after")
+    def _one_generator(self) -> SynthesisParams:
+        others = [name for name, domain in self.domains.items() if domain.generator != self.generator]
+        if others:
+            needed = " or ".join(name for name, generator in MADE_BY.items() if generator == self.generator)
+            raise ValueError(f"generator is {self.generator}, which needs {needed} in every domain, and these are for "
+                             f"{self.domains[others[0]].generator}: {', '.join(others)}; change them, or set them to "
+                             "null")
+        return self
+
+    @property
+    def prompted(self) -> dict[str, PseudoDomain]:
+        """The domains that the diffusion model makes; none with another generator."""
+        return self.domains if self.generator == "ldm" else {}
 
 
 class GateParams(Params):

@@ -68,6 +68,8 @@ def _located(params: _P) -> _P:
             changes[name] = _located(value)
         elif isinstance(value, list):
             changes[name] = [_located(one) if isinstance(one, Params) else one for one in value]
+        elif isinstance(value, dict):
+            changes[name] = {key: _located(one) if isinstance(one, Params) else one for key, one in value.items()}
         else:
             changes[name] = _located_value(type(params), name, value)
     return params.model_copy(update=changes)

@@ -109,7 +109,7 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _generation(self) -> Settings:
         """Refuse what would fail only after hours of generation."""
-        for name, domain in self.synthesis.domains.items():
+        for name, domain in self.synthesis.prompted.items():
             if domain.strength > 0 and denoising_steps(self.ldm.steps, domain.strength) < 1:
                 raise ValueError(f"synthesis.domains.{name}.strength {domain.strength} with ldm.steps {self.ldm.steps} "
                                  f"runs no denoising step: raise ldm.steps to {math.ceil(1 / domain.strength)} or "
@@ -130,7 +130,7 @@ def _changed(group: Params | dict[str, Any], changes: Mapping[str, Any]) -> Para
 
 
 def _check_copies(synthesis: SynthesisParams) -> None:
-    fixed = [name for name, domain in synthesis.domains.items() if domain.prompt and "{" not in domain.prompt]
+    fixed = [name for name, domain in synthesis.prompted.items() if domain.prompt and "{" not in domain.prompt]
     if synthesis.candidates > 1 and fixed:
         raise ValueError(f"ldm.mode 'inversion' draws nothing at random, so the {synthesis.candidates} candidates of "
                          f"'{fixed[0]}' would be copies: set synthesis.candidates: 1, raise ldm.inversion.eta above 0, "

@@ -41,12 +41,12 @@ ADAPT = "adapt"
 PSEUDO_COLUMNS: dict[str, str] = {
     "source_image_id": "source image that this one was made from, with the same boxes",
     "candidate": "index of the candidate, 0-based",
-    "prompt": "text prompt of the diffusion model",
+    "prompt": "text prompt of the diffusion model, name of the corruption, or path of the style image",
     "strength": "strength of the change, 0 to 1",
-    "guidance_scale": "classifier-free guidance; 1 turns it off",
-    "steps": "denoising steps",
+    "guidance_scale": "classifier-free guidance; 1 without it",
+    "steps": "denoising steps; 0 without a diffusion model",
     "seed": "random seed of this image",
-    "model": "fingerprint of the diffusion checkpoint",
+    "model": "fingerprint of the diffusion checkpoint, or name of the generator",
     "ldm_seconds": "generation time in seconds",
 }
 SAMPLED_COLUMNS: dict[str, str] = {

@@ -18,7 +18,7 @@ from dg_project.core.errors import DGError
 from dg_project.data.readers import configured, count_domain, read_domain
 from dg_project.diffusion.checkpoint import read
 from dg_project.diffusion.opening import choose_mode
-from dg_project.dry_run.timing import SynthesisCost, TrainingCost, synthesis_cost, time_training
+from dg_project.dry_run.timing import SynthesisCost, TrainingCost, synthesis_cost, time_generator, time_training
 from dg_project.dry_run.weights import backbone_weights, diffusion_weights, method_weights
 from dg_project.experiments.leave_one_out import (
     Fold,
@@ -139,25 +139,38 @@ def _describe_data(plan: RunPlan, settings: Settings, seen: DataFound) -> None:
 def _describe_synthesis(plan: RunPlan, settings: Settings, ldm: LDMParams, seen: DataFound, root: Path,
                         device: torch.device) -> int:
     """Add the synthesis; return the bytes of its pseudo images."""
-    if Path(ldm.checkpoint).is_dir():
-        ldm = ldm.model_copy(update={"mode": choose_mode(ldm, read(Path(ldm.checkpoint))).name})
-    here = True
-    for name, (text, local) in diffusion_weights(ldm).items():
-        plan.add("weights", f"{name}: {text}")
-        here &= local
+    painted = settings.synthesis.generator == "ldm"
+    here = painted and _describe_diffusion(plan, ldm)
     if (first := seen.train) is None:
         plan.add("synthesis", "not estimated: no source image could be read")
         return 0
+    sources = seen.counts[settings.data.source, "train"]
     try:
-        cost = synthesis_cost(settings, ldm, seen.counts[settings.data.source, "train"], first, root,
-                              device if here else None)
+        cost = (synthesis_cost(settings, _with_mode(ldm), sources, first, root, device if here else None) if painted
+                else time_generator(settings, sources, first, root))
     except (DGError, RuntimeError) as error:  # torch's out-of-memory is a RuntimeError
         plan.problems.append(f"an image could not be generated: {error}")
         return 0
-    plan.add("synthesis", f"at most {cost.images:,} images in {len(settings.synthesis.domains)} domains, "
-                          f"{cost.passes:,} passes of the U-Net")
-    plan.add("synthesis", _synthesis_time(cost, device))
+    how = f"{cost.passes:,} passes of the U-Net" if painted else f"by {settings.synthesis.generator}"
+    plan.add("synthesis", f"at most {cost.images:,} images in {len(settings.synthesis.domains)} domains, {how}")
+    plan.add("synthesis", _synthesis_time(cost, device) if painted else
+             f"{hours(cost.seconds or 0)}, from one image of each domain made and written on the CPU")
     return cost.images * cost.image_bytes
+
+
+def _describe_diffusion(plan: RunPlan, ldm: LDMParams) -> bool:
+    """Add the weights of the diffusion model; return whether all are on this machine."""
+    found = diffusion_weights(ldm)
+    for name, (text, _) in found.items():
+        plan.add("weights", f"{name}: {text}")
+    return all(local for _, local in found.values())
+
+
+def _with_mode(ldm: LDMParams) -> LDMParams:
+    """Return the parameters with the mode of a checkpoint that is on this machine."""
+    if not Path(ldm.checkpoint).is_dir():
+        return ldm
+    return ldm.model_copy(update={"mode": choose_mode(ldm, read(Path(ldm.checkpoint))).name})
 
 
 def _synthesis_time(cost: SynthesisCost, device: torch.device) -> str:

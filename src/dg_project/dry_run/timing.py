@@ -29,6 +29,8 @@ from dg_project.data.unlabelled import UnlabelledStream
 from dg_project.experiments.training_data import source_domains, task_rows
 from dg_project.methods import Method, method_class
 from dg_project.methods.model_folder import ModelSpec, build_method
+from dg_project.pseudo.generators.opening import open_generator
+from dg_project.pseudo.synthesis import synthesise
 from dg_project.training.loop import train
 
 STEPS = 3
@@ -190,7 +192,7 @@ class SynthesisCost:
 
     Attributes:
         images: upper bound; source images whose number of boxes is out of bounds make none.
-        passes: U-Net passes of all images, guidance included.
+        passes: U-Net passes of all images, guidance included; 0 without a diffusion model.
         seconds: time of all images one by one on this machine, or None if not timed.
         bound: whether ``seconds`` is an upper bound, from a single step.
         image_bytes: bytes of a stored image.
@@ -228,6 +230,27 @@ def synthesis_cost(settings: Settings, ldm: LDMParams, sources: int, first: pd.D
         seconds = each * sum(fixed + step * run for run in runs)
     return SynthesisCost(each * len(runs), each * sum(passes(ldm, run) for run in runs), seconds, bound,
                          len(stored.getvalue()))
+
+
+def time_generator(settings: Settings, sources: int, first: pd.DataFrame, root: Path) -> SynthesisCost:
+    """Make one image per pseudo domain with a generator other than the diffusion model, and count the others.
+
+    Args:
+        settings: all parameters, paths located.
+        sources: number of listed source training images.
+        first: manifest rows of some of them.
+        root: folder that their paths are relative to.
+    """
+    wanted = settings.synthesis
+    generator = open_generator(wanted, settings.ldm, settings.data, settings.training.device)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("warm", "timed"):  # the first image loads the libraries
+            started = time.perf_counter()
+            made = synthesise(first.head(1), root, wanted.domains, generator, 1, settings.seed, Path(folder) / name)
+        seconds = time.perf_counter() - started
+        stored = [(Path(folder) / name / image).stat().st_size for image in made["image"]]
+    each = min(sources, wanted.n_images or sources) * wanted.candidates
+    return SynthesisCost(each * len(made), 0, each * seconds, False, sum(stored) // len(stored))
 
 
 def passes(ldm: LDMParams, run: int) -> int:

@@ -231,7 +231,8 @@ class TrainingRun:
             "step": result.best_step, "score": result.best_score, "max_steps": params.max_steps,
             "images_per_step": params.images_per_step, "seconds_per_step": result.seconds_per_step,
             "peak_memory_mb": result.peak_memory_mb, "images_generated": generated.images,
-            "ldm_seconds": generated.seconds, "images_adapted_to": 0 if adapt is None else len(adapt),
+            "generator": self.settings.synthesis.generator, "ldm_seconds": generated.seconds,
+            "images_adapted_to": 0 if adapt is None else len(adapt),
         }
 
     def _unlabelled(self, data: TrainingData) -> Callable[[int, int, int], Batch] | None:

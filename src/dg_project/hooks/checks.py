@@ -32,10 +32,10 @@ class PreflightHook:
         inputs = pipeline.inputs()
         _check_inputs(inputs, catalog)
         settings = catalog.load("params:settings")
-        if {"params:ldm", "params:synthesis"} <= inputs:
-            from dg_project.diffusion.opening import check_generation
+        if "params:synthesis" in inputs:
+            from dg_project.pseudo.generators.opening import check_generator
 
-            check_generation(settings.ldm, settings.training.device, settings.synthesis.domains)
+            check_generator(settings)
         for name in sorted(method_classes().keys() & {name.removeprefix("params:") for name in inputs}):
             method_classes()[name].check(settings.methods[name], settings)
         _check_trainings(trainings(pipeline, settings), settings)
@@ -77,6 +77,7 @@ def _makers(missing: Iterable[str], catalog: Any) -> list[str]:
 def _check_trainings(planned: list[Training], settings: Settings) -> None:
     """Check data, domains, method and network of every training."""
     from dg_project.config.grids import check_domains
+    from dg_project.experiments.closed_loop.planning import check_generator
     from dg_project.experiments.training_run import check_parts
     from dg_project.methods import method_class
     from dg_project.pipelines.trainings import FOLDS
@@ -89,6 +90,7 @@ def _check_trainings(planned: list[Training], settings: Settings) -> None:
         kind = method_class(training.method)
         kind.check(kind.params_of(training.settings), training.settings)
         if training.in_rounds:
+            check_generator(training.settings.synthesis)
             check_parts(kind, training.settings)
         _check_network(training)
 

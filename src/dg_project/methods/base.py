@@ -170,10 +170,14 @@ class Method(Learner):
         """
         check_task(cls, settings.task)
         check_batches(cls, settings.training)
+        if cls.needs.renewed and settings.synthesis.generator != "ldm":
+            raise ParameterError(f"the method '{cls.name}' paints the prompts of synthesis.domains while it trains, so "
+                                 "it needs a diffusion model and domains with prompts: set synthesis.generator: ldm, "
+                                 "or choose another method")
         if cls.needs.ldm != "none":
             from dg_project.diffusion.opening import check_generation
 
-            check_generation(settings.ldm, settings.training.device, settings.synthesis.domains)
+            check_generation(settings.ldm, settings.training.device, settings.synthesis.prompted)
 
     @classmethod
     def params_of(cls, settings: Settings) -> Any:

@@ -27,6 +27,18 @@ def recombine(style: Tensor, content: Tensor) -> Tensor:
     return recompose(decompose(style)[0], decompose(content)[1], (content.shape[-2], content.shape[-1])).clamp(0, 1)
 
 
+def restyle(content: Tensor, style: Tensor, strength: float, band: float) -> Tensor:
+    """Return ``F⁻¹(A · exp(i·P(content)))`` of two images (C, H, W) in 0..1 of one size, clipped to 0..1.
+
+    ``A = (1 − strength) A(content) + strength A(style)`` up to the share ``band`` of the highest frequency of each
+    axis, and ``A(content)`` above it. ``strength`` 1 and ``band`` 1 are ``recombine``.
+    """
+    (amplitude, phase), (target, _) = decompose(content), decompose(style)
+    height, width = content.shape[-2:]
+    low = torch.fft.fftfreq(height).abs()[:, None].maximum(torch.fft.rfftfreq(width)) <= band / 2
+    return recompose(torch.lerp(amplitude, target, strength * low), phase, (height, width)).clamp(0, 1)
+
+
 def style_distance(image: Tensor, other: Tensor) -> float:
     """Return ``1 − cos(log A(image), log A(other))`` in 0..2 for two images (C, H, W) of the same size."""
     one, two = ((decompose(x)[0] + EPSILON).log().flatten() for x in (image, other))

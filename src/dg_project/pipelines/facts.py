@@ -25,7 +25,7 @@ def state_facts(records: pd.DataFrame, study: GridParams | LeaveOneOutParams, se
 
     return {"pipeline": pipeline, "run": run_id, "commit": commit(locate(".")), "dirty": is_dirty(locate(".")),
             "hardware": hardware(str(resolve_device(settings.training.device))), "versions": versions(),
-            "generator": weights_hash(Path(settings.ldm.checkpoint)),
+            "generator": weights_hash(Path(settings.ldm.checkpoint)) if settings.synthesis.generator == "ldm" else "",
             "cells": len(records.groupby(["method", "seed"])), "confidence": study.confidence,
             "parameters": {name: group for name, group in parameters.items() if name not in _NO_MATTER}}
 

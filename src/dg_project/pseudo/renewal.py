@@ -31,8 +31,9 @@ from dg_project.data.dataset import row_target
 from dg_project.data.images import load_image, save_image, to_float
 from dg_project.data.manifest import image_path, manifest_fingerprint
 from dg_project.pseudo.gate import box_visibility, gate
+from dg_project.pseudo.generators.diffusion import DiffusionGenerator, image_settings
 from dg_project.pseudo.selection import StyleContentChoice, select
-from dg_project.pseudo.synthesis import image_settings, synthesise
+from dg_project.pseudo.synthesis import synthesise
 
 if TYPE_CHECKING:
     from dg_project.diffusion.generator import Generator
@@ -111,8 +112,9 @@ class SyntheticSets:
         positions = refresh_positions(len(self.source), self.params.refresh_images, number)
         logger.info("refresh %d: %d images, %d candidates each", number, len(positions), len(domains))
         candidates = self.folder / f"candidates_{number:03d}"
-        made = synthesise(current.manifest.iloc[positions].reset_index(drop=True), current.root, domains, self.ldm, 1,
-                          self.settings.seed, self.generator, candidates, classes=self.settings.data.classes)
+        generator = DiffusionGenerator(self.generator, self.ldm, current.root, self.settings.data.classes)
+        made = synthesise(current.manifest.iloc[positions].reset_index(drop=True), current.root, domains, generator, 1,
+                          self.settings.seed, candidates)
         with atomic_folder(folder) as new:
             rows, card = self._replace(current, made, candidates, number, new)
             rows.to_parquet(new / MANIFEST)

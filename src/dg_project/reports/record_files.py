@@ -91,7 +91,8 @@ class RecordFile:
     @property
     def generated_rows(self) -> list[str]:
         """Rows that the embedded diffusion model generated images for."""
-        embedded = self._folder_name("ldm", "checkpoint") == TINY_LDM
+        other = self.facts["parameters"].get("synthesis", {}).get("generator", "ldm") != "ldm"
+        embedded = not other and self._folder_name("ldm", "checkpoint") == TINY_LDM
         return [str(name) for name in self.table.index[self.table["images_generated"] > 0] if embedded]
 
     @property

@@ -20,11 +20,12 @@ from dg_project.data.manifest import manifest_fingerprint, select
 from dg_project.diffusion.generator import Generator
 from dg_project.experiments.closed_loop.allocation import shrink
 from dg_project.experiments.closed_loop.difficulty import measure
-from dg_project.experiments.closed_loop.planning import COMPOSED, RoundPlan, budget, plan_round
+from dg_project.experiments.closed_loop.planning import COMPOSED, RoundPlan, budget, check_generator, plan_round
 from dg_project.experiments.training_data import TrainingData, generated_before
 from dg_project.experiments.training_run import Trained, TrainingRun
+from dg_project.pseudo.generators.diffusion import DiffusionGenerator, image_settings
 from dg_project.pseudo.sampling import Recognise, sample
-from dg_project.pseudo.synthesis import eligible, image_seed, image_settings, synthesise
+from dg_project.pseudo.synthesis import eligible, image_seed, synthesise
 from dg_project.training.loop import TrainResult
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ def run_closed_loop(name: str, settings: Settings, source: TrainingData, painter
 
     Raises:
         DataError: the source has no val split, or the gate dropped everything.
-        ParameterError: the method uses no pseudo images, or the budget is too small.
+        ParameterError: the method uses no pseudo images, the domains have no prompts, or the budget is too small.
         BusyError: another process does the same, and ``wait`` is False.
     """
     loop = _Loop(name, settings, source, painter, workspace)
@@ -102,6 +103,7 @@ class _Loop:
         self.settings, self.source = settings, source
         self.generator, self.recognise = painter
         self.params, self.synthesis = settings.closed_loop, settings.synthesis
+        check_generator(self.synthesis)
         if settings.training.max_steps < self.params.rounds:
             raise ParameterError(f"closed_loop.rounds: {self.params.rounds} rounds do not fit into "
                                  f"{settings.training.max_steps} training steps; lower it, or raise training.max_steps")
@@ -212,10 +214,10 @@ class _Loop:
         folder = self.rounds / part
         if not (folder / MANIFEST).exists():
             root = self.training.folder / "candidates" / part
-            made = pd.concat([synthesise(
-                rows, self.source.source_root, {name: domains[name]}, self.ldm, candidates,
-                image_seed(self.settings.seed, part, "", 0), self.generator, root, classes=self.settings.data.classes)
-                for name, rows in scenes.items()], ignore_index=True)
+            source_root, seed = self.source.source_root, image_seed(self.settings.seed, part, "", 0)
+            generator = DiffusionGenerator(self.generator, self.ldm, source_root, self.settings.data.classes)
+            made = pd.concat([synthesise(rows, source_root, {name: domains[name]}, generator, candidates, seed, root)
+                              for name, rows in scenes.items()], ignore_index=True)
             with atomic_folder(folder) as new:
                 kept = sample(self.source.source, self.source.source_root, made, root, self.settings.sampling, new,
                               self.recognise)

@@ -42,6 +42,14 @@ class RoundPlan:
         return {name: count / total for name, count in self.images.items()}
 
 
+def check_generator(synthesis: SynthesisParams) -> None:
+    """Raise ``ParameterError`` for pseudo domains without prompts, which cannot be composed or made stronger."""
+    if synthesis.generator != "ldm":
+        raise ParameterError("the closed loop composes the prompts of a diffusion model, and synthesis.generator is "
+                             f"{synthesis.generator}: set it to ldm, with prompts in synthesis.domains, or train in "
+                             "the open loop")
+
+
 def budget(scenes: int, probes: int, synthesis: SynthesisParams, params: ClosedLoopParams) -> list[int]:
     """Return how many scenes each round may use, so that as many images are generated as in the open loop.
 

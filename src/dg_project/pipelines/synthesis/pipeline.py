@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
     """Generate the candidates; an interrupted run resumes at the next image."""
     return Pipeline([
         Node(nodes.generate_candidates,
-             ["source_manifest", "params:data.root", "params:data.classes", "params:ldm", "params:synthesis",
-              "params:seed", "params:training.device", "params:workspace"],
+             ["source_manifest", "params:data", "params:ldm", "params:synthesis", "params:seed",
+              "params:training.device", "params:workspace"],
              ["candidate_images", "candidate_manifest"], name="generate_candidates", tags="gpu"),
     ], namespace="synthesis", prefix_datasets_with_namespace=False)

@@ -1,0 +1,1 @@
+"""What makes pseudo images, one file per value of ``synthesis.generator``."""
