@@ -103,7 +103,8 @@ class LeaveOneOutParams(Params):
 class GateCalibrationParams(Params):
     """Calibration of ``sampling.gate.min_visibility`` by what a model trained on the source still finds."""
 
-    share: Fraction = Field(0.5, description="share of the boxes of a visibility that must be found again")
+    share: Fraction = Field(0.25, description="share of the boxes of a visibility that must be found again, "
+                                              "relative to that of the most visible boxes")
     score_threshold: Fraction = Field(0.5, description="detections with lower scores do not count as found")
 
 

@@ -1,6 +1,9 @@
 """Calibrate the label-fidelity gate: down to which visibility does a model trained on the source still find objects?
 
-Only source images and pseudo images made of them are used.
+Such a model misses objects for two reasons: they are no longer there, or they look too different from the source. Only
+the first is the gate's business, and the second is what training on pseudo images is for. Therefore the shares that the
+model finds are compared with the share that it finds of the most visible objects, and only objects that it hardly ever
+finds count as lost. Source images and pseudo images made from them are used, no others.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from dg_project.methods.model_folder import read_card
 TASKS = ("detection", "instance_segmentation")
 FEWEST_BOXES = 30
 """Boxes below which no threshold is chosen."""
+MOST_VISIBLE = 0.2
+"""Share of the boxes, those with the highest visibility, that the others are compared with."""
 
 
 def check_task(task: str) -> None:
@@ -116,23 +121,24 @@ def fitted_share(boxes: pd.DataFrame) -> pd.DataFrame:
 
 
 def choose_visibility(boxes: pd.DataFrame, share: float) -> dict[str, Any]:
-    """Return the least visibility at which the model finds at least ``share`` of the objects again.
+    """Return the least visibility at which the model finds at least ``share`` of what it finds of the most visible.
 
     Args:
         boxes: from ``boxes_found_again``.
-        share: demanded share of boxes, 0 to 1.
+        share: demanded share, 0 to 1.
 
     Returns:
         ``min_visibility``, rounded to 0.01 (1.0 if no visibility is enough), the number of boxes, and the shares of
-        boxes found below and above it.
+        boxes found: of the most visible ones, demanded, below ``min_visibility``, and from there on.
     """
     curve, found = fitted_share(boxes), boxes["found"].to_numpy(bool)
-    enough = curve.loc[curve["share"] >= share, "visibility"]
-    least = float(enough.iloc[0]) if len(enough) else 1.0
+    best = float(found[boxes["visibility"] >= boxes["visibility"].quantile(1 - MOST_VISIBLE)].mean())
+    enough = curve.loc[curve["share"] >= share * best, "visibility"] if best else []
+    least = float(min(enough, default=1.0))
     above = boxes["visibility"].to_numpy(float) >= least
 
     def mean(rows: NDArray[np.bool_]) -> float | None:
         return float(found[rows].mean()) if rows.any() else None
 
-    return {"min_visibility": least, "share": share, "boxes": len(boxes), "boxes_below": int((~above).sum()),
-            "found_below": mean(~above), "found_above": mean(above)}
+    return {"min_visibility": least, "boxes": len(boxes), "boxes_below": int((~above).sum()), "found_best": best,
+            "found_demanded": share * best, "found_below": mean(~above), "found_above": mean(above)}

@@ -52,7 +52,7 @@ def gate_chart(boxes: pd.DataFrame, curve: pd.DataFrame, choice: dict[str, Any],
         for axes in (upper, lower):
             axes.axvline(choice["min_visibility"], color=RIGHT, linewidth=1.4, label="chosen")
             axes.axvline(current, color=REJECTED, linewidth=1.2, linestyle="--", label="of this run")
-        upper.axhline(100 * choice["share"], color=MUTED, linewidth=0.8, linestyle=":")
+        upper.axhline(100 * choice["found_demanded"], color=MUTED, linewidth=0.8, linestyle=":")
         upper.set_ylabel("boxes found again (%)")
         upper.set_ylim(0, 100)
         upper.legend(loc="lower right")
@@ -63,10 +63,10 @@ def gate_chart(boxes: pd.DataFrame, curve: pd.DataFrame, choice: dict[str, Any],
         lower.legend(loc="upper left", fontsize=7)
         lower.set_xlabel("visibility of a box in its pseudo image")
         lower.set_ylabel("boxes")
-        headline(figure, f"Objects with a visibility of {choice['min_visibility']:.2f} or more are found again",
+        headline(figure, f"Objects with a visibility below {choice['min_visibility']:.2f} are hardly ever found again",
                  f"{choice['boxes']} boxes that the model trained on the source finds in the source image. Dots: "
                  "tenths of the boxes, with 95% Clopper-Pearson intervals. Chosen: the least visibility at which the "
-                 f"fit reaches {choice['share']:.0%}.")
+                 f"fit reaches {choice['found_demanded']:.0%}; of the most visible {choice['found_best']:.0%}.")
     return figure
 
 

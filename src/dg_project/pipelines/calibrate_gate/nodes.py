@@ -27,10 +27,10 @@ def choose(boxes: pd.DataFrame, params: GateCalibrationParams, sampling: Samplin
     from dg_project.experiments.gate_calibration import choose_visibility
 
     choice = choose_visibility(boxes, params.share)
-    logger.info("the model finds %s of the boxes with a visibility of %.2f or more again, %s of those below; this run "
-                "asks for %.2f. Set sampling.gate.min_visibility: %.2f", _percent(choice["found_above"]),
-                choice["min_visibility"], _percent(choice["found_below"]), sampling.gate.min_visibility,
-                choice["min_visibility"])
+    logger.info("the model finds %s of the boxes with a visibility below %.2f again, %s of the others and %s of the "
+                "most visible. Set sampling.gate.min_visibility: %.2f (this run: %.2f)",
+                _percent(choice["found_below"]), choice["min_visibility"], _percent(choice["found_above"]),
+                _percent(choice["found_best"]), choice["min_visibility"], sampling.gate.min_visibility)
     return choice
 
 
