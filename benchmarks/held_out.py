@@ -95,7 +95,7 @@ def main() -> None:
     generator = Generator.from_params(ldm, device)
     ldm = generator.resolved(ldm)
     work = cache_folder(ROOT / settings.workspace, "held_out", generator.fingerprint, image_settings(ldm),
-                        options.scenes)
+                        options.scenes, code=["dg_project.pseudo.synthesis"])
     wanted = {name: PseudoDomain(prompt=prompt, strength=1.0) for name, prompt in HELD_OUT.items()}
     painter = DiffusionGenerator(generator, ldm, root, settings.classes)
     generated = synthesise(val, root, wanted, painter, 1, SEED, work / "generated")

@@ -60,6 +60,8 @@ def box_visibility(source: Tensor, pseudo: Tensor, boxes: Tensor, margin: float 
     Returns:
         (n,) float32 in −1..1.
     """
+    if not len(boxes):
+        return torch.zeros(0)
     before, after = edges(source), edges(pseudo)
     return torch.tensor([_correlation(_window(before, box, margin), _window(after, box, margin))
                          for box in boxes.tolist()], dtype=torch.float32)
