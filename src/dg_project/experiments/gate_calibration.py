@@ -133,7 +133,7 @@ def choose_visibility(boxes: pd.DataFrame, share: float) -> dict[str, Any]:
     """
     curve, found = fitted_share(boxes), boxes["found"].to_numpy(bool)
     best = float(found[boxes["visibility"] >= boxes["visibility"].quantile(1 - MOST_VISIBLE)].mean())
-    enough = curve.loc[curve["share"] >= share * best, "visibility"] if best else []
+    enough = curve.loc[(curve["share"] >= share * best) & (best > 0), "visibility"].tolist()
     least = float(min(enough, default=1.0))
     above = boxes["visibility"].to_numpy(float) >= least
 

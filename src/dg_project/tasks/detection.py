@@ -95,6 +95,15 @@ class Detector(TaskModel):
             places = self.box_heads.sample(proposals, cast(Targets, inputs.targets))
         return self.box_heads.answers(maps, places, [self.image_size] * len(inputs))
 
+    def objectness(self, maps: Features) -> Tensor:
+        """Return the RPN's scores of all anchors as logits (N, anchors)."""
+        scores, _ = self.rpn.head(list(maps.values()))
+        return torch.cat([level.permute(0, 2, 3, 1).flatten(1) for level in scores], 1).float()
+
+    def box_vectors(self, maps: Features, boxes: list[Tensor]) -> Tensor:
+        """Return the box head's features (sum of boxes, D) of boxes (n, 4) of every image, in input coordinates."""
+        return self.box_heads.vectors(maps, boxes, [self.image_size] * len(boxes))
+
     def decode(self, maps: Features, inputs: Inputs) -> list[Prediction]:
         """Return ``boxes`` (n, 4) in the original image, ``labels`` (n,) and ``scores`` (n,) of every image."""
         images = self._image_list(inputs)
