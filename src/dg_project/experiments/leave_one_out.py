@@ -15,7 +15,7 @@ import pandas as pd
 
 from dg_project.config import DataParams, LeaveOneOutParams, Settings
 from dg_project.core.errors import DataError, ParameterError
-from dg_project.data.manifest import select
+from dg_project.data.manifest import NOTES, noted, select
 from dg_project.data.readers import count_domain, read_domain
 from dg_project.data.readers.folders import ALL, folders_in, in_share
 from dg_project.evaluation.records import AND, UNSEEN_MEAN
@@ -53,6 +53,7 @@ def read_folders(root: Path, params: LeaveOneOutParams,
     domains, classes = layout(root, params)
     parts = [read_folder(root, name, classes, settings.data) for name in domains]
     images = pd.concat([rows for rows, _ in parts], ignore_index=True)
+    images.attrs = {note: noted([rows for rows, _ in parts], note) for note in NOTES}
     return images, classes, [reason for _, skipped in parts for reason in skipped]
 
 

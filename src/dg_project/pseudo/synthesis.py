@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +22,11 @@ from tqdm.auto import tqdm
 from dg_project.config import LDMParams, PseudoDomain
 from dg_project.core.errors import DataError
 from dg_project.core.files import atomic_file, file_hash, inside
-from dg_project.data.images import open_rgb
-from dg_project.data.manifest import COLUMNS, PSEUDO_COLUMNS
+from dg_project.data.drawing import spread_rows
+from dg_project.data.images import BROKEN, open_rgb
+from dg_project.data.manifest import COLUMNS, ORIGIN_COLUMNS, PSEUDO_COLUMNS
 from dg_project.data.masks import load_mask
+from dg_project.data.origin import check_file, check_labels
 from dg_project.diffusion.prompts import describe, expand
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ MADE_WITH = {name: version(name) for name in ("torch", "diffusers")}
 
 
 def eligible(manifest: pd.DataFrame, min_boxes: int, max_boxes: int | None, first: int | None) -> pd.DataFrame:
-    """Return the first rows whose number of boxes is within the bounds.
+    """Return rows whose number of boxes is within the bounds: the first, or spread over folders and classes.
 
     Args:
         manifest: training rows of the source domain.
@@ -61,7 +64,7 @@ def eligible(manifest: pd.DataFrame, min_boxes: int, max_boxes: int | None, firs
     """
     counts = manifest["labels"].map(len).to_numpy(np.int64)
     within = (counts >= min_boxes) & (counts <= (max_boxes if max_boxes is not None else np.inf))
-    rows = manifest[within].head(first or len(manifest)).reset_index(drop=True)
+    rows = spread_rows(manifest[within], first)
     if rows.empty:
         raise DataError(
             f"none of {len(manifest)} source training images has between {min_boxes} and "
@@ -315,7 +318,8 @@ def _generate(batch: list[Job], missing: list[bool], root: Path, ldm: LDMParams,
               together: int | None) -> list[Made]:
     """Generate the images of one batch and return the missing ones; its time is divided equally among those."""
     started = time.perf_counter()
-    sources = {name: _read(root, name) for name in dict.fromkeys(job.row["image"] for job in batch)}
+    sources = {name: _read(root, name, sha256)
+               for name, sha256 in dict.fromkeys((job.row["image"], job.row["sha256"]) for job in batch)}
     images = generator.generate(
         [sources[job.row["image"]] for job in batch],
         [job.card["prompt"] for job in batch],
@@ -344,11 +348,12 @@ def _save(made: list[Made], workspace: Path) -> int:
     return len(made)
 
 
-def _read(root: Path, relative: str) -> Image.Image:
+def _read(root: Path, relative: str, sha256: str) -> Image.Image:
     path = inside(root, relative)
+    check_file(path, sha256)
     try:
         return open_rgb(path)
-    except OSError as error:
+    except BROKEN as error:
         raise DataError(
             f"the source image '{path}' cannot be read ({error}); restore it or run the ingestion again"
         ) from error
@@ -357,12 +362,13 @@ def _read(root: Path, relative: str) -> Image.Image:
 def _mask(root: Path, row: dict[str, Any]) -> Image.Image:
     """Return the semantic mask of a source image as train ids."""
     size = (int(row["width"]), int(row["height"]))
+    check_labels(SimpleNamespace(**row), root)
     return Image.fromarray(load_mask(inside(root, row["mask"]), row["mask_ids"], size).numpy())
 
 
 def _manifest(jobs: Jobs, workspace: Path) -> pd.DataFrame:
     """Return the manifest of all finished jobs, converted to columns in chunks."""
-    columns = [*COLUMNS, *PSEUDO_COLUMNS]
+    columns = [*COLUMNS, *PSEUDO_COLUMNS, *(name for name in ORIGIN_COLUMNS if name in jobs.manifest), "source_sha256"]
     chunks: list[pd.DataFrame] = []
     rows: list[dict[str, Any]] = []
     for job in jobs:
@@ -379,11 +385,12 @@ def _row(workspace: Path, job: Job) -> dict[str, Any]:
     """Return the candidate's manifest row, with boxes and masks of the source image."""
     card = json.loads(inside(workspace, job.image).with_suffix(".json").read_text())
     return {
-        **{column: job.row[column] for column in COLUMNS},
+        **{column: job.row[column] for column in (*COLUMNS, *ORIGIN_COLUMNS) if column in job.row},
         **{column: card[column] for column in PSEUDO_COLUMNS},
         "domain": job.card["domain"],
         "role": "pseudo",
         "split": "train",
         "image": job.image,
         "sha256": card["sha256"],
+        "source_sha256": job.row["sha256"],
     }

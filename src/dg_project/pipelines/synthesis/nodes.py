@@ -10,6 +10,7 @@ from dg_project.config import LDMParams, SynthesisParams
 from dg_project.core.cache import cache_folder, publish_images
 from dg_project.core.files import FolderWriter
 from dg_project.data.manifest import select
+from dg_project.data.origin import check_classes
 
 
 def generate_candidates(source: pd.DataFrame, root: str, classes: list[str], ldm: LDMParams,
@@ -27,6 +28,7 @@ def generate_candidates(source: pd.DataFrame, root: str, classes: list[str], ldm
     from dg_project.diffusion.opening import check_strengths
     from dg_project.pseudo.synthesis import eligible, image_settings, synthesise
 
+    check_classes(source, classes, "detection", "this run (data.classes)")
     rows = eligible(select(source, split="train"), synthesis.min_boxes, synthesis.max_boxes, synthesis.n_images)
     generator = Generator.from_params(ldm, resolve_device(device))
     chosen = generator.resolved(ldm)
