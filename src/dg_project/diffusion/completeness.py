@@ -24,12 +24,13 @@ TOLD_APART = ("a foggy street", "a street at night")
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
-def check_complete(folder: Path, variant: str | None) -> None:
+def check_complete(folder: Path, variant: str | None, pipeline: str) -> None:
     """Check weights and tokenizers of every part of a diffusers folder, from JSON files and headers.
 
     Args:
         folder: the checkpoint.
         variant: ``ldm.variant``.
+        pipeline: class that will open it.
 
     Raises:
         CheckpointError: a part has no weights (of this variant), weights are missing or of another network, or a
@@ -37,11 +38,15 @@ def check_complete(folder: Path, variant: str | None) -> None:
     """
     index = read_json(folder / "model_index.json", folder)
     for part, kind in index.items():
-        if isinstance(kind, list) and kind[-1] and part not in UNUSED:
+        if not isinstance(kind, list) or not kind[-1] or part in UNUSED:
+            continue
+        try:
             if part.startswith("tokenizer"):
                 _check_tokenizer(folder, part)
             elif (folder / part / "config.json").is_file():
                 _check_weights(folder, part, kind, variant)
+        except CheckpointError as error:
+            raise CheckpointError(f"'{folder}' cannot be opened as a {pipeline}: {error}") from error
 
 
 def check_prompts(folder: Path, prompts: Mapping[str, str]) -> None:
@@ -72,13 +77,13 @@ def _check_weights(folder: Path, part: str, kind: list[str], variant: str | None
     if file is not None:
         expected = _expected(kind[0], kind[-1], folder / part, (folder / part / "config.json").read_text())
         if expected is not None:
-            compare_shapes(read_shapes(folder / part / file), expected, f"{part}/{file} of '{folder}'", _modern)
+            compare_shapes(read_shapes(folder / part / file), expected, f"{part}/{file}", _modern)
     elif not any(f"{name}.bin" in files or f"{name}.bin.index.json" in files for name in names):
         others = sorted({match[1] for name in files if (match := re.match(r"[a-z_]+\.(\w+)\.(safetensors|bin)", name))})
         remedy = f"they are stored as the variant {', '.join(others)}: set ldm.variant={others[0]}" if others else \
             f"copy the complete checkpoint. {REMEDY}"
-        raise CheckpointError(f"'{folder}' cannot be opened: {part}/ has no weights "
-                              f"{f'of the variant {variant}' if variant else 'without a variant'}; {remedy}")
+        wanted = f"of the variant {variant}" if variant else "without a variant"
+        raise CheckpointError(f"{part}/ has no weights {wanted}; {remedy}")
 
 
 @lru_cache(maxsize=16)
@@ -108,7 +113,7 @@ def _check_tokenizer(folder: Path, part: str) -> None:
     known, tokenizer = int(config.get("vocab_size", 0)), _tokenizer(folder, part)
     if len(tokenizer) != known or _encode(tokenizer, TOLD_APART[0]) == _encode(tokenizer, TOLD_APART[1]):
         files = ", ".join(sorted(path.name for path in (folder / part).iterdir()))
-        raise CheckpointError(f"'{folder}' cannot be opened: {part}/ has a vocabulary of {len(tokenizer)}, {encoder}/ "
+        raise CheckpointError(f"{part}/ has a vocabulary of {len(tokenizer)}, {encoder}/ "
                               f"one of {known}, so prompts would not be read; tokenizer.json, or vocab.json and "
                               f"merges.txt, is missing or another one (there is {files}): copy the whole checkpoint")
 
@@ -117,7 +122,7 @@ def _tokenizer(folder: Path, part: str) -> Any:
     try:
         return transformers.AutoTokenizer.from_pretrained(folder / part, local_files_only=True)
     except Exception as error:
-        raise CheckpointError(f"'{folder}' cannot be opened: {part}/ holds no tokenizer ({error}). {REMEDY}") from error
+        raise CheckpointError(f"{part}/ holds no tokenizer ({error}). {REMEDY}") from error
 
 
 def _encode(tokenizer: Any, text: str) -> list[int]:

@@ -66,7 +66,7 @@ def check(ldm: LDMParams, device: torch.device) -> Checkpoint | None:
         return None
     checkpoint = read(resolve(ldm.checkpoint))
     mode = choose_mode(ldm, checkpoint)
-    check_complete(checkpoint.folder, ldm.variant)
+    check_complete(checkpoint.folder, ldm.variant, mode.pipelines[checkpoint.family])
     _check_controlnet(ldm, checkpoint, mode)
     for lora in ldm.loras:
         check_header(lora, checkpoint.text_width)

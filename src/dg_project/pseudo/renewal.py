@@ -29,7 +29,7 @@ from dg_project.core.errors import ParameterError
 from dg_project.core.files import atomic_folder, file_hash, inside, link_or_copy
 from dg_project.data.dataset import row_image, row_target
 from dg_project.data.images import load_image, save_image, to_float
-from dg_project.data.manifest import manifest_fingerprint
+from dg_project.data.manifest import image_path, manifest_fingerprint
 from dg_project.pseudo.gate import box_visibility, gate
 from dg_project.pseudo.selection import StyleContentChoice, select
 from dg_project.pseudo.synthesis import image_settings, synthesise
@@ -145,7 +145,7 @@ class SyntheticSets:
                    candidates: Path, folder: Path) -> dict[str, Any]:
         """Write an entry's new image and return the changed fields; keep the old image if the gate drops it."""
         image = to_float(load_image(inside(current.root, entry["image"])))
-        images = [to_float(row_image(candidates, row)) for row in group.itertuples()]
+        images = [to_float(load_image(image_path(candidates, row))) for row in group.itertuples()]
         chosen = self._select(images, image)
         target = row_target(origin)
         # Compare with the source image, not with the entry, so that losses do not add up over refreshes.

@@ -16,7 +16,8 @@ from dg_project.config import SamplingParams
 from dg_project.core.errors import DataError
 from dg_project.core.files import file_hash, inside, link_or_copy
 from dg_project.data.dataset import row_image, row_target
-from dg_project.data.images import save_image, to_float
+from dg_project.data.images import load_image, save_image, to_float
+from dg_project.data.manifest import image_path
 from dg_project.pseudo.gate import box_visibility, gate
 from dg_project.pseudo.selection import StyleContentChoice, select
 
@@ -73,7 +74,7 @@ def sample(source: pd.DataFrame, source_root: Path, candidates: pd.DataFrame, ca
 def _sample_one(original: Tensor, group: pd.DataFrame, candidate_root: Path, params: SamplingParams, folder: Path,
                 recognise: Recognise | None) -> dict[str, Any]:
     """Choose among the candidates of one source image and domain, save the image and return its row."""
-    images = [to_float(row_image(candidate_root, row)) for row in group.itertuples()]
+    images = [to_float(load_image(image_path(candidate_root, row))) for row in group.itertuples()]
     chosen = select(images, original, params.decomposition, params.style_weight, params.content_weight,
                     params.recombine)
     row = {str(key): value for key, value in group.iloc[chosen.index].items()}

@@ -122,7 +122,7 @@ def check_loaded(name: str, loaded: dict[str, Any]) -> None:
 def check_vocabulary(name: str, tokenizer: Any, size: int) -> None:
     """Raise ``CheckpointError`` if a tokenizer is not that of a text encoder with ``size`` tokens."""
     first, second = (tokenizer(text).input_ids for text in (PROMPT.format("car"), PROMPT.format("person")))
-    if len(tokenizer) > size or first == second:
+    if len(tokenizer) != size or first == second:
         raise CheckpointError(f"'{name}': its tokenizer has a vocabulary of {len(tokenizer)} and its text encoder one "
                               f"of {size}, so sentences would not be read; copy tokenizer.json, or vocab.json and "
                               "merges.txt, of the same model")
@@ -147,14 +147,14 @@ class OpenCLIP(Teacher):
     def __init__(self, name: str) -> None:
         self.name = name
         architecture, _, weights = name.removeprefix(OPEN_CLIP).partition("/")
+        if not weights:
+            raise CheckpointError(f"the teacher '{name}' names no weights, so open_clip would take random ones; write "
+                                  f"{OPEN_CLIP}{architecture}/<tag or path of the weights>")
         try:
             import open_clip
         except ImportError as error:
             raise CheckpointError(f"the teacher '{name}' needs open_clip: install the dependency group clip "
                                   "(open_clip_torch)") from error
-        if not weights:
-            raise CheckpointError(f"the teacher '{name}' names no weights, so open_clip would take random ones; write "
-                                  f"{OPEN_CLIP}{architecture}/<tag or path of the weights>")
         try:
             model, _, self._preprocess = open_clip.create_model_and_transforms(architecture, weights)
             self._tokenizer = open_clip.get_tokenizer(architecture)

@@ -28,6 +28,7 @@ def sample_pseudo_domains(source: pd.DataFrame, root: str, classes: list[str], c
     check_classes(candidates, classes, "detection", "this run (data.classes)")
     check_pairs(candidates, source)
     check_images(source, Path(root))
+    check_images(candidates, candidate_images)
     clip = sampling.gate.clip
     weights = [folder_hash(Path(clip))] if clip and Path(clip).is_dir() else []
     folder = cache_folder(Path(workspace), "sampling", manifest_fingerprint(source), manifest_fingerprint(candidates),
