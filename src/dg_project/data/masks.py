@@ -174,8 +174,8 @@ def load_mask(path: Path, ids: str, size: tuple[int, int] | None = None) -> Tens
     return read_mask(path, ids, size)[0]
 
 
-def read_mask(path: Path, ids: str, size: tuple[int, int] | None = None) -> tuple[Tensor, np.ndarray]:
-    """Return what ``load_mask`` does, and the stored values, (H, W) or (H, W, C)."""
+def read_mask(path: Path, ids: str, size: tuple[int, int] | None = None) -> tuple[Tensor, np.ndarray | None]:
+    """Return what ``load_mask`` does, and (256,) how many pixels hold each stored id; None for colours and 16 bits."""
     try:
         known = encoding(ids)
     except DataError as error:
@@ -196,16 +196,31 @@ def read_mask(path: Path, ids: str, size: tuple[int, int] | None = None) -> tupl
                         "the ids, or convert the colours to ids")
     else:
         mask = known.table[np.minimum(stored, _OUTSIDE)] if bits == 16 else known.table[stored]
-    if (outside := mask == _OUTSIDE).any():
+    counts = count_pixels(stored) if bits == 8 and stored.ndim == 2 else None
+    wrong = (mask == _OUTSIDE).any() if counts is None else counts[known.table == _OUTSIDE].any()
+    if wrong:
+        outside = mask == _OUTSIDE
         remedy = ("add them to data.options.ids or ignore" if ids.startswith(MAP) else
                   "it is a mask of another kind (label ids are not train ids), or the wrong file")
         raise DataError(f"{path}: it holds {_few(stored, outside)}, which '{ids}' does not know; {remedy}")
-    return torch.from_numpy(mask), stored
+    return torch.from_numpy(mask), counts
 
 
 def count_pixels(values: np.ndarray) -> np.ndarray:
     """Return how often each value 0..255 occurs in a mask (H, W) uint8; several times faster than ``np.bincount``."""
     return np.asarray(Image.fromarray(values).histogram(), np.int64)
+
+
+def class_pixels(mask: Tensor, ids: str, counts: np.ndarray | None) -> list[int]:
+    """Return how many pixels of a mask have train id 0, 1, ... up to the last that occurs.
+
+    Args:
+        mask: (H, W) train ids.
+        ids: name of its ``encoding``.
+        counts: its stored ids, see ``read_mask``.
+    """
+    pixels = count_pixels(mask.numpy()) if counts is None else np.bincount(encoding(ids).table, counts, 256)
+    return np.trim_zeros(pixels[:IGNORE].astype(int), "b").tolist()
 
 
 def _check_palette(path: Path, ids: str, stored: np.ndarray, palette: list[int]) -> None:

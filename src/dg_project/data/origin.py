@@ -18,6 +18,8 @@ from dg_project.core.files import inside
 
 LOOKED_AT = 8
 """Images per domain and split whose hashes are compared before cached work is used again."""
+BLOCK = 1 << 20
+"""Bytes read at once; annotation files may have gigabytes."""
 AGAIN = "ingest again with `kedro run --pipeline=ingestion`"
 
 
@@ -122,5 +124,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _hash(stamped: tuple[tuple[str, int, int], ...]) -> str:
     digest = hashlib.sha256()
     for path, _, _ in stamped:
-        digest.update(Path(path).read_bytes())
+        with Path(path).open("rb") as stream:
+            while block := stream.read(BLOCK):
+                digest.update(block)
     return digest.hexdigest()

@@ -64,7 +64,7 @@ def read_folder(root: Path, domain: str, classes: list[str], data: DataParams,
     Raises:
         DataError: there is no such folder, a class that is not in ``classes``, or a broken image.
     """
-    images, skipped = read_domain(role="source", limits=None if first is None else {ALL: first},
+    images, skipped = read_domain(role="source", limits=None if first is None else {ALL: first}, in_order=True,
                                   **_reading(root, domain, classes, data))
     # Domains may have files of the same name, and pseudo images refer to images by id.
     return images.assign(image_id=images["domain"] + "/" + images["image_id"]), skipped

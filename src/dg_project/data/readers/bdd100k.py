@@ -98,7 +98,7 @@ class BDD100KReader(Reader):
         images = need_images(folder, f"Unpack {self._archive}")
         files = {image: labels / f"{image.stem}.json" for image in images}
         left = without_image(names_in(labels, ".json"), [image.stem for image in images], "annotations", labels,
-                             "restore the images")
+                             "restore the images", stop=False)
         if self._filters():
             frames = {image: _frame_or_none(path) for image, path in files.items()}
             wanted = self._wanted([frame for frame in frames.values() if frame is not None], labels)

@@ -13,6 +13,7 @@ from dg_project.config import Params
 from dg_project.core.errors import DataError
 from dg_project.core.files import inside
 from dg_project.data.instances import usable
+from dg_project.data.origin import labels_hash
 from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
 from dg_project.data.readers.flags import flag
 from dg_project.data.readers.folders import (
@@ -86,6 +87,8 @@ class _Content:
             used = {item.get("category_id") for item in content["annotations"]}
             # Instance masks are looked up by annotation id, so ids must be unique.
             self.has_masks = len({item.get("id") for item in content["annotations"]}) == len(content["annotations"])
+        if self.has_masks:
+            labels_hash([path])  # once, before threads ask for it
         self.warnings = without_image(
             [str(key) for key, items in self.annotations.items() for _ in items], [str(key) for key in self.image_ids],
             "annotations", path, "'images' has no such id: take the images and annotations of one version of the file")

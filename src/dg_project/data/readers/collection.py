@@ -26,7 +26,7 @@ from dg_project.data.drawing import shows_one_class, shuffled, spread
 from dg_project.data.images import AS_STORED, BROKEN, DEEP, broken, odd_pixels, orientation
 from dg_project.data.instances import check_indices, read_index_map
 from dg_project.data.manifest import COLUMNS, ORIGIN_COLUMNS, check_boxes, validate_manifest
-from dg_project.data.masks import IGNORE, MAP, count_pixels, read_mask
+from dg_project.data.masks import MAP, class_pixels, read_mask
 from dg_project.data.origin import labels_hash, names_as_text
 from dg_project.data.readers.base import Listing, Place, RawObject, RawSample, Reader, Sample
 from dg_project.data.readers.folders import in_share, plain, split_share, unpack_hint, within
@@ -69,6 +69,7 @@ class Rules:
         other_classes: ``stop`` at boxes of other classes, or ``ignore`` them.
         on_bad_sample: ``stop`` at a broken sample, or ``skip`` and count it.
         limits: our split name -> read only n images, spread over the folders of the list.
+        in_order: limits take the first n, as a dry run does, which only looks at some.
         mask_classes: names of the train ids of masks.
         split_seed: random seed of the shares of splits (``train[:90%]``).
         expected_counts: our split name -> required number of listed images.
@@ -79,6 +80,7 @@ class Rules:
     other_classes: Literal["stop", "ignore"] = "stop"
     on_bad_sample: Literal["stop", "skip"] = "stop"
     limits: dict[str, int] = field(default_factory=dict)
+    in_order: bool = False
     mask_classes: Sequence[str] = SEMANTIC_CLASSES
     split_seed: int = 0
     expected_counts: dict[str, int] = field(default_factory=dict)
@@ -93,17 +95,12 @@ def collect(reader: Reader, role: str, splits: dict[str, str], rules: Rules) -> 
     for split, stored_as in splits.items():
         where = f"{place.domain}/{split}"
         samples = _listed(reader, split, stored_as, rules, skipped, warnings)
-        limit = rules.limits.get(split, len(samples))
-        noticed = Noticed(where)
-        part = _read(_limited(samples, limit), place, rules, skipped, noticed)
-        if limit < len(samples) and len(rules.classes) > 1 and shows_one_class(part):  # the list is sorted by class
-            noticed = Noticed(where)
-            part = _read(shuffled(samples, limit), place, rules, skipped, noticed)
+        part, noticed = _part(samples, rules.limits.get(split, len(samples)), place, rules, skipped, where)
         if part.empty:
             raise DataError(f"every image of the split '{stored_as}' of '{place.domain}' was skipped; the first "
                             f"reason: {skipped[0]}")
         check_box_units(part, where)
-        if limit >= len(samples):  # a few images may show nothing
+        if split not in rules.limits:  # a few images may show nothing
             noticed.check_masks()
         warnings += noticed.messages()
         parts.append(part.assign(role=role, split=split))
@@ -111,6 +108,17 @@ def collect(reader: Reader, role: str, splits: dict[str, str], rules: Rules) -> 
     manifest.attrs = {"warnings": list(dict.fromkeys(warnings)),
                       "left_aside": left_aside((place.root / name for name in manifest["image"]), place.domain)}
     return validate_manifest(manifest, rules.classes, f"the domain '{place.domain}'"), skipped
+
+
+def _part(samples: list[Sample], limit: int, place: Place, rules: Rules, skipped: list[str],
+          where: str) -> tuple[pd.DataFrame, Noticed]:
+    """Read ``limit`` samples of a split, which are drawn again if the list turns out to be sorted by class."""
+    noticed = Noticed(where)
+    part = _read(samples[:limit] if rules.in_order else _limited(samples, limit), place, rules, skipped, noticed)
+    if limit >= len(samples) or rules.in_order or len(rules.classes) == 1 or not shows_one_class(part):
+        return part, noticed
+    noticed = Noticed(where)
+    return _read(shuffled(samples, limit), place, rules, skipped, noticed), noticed
 
 
 def _read(samples: list[Sample], place: Place, rules: Rules, skipped: list[str], noticed: Noticed) -> pd.DataFrame:
@@ -277,11 +285,11 @@ def _masks(root: Path, raw: RawSample, objects: list[RawObject], size: tuple[int
     """
     ids = [item.instance for item in objects if item.instance is not None]
     files = [path for path in (raw.mask, raw.instances) if path]
-    pixels, stored = [], None
+    pixels: list[int] = []
+    stored = None
     if raw.mask:
-        mask, values = read_mask(raw.mask, raw.mask_ids, size)
-        pixels = np.trim_zeros(count_pixels(mask.numpy())[:IGNORE], "b").tolist()
-        stored = count_pixels(values) if values.dtype == np.uint8 and values.ndim == 2 else None
+        mask, stored = read_mask(raw.mask, raw.mask_ids, size)
+        pixels = class_pixels(mask, raw.mask_ids, stored)
     if raw.instances and raw.instances.suffix.lower() != ".json":
         needed = [item.instance for item in objects if item.instance is not None and not item.difficult]
         check_indices(raw.instances, read_index_map(raw.instances, size), needed)

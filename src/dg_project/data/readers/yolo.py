@@ -163,16 +163,16 @@ def _sample(image: Path, names: dict[int, str], keypoints: int | None) -> RawSam
 def _labels_without_image(images: list[Path]) -> list[str]:
     """Return a message for text files whose image is missing; stop if no image has a text file because of them."""
     warnings, folders = [], dict.fromkeys((image.parent, _labels(image).parent) for image in images)
-    labelled = any(stored(_labels(image)).is_file() for image in images)
+    labelled = sum(stored(_labels(image)).is_file() for image in images)
     for pictures, labels in folders:
         names = [name for name in names_in(labels, ".txt") if name not in _LISTS]
         stems = {plain(path.stem) for path in pictures.iterdir()}
-        left = [name for name in names if plain(name) not in stems]
+        left = [name for name in names if name not in stems]
         if left and not labelled:
             raise DataError(f"{labels}: no image of '{pictures}' has a text file, and {len(left)} text files, such as "
                             f"'{left[0]}.txt', have no image; name each as its image, with the ending .txt alone")
-        warnings += without_image([plain(name) for name in names], stems, "text files", labels,
-                                  "name each as its image, with the ending .txt alone, or restore the images")
+        warnings += without_image(names, stems, "text files", labels, "name each as its image, with the ending .txt "
+                                  "alone, or restore the images", stop=2 * labelled < len(images))
     return warnings
 
 
