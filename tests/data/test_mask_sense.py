@@ -90,6 +90,12 @@ def test_no_pixel_of_a_class(tmp_path, reader):
         read_domain(reader, root, where[0], "source", {"train": where[1]}, ["car", "person"], **more)
 
 
+def test_no_pixel_of_a_class_in_colours(tmp_path):
+    for path in (gta5(tmp_path, split=False) / "gta5" / "labels").iterdir():
+        Image.new("RGB", (WIDTH, HEIGHT), (20, 20, 20)).save(path)
+    stops("no mask has a pixel of a class: read as 'gta5', all pixels are ignored", "gta5", tmp_path, "gta5", "all")
+
+
 def test_pixels_on_the_card(tmp_path):
     rows = read("gta5", gta5(tmp_path, split=False), "gta5", "all", ["car"])
     (entry,) = data_card(rows, ["car"], [])["splits"]

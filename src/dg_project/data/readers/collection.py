@@ -101,7 +101,7 @@ def collect(reader: Reader, role: str, splits: dict[str, str], rules: Rules) -> 
                             f"reason: {skipped[0]}")
         check_box_units(part, where)
         if split not in rules.limits:  # a few images may show nothing
-            noticed.check_masks()
+            noticed.check_masks(part)
         warnings += noticed.messages()
         parts.append(part.assign(role=role, split=split))
     manifest = pd.concat(parts, ignore_index=True)

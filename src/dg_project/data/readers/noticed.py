@@ -52,8 +52,8 @@ class Noticed:
                              f"they hold these ids (they hold {_few(stored)})")
         return found
 
-    def check_masks(self) -> None:
-        """Raise ``DataError`` if no mask has a pixel of a class, or if label ids look like train ids."""
+    def check_masks(self, rows: pd.DataFrame) -> None:
+        """Raise ``DataError`` if no mask of the split's rows has a pixel of a class, or label ids look like train ids."""
         for name, stored in self._ids.items():
             learned, total = _learned(name, stored), int(stored.sum())
             present = np.flatnonzero(stored[:IGNORE])
@@ -62,10 +62,12 @@ class Noticed:
                 raise DataError(f"{self.where}: as '{name}' label ids, {1 - learned / total:.0%} of the pixels of its "
                                 f"masks are ignored, and they hold {_few(stored)} only: they look like train ids. Name "
                                 "such masks <id>_labelTrainIds.png, or restore the label ids")
-            if total and not learned:
-                raise DataError(f"{self.where}: no mask has a pixel of a class: read as '{name}', the ids "
-                                f"{_few(stored)} are all ignored. Restore the masks, or correct the reader and its "
-                                "options")
+        masked = rows[rows["mask"] != ""]
+        if len(masked) and not masked["mask_pixels"].map(len).any():
+            held = "; ".join(f"they hold {_few(stored)}" for stored in self._ids.values())
+            raise DataError(f"{self.where}: no mask has a pixel of a class: read as '{masked['mask_ids'].iloc[0]}', all "
+                            f"pixels are ignored{held and f' ({held})'}. Restore the masks, or correct the reader and "
+                            "its options")
 
 
 def check_box_units(rows: pd.DataFrame, where: str) -> None:
