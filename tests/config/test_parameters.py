@@ -191,3 +191,18 @@ def test_domain_own_reader():
 def test_target_split_replaces_test():
     data = {"root": "r", "source": "a", "targets": ["b"], "classes": ["car"], "splits": {"train": "train"}}
     assert DataParams(**data, target_split="val").target_split == "val"
+
+
+@pytest.mark.parametrize(("path", "value", "message"), [
+    ("data.targets", ["night_clear", "daytime_clear"], "data: targets: 'daytime_clear' is the source"),
+    ("data.targets", ["night_clear", "night_clear"], r"data\.targets: 'night_clear' is named twice"),
+    ("data.classes", ["car", "bus", "car"], r"data\.classes: 'car' is named twice"),
+    ("segmentation.classes", ["road", "road"], r"segmentation\.classes: 'road' is named twice"),
+    ("benchmark.seeds", [0, 1, 0], r"benchmark\.seeds: '0' is named twice"),
+    ("benchmark.methods", ["erm", "drsf", "erm"], r"benchmark\.methods: 'erm' is named twice"),
+    ("leave_one_out.domains", "photo+photo+sketch", r"leave_one_out\.domains: 'photo' is named twice"),
+    ("export.format", ["onnx", "onnx"], r"export\.format: 'onnx' is named twice"),
+])
+def test_names_that_repeat(path, value, message):
+    with pytest.raises(ParameterError, match=message):
+        check_parameters(changed(path, value), METHODS)

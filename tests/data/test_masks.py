@@ -101,7 +101,7 @@ WRONG = {
     "other colours": (picture, "gta5", r"m\.png: it holds the colours \[\d+, \d+, \d+\], .* …, which 'gta5'"),
     "JPEG": (lambda p: Image.new("L", SIZE).save(p, "JPEG"), "train_ids", r"m\.png: JPEG changes the ids"),
     "text": (lambda p: p.write_text("0 0 0"), "train_ids", r"m\.png: it is truncated or no image"),
-    "nothing": (lambda p: None, "train_ids", r"m\.png: it is truncated or no image"),
+    "nothing": (lambda p: None, "train_ids", r"m\.png' is missing"),
     "unknown": (picture, "train_id", r"m\.png: unknown mask_ids 'train_id'\. Did you mean 'train_ids'\?"),
     "floats": (lambda p: Image.fromarray(np.zeros((HEIGHT, WIDTH), np.float32)).save(p, "TIFF"), "train_ids",
                r"m\.png: it stores float32 numbers"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,34 @@ def test_embedding_cache_embeds_once(tiny_streets: Path, tiny_manifest: pd.DataF
     new = torch.zeros(3, 5, 5)
     torch.testing.assert_close(cached([crop, new])[1], torch.zeros(3))
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("part", ["text_model", "vision_model", "text_projection"])
+def test_clip_without_some_weights(clip, tmp_path, part):
+    """transformers fills in random weights and says so in its log only."""
+    from safetensors.torch import load_file, save_file
+
+    from dg_project.vlm.clip import TransformersCLIP, check_clip
+
+    folder = shutil.copytree(clip, tmp_path / "clip")
+    state = load_file(folder / "model.safetensors")
+    save_file({name: value for name, value in state.items() if not name.startswith(part)}, folder / "model.safetensors",
+              {"format": "pt"})
+    for opens in (check_clip, TransformersCLIP):
+        with pytest.raises(CheckpointError, match=rf"\d+ weights are missing \(such as '{part}"):
+            opens(str(folder))
+
+
+def test_clip_without_its_vocabulary(clip, tmp_path):
+    from dg_project.vlm.clip import TransformersCLIP
+
+    folder = shutil.copytree(clip, tmp_path / "clip")
+    for name in ("tokenizer.json", "vocab.json", "merges.txt"):
+        (folder / name).unlink(missing_ok=True)
+    with pytest.raises(CheckpointError, match=r"its tokenizer has a vocabulary of|cannot be opened"):
+        TransformersCLIP(str(folder))
+
+
+def test_open_clip_without_weights():
+    with pytest.raises(CheckpointError, match="names no weights"):
+        open_teacher("open_clip:ViT-B-32")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from dg_project.config.base import Fraction, OptionalPath, Params, ProjectPath, listed
+from dg_project.config.base import Fraction, OptionalPath, Params, ProjectPath, each_once, listed
 
 PredictionFormat = Literal["drawn", "masks", "coco", "csv"]
 ExportFormat = Literal["onnx", "torch_export", "mlflow"]
@@ -38,7 +38,7 @@ class ExportParams(Params):
     """Export of a trained model to other formats."""
 
     model: OptionalPath = Field(None, description="folder of a trained model; None: the newest 'model' of the catalog")
-    format: list[ExportFormat] = Field(["onnx"], min_length=1)
+    format: Annotated[list[ExportFormat], AfterValidator(each_once)] = Field(["onnx"], min_length=1)
     parity_images: int = Field(20, ge=1, description="source test images on which both models must agree")
 
     @field_validator("format", mode="before")

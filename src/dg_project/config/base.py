@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from dg_project.core.errors import nearest
 
@@ -31,6 +32,20 @@ def listed(value: Any) -> Any:
 def counted(value: Any) -> Any:
     """Convert a number of seeds to the list 0, 1, ...; other values as ``listed``."""
     return list(range(value)) if isinstance(value, int) else listed(value)
+
+
+def each_once(values: Any) -> Any:
+    """Raise ``ValueError`` if a list names something twice; other values are returned as they are."""
+    found = list(map(str, values)) if isinstance(values, list | tuple) else []
+    if twice := [value for value, count in Counter(found).items() if count > 1]:
+        raise ValueError(f"'{twice[0]}' is named twice; name each once")
+    return values
+
+
+Names = Annotated[list[str], AfterValidator(each_once)]
+"""Names that differ."""
+OptionalNames = Annotated[list[str] | None, AfterValidator(each_once)]
+Seeds = Annotated[list[int], AfterValidator(each_once)]
 
 
 class Params(BaseModel):

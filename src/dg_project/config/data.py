@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Any, Literal, Self
+from unicodedata import normalize
 
 from pydantic import Field, field_validator, model_validator
 
-from dg_project.config.base import Params, ProjectPath
+from dg_project.config.base import Names, Params, ProjectPath
 from dg_project.core.errors import nearest
 
 
@@ -25,8 +26,8 @@ class DataParams(Params):
     reader: str = Field("voc", description="name of the reader in dg_project.data.readers")
     root: ProjectPath = Field(description="folder with one folder per domain")
     source: str = Field(description="the labelled domain used for training")
-    targets: list[str] = Field(min_length=1, description="unseen domains, used only in evaluation")
-    classes: list[str] = Field(min_length=1, description="class names; their order gives the labels 1..C")
+    targets: Names = Field(min_length=1, description="unseen domains, used only in evaluation")
+    classes: Names = Field(min_length=1, description="class names; their order gives the labels 1..C")
     splits: dict[str, str] = Field({"train": "train", "val": "val", "test": "test"},
                                    description="our split name -> the data set's, or a share of it: train[:90%]; null "
                                                "removes one")
@@ -41,8 +42,14 @@ class DataParams(Params):
                                                       "nor background")
     other_classes: Literal["stop", "ignore"] = Field("stop", description="stop at boxes of other classes, or skip them")
     expected_counts: dict[str, int] = Field({}, description="domain/split -> required number of images")
-    max_train: int | None = Field(None, ge=1, description="use only the first n training images")
+    max_train: int | None = Field(None, ge=1, description="use only n training images, spread over folders")
     on_bad_sample: Literal["stop", "skip"] = Field("stop", description="stop at a broken image or label, or skip it")
+
+    @field_validator("classes")
+    @classmethod
+    def _composed(cls, classes: list[str]) -> list[str]:
+        """Names are compared with those of data sets in Unicode's composed form."""
+        return [normalize("NFC", name) for name in classes]
 
     @field_validator("splits", mode="before")
     @classmethod
@@ -53,6 +60,9 @@ class DataParams(Params):
     def _names_exist(self) -> Self:
         """Find misspelt names, which would have no effect."""
         domains = [self.source, *self.targets]
+        if self.source in self.targets:
+            raise ValueError(f"targets: '{self.source}' is the source, and a model is not scored as unseen there; take "
+                             "it out of data.targets")
         lists = [f"{self.source}/{split}" for split in self.splits]
         lists += [f"{target}/{split}" for target in self.targets for split in ("test", "adapt")]
         wrong = [(f"domains: '{name}' is neither source nor target.", name, domains) for name in self.domains]

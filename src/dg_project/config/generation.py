@@ -184,7 +184,7 @@ class SynthesisParams(Params):
     generator: GeneratorName = Field("ldm", description="ldm: diffusion model | corruptions: torchvision's photometric "
                                                         "transforms | fourier: amplitude of style images")
     domains: dict[str, PseudoDomain] = Field(min_length=1)
-    n_images: int | None = Field(None, ge=1, description="number of source training images to use; None: all")
+    n_images: int | None = Field(None, ge=1, description="source images to use, spread over folders; None: all")
     candidates: int = Field(2, ge=1, description="N images per source image and domain; sampling keeps one")
     min_boxes: int = Field(0, ge=0, description="source images with fewer boxes are skipped; 1 skips empty ones")
     max_boxes: int | None = Field(None, ge=1, description="source images with more boxes are skipped")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dg_project.config.base import Fraction, Params, counted, listed
+from dg_project.config.base import Fraction, Names, OptionalNames, Params, Seeds, counted, listed
 from dg_project.config.generation import GateParams
 from dg_project.config.models import TASK_PARAMS
 from dg_project.core.errors import ParameterError, nearest
@@ -25,7 +25,7 @@ class RowParams(Params):
     """One row of a grid: a method, and its changes to the run's parameters."""
 
     method: str
-    domains: list[str] | None = Field(None, min_length=1, description="pseudo domains to train on; None: all")
+    domains: OptionalNames = Field(None, min_length=1, description="pseudo domains to train on; None: all")
     loop: Literal["open", "closed"] = Field("open", description="pseudo images of the run, or of a "
                                             "closed loop per seed")
     params: dict[str, Any] = Field({}, description="changes, nested as in the parameter files: {drsf: {stage: 2}}")
@@ -40,10 +40,10 @@ class RowParams(Params):
 class GridParams(Params):
     """Methods, and further rows with changes, over seeds."""
 
-    methods: list[str] = Field(["erm", "mixstyle", "naive", "drsf"], description="rows without changes")
+    methods: Names = Field(["erm", "mixstyle", "naive", "drsf"], description="rows without changes")
     rows: dict[str, RowParams] = Field({}, description="further rows by name; null removes one")
-    only: list[str] | None = Field(None, description="names of the rows to run, in addition to erm; None: all")
-    seeds: list[int] = Field([0, 1, 2], min_length=1)
+    only: OptionalNames = Field(None, description="names of the rows to run, in addition to erm; None: all")
+    seeds: Seeds = Field([0, 1, 2], min_length=1)
     confidence: Fraction = 0.95
     collect: bool = Field(False, description="do not train: score cached models, and stop if one is missing")
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from dg_project.config.base import WEIGHTS, Fraction, Params
+from dg_project.config.base import WEIGHTS, Fraction, Names, Params
 
 SEMANTIC_CLASSES = ("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
                     "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle",
@@ -70,7 +70,7 @@ class InstanceSegmentationParams(DetectionParams):
 class SegmentationParams(TaskParams):
     """DeepLabV3+ sizes."""
 
-    classes: list[str] = Field(list(SEMANTIC_CLASSES), min_length=2, description="names of the train ids 0, 1, ...")
+    classes: Names = Field(list(SEMANTIC_CLASSES), min_length=2, description="names of the train ids 0, 1, ...")
     channels: int = Field(96, ge=8, description="channels of pyramid pooling and decoder")
     dilations: list[int] = Field([3, 6, 9], min_length=1, description="of the pyramid pooling, in last-stage cells")
     low_stages: list[int] = Field([3, 2], min_length=1, description="earlier backbone stages used by the decoder")

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from dg_project.config.base import Fraction, Params, counted, listed
+from dg_project.config.base import Fraction, OptionalNames, Params, Seeds, counted, listed
 
 
 class TrainingParams(Params):
@@ -72,7 +72,7 @@ class TrainingParams(Params):
 class EvaluationParams(Params):
     """Scoring of a trained model."""
 
-    max_images: int | None = Field(None, ge=1, description="use the first n images of each test split")
+    max_images: int | None = Field(None, ge=1, description="n images of each test split, spread over folders")
     batch_size: int = Field(4, ge=1)
     groups: dict[str, list[str]] = Field({}, description="name -> unseen domains whose mean tables show as well")
 
@@ -88,12 +88,12 @@ class ReportingParams(Params):
 class LeaveOneOutParams(Params):
     """Leave-one-domain-out over image folders ``<domain>/<class>/<image>`` below ``data.root``."""
 
-    methods: list[str] | None = Field(None, description="None: ERM and params:method")
-    domains: list[str] | None = Field(None, description="None: every folder of data.root")
-    classes: list[str] | None = Field(None, description="None: all class folders")
+    methods: OptionalNames = Field(None, description="None: ERM and params:method")
+    domains: OptionalNames = Field(None, description="None: every folder of data.root")
+    classes: OptionalNames = Field(None, description="None: all class folders")
     train_share: float = Field(0.8, gt=0, lt=1, description="share of a source domain for training; the rest validates")
     images_per_domain: int = Field(8, ge=1, description="images per source domain and step")
-    seeds: list[int] = Field([0, 1, 2], min_length=1)
+    seeds: Seeds = Field([0, 1, 2], min_length=1)
     confidence: Fraction = 0.95
 
     _listed = field_validator("methods", "domains", "classes", mode="before")(listed)

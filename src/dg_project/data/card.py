@@ -9,14 +9,15 @@ from typing import Any
 import pandas as pd
 
 from dg_project.core.errors import DataError
+from dg_project.data.card_notes import box_extents, copies, mask_counts, mask_lines
 from dg_project.data.manifest import manifest_fingerprint
 
 MOST_COLUMNS = 12
 """More classes than this do not fit into one table."""
 
 
-def data_card(manifest: pd.DataFrame, classes: list[str], skipped: list[str],
-              ignore_classes: Sequence[str] = ()) -> dict[str, Any]:
+def data_card(manifest: pd.DataFrame, classes: list[str], skipped: list[str], ignore_classes: Sequence[str] = (),
+              warnings: Sequence[str] = (), left_aside: Sequence[str] = ()) -> dict[str, Any]:
     """Count images and boxes per domain and split.
 
     Args:
@@ -24,18 +25,21 @@ def data_card(manifest: pd.DataFrame, classes: list[str], skipped: list[str],
         classes: class names; label i is ``classes[i - 1]``.
         skipped: messages of the skipped samples.
         ignore_classes: names of the ignored classes; label -k is ``ignore_classes[k - 1]``.
+        warnings: what the readers noticed; copies over splits are added.
+        left_aside: files next to the data that were not read.
 
     Returns:
-        A JSON-able dict: ``classes``, ``ignore_classes``, ``skipped``, ``fingerprint`` and ``splits``, a list with one
-        entry per domain and split: domain, role, split, images, images_without_boxes, boxes, difficult, boxes_per_class
-        (difficult ones counted), ignored_per_class, sizes ("WxH" -> images), box_side (5th, 50th and 95th percentile of
-        the square root of the area, pixels), masks (images with a semantic mask), instances (images with instance
-        masks), fingerprint (of images, boxes, masks and classes). Only ``ignored_per_class`` counts boxes of ignored
-        classes.
+        A JSON-able dict: ``classes``, ``ignore_classes``, ``skipped``, ``warnings``, ``left_aside``, ``fingerprint``
+        and ``splits``, a list with one entry per domain and split: domain, role, split, images, images_without_boxes,
+        boxes, difficult, boxes_per_class (difficult ones counted), ignored_per_class, sizes ("WxH" -> images), box_side
+        (5th, 50th and 95th percentile of the square root of the area, pixels), masks (images with a semantic mask),
+        instances (images with instance masks), fingerprint (of images, boxes, masks and classes), and ``mask_pixels``
+        and ``box_sides_per_class`` of ``card_notes``. Only ``ignored_per_class`` counts boxes of ignored classes.
     """
     splits = [_entry(rows, classes, ignore_classes, domain, split)
               for (domain, split), rows in manifest.groupby(["domain", "split"], sort=False)]
     return {"classes": list(classes), "ignore_classes": list(ignore_classes), "skipped": list(skipped),
+            "warnings": [*warnings, *copies(manifest)], "left_aside": list(left_aside),
             "fingerprint": manifest_fingerprint(manifest), "splits": splits}
 
 
@@ -83,6 +87,11 @@ def unlabelled_card(adapt: pd.DataFrame, target: pd.DataFrame, skipped: list[str
         raise DataError(f"the image '{both[0][1]}' of '{both[0][0]}' is in both the adapt split and the test split "
                         f"({len(both)} such images); choose a data.adapt_split that shares no image with the test "
                         "split of the targets")
+    tested = dict(zip(target["sha256"], target["image"], strict=True))
+    if same := [(name, tested[key]) for name, key in zip(adapt["image"], adapt["sha256"], strict=True)
+                if key and key in tested]:
+        raise DataError(f"the adapt image '{same[0][0]}' has the same bytes as the test image '{same[0][1]}' "
+                        f"({len(same)} such images); take the copies out of data.adapt_split")
     counts = {str(domain): int(count) for domain, count in adapt.groupby("domain", sort=False).size().items()}
     return {"images": counts, "skipped": list(skipped), "fingerprint": manifest_fingerprint(adapt)}
 
@@ -103,11 +112,12 @@ def _entry(rows: pd.DataFrame, classes: list[str], ignored: Sequence[str], domai
         "box_side": [round(float(q), 1) for q in sides.quantile([0.05, 0.5, 0.95])] if len(sides) else [],
         "masks": sum(bool(path) for path in rows["mask"]),
         "instances": sum(bool(path) for path in rows["instances"]), "fingerprint": manifest_fingerprint(rows),
+        **mask_counts(rows), **box_extents(rows, classes),
     }
 
 
 def format_card(card: dict[str, Any]) -> str:
-    """Format the card as a plain text table, followed by missing classes, ignored boxes and skipped samples.
+    """Format the card as a plain text table: warnings, counts, missing classes, ignored boxes, skipped samples.
 
     With many classes, a line per split names the rarest and the most frequent class instead of one column per class.
     """
@@ -123,7 +133,9 @@ def format_card(card: dict[str, Any]) -> str:
                        enumerate(zip(row, widths, strict=True))) for row in table]
     lines.insert(1, "  ".join("-" * width for width in widths))
     for entry in card["splits"]:
-        lines += _about_classes(entry, wide)
+        lines += [*_about_classes(entry, wide), *mask_lines(entry)]
+    lines += card.get("left_aside", [])
+    lines = [*(f"WARNING {text}" for text in card.get("warnings", [])), *lines]
     if card["skipped"]:
         lines += [f"{len(card['skipped'])} sample(s) skipped:", *(f"  {reason}" for reason in card["skipped"][:10])]
         lines += ["  …"] if len(card["skipped"]) > 10 else []

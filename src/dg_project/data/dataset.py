@@ -18,6 +18,7 @@ from dg_project.data.images import load_image, to_float
 from dg_project.data.instances import load_instances
 from dg_project.data.manifest import image_path
 from dg_project.data.masks import load_mask
+from dg_project.data.origin import check_file, check_labels
 
 Sample = tuple[Tensor, dict[str, Any]]
 _PARTS = {"mask": "semantic mask", "instances": "instance masks"}
@@ -38,7 +39,7 @@ class ManifestDataset(torch.utils.data.Dataset[tuple[Tensor, dict[str, Any]]]):
         cache_bytes: size limit of the cache; images beyond it are decoded each time.
 
     Raises:
-        DataError: a row lacks a label image of ``parts``.
+        DataError: a row lacks a label image of ``parts``; when it is opened, a file is not the one that was ingested.
     """
 
     def __init__(self, manifest: pd.DataFrame, root: Path, label_root: Path | None = None,
@@ -81,24 +82,34 @@ class ManifestDataset(torch.utils.data.Dataset[tuple[Tensor, dict[str, Any]]]):
         return sum({path: 3 * int(row.width) * int(row.height)
                     for path, row in zip(self._paths, self._rows, strict=True)}.values())
 
-    def _frame(self, path: Path) -> Tensor:
+    def _frame(self, path: Path, sha256: str) -> Tensor:
         """Return the whole image that crops are taken from."""
         if path not in self._frames:
             if not self._keeps_frames:
                 self._frames.clear()
+            check_file(path, sha256)
             self._frames[path] = load_image(path)
         return self._frames[path]
 
     def _open(self, index: int) -> Sample:
         row, path, target = self._rows[index], self._paths[index], dict(self._targets[index])
+        sha256 = str(getattr(row, "sha256", "") or "")
         target |= {part: load_part(row, part, self.label_root) for part in self.parts}
         if not hasattr(row, "crop"):
+            check_file(path, sha256)
             return load_image(path), target
-        image = self._frame(path)
+        image = self._frame(path, sha256)
         x0, y0, x1, y1 = (int(value) for value in row.crop)
         target["boxes"] = target["boxes"] - torch.tensor([x0, y0, x0, y0], dtype=torch.float32)
         cut = {part: target[part][..., y0:y1, x0:x1].clone() for part in self.parts}
         return image[:, y0:y1, x0:x1].clone(), target | cut
+
+
+def row_image(root: Path, row: Any) -> Tensor:
+    """Return the image (3, H, W) uint8 of a manifest row, checked to be the one that was ingested or generated."""
+    path = image_path(root, row)
+    check_file(path, str(getattr(row, "sha256", "") or ""))
+    return load_image(path)
 
 
 def row_target(row: Any) -> dict[str, Any]:
@@ -145,6 +156,8 @@ def chunks(dataset: ManifestDataset, size: int, device: str | torch.device, name
 def check_part(manifest: pd.DataFrame, part: str) -> None:
     """Raise ``DataError`` for the first row without the label image ``part``."""
     missing = manifest[part].astype(str) == "" if part in manifest else pd.Series(True, manifest.index)
+    if part == "instances":  # an image without objects needs no masks of them
+        missing &= manifest["boxes"].map(len) > 0
     if missing.any():
         first = manifest[missing].iloc[0]
         raise DataError(f"the image '{first['image']}' of '{first['domain']}' has no {_PARTS[part]} "
@@ -153,7 +166,12 @@ def check_part(manifest: pd.DataFrame, part: str) -> None:
 
 
 def load_part(row: Any, part: str, root: Path) -> Tensor:
-    """Return a row's semantic ``mask`` (H, W) uint8, or its ``instances`` (n, H, W) bool in the order of its boxes."""
+    """Return a row's semantic ``mask`` (H, W) uint8, or its ``instances`` (n, H, W) bool in the order of its boxes.
+
+    Raises:
+        DataError: a file is missing, broken, or not the one that was ingested.
+    """
+    check_labels(row, root)
     if part == "instances":
         return load_instances(root, row)
     return load_mask(inside(root, row.mask), row.mask_ids, (int(row.width), int(row.height)))

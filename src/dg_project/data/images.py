@@ -20,6 +20,9 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".p
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """Errors that Pillow raises for a missing, truncated, oversized or non-image file."""
 
+DEEP = "store 16 bits per channel; they are scaled to 8 bits (the high byte)"
+"""What reading changes about the pixels of such images."""
+
 AS_STORED = 1
 """EXIF orientation of an image that viewers do not rotate."""
 
@@ -31,8 +34,16 @@ _ROTATIONS = {
 }
 
 
+class PixelError(ValueError):
+    """The pixels of an image have no known range."""
+
+
 def broken(path: Path, error: BaseException) -> DataError:
     """Return the error that says why an image file cannot be used and how to fix it."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return DataError(f"the image '{path}' is missing; restore it, or correct the path that names it")
+    if isinstance(error, PixelError):
+        return DataError(f"{path}: {error}")
     if isinstance(error, Image.DecompressionBombError):
         return DataError(f"{path}: it unpacks to more pixels than any data set has ({error}); replace the file, or "
                          "scale it down")
@@ -74,7 +85,47 @@ def open_rgb(file: Path | BinaryIO, rotate: bool = False) -> Image.Image:
         BROKEN: one of these errors, if the file is missing, truncated or not an image.
     """
     with Image.open(file) as image:
-        return (upright(image) if rotate else image).convert("RGB")
+        return as_rgb(upright(image) if rotate else image)
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image to 8-bit RGB: 16 bits per pixel are scaled by their high byte, transparency is laid over white.
+
+    Pillow alone would clip 16-bit grey to white and show the colour below transparent pixels.
+
+    Raises:
+        PixelError: the pixels are 32-bit numbers, which have no known range.
+    """
+    if stores_16_bits(image):
+        high = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+        return Image.fromarray(high).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise PixelError(f"it stores 32-bit {'integers' if image.mode == 'I' else 'floats'}, whose range is unknown; "
+                         "save it with 8 or 16 bits per pixel")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+
+
+def stores_16_bits(image: Image.Image) -> bool:
+    """Return whether an image has one channel of 16 bits; Pillow reads those of PGM files as 32 bits."""
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+
+
+def odd_pixels(image: Image.Image) -> str:
+    """Return what reading changes about the pixels of a decoded image, or ''.
+
+    Raises:
+        PixelError: see ``as_rgb``.
+    """
+    if stores_16_bits(image):
+        return DEEP
+    if image.mode in ("I", "F"):
+        as_rgb(image)
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").histogram()[255] < image.width * image.height:
+        return "are partly transparent; they are laid over white"
+    return ""
 
 
 def read_image(file: Path | BinaryIO, rotate: bool = False) -> Tensor:
@@ -90,6 +141,8 @@ def load_image(path: Path) -> Tensor:
     """
     try:
         return read_image(path)
+    except (FileNotFoundError, NotADirectoryError, PixelError) as error:
+        raise broken(path, error) from error
     except BROKEN as error:
         raise DataError(f"cannot read the image '{path}' ({error}); restore the file or ingest again") from error
 

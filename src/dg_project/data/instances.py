@@ -32,6 +32,8 @@ def load_instances(root: Path, row: Any) -> Tensor:
     Raises:
         DataError: the image has no instance masks, or the file is broken, has another size or lacks an object.
     """
+    if not row.instances and not len(row.difficult):
+        return torch.zeros((0, int(row.height), int(row.width)), dtype=torch.bool)
     if not row.instances:
         raise DataError(f"{row.image}: its data set has no instance masks; use a task without instance masks")
     path, ids = inside(Path(root), row.instances), [int(k) for k in row.instance_ids]

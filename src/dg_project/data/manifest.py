@@ -5,6 +5,7 @@ Paths are relative to a root that is passed separately, so a manifest can be mov
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,14 @@ COLUMNS: dict[str, str] = {
     "labels_sha256": "hash of the mask and the index map, or ''",
     "sha256": "hash of the image file",
 }
+ORIGIN_COLUMNS: dict[str, str] = {
+    "classes": "class names of the labels 1, 2, ... as JSON",
+    "mask_classes": "class names of the train ids 0, 1, ... as JSON, or ''",
+    "mask_pixels": "list of int: pixels of the train ids 0, 1, ... in the mask; [] without a mask",
+}
+"""Columns that say what label numbers mean; manifests of earlier versions lack them."""
+NOTES = ("warnings", "left_aside")
+"""Lists of messages of the readers in ``manifest.attrs``, for the data card."""
 NO_MASKS: dict[str, Any] = {"mask": "", "mask_ids": "", "instances": "", "instance_ids": (), "labels_sha256": ""}
 """Columns of a row without masks."""
 ADAPT = "adapt"
@@ -111,6 +120,11 @@ def select(manifest: pd.DataFrame, *, split: str | None = None, domain: str | No
     for column, value in (("split", split), ("domain", domain), ("role", role)):
         rows = rows if value is None else rows[rows[column] == value]
     return rows.reset_index(drop=True)
+
+
+def noted(manifests: Iterable[pd.DataFrame], note: str) -> list[str]:
+    """Return the messages of some manifests under a name in ``NOTES``."""
+    return [message for manifest in manifests for message in manifest.attrs.get(note, [])]
 
 
 def manifest_fingerprint(manifest: pd.DataFrame) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -69,6 +69,11 @@ VOC = {2: 18, 6: 15, 7: 13, 14: 17, 15: 11, 19: 16}
 VOC_LABELS = 21
 """Classes are 0 (background) .. 20 (tv monitor)."""
 
+LABEL_IDS = ("cityscapes_ids", "gta5")
+"""Encodings whose ids are easily mixed up with train ids."""
+LICENSE_PLATE = 34
+"""Label id with the colour of cars."""
+
 _OUTSIDE = 254
 """Marks stored ids that the encoding does not know; larger than any train id."""
 
@@ -81,11 +86,13 @@ class Encoding:
         table: (256,) uint8, stored id -> train id; ``_OUTSIDE`` for unknown ids.
         colours: also read RGB images in Cityscapes colours.
         deep: also read 16-bit files, by their first channel.
+        palette: colour of a palette entry -> its train id; a palette that says otherwise than the ids is refused.
     """
 
     table: np.ndarray
     colours: bool = False
     deep: bool = False
+    palette: Mapping[tuple[int, ...], int] = field(default_factory=dict)
 
 
 def _table(train_ids: dict[int, int], known: Iterable[int]) -> np.ndarray:
@@ -95,14 +102,25 @@ def _table(train_ids: dict[int, int], known: Iterable[int]) -> np.ndarray:
     return table
 
 
+def _voc_palette() -> dict[tuple[int, ...], int]:
+    """Return the palette of Pascal VOC: bit k of a channel is bit 3k (red), 3k + 1 or 3k + 2 of the class."""
+    def colour(label: int) -> tuple[int, ...]:
+        return tuple(sum((label >> (3 * k + channel) & 1) << (7 - k) for k in range(3)) for channel in range(3))
+
+    return {colour(label): VOC.get(label, IGNORE) for label in range(1, VOC_LABELS)}
+
+
+_CITYSCAPES_PALETTE: dict[tuple[int, ...], int] = {colour: train_id for train_id, colour in enumerate(COLOURS)}
+
 ENCODINGS: dict[str, Encoding] = {
-    "train_ids": Encoding(_table({i: i for i in range(len(SEMANTIC_CLASSES))}, [])),
-    "cityscapes_ids": Encoding(_table(CITYSCAPES, range(CITYSCAPES_LABELS))),
-    "gta5": Encoding(_table(CITYSCAPES, range(CITYSCAPES_LABELS)), colours=True),
+    "train_ids": Encoding(_table({i: i for i in range(len(SEMANTIC_CLASSES))}, []),
+                          palette=_CITYSCAPES_PALETTE),
+    "cityscapes_ids": Encoding(_table(CITYSCAPES, range(CITYSCAPES_LABELS)), palette=_CITYSCAPES_PALETTE),
+    "gta5": Encoding(_table(CITYSCAPES, range(CITYSCAPES_LABELS)), colours=True, palette=_CITYSCAPES_PALETTE),
     "synthia": Encoding(_table(SYNTHIA, range(SYNTHIA_LABELS)), deep=True),
     "mapillary": Encoding(_table({i: train_id for i, (_, train_id) in MAPILLARY.items()},
                                  range(MAPILLARY_LABELS))),
-    "voc": Encoding(_table(VOC, range(VOC_LABELS))),
+    "voc": Encoding(_table(VOC, range(VOC_LABELS)), palette=_voc_palette()),
 }
 """Encodings by name, as in the column ``mask_ids``; ``id_map`` makes further ones."""
 MAP, SAME = "map:", "same"
@@ -150,15 +168,22 @@ def load_mask(path: Path, ids: str, size: tuple[int, int] | None = None) -> Tens
         uint8 tensor (H, W): 0..18 as in ``SEMANTIC_CLASSES``, 255 ignored.
 
     Raises:
-        DataError: the file is broken, has another size than its image, is not stored as ``ids`` says, or contains an
-            id that ``ids`` does not know.
+        DataError: the file is broken, has another size than its image, is not stored as ``ids`` says, has a palette
+            that contradicts its ids, or contains an id that ``ids`` does not know.
     """
+    return read_mask(path, ids, size)[0]
+
+
+def read_mask(path: Path, ids: str, size: tuple[int, int] | None = None) -> tuple[Tensor, np.ndarray | None]:
+    """Return what ``load_mask`` does, and (256,) how many pixels hold each stored id; None for colours and 16 bits."""
     try:
         known = encoding(ids)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    stored, bits = read_pixels(path)
+    stored, bits, palette = _read(path)
     check_size(path, stored, size)
+    if palette and known.palette:
+        _check_palette(path, ids, stored, palette)
     if bits == 16 and not known.deep:
         raise DataError(f"{path}: it stores 16 bits per pixel, but '{ids}' masks have 8; this may be an instance map: "
                         "use the semantic mask, or save it as 8-bit ids")
@@ -171,11 +196,46 @@ def load_mask(path: Path, ids: str, size: tuple[int, int] | None = None) -> Tens
                         "the ids, or convert the colours to ids")
     else:
         mask = known.table[np.minimum(stored, _OUTSIDE)] if bits == 16 else known.table[stored]
-    if (outside := mask == _OUTSIDE).any():
+    counts = count_pixels(stored) if bits == 8 and stored.ndim == 2 else None
+    wrong = (mask == _OUTSIDE).any() if counts is None else counts[known.table == _OUTSIDE].any()
+    if wrong:
+        outside = mask == _OUTSIDE
         remedy = ("add them to data.options.ids or ignore" if ids.startswith(MAP) else
                   "it is a mask of another kind (label ids are not train ids), or the wrong file")
         raise DataError(f"{path}: it holds {_few(stored, outside)}, which '{ids}' does not know; {remedy}")
-    return torch.from_numpy(mask)
+    return torch.from_numpy(mask), counts
+
+
+def count_pixels(values: np.ndarray) -> np.ndarray:
+    """Return how often each value 0..255 occurs in a mask (H, W) uint8; several times faster than ``np.bincount``."""
+    return np.asarray(Image.fromarray(values).histogram(), np.int64)
+
+
+def class_pixels(mask: Tensor, ids: str, counts: np.ndarray | None) -> list[int]:
+    """Return how many pixels of a mask have train id 0, 1, ... up to the last that occurs.
+
+    Args:
+        mask: (H, W) train ids.
+        ids: name of its ``encoding``.
+        counts: its stored ids, see ``read_mask``.
+    """
+    pixels = count_pixels(mask.numpy()) if counts is None else np.bincount(encoding(ids).table, counts, 256)
+    return np.trim_zeros(pixels[:IGNORE].astype(int), "b").tolist()
+
+
+def _check_palette(path: Path, ids: str, stored: np.ndarray, palette: list[int]) -> None:
+    """Raise ``DataError`` if the palette of a file shows another class than its ids mean."""
+    known, colours = encoding(ids), zip(palette[::3], palette[1::3], palette[2::3], strict=False)
+    wrong = [value for value, colour in enumerate(colours)
+             if known.palette.get(colour, known.table[value]) != known.table[value]
+             and not (ids in LABEL_IDS and value == LICENSE_PLATE)]
+    if wrong and (present := np.isin(stored, wrong)).any():
+        value = int(stored[present][0])
+        colour = tuple(palette[3 * value:3 * value + 3])
+        meant = [SEMANTIC_CLASSES[k] if k != IGNORE else "ignored" for k in (known.palette[colour], known.table[value])]
+        raise DataError(f"{path}: its palette contradicts its ids: the colour {list(colour)} of the id {value} is "
+                        f"'{meant[0]}', but as '{ids}' the id is '{meant[1]}'. Restore the ids, or save the colours "
+                        "as RGB for a reader that understands them (gta5)")
 
 
 def check_train_ids(mask: Tensor, n_classes: int, image: str) -> None:
@@ -188,6 +248,11 @@ def check_train_ids(mask: Tensor, n_classes: int, image: str) -> None:
 
 def read_pixels(path: Path) -> tuple[np.ndarray, int]:
     """Return the stored values of an image file, (H, W) or (H, W, C), and its bits per channel, 8 or 16."""
+    return _read(path)[:2]
+
+
+def _read(path: Path) -> tuple[np.ndarray, int, list[int] | None]:
+    """Return what ``read_pixels`` does, and the RGB values of the palette, if the file has one."""
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content)) as image:
@@ -198,13 +263,13 @@ def read_pixels(path: Path) -> tuple[np.ndarray, int]:
                 with Image.open(io.BytesIO(content)) as again:
                     again.verify()  # torchvision crashes on a damaged file
                 image.load()
-                return _deep_png(content), 16
-            values = np.array(image)
+                return _deep_png(content), 16, None
+            values, palette = np.array(image), image.getpalette()
     except (*BROKEN, RuntimeError) as error:
         raise broken(path, error) from error
     if values.dtype.kind not in "bu":
         raise DataError(f"{path}: it stores {values.dtype} numbers; save the ids as PNG of 8 or 16 bits")
-    return (values.astype(np.uint8) if values.dtype == bool else values), 8 * values.itemsize
+    return (values.astype(np.uint8) if values.dtype == bool else values), 8 * values.itemsize, palette
 
 
 def _deep_png(content: bytes) -> np.ndarray:

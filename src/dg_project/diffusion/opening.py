@@ -16,6 +16,7 @@ from dg_project.config import LDMParams, MemoryParams, PseudoDomain
 from dg_project.core.device import resolve_device
 from dg_project.core.errors import CheckpointError, ParameterError, nearest
 from dg_project.core.files import fingerprint, folder_hash
+from dg_project.core.weight_headers import refuse
 from dg_project.diffusion.checkpoint import (
     REMEDY,
     Checkpoint,
@@ -26,6 +27,7 @@ from dg_project.diffusion.checkpoint import (
     resolve,
     text_width,
 )
+from dg_project.diffusion.completeness import check_complete, check_prompts
 from dg_project.diffusion.lora import check_header, merge
 from dg_project.diffusion.modes import MODES, Mode
 
@@ -64,6 +66,7 @@ def check(ldm: LDMParams, device: torch.device) -> Checkpoint | None:
         return None
     checkpoint = read(resolve(ldm.checkpoint))
     mode = choose_mode(ldm, checkpoint)
+    check_complete(checkpoint.folder, ldm.variant, mode.pipelines[checkpoint.family])
     _check_controlnet(ldm, checkpoint, mode)
     for lora in ldm.loras:
         check_header(lora, checkpoint.text_width)
@@ -227,7 +230,10 @@ def _check_controlnet(ldm: LDMParams, checkpoint: Checkpoint, mode: type[Mode]) 
 
 def _controlnet(name: str, dtype: str) -> Any:
     try:
-        return ControlNetModel.from_pretrained(name, dtype=getattr(torch, dtype))
+        return _whole(name, *ControlNetModel.from_pretrained(name, dtype=getattr(torch, dtype),
+                                                             output_loading_info=True))
+    except CheckpointError:
+        raise
     except Exception as error:
         raise CheckpointError(
             f"the ControlNet '{name}' cannot be opened ({_reason(error)}); ldm.controlnet.checkpoint must be the "
@@ -246,7 +252,7 @@ def open_vae(name: str, dtype: str, channels: int) -> Any:
         kind = AutoencoderTiny.load_config(name).get("_class_name")
         if kind not in VAES:
             raise CheckpointError(f"ldm.vae '{name}' is a {kind}; {remedy}")
-        vae = VAES[kind].from_pretrained(name, dtype=getattr(torch, dtype))
+        vae = _whole(name, *VAES[kind].from_pretrained(name, dtype=getattr(torch, dtype), output_loading_info=True))
     except CheckpointError:
         raise
     except Exception as error:
@@ -266,6 +272,13 @@ def _load(ldm: LDMParams, checkpoint: Checkpoint, mode: type[Mode], parts: dict[
         raise CheckpointError(
             f"'{checkpoint.folder}' cannot be opened as a {kind.__name__}: {_reason(error)}. {REMEDY}"
         ) from error
+
+
+def _whole(name: str, network: Any, loaded: dict[str, Any]) -> Any:
+    """Return a network if every weight was loaded; ``CheckpointError`` if some were filled in."""
+    refuse(sorted(loaded["missing_keys"]), sorted(loaded["unexpected_keys"]),
+           sorted(map(str, loaded["mismatched_keys"])), f"'{name}'")
+    return network
 
 
 def _reason(error: Exception) -> str:
@@ -298,3 +311,5 @@ def check_generation(ldm: LDMParams, device: str, domains: dict[str, PseudoDomai
     """
     checkpoint = check(ldm, resolve_device(device))
     check_strengths(ldm.mode if checkpoint is None else choose_mode(ldm, checkpoint).name, domains)
+    if checkpoint is not None:
+        check_prompts(checkpoint.folder, {name: domain.prompt for name, domain in domains.items() if domain.prompt})

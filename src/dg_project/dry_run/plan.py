@@ -65,7 +65,7 @@ def find_data(data: DataParams, root: Path) -> DataFound:
         try:
             counts = count_domain(**reading)
             rows, skipped = read_domain(role="source" if domain == data.source else "target",
-                                        limits=dict.fromkeys(counts, FIRST), **reading)
+                                        limits=dict.fromkeys(counts, FIRST), in_order=True, **reading)
         except DGError as error:
             seen.problems.append(str(error))
             continue

@@ -22,6 +22,7 @@ from dg_project.core.device import resolve_device
 from dg_project.core.files import inside
 from dg_project.data.batches import BatchStream
 from dg_project.data.dataset import ManifestDataset
+from dg_project.data.images import open_rgb
 from dg_project.data.manifest import ADAPT, NO_MASKS
 from dg_project.data.masks import load_mask
 from dg_project.data.objects import whole_images
@@ -220,8 +221,7 @@ def synthesis_cost(settings: Settings, ldm: LDMParams, sources: int, first: pd.D
     wanted = settings.synthesis
     each = min(sources, wanted.n_images or sources) * wanted.candidates
     runs = [denoising_steps(ldm.steps, domain.strength) for domain in wanted.domains.values()]
-    with Image.open(inside(root, first.iloc[0]["image"])) as opened:
-        source = opened.convert("RGB")
+    source = open_rgb(inside(root, first.iloc[0]["image"]))
     stored = io.BytesIO()
     source.save(stored, "PNG", compress_level=4)
     seconds, bound = None, False

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dg_project.core.errors import DataError
 from dg_project.data.dataset import ManifestDataset, chunks
+from dg_project.data.drawing import spread_rows
 from dg_project.data.manifest import select
 from dg_project.evaluation.scorer import Scorer
 
@@ -22,7 +23,7 @@ Predict = Callable[[list[Tensor]], list[dict[str, Tensor]]]
 
 
 def scored_rows(source: pd.DataFrame, target: pd.DataFrame, max_images: int | None = None) -> pd.DataFrame:
-    """Return the test rows of the source, then of every target; at most the first ``max_images`` of each domain.
+    """Return the test rows of the source, then of every target; at most ``max_images`` of each domain.
 
     Raises:
         DataError: a domain has no test image.
@@ -31,7 +32,8 @@ def scored_rows(source: pd.DataFrame, target: pd.DataFrame, max_images: int | No
     for domain in [*source["domain"].unique(), *target["domain"].unique()]:
         if domain not in set(rows["domain"]):
             raise DataError(f"domain '{domain}' has no test image; name its test split under data.splits.test")
-    return rows if max_images is None else rows.groupby("domain", sort=False).head(max_images).reset_index(drop=True)
+    drawn = [spread_rows(own, max_images) for _, own in rows.groupby("domain", sort=False)]
+    return rows if max_images is None else pd.concat(drawn, ignore_index=True)
 
 
 def predict_manifest(predict: Predict, scorer: Scorer, manifest: pd.DataFrame, root: Path, *, batch_size: int = 4,

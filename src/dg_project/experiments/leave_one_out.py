@@ -15,7 +15,7 @@ import pandas as pd
 
 from dg_project.config import DataParams, LeaveOneOutParams, Settings
 from dg_project.core.errors import DataError, ParameterError
-from dg_project.data.manifest import select
+from dg_project.data.manifest import NOTES, noted, select
 from dg_project.data.readers import count_domain, read_domain
 from dg_project.data.readers.folders import ALL, folders_in, in_share
 from dg_project.evaluation.records import AND, UNSEEN_MEAN
@@ -53,6 +53,7 @@ def read_folders(root: Path, params: LeaveOneOutParams,
     domains, classes = layout(root, params, settings.data.ignore_classes)
     parts = [read_folder(root, name, classes, settings.data) for name in domains]
     images = pd.concat([rows for rows, _ in parts], ignore_index=True)
+    images.attrs = {note: noted([rows for rows, _ in parts], note) for note in NOTES}
     return images, classes, [reason for _, skipped in parts for reason in skipped]
 
 
@@ -63,7 +64,7 @@ def read_folder(root: Path, domain: str, classes: list[str], data: DataParams,
     Raises:
         DataError: there is no such folder, a class that is not in ``classes``, or a broken image.
     """
-    images, skipped = read_domain(role="source", limits=None if first is None else {ALL: first},
+    images, skipped = read_domain(role="source", limits=None if first is None else {ALL: first}, in_order=True,
                                   **_reading(root, domain, classes, data))
     # Domains may have files of the same name, and pseudo images refer to images by id.
     return images.assign(image_id=images["domain"] + "/" + images["image_id"]), skipped

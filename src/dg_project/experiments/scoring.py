@@ -16,6 +16,7 @@ from dg_project.core.device import resolve_device
 from dg_project.core.errors import DataError
 from dg_project.core.files import atomic_file, folder_hash
 from dg_project.data.manifest import manifest_fingerprint
+from dg_project.data.origin import check_classes, check_images
 from dg_project.evaluation.features import pooled_features
 from dg_project.evaluation.predictions import predict_manifest
 from dg_project.evaluation.records import UNSEEN_MEAN, RunFacts, result_records
@@ -30,6 +31,7 @@ from dg_project.training.loop import VALIDATED
 def rows_of(model: Path, images: pd.DataFrame) -> pd.DataFrame:
     """Return images as a trained model sees them: a classifier has one object per row."""
     spec, _ = read_card(model)
+    check_classes(images, spec.classes, spec.task, f"the model '{spec.method}' in '{model}'")
     return task_rows(images, spec.task, spec.head)
 
 
@@ -54,17 +56,19 @@ def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, devi
     """
     method = open_model(model, device, ldm)
     spec, _ = read_card(model)
-    return predict_manifest(method.predict, SCORERS[spec.task], task_rows(images, spec.task, spec.head), root,
+    return predict_manifest(method.predict, SCORERS[spec.task], rows_of(model, images), root,
                             batch_size=batch_size, device=resolve_device(device), name=method.name)
 
 
 def predict_once(model: Path, images: pd.DataFrame, root: Path, settings: Settings, workspace: Path) -> pd.DataFrame:
     """Return what ``predict`` returns, cached for the same weights and images."""
+    check_images(images, root)
     return _found(_predictions(model, images, settings, workspace), model, images, root, settings)
 
 
 def score_once(model: Path, images: pd.DataFrame, root: Path, settings: Settings, workspace: Path) -> pd.DataFrame:
     """Return the scores of a trained model by class, cached for the same weights and images."""
+    check_images(rows_of(model, images), root)
     folder = _predictions(model, images, settings, workspace)
     stored = cache_folder(workspace, "scores", folder.name, code=[__name__]) / "by_class.parquet"
     if not stored.exists():
@@ -96,20 +100,17 @@ def features(model: Path, images: pd.DataFrame, root: Path, device: str, batch_s
     """Return (N, C): the last backbone stage of a trained model for each image, mean over positions."""
     where = resolve_device(device)
     task = load_model(model, where).model
-    spec, _ = read_card(model)
 
     def last_stage(batch: list[Tensor]) -> Tensor:
         return task.features(task.prepare(batch).images)[task.backbone.last]
 
-    return pooled_features(last_stage, task_rows(images, spec.task, spec.head), root, batch_size=batch_size,
-                           device=where)
+    return pooled_features(last_stage, rows_of(model, images), root, batch_size=batch_size, device=where)
 
 
 def by_class(model: Path, predictions: pd.DataFrame, images: pd.DataFrame, root: Path) -> pd.DataFrame:
     """Return the scores of predictions by class and domain."""
     spec, _ = read_card(model)
-    return score_predictions(SCORERS[spec.task], predictions, task_rows(images, spec.task, spec.head), spec.classes,
-                             root)
+    return score_predictions(SCORERS[spec.task], predictions, rows_of(model, images), spec.classes, root)
 
 
 def records(model: Path, scores: pd.DataFrame, run_id: str, inference_ms: float = float("nan")) -> pd.DataFrame:
@@ -147,7 +148,7 @@ def target_oracle(model: Path, images: pd.DataFrame, root: Path, batch_size: int
     if not kept:
         raise DataError(f"'{model}' has only the selected weights; train it with training.keep_validated=true")
     spec, _ = read_card(model)
-    method, seen = open_model(model, device, ldm), task_rows(images, spec.task, spec.head)
+    method, seen = open_model(model, device, ldm), rows_of(model, images)
     steps, rows_by_step = [], []
     for weights in kept:
         method.load_inference_state(load_file(weights, device=str(resolve_device(device))))

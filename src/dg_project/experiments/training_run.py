@@ -29,6 +29,7 @@ from dg_project.data.unlabelled import UnlabelledStream
 from dg_project.evaluation.predictions import predict_manifest
 from dg_project.evaluation.scorer import ALL, score_predictions
 from dg_project.evaluation.scorers import SCORERS, main_metric
+from dg_project.experiments.training_checks import check_data
 from dg_project.experiments.training_data import Segments, TrainingData, generated_before
 from dg_project.methods import Method, method_class
 from dg_project.methods.base import Needs, check_batches
@@ -97,6 +98,7 @@ class TrainingRun:
         check_batches(kind, settings.training)
         needs = kind.needs.on(settings.training.batches)
         data = data.allowed(kind, needs)
+        check_data(data, settings, name)
         generated = generated_before(data.pseudo)
         data, settings = data.split(name, settings)
         spec = ModelSpec.of(kind, settings, domain_names(needs, data.source_domains, data.pseudo_domains))
@@ -131,6 +133,7 @@ class TrainingRun:
         check_parts(kind, settings)
         check_batches(kind, settings.training)
         needs = kind.needs.on(settings.training.batches)
+        check_data(data, settings, name)
         spec = ModelSpec.of(kind, settings, domain_names(needs, data.source_domains, domains))
         min_visibility = settings.sampling.gate.least_visibility(spec.task)
         data = data.as_seen(spec, min_visibility)

@@ -13,6 +13,7 @@ from dg_project.core.cache import cache_folder
 from dg_project.core.device import resolve_device
 from dg_project.core.files import atomic_file
 from dg_project.data.manifest import manifest_fingerprint
+from dg_project.data.origin import check_classes, check_images
 from dg_project.evaluation.predictions import predict_manifest
 from dg_project.evaluation.records import RunFacts, result_records
 from dg_project.evaluation.scorer import score_predictions
@@ -59,6 +60,8 @@ def classify(name: str, prompt: str, images: pd.DataFrame, root: Path, settings:
 def teacher_records(name: str, prompt: str, images: pd.DataFrame, root: Path, settings: Settings, workspace: Path,
                     run_id: str) -> pd.DataFrame:
     """Return the records of a teacher that was trained on none of these images."""
+    check_classes(images, settings.classes, TASK, f"the teacher '{name}'")
+    check_images(images, root)
     rows = task_rows(images, TASK, settings.classification.model_dump())
     found = classify(name, prompt, rows, root, settings, workspace)
     scores = score_predictions(SCORERS[TASK], found, rows, settings.classes, root)

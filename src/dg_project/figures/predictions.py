@@ -15,20 +15,17 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 from dg_project.config import SEMANTIC_CLASSES
-from dg_project.core.files import inside
-from dg_project.data.dataset import load_part
+from dg_project.data.dataset import load_part, row_image
 from dg_project.evaluation.segmentation import unpack_mask
 from dg_project.figures.style import REJECTED, RIGHT, class_colour, train_id_colours
 
 
 def open_image(root: Path, row: Mapping[str, Any]) -> NDArray[np.uint8]:
     """Return the pixels (H, W, 3) of a manifest row's image, or of its ``crop``."""
-    with Image.open(inside(root, row["image"])) as image:
-        pixels = np.asarray(image.convert("RGB"))
+    pixels = row_image(root, SimpleNamespace(**row)).permute(1, 2, 0).numpy()
     if "crop" not in row:
         return pixels
     x0, y0, x1, y1 = (int(value) for value in row["crop"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +19,8 @@ from dg_project.core.errors import DataError
 from dg_project.core.extras import av
 from dg_project.core.files import fingerprint
 from dg_project.data.images import BROKEN, IMAGE_SUFFIXES, broken, read_image
+
+logger = logging.getLogger(__name__)
 
 IMAGES = (*IMAGE_SUFFIXES, ".gif")
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts")
@@ -146,6 +150,7 @@ def open_source(path: Path, every: int = 1) -> Source:
         names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*")
                        if p.suffix.lower() in IMAGES and p.is_file() and not p.name.startswith("."))
         files = {name: path / name for name in names}
+        _tell_others(path)
     elif not path.is_file():
         raise DataError(f"predict.input: '{path}' does not exist; give a folder of images, a .txt that lists images, "
                         "an image or a video")
@@ -161,6 +166,15 @@ def open_source(path: Path, every: int = 1) -> Source:
     if not files:
         raise DataError(f"predict.input: '{path}' has no image; images end with {', '.join(IMAGES)}")
     return ImageFiles(path, files)
+
+
+def _tell_others(folder: Path) -> None:
+    """Log the files of a folder that are not read, by ending."""
+    endings = Counter(p.suffix.lower() or "no ending" for p in folder.rglob("*")
+                      if p.is_file() and p.suffix.lower() not in IMAGES and not p.name.startswith("."))
+    if endings:
+        logger.info("predict.input: files of '%s' that are no images are not read: %s", folder,
+                    ", ".join(f"{number} {name}" for name, number in endings.most_common()))
 
 
 def _listed(path: Path) -> dict[str, Path]:

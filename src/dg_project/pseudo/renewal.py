@@ -27,7 +27,7 @@ from dg_project.config import LDMParams, OnlineParams, PseudoDomain, Settings, d
 from dg_project.core.cache import cache_folder, lock_folder
 from dg_project.core.errors import ParameterError
 from dg_project.core.files import atomic_folder, file_hash, inside, link_or_copy
-from dg_project.data.dataset import row_target
+from dg_project.data.dataset import row_image, row_target
 from dg_project.data.images import load_image, save_image, to_float
 from dg_project.data.manifest import image_path, manifest_fingerprint
 from dg_project.pseudo.gate import box_visibility, gate
@@ -151,7 +151,7 @@ class SyntheticSets:
         chosen = self._select(images, image)
         target = row_target(origin)
         # Compare with the source image, not with the entry, so that losses do not add up over refreshes.
-        visibility = box_visibility(to_float(load_image(image_path(self.root, origin))), chosen.image, target["boxes"])
+        visibility = box_visibility(to_float(row_image(self.root, origin)), chosen.image, target["boxes"])
         weight, kept, reason = gate(visibility, target["difficult"], self.settings.sampling.gate)
         if not kept:
             return {"reason": f"kept a former image: {reason}"}

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from dg_project.config import SamplingParams
 from dg_project.core.errors import DataError
 from dg_project.core.files import file_hash, inside, link_or_copy
-from dg_project.data.dataset import row_target
+from dg_project.data.dataset import row_image, row_target
 from dg_project.data.images import load_image, save_image, to_float
 from dg_project.data.manifest import image_path
 from dg_project.pseudo.gate import box_visibility, gate
@@ -64,7 +64,7 @@ def sample(source: pd.DataFrame, source_root: Path, candidates: pd.DataFrame, ca
         if str(name) not in origins:
             raise DataError(f"the candidates of '{domain}' were made from '{name}', which is not a source image; run "
                             "`kedro run --pipeline=synthesis` again with the current data")
-        original = to_float(load_image(image_path(source_root, origins[str(name)])))
+        original = to_float(row_image(source_root, origins[str(name)]))
         rows.append(_sample_one(original, group, candidate_root, params, folder, recognise))
     manifest = pd.DataFrame(rows)
     _check_gate(manifest)

@@ -20,8 +20,10 @@ from tqdm.auto import tqdm
 from dg_project.config import PseudoDomain
 from dg_project.core.errors import DataError
 from dg_project.core.files import atomic_file, file_hash, inside
-from dg_project.data.images import open_rgb
-from dg_project.data.manifest import COLUMNS, PSEUDO_COLUMNS
+from dg_project.data.drawing import spread_rows
+from dg_project.data.images import BROKEN, open_rgb
+from dg_project.data.manifest import COLUMNS, ORIGIN_COLUMNS, PSEUDO_COLUMNS
+from dg_project.data.origin import check_file
 from dg_project.pseudo.generators.base import ImageGenerator, Job, Pass
 
 FOLDER_SIZE = 1000
@@ -39,7 +41,7 @@ RUN = ("made_with", "ldm_seconds")
 
 
 def eligible(manifest: pd.DataFrame, min_boxes: int, max_boxes: int | None, first: int | None) -> pd.DataFrame:
-    """Return the first rows whose number of boxes, those of ignored classes not counted, is within the bounds.
+    """Return rows whose number of boxes is within the bounds: the first, or spread over folders and classes.
 
     Args:
         manifest: training rows of the source domain.
@@ -52,7 +54,7 @@ def eligible(manifest: pd.DataFrame, min_boxes: int, max_boxes: int | None, firs
     """
     counts = manifest["labels"].map(lambda labels: sum(label > 0 for label in labels)).to_numpy(np.int64)
     within = (counts >= min_boxes) & (counts <= (max_boxes if max_boxes is not None else np.inf))
-    rows = manifest[within].head(first or len(manifest)).reset_index(drop=True)
+    rows = spread_rows(manifest[within], first)
     if rows.empty:
         raise DataError(
             f"none of {len(manifest)} source training images has between {min_boxes} and "
@@ -217,7 +219,8 @@ def _finished(workspace: Path, job: Job, together: int | None) -> bool:
 def _generate(batch: Pass, root: Path, generator: ImageGenerator) -> list[Made]:
     """Generate the images of one pass and return the missing ones; its time is divided equally among those."""
     started = time.perf_counter()
-    sources = {name: _read(root, name) for name in dict.fromkeys(job.row["image"] for job in batch.jobs)}
+    sources = {name: _read(root, name, sha256)
+               for name, sha256 in dict.fromkeys((job.row["image"], job.row["sha256"]) for job in batch.jobs)}
     images = generator.paint(batch.jobs, [sources[job.row["image"]] for job in batch.jobs])
     run: dict[str, Any] = {} if batch.together is None else {RAN_TOGETHER: batch.together}
     run |= {"made_with": generator.made_with,
@@ -236,11 +239,12 @@ def _save(made: list[Made], workspace: Path) -> int:
     return len(made)
 
 
-def _read(root: Path, relative: str) -> Image.Image:
+def _read(root: Path, relative: str, sha256: str) -> Image.Image:
     path = inside(root, relative)
+    check_file(path, sha256)
     try:
         return open_rgb(path)
-    except OSError as error:
+    except BROKEN as error:
         raise DataError(
             f"the source image '{path}' cannot be read ({error}); restore it or run the ingestion again"
         ) from error
@@ -248,7 +252,7 @@ def _read(root: Path, relative: str) -> Image.Image:
 
 def _manifest(jobs: Jobs, workspace: Path) -> pd.DataFrame:
     """Return the manifest of all finished jobs, converted to columns in chunks."""
-    columns = [*COLUMNS, *PSEUDO_COLUMNS]
+    columns = [*COLUMNS, *PSEUDO_COLUMNS, *(name for name in ORIGIN_COLUMNS if name in jobs.manifest), "source_sha256"]
     chunks: list[pd.DataFrame] = []
     rows: list[dict[str, Any]] = []
     for job in jobs:
@@ -265,11 +269,12 @@ def _row(workspace: Path, job: Job) -> dict[str, Any]:
     """Return the candidate's manifest row, with boxes and masks of the source image."""
     card = json.loads(inside(workspace, job.image).with_suffix(".json").read_text())
     return {
-        **{column: job.row[column] for column in COLUMNS},
+        **{column: job.row[column] for column in (*COLUMNS, *ORIGIN_COLUMNS) if column in job.row},
         **{column: card[column] for column in PSEUDO_COLUMNS},
         "domain": job.card["domain"],
         "role": "pseudo",
         "split": "train",
         "image": job.image,
         "sha256": card["sha256"],
+        "source_sha256": job.row["sha256"],
     }

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from dg_project.core.errors import CheckpointError
+from dg_project.core.weight_headers import POSITIONS, compare_shapes, read_shapes, refuse
 from dg_project.data.images import to_uint8
 from dg_project.vlm.base import Teacher
 
@@ -44,6 +45,12 @@ def check_clip(name: str, remedy: str = GATE_REMEDY) -> None:
         raise CheckpointError(f"'{name}' is not a CLIP model: it has no readable config.json. {remedy}") from error
     if kind != "clip":
         raise CheckpointError(f"'{name}' is not a CLIP model but '{kind}'. {remedy}")
+    if (weights := folder / "model.safetensors").is_file():
+        from transformers import CLIPConfig, CLIPModel
+
+        with torch.device("meta"):
+            expected = CLIPModel(CLIPConfig.from_pretrained(folder)).named_parameters()
+        compare_shapes(read_shapes(weights), {key: tuple(weight.shape) for key, weight in expected}, str(weights))
 
 
 class TransformersCLIP(Teacher):
@@ -65,11 +72,14 @@ class TransformersCLIP(Teacher):
         self.name = name
         options = {"use_safetensors": True} if safetensors_only else {}
         try:
-            self._model: Any = CLIPModel.from_pretrained(name, **options).eval().requires_grad_(False)
+            model, loaded = CLIPModel.from_pretrained(name, output_loading_info=True, **options)
+            self._model: Any = model.eval().requires_grad_(False)
             self._processor: Any = CLIPProcessor.from_pretrained(name)
         except Exception as error:  # the library raises many types, depending on the files
             raise CheckpointError(f"'{name}' cannot be opened as a CLIP model of transformers "
                                   f"({type(error).__name__}: {error}). {remedy}") from error
+        check_loaded(name, loaded)
+        check_vocabulary(name, self._processor.tokenizer, self._model.config.text_config.vocab_size)
         self.size = int(self._model.config.projection_dim)
         self.scale = float(self._model.logit_scale.exp())
 
@@ -98,6 +108,26 @@ class TransformersCLIP(Teacher):
         return logits
 
 
+def check_loaded(name: str, loaded: dict[str, Any]) -> None:
+    """Raise ``CheckpointError`` if transformers filled in weights that the file does not have, or left some out.
+
+    Args:
+        name: folder or hub name.
+        loaded: loading info of ``from_pretrained``.
+    """
+    unexpected = [key for key in loaded["unexpected_keys"] if not key.endswith(POSITIONS)]
+    refuse(sorted(loaded["missing_keys"]), sorted(unexpected), sorted(map(str, loaded["mismatched_keys"])), f"'{name}'")
+
+
+def check_vocabulary(name: str, tokenizer: Any, size: int) -> None:
+    """Raise ``CheckpointError`` if a tokenizer is not that of a text encoder with ``size`` tokens."""
+    first, second = (tokenizer(text).input_ids for text in (PROMPT.format("car"), PROMPT.format("person")))
+    if len(tokenizer) != size or first == second:
+        raise CheckpointError(f"'{name}': its tokenizer has a vocabulary of {len(tokenizer)} and its text encoder one "
+                              f"of {size}, so sentences would not be read; copy tokenizer.json, or vocab.json and "
+                              "merges.txt, of the same model")
+
+
 def _pooled(output: Any) -> Tensor:
     """Return the projected vector, which transformers 5 wraps in an output object and earlier versions do not."""
     vector: Tensor = output if isinstance(output, Tensor) else output.pooler_output
@@ -117,13 +147,16 @@ class OpenCLIP(Teacher):
     def __init__(self, name: str) -> None:
         self.name = name
         architecture, _, weights = name.removeprefix(OPEN_CLIP).partition("/")
+        if not weights:
+            raise CheckpointError(f"the teacher '{name}' names no weights, so open_clip would take random ones; write "
+                                  f"{OPEN_CLIP}{architecture}/<tag or path of the weights>")
         try:
             import open_clip
         except ImportError as error:
             raise CheckpointError(f"the teacher '{name}' needs open_clip: install the dependency group clip "
                                   "(open_clip_torch)") from error
         try:
-            model, _, self._preprocess = open_clip.create_model_and_transforms(architecture, weights or None)
+            model, _, self._preprocess = open_clip.create_model_and_transforms(architecture, weights)
             self._tokenizer = open_clip.get_tokenizer(architecture)
         except Exception as error:  # the library raises many types, depending on name and file
             raise CheckpointError(f"open_clip cannot open '{architecture}' with the weights '{weights}' "

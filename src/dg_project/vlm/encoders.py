@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dg_project.backbones.weights import load_timm
 from dg_project.core.errors import CheckpointError
+from dg_project.vlm.clip import check_loaded
 
 IMAGE_SIDE = 128
 GRIDS = {112: 4, 320: 2}
@@ -52,7 +53,9 @@ def _text_network() -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
 
     folder = str(get_model_path())
-    network: Any = AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+    network, loaded = AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True,
+                                                output_loading_info=True)
+    check_loaded(folder, loaded)
     return AutoTokenizer.from_pretrained(folder, local_files_only=True), network.eval().requires_grad_(False)
 
 

@@ -96,7 +96,7 @@ BREAKS = {
                   lambda c: c[1]["labels"][0].update(box2d={"x1": 3, "y1": 3, "x2": 2, "y2": 9}), r"inverted or empty"),
     "no x2": ("det_20", "det_20/det_train.json", lambda c: c[1]["labels"][0]["box2d"].pop("x2"),
               r"det_train\.json: it is not a BDD100K annotation at the image '00000001-train\.jpg' \(KeyError: 'x2'\)"),
-    "missing image": ("det_20", "det_20/det_train.json", lambda c: c[1].update(name="gone.jpg"), r"gone\.jpg: it is "),
+    "missing image": ("det_20", "det_20/det_train.json", lambda c: c[1].update(name="gone.jpg"), r"gone\.jpg' is missing"),
     "frames": ("det_2018", "100k/train/00000001-train.json", lambda c: c.update(frames=[]),
                r"00000001-train\.json: it is not a BDD100K annotation"),
 }

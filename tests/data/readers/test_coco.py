@@ -100,7 +100,7 @@ BREAKS = {
                       r"instances_train2017\.json: it is not a COCO annotation at the image 'train2017/0{12}\.jpg'"),
     "NaN": (lambda c: c["annotations"][0].update(bbox=[4, 4, float("nan"), 2]), r"is not finite"),
     "size": (lambda c: c["images"][0].update(width=41), r"it states the size \(41, 24\), but .* is 40x24"),
-    "missing image": (lambda c: c["images"][0].update(file_name="gone.jpg"), r"gone\.jpg: it is truncated or no image"),
+    "missing image": (lambda c: c["images"][0].update(file_name="gone.jpg"), r"gone\.jpg' of '.*' is missing"),
     "size of a mask": (lambda c: c["annotations"][0].update(segmentation={"size": 5, "counts": [1]}),
                        r"it is not a COCO annotation at the image"),
     "zero byte": (lambda c: c["images"][0].update(file_name="a\0.jpg"), r"cannot be resolved"),

@@ -46,14 +46,15 @@ def read_domain(reader: str, root: Path, domain: str, role: Literal["source", "t
         splits: our split name -> the data set's split name, or a share of it (``train[:90%]``); no others are opened.
         classes: class names; their order gives the labels 1..C.
         on_bad_sample: ``stop`` at the first broken sample, or ``skip`` it.
-        limits: our split name -> read only the first n images.
+        limits: our split name -> read only n images, spread over folders and classes (``in_order``: the first n).
         folder: folder of the domain below ``root``; None: same name as the domain.
         options: options of the reader.
-        **rules: ``rename``, ``ignore_classes``, ``other_classes``, ``split_seed`` and ``expected_counts`` of ``collection.Rules``.
+        **rules: ``rename``, ``ignore_classes``, ``other_classes``, ``split_seed``, ``expected_counts``, ``in_order`` and
+            ``mask_classes`` of ``collection.Rules``.
 
     Returns:
-        The manifest (columns of ``data.manifest.COLUMNS``, paths relative to ``root``) and one message per skipped
-        sample.
+        The manifest (columns of ``data.manifest.COLUMNS`` and ``ORIGIN_COLUMNS``, paths relative to ``root``; what was
+        noticed and left aside is in its ``attrs``) and one message per skipped sample.
 
     Raises:
         DataError: a folder or list is missing, a split is empty, entirely broken or has an unexpected size, or a

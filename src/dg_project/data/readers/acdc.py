@@ -12,6 +12,7 @@ from dg_project.config import Params
 from dg_project.core.errors import DataError
 from dg_project.data.readers.base import Listing, RawSample, Reader
 from dg_project.data.readers.folders import first_file, folders_in, images_in, need_folder
+from dg_project.data.readers.leftovers import names_in, without_image
 
 Condition = Literal["fog", "night", "rain", "snow"]
 CONDITIONS: tuple[Condition, ...] = ("fog", "night", "rain", "snow")
@@ -30,12 +31,14 @@ class ACDCReader(Reader):
 
     def read(self, split: str) -> Listing:
         """List the frames of all sequences of a split."""
-        samples = []
+        samples, left = [], []
         for condition in self._conditions():
             frames = self._frames(condition, split)
             truth = need_folder(self.place.folder / "gt" / condition / split, "Unpack gt_trainval.zip there")
             samples += [(name, partial(_sample, path, truth / path.parent.name)) for name, path in frames]
-        return Listing(samples)
+            masks = [name for sequence in folders_in(truth) for name in names_in(sequence, ".png", "_gt_labelIds")]
+            left += without_image(masks, [name for name, _ in frames], "masks", truth, "restore the images", stop=False)
+        return Listing(samples, warnings=left)
 
     def images(self, split: str) -> list[tuple[str, Path]]:
         """List the frames of all sequences of a split; no ground truth is needed."""

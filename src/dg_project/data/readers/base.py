@@ -22,12 +22,14 @@ class RawObject:
         box: [x0, y0, x1, y1] in pixels, 0-based, exclusive maximum.
         difficult: excluded from losses and scores (crowds too).
         instance: value in the index map, or id of the COCO annotation; None without instance masks.
+        stated: the object and its box in the words of its file, for error messages.
     """
 
     name: str
     box: tuple[float, float, float, float]
     difficult: bool = False
     instance: int | None = None
+    stated: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,17 @@ The function raises ``DataError`` if the image or annotation is missing or unrea
 
 @dataclass(frozen=True)
 class Listing:
-    """Samples of a split in the data set's order, and all class names if the layout lists them."""
+    """Samples of a split in the data set's order.
+
+    Attributes:
+        samples: the samples.
+        classes: all class names, if the layout lists them.
+        warnings: what was left over, see ``leftovers``.
+    """
 
     samples: Sequence[Sample]
     classes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,18 @@ from dg_project.config import Params
 from dg_project.core.errors import DataError
 from dg_project.core.files import inside
 from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
-from dg_project.data.readers.folders import expected_form, image_size, need_folder, need_images, read_json, within
+from dg_project.data.readers.flags import flag
+from dg_project.data.readers.folders import (
+    expected_form,
+    image_size,
+    images_in,
+    need_folder,
+    need_images,
+    read_json,
+    stored,
+    within,
+)
+from dg_project.data.readers.leftovers import names_in, without_image
 
 Frame = dict[str, Any]
 Weather = Literal["clear", "partly cloudy", "overcast", "rainy", "snowy", "foggy", "undefined"]
@@ -76,21 +87,25 @@ class BDD100KReader(Reader):
                            "data.splits or data.root")
 
     def _boxes(self, folder: Path, path: Path) -> Listing:
-        frames = self._wanted(_frames(path), path)
+        every = _frames(path)
+        frames = self._wanted(every, path)
         # Boxes of 2020 include the last pixel, those of 2018 do not.
         last = 1 if self.options.labels == "det_20" else 0
         return Listing([(Path(frame["name"]).stem, partial(_boxed, folder, frame["name"], path, frame, last))
-                        for frame in frames])
+                        for frame in frames], warnings=_unlabelled(folder, [frame["name"] for frame in every]))
 
     def _boxes_by_image(self, folder: Path, labels: Path) -> Listing:
         images = need_images(folder, f"Unpack {self._archive}")
         files = {image: labels / f"{image.stem}.json" for image in images}
+        left = without_image(names_in(labels, ".json"), [image.stem for image in images], "annotations", labels,
+                             "restore the images", stop=False)
         if self._filters():
             frames = {image: _frame_or_none(path) for image, path in files.items()}
             wanted = self._wanted([frame for frame in frames.values() if frame is not None], labels)
             chosen = {id(frame) for frame in [*wanted, None]}  # broken files are kept, and counted when they are read
             images = [image for image in images if id(frames[image]) in chosen]
-        return Listing([(image.stem, partial(_boxed, folder, image.name, files[image], None, 0)) for image in images])
+        return Listing([(image.stem, partial(_boxed, folder, image.name, files[image], None, 0)) for image in images],
+                       warnings=left)
 
     def _masks(self, folder: Path, masks: Path, polygons: Path) -> Listing:
         images = need_images(folder, f"Unpack {self._archive}")
@@ -98,7 +113,9 @@ class BDD100KReader(Reader):
         if self._filters():
             names = {Path(frame["name"]).stem for frame in self._wanted(_frames(polygons), polygons)}
             images = [image for image in images if image.stem in names]
-        return Listing([(image.stem, partial(_masked, image, masks)) for image in images])
+        left = without_image(names_in(masks, ".png"), [image.stem for image in need_images(folder, "")], "masks", masks,
+                             "restore the images", stop=False)
+        return Listing([(image.stem, partial(_masked, image, masks)) for image in images], warnings=left)
 
     def _filters(self) -> dict[str, list[str]]:
         return {key: list(values) for key, values in self.options.model_dump(exclude={"labels"}).items() if values}
@@ -129,6 +146,13 @@ def _frame(path: Path) -> Frame:
         return dict(frame)
 
 
+def _unlabelled(folder: Path, names: list[str]) -> list[str]:
+    """Return a message if images of a folder are in no frame of the list."""
+    left = sorted({path.name for path in images_in(folder)} - set(names))
+    return [f"{folder}: {len(left)} images, such as '{left[0]}', are not in the list of labels and are not read"
+            ] if left else []
+
+
 def _frame_or_none(path: Path) -> Frame | None:
     try:
         return _frame(path)
@@ -139,7 +163,7 @@ def _frame_or_none(path: Path) -> Frame | None:
 def _boxed(folder: Path, name: str, path: Path, frame: Frame | None, last: int) -> RawSample:
     """Return the boxes of an image, from its ``frame`` in a list or else from its file ``path``."""
     frame = _frame(path) if frame is None else frame
-    image = inside(folder, name)
+    image = stored(inside(folder, name))
     size = image_size(image)
     with expected_form(path, f"a BDD100K annotation at the image '{name}'"):
         items = frame["frames"][0]["objects"] if "frames" in frame else frame.get("labels") or []
@@ -150,8 +174,9 @@ def _boxed(folder: Path, name: str, path: Path, frame: Frame | None, last: int) 
 def _object(item: Frame, size: tuple[int, int], last: int) -> RawObject:
     x0, y0, x1, y1 = (float(item["box2d"][key]) for key in ("x1", "y1", "x2", "y2"))
     attributes = item.get("attributes") or {}
-    crowd = bool(attributes.get("crowd") or attributes.get("ignored"))
-    return RawObject(str(item["category"]), within((x0, y0, x1 + last, y1 + last), size), crowd)
+    crowd = flag(attributes.get("crowd")) or flag(attributes.get("ignored"))
+    return RawObject(str(item["category"]), within((x0, y0, x1 + last, y1 + last), size), crowd,
+                     stated=f"'{item['category']}', box2d {item['box2d']}")
 
 
 def _masked(image: Path, masks: Path) -> RawSample:

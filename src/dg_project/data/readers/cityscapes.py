@@ -14,6 +14,7 @@ from dg_project.core.errors import DataError
 from dg_project.data.instances import extents, read_index_map, values_in
 from dg_project.data.masks import CITYSCAPES, FIRST_THING
 from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
+from dg_project.data.readers.flags import flag
 from dg_project.data.readers.folders import (
     expected_form,
     first_file,
@@ -23,6 +24,7 @@ from dg_project.data.readers.folders import (
     read_json,
     unpack_hint,
 )
+from dg_project.data.readers.leftovers import names_in, without_image
 
 THINGS = {label: SEMANTIC_CLASSES[train_id] for label, train_id in CITYSCAPES.items() if train_id >= FIRST_THING}
 """Label id -> name of the eight classes with instances."""
@@ -44,8 +46,10 @@ class CityscapesReader(Reader):
     def read(self, split: str) -> Listing:
         """List the images of all cities of a split."""
         listed = self.images(split)
-        need_folder(self.place.folder / "gtFine" / split, _GROUND_TRUTH)
-        return Listing([(name, partial(self._sample, split, path, name)) for name, path in listed])
+        truth = need_folder(self.place.folder / "gtFine" / split, _GROUND_TRUTH)
+        masks = [name for city in folders_in(truth) for name in names_in(city, ".png", "_gtFine_labelIds")]
+        left = without_image(masks, [name for name, _ in listed], "masks", truth, "restore the images", stop=False)
+        return Listing([(name, partial(self._sample, split, path, name)) for name, path in listed], warnings=left)
 
     def images(self, split: str) -> list[tuple[str, Path]]:
         """List the images of all cities of a split; no ground truth is needed."""
@@ -105,7 +109,7 @@ def _polygons(path: Path) -> tuple[list[RawObject], tuple[int, int]]:
         size = int(content["imgWidth"]), int(content["imgHeight"])
         for item in content["objects"]:
             name, group = str(item["label"]).removesuffix("group"), str(item["label"]).endswith("group")
-            if name in THINGS.values() and not item.get("deleted"):
+            if name in THINGS.values() and not flag(item.get("deleted")):
                 xs, ys = ([float(point[axis]) for point in item["polygon"]] for axis in (0, 1))
                 box = max(min(xs), 0.0), max(min(ys), 0.0), min(max(xs) + 1, size[0]), min(max(ys) + 1, size[1])
                 objects.append(RawObject(name, box, group))

@@ -13,10 +13,23 @@ from dg_project.config import Params
 from dg_project.core.errors import DataError
 from dg_project.core.files import inside
 from dg_project.data.instances import usable
+from dg_project.data.origin import labels_hash
 from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
-from dg_project.data.readers.folders import expected_form, image_size, need_folder, read_json, unpack_hint, within
+from dg_project.data.readers.flags import flag
+from dg_project.data.readers.folders import (
+    expected_form,
+    image_size,
+    need_folder,
+    read_json,
+    stored,
+    unpack_hint,
+    within,
+)
+from dg_project.data.readers.leftovers import without_image
 
 Item = dict[str, Any]
+LOOKED_FOR = 16
+"""Images that are looked for before all are called missing."""
 
 
 class COCOReader(Reader):
@@ -42,7 +55,12 @@ class COCOReader(Reader):
             name = PurePosixPath(images) / item["file_name"]
             read = partial(content.sample, self.place.folder, str(name), item)
             samples.append((name.with_suffix("").as_posix(), read))
-        return Listing(samples, content.used_classes)
+        listed = {PurePosixPath(images) / item["file_name"] for item in content.images}
+        if listed and not any(stored(self.place.folder / name).is_file() for name in sorted(listed)[:LOOKED_FOR]):
+            first = self.place.folder / min(listed)
+            raise DataError(f"the image '{first}' of '{path}' is missing, and so are the others: data.options.images "
+                            f"names the folder that file names start from (here '{images}'); {_hint(first, images)}")
+        return Listing(samples, content.used_classes, content.warnings)
 
 
 class _Content:
@@ -56,7 +74,12 @@ class _Content:
         with expected_form(path, "a COCO annotation with images, annotations and categories"):
             self.images: list[Item] = [{**item, "id": int(item["id"]), "file_name": str(item["file_name"])}
                                        for item in content["images"]]
-            self.names = {int(item["id"]): str(item["name"]) for item in content["categories"]}
+            self.names: dict[int, str] = {}
+            for item in content["categories"]:
+                name = self.names.setdefault(int(item["id"]), str(item["name"]))
+                if name != str(item["name"]):
+                    raise DataError(f"{path}: the category id {int(item['id'])} is both '{name}' and '{item['name']}'; "
+                                    "give every category its own id, and correct the annotations")
             self.annotations: dict[int, list[Item]] = defaultdict(list)
             for item in content["annotations"]:
                 self.annotations[int(item["image_id"])].append(item)
@@ -64,13 +87,21 @@ class _Content:
             used = {item.get("category_id") for item in content["annotations"]}
             # Instance masks are looked up by annotation id, so ids must be unique.
             self.has_masks = len({item.get("id") for item in content["annotations"]}) == len(content["annotations"])
+        if self.has_masks:
+            labels_hash([path])  # once, before threads ask for it
+        self.warnings = without_image(
+            [str(key) for key, items in self.annotations.items() for _ in items], [str(key) for key in self.image_ids],
+            "annotations", path, "'images' has no such id: take the images and annotations of one version of the file")
         self.used_classes = [name for key, name in self.names.items() if key in used]
 
     def sample(self, folder: Path, name: str, item: Item) -> RawSample:
         if self.image_ids[item["id"]] > 1:
             raise DataError(f"{self.path}: the image '{name}' shares its id {item['id']} with another image, so its "
                             "annotations are ambiguous; give every image its own id")
-        image = inside(folder, name)
+        image = stored(inside(folder, name))
+        if not image.is_file():
+            raise DataError(f"the image '{image}' of '{self.path}' is missing; restore it, or correct "
+                            "data.options.images")
         size, annotations = image_size(image), self.annotations.get(item["id"], [])
         with expected_form(self.path, f"a COCO annotation at the image '{name}'"):
             objects = [self._object(annotation, size) for annotation in annotations]
@@ -86,4 +117,12 @@ class _Content:
                             f"{sorted(self.names)}; fix the annotation or add the category")
         x, y, width, height = (float(value) for value in annotation["bbox"])
         return RawObject(self.names[category], within((x, y, x + width, y + height), size),
-                         bool(annotation.get("iscrowd")), int(number or 0))
+                         flag(annotation.get("iscrowd")), int(number or 0),
+                         f"the annotation {number} ('{self.names[category]}', bbox {annotation['bbox']})")
+
+
+def _hint(image: Path, images: str) -> str:
+    """Return where the images seem to be."""
+    above = next((folder for folder in (image.parent, *image.parents) if folder.is_dir()), image.parent)
+    found = next((path for path in sorted(above.rglob(image.name)) if path.is_file()), None)
+    return f"there is a '{found}'" if found else f"there is no '{image.name}' below '{above}'"

@@ -6,9 +6,9 @@ import hashlib
 import io
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,14 +19,19 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from dg_project.config import SEMANTIC_CLASSES
 from dg_project.core.errors import DataError, nearest
 from dg_project.core.files import inside
-from dg_project.data.images import AS_STORED, BROKEN, broken, orientation
+from dg_project.data.drawing import shows_one_class, shuffled, spread
+from dg_project.data.images import AS_STORED, BROKEN, DEEP, broken, odd_pixels, orientation
 from dg_project.data.instances import check_indices, read_index_map
-from dg_project.data.manifest import COLUMNS, check_boxes, validate_manifest
-from dg_project.data.masks import load_mask
+from dg_project.data.manifest import COLUMNS, ORIGIN_COLUMNS, check_boxes, validate_manifest
+from dg_project.data.masks import MAP, class_pixels, read_mask
+from dg_project.data.origin import labels_hash, names_as_text
 from dg_project.data.readers.base import Listing, Place, RawObject, RawSample, Reader, Sample
-from dg_project.data.readers.folders import in_share, split_share, unpack_hint
+from dg_project.data.readers.folders import in_share, plain, split_share, unpack_hint, within
+from dg_project.data.readers.leftovers import left_aside
+from dg_project.data.readers.noticed import Noticed, check_box_units
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +42,21 @@ IN_FLIGHT = 256
 
 
 class Read(NamedTuple):
-    """A checked sample: its manifest row, classes of skipped boxes, and whether EXIF rotates its image."""
+    """A checked sample.
+
+    Attributes:
+        row: its manifest row.
+        left_out: classes of skipped boxes.
+        rotated: whether EXIF rotates its image.
+        odd: what is special about its pixels, or ''.
+        stored: (256,) pixels of each id of its mask, or None.
+    """
 
     row: dict[str, Any]
     left_out: list[str]
     rotated: bool
+    odd: str = ""
+    stored: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,9 @@ class Rules:
         ignore_classes: classes whose boxes are ignored, named as after ``rename``.
         other_classes: ``stop`` at boxes of other classes, or ``ignore`` them.
         on_bad_sample: ``stop`` at a broken sample, or ``skip`` and count it.
-        limits: our split name -> read only the first n images.
+        limits: our split name -> read only n images, spread over the folders of the list.
+        in_order: limits take the first n, as a dry run does, which only looks at some.
+        mask_classes: names of the train ids of masks.
         split_seed: random seed of the shares of splits (``train[:90%]``).
         expected_counts: our split name -> required number of listed images.
     """
@@ -65,6 +82,8 @@ class Rules:
     other_classes: Literal["stop", "ignore"] = "stop"
     on_bad_sample: Literal["stop", "skip"] = "stop"
     limits: dict[str, int] = field(default_factory=dict)
+    in_order: bool = False
+    mask_classes: Sequence[str] = SEMANTIC_CLASSES
     split_seed: int = 0
     expected_counts: dict[str, int] = field(default_factory=dict)
 
@@ -78,32 +97,65 @@ class Rules:
 def collect(reader: Reader, role: str, splits: dict[str, str], rules: Rules) -> tuple[pd.DataFrame, list[str]]:
     """Read the splits of one domain into a checked manifest; see ``readers.read_domain``."""
     place = reader.place
-    chunks: list[pd.DataFrame] = []
+    parts: list[pd.DataFrame] = []
     skipped: list[str] = []
+    warnings: list[str] = []
     for split, stored_as in splits.items():
-        samples = _listed(reader, split, stored_as, rules, skipped)
-        read = partial(_row, place, rules)
-        good = _attempt(read, samples[: rules.limits.get(split)], rules, skipped, f"{place.domain}/{split}")
-        known = len(chunks)
-        while rows := [{**row, "role": role, "split": split} for row in islice(good, CHUNK)]:
-            chunks.append(pd.DataFrame(rows, columns=list(COLUMNS)))
-        if len(chunks) == known:
+        where = f"{place.domain}/{split}"
+        samples = _listed(reader, split, stored_as, rules, skipped, warnings)
+        part, noticed = _part(samples, rules.limits.get(split, len(samples)), place, rules, skipped, where)
+        if part.empty:
             raise DataError(f"every image of the split '{stored_as}' of '{place.domain}' was skipped; the first "
                             f"reason: {skipped[0]}")
-    manifest = pd.concat(chunks, ignore_index=True)
+        check_box_units(part, where)
+        if split not in rules.limits:  # a few images may show nothing
+            noticed.check_masks(part)
+        warnings += noticed.messages()
+        parts.append(part.assign(role=role, split=split))
+    manifest = pd.concat(parts, ignore_index=True)
+    manifest.attrs = {"warnings": list(dict.fromkeys(warnings)),
+                      "left_aside": left_aside((place.root / name for name in manifest["image"]), place.domain)}
     return validate_manifest(manifest, rules.classes, f"the domain '{place.domain}'"), skipped
+
+
+def _part(samples: list[Sample], limit: int, place: Place, rules: Rules, skipped: list[str],
+          where: str) -> tuple[pd.DataFrame, Noticed]:
+    """Read ``limit`` samples of a split, which are drawn again if the list turns out to be sorted by class."""
+    noticed = Noticed(where)
+    part = _read(samples[:limit] if rules.in_order else _limited(samples, limit), place, rules, skipped, noticed)
+    if limit >= len(samples) or rules.in_order or len(rules.classes) == 1 or not shows_one_class(part):
+        return part, noticed
+    noticed = Noticed(where)
+    return _read(shuffled(samples, limit), place, rules, skipped, noticed), noticed
+
+
+def _read(samples: list[Sample], place: Place, rules: Rules, skipped: list[str], noticed: Noticed) -> pd.DataFrame:
+    """Read samples into rows, without role and split."""
+    good = _attempt(partial(_row, place, rules), samples, rules, skipped, noticed)
+    chunks: list[pd.DataFrame] = [pd.DataFrame(columns=[*COLUMNS, *ORIGIN_COLUMNS])]
+    while rows := list(islice(good, CHUNK)):
+        chunks.append(pd.DataFrame(rows, columns=[*COLUMNS, *ORIGIN_COLUMNS]))
+    return pd.concat(chunks[min(1, len(chunks) - 1):], ignore_index=True)
+
+
+def _limited(samples: list[Sample], limit: int) -> list[Sample]:
+    """Return ``limit`` samples, spread over the folders in their ids."""
+    ids = [image_id for image_id, _ in samples]
+    return [samples[k] for k in spread(ids, [image_id.rpartition("/")[0] for image_id in ids], limit)]
 
 
 def count(reader: Reader, splits: dict[str, str], rules: Rules) -> dict[str, int]:
     """Return how many images each split lists; see ``readers.count_domain``."""
-    return {split: len(_listed(reader, split, stored_as, rules, [])) for split, stored_as in splits.items()}
+    return {split: len(_listed(reader, split, stored_as, rules, [], [])) for split, stored_as in splits.items()}
 
 
-def _listed(reader: Reader, split: str, stored_as: str, rules: Rules, skipped: list[str]) -> list[Sample]:
+def _listed(reader: Reader, split: str, stored_as: str, rules: Rules, skipped: list[str],
+            warnings: list[str]) -> list[Sample]:
     """Return the samples of a split or a share of it, each image id once."""
     place = reader.place
     name, first, last = split_share(stored_as)
     listing = reader.read(name)
+    warnings += listing.warnings
     _check_classes(listing, place, rules)
     chosen = in_share([image_id for image_id, _ in listing.samples], first, last, rules.split_seed)
     samples = [sample for sample, keep in zip(listing.samples, chosen, strict=True) if keep]
@@ -120,7 +172,7 @@ def _listed(reader: Reader, split: str, stored_as: str, rules: Rules, skipped: l
 
 def _check_classes(listing: Listing, place: Place, rules: Rules) -> None:
     """Check all class names at once, for one message instead of one per unknown class."""
-    unknown = [name for name in listing.classes if rules.rename.get(name, name) not in rules.labels]
+    unknown = [name for name in listing.classes if rules.rename.get(plain(name), plain(name)) not in rules.labels]
     if unknown and rules.other_classes == "stop":
         raise DataError(f"{place.folder}: the classes {', '.join(map(repr, unknown))} are not in data.classes; "
                         f"{_class_remedy(unknown[0], rules)}. All classes of the data set: "
@@ -146,7 +198,7 @@ def _each_once(samples: list[Sample], place: Place, rules: Rules, skipped: list[
 
 
 def _attempt(read: Callable[[Sample], Read], samples: list[Sample], rules: Rules,
-             skipped: list[str], title: str) -> Iterator[dict[str, Any]]:
+             skipped: list[str], noticed: Noticed) -> Iterator[dict[str, Any]]:
     """Read all samples in threads and yield their rows in order; a bad one stops, or is appended to ``skipped``."""
     def outcome(sample: Sample) -> Read | DataError:
         try:
@@ -154,6 +206,7 @@ def _attempt(read: Callable[[Sample], Read], samples: list[Sample], rules: Rules
         except DataError as error:
             return error
 
+    title = noticed.where
     left_out: Counter[str] = Counter()
     rotated: list[str] = []
     pool = ThreadPoolExecutor()
@@ -161,6 +214,7 @@ def _attempt(read: Callable[[Sample], Read], samples: list[Sample], rules: Rules
         results = _in_order(pool, outcome, samples)
         for result in tqdm(results, title, len(samples), unit="image", leave=False, mininterval=1):
             if not isinstance(result, DataError):
+                noticed.add(result.row["image"], result.odd, result.row["mask_ids"], result.stored)
                 left_out.update(result.left_out)
                 if result.rotated:
                     rotated.append(result.row["image"])
@@ -196,21 +250,23 @@ def _row(place: Place, rules: Rules, sample: Sample) -> Read:
     image_id, read = sample
     raw = read()
     image = _relative(place.root, raw.image)
-    (width, height), digest, rotated = decode_fully(raw.image)
+    (width, height), digest, rotated, odd = decode_fully(raw.image)
     if raw.size not in (None, (width, height)):
         other = "the image as rotated by its EXIF orientation; rotate the pixels" \
             if rotated and raw.size == (height, width) else "another image or to the image before resizing"
         raise DataError(f"{raw.annotation}: it states the size {raw.size}, but '{raw.image}' is {width}x{height}; the "
                         f"annotation belongs to {other}")
     objects, left_out = _known_objects(raw, rules)
-    boxes = np.asarray([item.box for item in objects], float).reshape(-1, 4)
-    check_boxes(boxes, width, height, str(raw.annotation))
+    boxes = np.asarray([within(item.box, (width, height)) for item in objects], float).reshape(-1, 4)
+    for box, item in zip(boxes, objects, strict=True):
+        check_boxes(box[None], width, height, f"{raw.annotation}{item.stated and ': ' + item.stated}")
+    columns, stored = _masks(place.root, raw, objects, (width, height), rules)
     return Read({
         "image_id": image_id, "domain": place.domain, "image": image, "width": width, "height": height,
         "boxes": boxes.tolist(), "labels": [rules.labels[item.name] for item in objects],
         "difficult": [item.difficult for item in objects], "sha256": digest,
-        **_masks(place.root, raw, objects, (width, height)),
-    }, left_out, rotated)
+        "classes": names_as_text(rules.classes), **columns,
+    }, left_out, rotated, odd, stored)
 
 
 def _known_objects(raw: RawSample, rules: Rules) -> tuple[list[RawObject], list[str]]:
@@ -220,11 +276,11 @@ def _known_objects(raw: RawSample, rules: Rules) -> tuple[list[RawObject], list[
     """
     objects, others = [], []
     for item in raw.objects:
-        name = rules.rename.get(item.name, item.name)
+        name = rules.rename.get(plain(item.name), plain(item.name))
         if name in rules.classes:
-            objects.append(RawObject(name, item.box, item.difficult, item.instance))
+            objects.append(replace(item, name=name))
         elif name in rules.ignore_classes:
-            objects.append(RawObject(name, item.box, True, item.instance))
+            objects.append(replace(item, name=name, difficult=True))
         elif rules.other_classes == "ignore":
             others.append(item.name)
         else:
@@ -233,19 +289,29 @@ def _known_objects(raw: RawSample, rules: Rules) -> tuple[list[RawObject], list[
     return objects, others
 
 
-def _masks(root: Path, raw: RawSample, objects: list[RawObject], size: tuple[int, int]) -> dict[str, Any]:
-    """Check the semantic mask and the index map, including their size, and return their columns."""
+def _masks(root: Path, raw: RawSample, objects: list[RawObject], size: tuple[int, int],
+           rules: Rules) -> tuple[dict[str, Any], np.ndarray | None]:
+    """Check the semantic mask and the index map, including their size.
+
+    Returns:
+        Their columns, and how many pixels hold each stored id of the mask.
+    """
     ids = [item.instance for item in objects if item.instance is not None]
-    files = [path for path in (raw.mask, raw.instances) if path and path.suffix.lower() != ".json"]
+    files = [path for path in (raw.mask, raw.instances) if path]
+    pixels: list[int] = []
+    stored = None
     if raw.mask:
-        load_mask(raw.mask, raw.mask_ids, size)
-    if raw.instances in files:
+        mask, stored = read_mask(raw.mask, raw.mask_ids, size)
+        pixels = class_pixels(mask, raw.mask_ids, stored)
+    if raw.instances and raw.instances.suffix.lower() != ".json":
         needed = [item.instance for item in objects if item.instance is not None and not item.difficult]
         check_indices(raw.instances, read_index_map(raw.instances, size), needed)
+    named = rules.mask_classes if raw.mask_ids.startswith(MAP) else SEMANTIC_CLASSES
     return {"mask": _relative(root, raw.mask) if raw.mask else "", "mask_ids": raw.mask_ids if raw.mask else "",
+            "mask_pixels": pixels, "mask_classes": names_as_text(named) if raw.mask else "",
             "instances": _relative(root, raw.instances) if raw.instances else "",
             "instance_ids": ids if raw.instances else [],
-            "labels_sha256": hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest() if files else ""}
+            "labels_sha256": labels_hash(files)}, stored
 
 
 def _relative(root: Path, path: Path) -> str:
@@ -255,14 +321,15 @@ def _relative(root: Path, path: Path) -> str:
     return relative
 
 
-def decode_fully(path: Path) -> tuple[tuple[int, int], str, bool]:
+def decode_fully(path: Path) -> tuple[tuple[int, int], str, bool, str]:
     """Decode an image completely to check it.
 
     Returns:
-        (width, height) as stored, sha256 of the file, and whether its EXIF orientation rotates it.
+        (width, height) as stored, sha256 of the file, whether its EXIF orientation rotates it, and what is odd about
+        its pixels (see ``images.odd_pixels``).
 
     Raises:
-        DataError: the file is missing, truncated or not an image.
+        DataError: the file is missing, truncated or not an image, or its pixels have no known range.
     """
     try:
         content = path.read_bytes()
@@ -270,7 +337,9 @@ def decode_fully(path: Path) -> tuple[tuple[int, int], str, bool]:
             image.verify()
         with Image.open(io.BytesIO(content)) as image:
             rotated = orientation(image) != AS_STORED
-            size = image.size
+            size, odd = image.size, odd_pixels(image)
     except BROKEN as error:
         raise broken(path, error) from error
-    return size, hashlib.sha256(content).hexdigest(), rotated
+    if content[:4] == b"\x89PNG" and content[24] == 16:
+        odd = DEEP
+    return size, hashlib.sha256(content).hexdigest(), rotated, odd

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,13 @@ def images_in(folder: Path) -> list[Path]:
                   if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."))
 
 
+def images_below(folder: Path) -> list[Path]:
+    """Return the images in a folder and its sub-folders, without hidden ones and links to a folder around them."""
+    here = folder.resolve()
+    inner = [below for below in folders_in(folder) if not here.is_relative_to(below.resolve())]
+    return images_in(folder) + [path for below in inner for path in images_below(below)]
+
+
 def listed(images: list[Path], split: str, folder: Path, otherwise: str = "") -> list[Path]:
     """Return all images (split ``all``), or those that ``<folder>/<split>.txt`` names, one per line, in its order."""
     if split == ALL:
@@ -55,7 +64,8 @@ def listed(images: list[Path], split: str, folder: Path, otherwise: str = "") ->
     remedy = (f"{otherwise + ', or ' if otherwise else ''}take shares of the split 'all' in data.splits, as in "
               f"{{train: 'all[:90%]', val: 'all[90%:95%]', test: 'all[95%:]'}}{f' (lists: {lists})' if lists else ''}")
     known = by_stem(images)
-    stems = [Path(line.split("#")[0].strip()).stem for line in read_text(path, remedy).splitlines() if line.strip()]
+    names = [plain(line.split("#")[0].strip()) for line in read_text(path, remedy).splitlines()]
+    stems = [without_ending(Path(name).name) for name in names if name]
     if missing := [stem for stem in stems if stem not in known]:
         raise DataError(f"{path}: it lists '{missing[0]}', which is not in '{images[0].parent}'; restore the image or "
                         "the list")
@@ -63,17 +73,22 @@ def listed(images: list[Path], split: str, folder: Path, otherwise: str = "") ->
 
 
 def by_stem(images: list[Path]) -> dict[str, Path]:
-    """Return the images of a folder by their names without suffix, as in lists.
+    """Return the images of a folder by their names (NFC) without suffix, as in lists.
 
     Raises:
         DataError: two images differ only in their suffix.
     """
     known: dict[str, Path] = {}
     for image in images:
-        if (other := known.setdefault(image.stem, image)) is not image:
+        if (other := known.setdefault(plain(image.stem), image)) is not image:
             raise DataError(f"'{image.parent}' has '{other.name}' and '{image.name}', so the image id '{image.stem}' "
                             "comes twice; rename or remove one of them")
     return known
+
+
+def without_ending(name: str) -> str:
+    """Return a name of a list without the ending of an image, if it has one."""
+    return name.removesuffix(Path(name).suffix) if Path(name).suffix.lower() in IMAGE_SUFFIXES else name
 
 
 def folders_in(folder: Path) -> list[Path]:
@@ -88,8 +103,25 @@ def unpack_hint(folder: Path) -> str:
 
 
 def first_file(*candidates: Path) -> Path | None:
-    """Return the first path that is a file."""
-    return next((path for path in candidates if path.is_file()), None)
+    """Return the first path that is a file, whatever the Unicode normal form of its name."""
+    return next((found for path in candidates if (found := stored(path)).is_file()), None)
+
+
+def plain(name: str) -> str:
+    """Return a name in Unicode's composed form (NFC); macOS and some archives store the decomposed one (NFD)."""
+    return unicodedata.normalize("NFC", name)
+
+
+def stored(path: Path) -> Path:
+    """Return the path as the disk spells it: a file of this name in another Unicode normal form is found too."""
+    if path.name.isascii() or path.exists() or not path.parent.is_dir():
+        return path
+    return path.with_name(_spelled(path.parent, path.parent.stat().st_mtime_ns).get(plain(path.name), path.name))
+
+
+@lru_cache(maxsize=16)
+def _spelled(folder: Path, _: int) -> dict[str, str]:
+    return {plain(path.name): path.name for path in folder.iterdir()}
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from scipy.io.matlab import MatReadError
 from dg_project.core.errors import DataError
 from dg_project.data.readers.base import Listing, RawSample, Reader
 from dg_project.data.readers.folders import ALL, by_stem, first_file, listed, need_folder, need_images
+from dg_project.data.readers.leftovers import masks_without_image
 
 
 class GTA5Reader(Reader):
@@ -21,7 +22,8 @@ class GTA5Reader(Reader):
         """List a split."""
         images = self.images(split)
         labels = need_folder(self.place.folder / "labels", "The gta5 reader expects the masks there")
-        return Listing([(name, partial(_sample, path, labels)) for name, path in images])
+        left = masks_without_image(labels, self.place.folder / "images")
+        return Listing([(name, partial(_sample, path, labels)) for name, path in images], warnings=left)
 
     def images(self, split: str) -> list[tuple[str, Path]]:
         """List the images of a split; no mask is needed."""

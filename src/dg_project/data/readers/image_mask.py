@@ -14,7 +14,8 @@ from dg_project.config import Params
 from dg_project.core.errors import DataError, nearest
 from dg_project.data.masks import id_map
 from dg_project.data.readers.base import Listing, RawSample, Reader
-from dg_project.data.readers.folders import ALL, by_stem, first_file, listed, need_folder, need_images, read_text
+from dg_project.data.readers.folders import by_stem, first_file, listed, need_folder, need_images, plain, read_text
+from dg_project.data.readers.leftovers import masks_without_image
 
 StoredId = Annotated[int, Field(ge=0, le=255)]
 
@@ -44,7 +45,8 @@ class ImageMaskReader(Reader):
         images = self.images(split)
         masks = need_folder(self.place.folder / self.options.masks, "Name the folder of the masks in "
                                                                     "data.options.masks")
-        return Listing([(name, partial(_sample, path, masks, self._encoding)) for name, path in images])
+        left = masks_without_image(masks, self.place.folder / self.options.images)
+        return Listing([(name, partial(_sample, path, masks, self._encoding)) for name, path in images], warnings=left)
 
     def images(self, split: str) -> list[tuple[str, Path]]:
         """List the images of a split; no mask is needed."""
@@ -72,7 +74,7 @@ class ImageMaskReader(Reader):
         for column, values in conditions.items():
             fits &= table[column].isin(values)
         known = by_stem(images)
-        return [known[name] for name in table.loc[fits, "name"] if name in known]
+        return [known[plain(name)] for name in table.loc[fits, "name"] if plain(name) in known]
 
 
 def _sample(image: Path, masks: Path, encoding: str) -> RawSample:

@@ -11,6 +11,7 @@ from dg_project.data.instances import extents, read_index_map, values_in
 from dg_project.data.masks import FIRST_THING, MAPILLARY, MAPILLARY_LABELS
 from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
 from dg_project.data.readers.folders import expected_form, first_file, need_folder, need_images, read_json
+from dg_project.data.readers.leftovers import masks_without_image
 
 _SPLITS = {"train": "training", "val": "validation", "test": "testing"}
 _THINGS = {label: SEMANTIC_CLASSES[train_id] for label, (_, train_id) in MAPILLARY.items() if train_id >= FIRST_THING}
@@ -24,8 +25,10 @@ class MapillaryReader(Reader):
         images, folder = self.images(split), self.place.folder / _SPLITS.get(split, split)
         self._check_version()
         truth = folder / "v1.2" if (folder / "v1.2").is_dir() else folder  # the v2.0 package contains v1.2
-        need_folder(truth / "labels", "The mapillary reader expects the masks there; the testing split has none")
-        return Listing([(name, partial(_sample, path, truth)) for name, path in images])
+        labels = need_folder(truth / "labels", "The mapillary reader expects the masks there; the testing split has "
+                                                "none")
+        left = masks_without_image(labels, folder / "images")
+        return Listing([(name, partial(_sample, path, truth)) for name, path in images], warnings=left)
 
     def images(self, split: str) -> list[tuple[str, Path]]:
         """List the images of a split; no mask or version is needed."""

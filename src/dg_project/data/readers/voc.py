@@ -15,7 +15,20 @@ from dg_project.config import Params
 from dg_project.core.errors import DataError, nearest
 from dg_project.core.files import inside
 from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
-from dg_project.data.readers.folders import by_stem, first_file, images_in, need_folder, read_text, unpack_hint
+from dg_project.data.readers.flags import flag
+from dg_project.data.readers.folders import (
+    by_stem,
+    expected_form,
+    first_file,
+    images_in,
+    need_folder,
+    plain,
+    read_text,
+    stored,
+    unpack_hint,
+    without_ending,
+)
+from dg_project.data.readers.leftovers import names_in, without_image
 
 _MEMBERSHIP = re.compile(r"\s+(-1|0|1)$")
 """Lists of a class state after every image whether it shows the class; image names may end in a number too."""
@@ -35,7 +48,11 @@ class VOCReader(Reader):
     def read(self, split: str) -> Listing:
         """List ``ImageSets/Main/<split>.txt``."""
         folder, named = self._named(split, "JPEGImages", "Annotations", "ImageSets/Main")
-        return Listing([(image_id, partial(self._sample, folder, image_id, image)) for image_id, image in named])
+        images = [path.stem for path in images_in(folder / "JPEGImages")]
+        left = without_image(names_in(folder / "Annotations", ".xml"), images, "annotations", folder / "Annotations",
+                             "restore the images", stop=False)
+        return Listing([(image_id, partial(self._sample, folder, image_id, image)) for image_id, image in named],
+                       warnings=left)
 
     def images(self, split: str) -> list[tuple[str, Path]]:
         """List the images that ``ImageSets/Main/<split>.txt`` names."""
@@ -61,21 +78,23 @@ class VOCReader(Reader):
         if not images:
             raise DataError(f"there is no image in '{folder / 'JPEGImages'}'.{unpack_hint(folder / 'JPEGImages')} Put "
                             "the images there")
-        names = [line.strip() for line in lines if line.strip()]
+        names = [plain(line.strip()) for line in lines if line.strip()]
         ids = [name if name in images else _MEMBERSHIP.sub("", name) for name in names]
+        ids = [name if name in images else without_ending(name) for name in ids]
         return folder, [(image_id, images.get(image_id)) for image_id in ids]
 
     def _sample(self, folder: Path, image_id: str, image: Path | None) -> RawSample:
-        annotation = inside(folder, f"Annotations/{image_id}.xml")
+        annotation = stored(inside(folder, f"Annotations/{image_id}.xml"))
         tree = _parse(annotation)
         named = (tree.findtext("filename") or "").strip().replace("\\", "/").rsplit("/", 1)[-1]
         if image is None:
             raise DataError(f"{annotation}: it names the image '{named or image_id}', which is not in "
                             f"'{folder / 'JPEGImages'}'; add the image or remove '{image_id}' from the split list")
-        if named and image_id not in (named, named.rsplit(".", 1)[0]):
+        if named and image_id not in (plain(named), plain(named).rsplit(".", 1)[0]):
             raise DataError(f"{annotation}: it names the image '{named}', but is stored as '{image_id}'; correct or "
                             "delete its <filename>")
-        objects = [_object(item, k) for k, item in enumerate(tree.iterfind("object"), start=1)]
+        _check_layout(tree, annotation)
+        objects = [_object(item, k, annotation) for k, item in enumerate(tree.iterfind("object"), start=1)]
         return RawSample(image, annotation, objects, _size(tree),
                          first_file(folder / "SegmentationClass" / f"{image_id}.png"), self.options.mask_ids,
                          first_file(folder / "SegmentationObject" / f"{image_id}.png"))
@@ -91,13 +110,38 @@ def _parse(annotation: Path) -> ElementTree.Element:
         raise DataError(f"{annotation}: it is not well-formed XML ({error}); restore the file") from error
 
 
-def _object(item: ElementTree.Element, number: int) -> RawObject:
+def _check_layout(tree: ElementTree.Element, annotation: Path) -> None:
+    """Raise ``DataError`` if there are boxes that are not in an ``<object>`` directly below the root."""
+    objects = tree.findall("object")
+    elements = _exactly if objects else _elements  # the latter is slow
+    found, read = len(elements(tree, "bndbox")), sum(len(_exactly(item, "bndbox")) for item in objects)
+    if found > read or len(elements(tree, "object")) > len(objects):
+        raise DataError(f"{annotation}: {found - read} of its {found} boxes are not in an <object> directly below "
+                        f"<{tree.tag}>, as in Pascal VOC; write it in that layout")
+
+
+def _exactly(tree: ElementTree.Element, tag: str) -> list[ElementTree.Element]:
+    return list(tree.iter(tag))
+
+
+def _elements(tree: ElementTree.Element, tag: str) -> list[ElementTree.Element]:
+    """Return all elements of a tag, in any namespace and case."""
+    return [item for item in tree.iter() if str(item.tag).rpartition("}")[2].lower() == tag]
+
+
+def _object(item: ElementTree.Element, number: int, annotation: Path) -> RawObject:
     """Parse an object; its number in the file is its value in SegmentationObject."""
-    x0, y0, x1, y1 = (_number(item.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax"))
+    name = (item.findtext("name") or "").strip()
+    if (stated := item.find("bndbox")) is None:
+        raise DataError(f"{annotation}: the object {number} ('{name}') has no <bndbox>; add its box, or remove it")
+    corners = {key: (stated.findtext(key) or "").strip() for key in ("xmin", "ymin", "xmax", "ymax")}
+    x0, y0, x1, y1 = map(_number, corners.values())
     # Some tools write 0-based boxes, against the format: a first pixel of 0 is read as 1.
     box = (x0 - 1 if x0 else 0.0, y0 - 1 if y0 else 0.0, x1, y1)
-    name, difficult = (item.findtext("name") or "").strip(), (item.findtext("difficult") or "").strip() == "1"
-    return RawObject(name, box, difficult, number)
+    with expected_form(annotation, f"a flag in <difficult> of the object {number}"):
+        difficult = flag(item.findtext("difficult"))
+    words = ", ".join(f"{key} {text or 'missing'}" for key, text in corners.items())
+    return RawObject(name, box, difficult, number, f"the object {number} ('{name}', {words})")
 
 
 def _size(tree: ElementTree.Element) -> tuple[int, int] | None:

@@ -20,10 +20,16 @@ from dg_project.data.readers.folders import (
     first_file,
     image_size,
     need_folder,
+    plain,
     read_text,
+    stored,
     unpack_hint,
     within,
 )
+from dg_project.data.readers.leftovers import names_in, without_image
+
+_LISTS = ("classes", "obj", "train", "val", "test")
+"""Text files in a folder of labels that are no labels."""
 
 _REMEDY = ("The yolo reader expects a data.yaml, or images/<split> and labels/<split> with a classes.txt; "
            "data.options.yaml names the YAML file")
@@ -50,7 +56,9 @@ class YOLOReader(Reader):
         if images and not any(_labels(image).parent.is_dir() for image in images):
             raise DataError(f"the folder '{_labels(images[0]).parent}' with the labels of '{images[0].parent}' is "
                             f"missing.{unpack_hint(self.place.folder)} Put it next to the folder of the images")
-        return Listing([(self._id(image), partial(_sample, image, names)) for image in images], list(names.values()))
+        keypoints = self._keypoints(described)
+        return Listing([(self._id(image), partial(_sample, image, names, keypoints)) for image in images],
+                       list(names.values()), _labels_without_image(images))
 
     def images(self, split: str) -> list[tuple[str, Path]]:
         """List the images of a split; their text files are not opened."""
@@ -81,6 +89,19 @@ class YOLOReader(Reader):
         if path is None:
             raise DataError(f"'{self.place.folder}' names no classes. {_REMEDY}")
         return dict(enumerate(line.strip() for line in read_text(path, _REMEDY).splitlines() if line.strip()))
+
+    def _keypoints(self, described: dict[str, Any]) -> int | None:
+        """Return how many numbers of keypoints follow each box, or None without keypoints."""
+        path, shape = self.place.folder / self.options.yaml, described.get("kpt_shape")
+        task = str(described.get("task") or ("pose" if shape else ""))
+        if task not in ("", "detect", "segment", "pose"):
+            raise DataError(f"{path}: its task is '{task}', and this reader reads detect, segment and pose; export the "
+                            "data set as boxes")
+        if task != "pose" and "flip_idx" not in described:
+            return None
+        with expected_form(path, "a description of keypoints with kpt_shape: [number, 2 or 3]"):
+            number, each = (int(value) for value in shape or ())
+            return number * each
 
     def _places(self, described: dict[str, Any], split: str) -> list[Path]:
         """Return the folders and lists of a split."""
@@ -117,7 +138,7 @@ class YOLOReader(Reader):
         path = listed.parent / named
         if not path.exists() and "images" in named.parts:
             path = self.place.folder.joinpath(*named.parts[named.parts.index("images"):])
-        return inside(self.place.folder, os.path.relpath(path, self.place.folder))
+        return stored(inside(self.place.folder, os.path.relpath(path, self.place.folder)))
 
     def _id(self, image: Path) -> str:
         parts = image.relative_to(self.place.folder).with_suffix("").parts
@@ -132,17 +153,38 @@ def _labels(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _sample(image: Path, names: dict[int, str]) -> RawSample:
-    path, size = _labels(image), image_size(image)
+def _sample(image: Path, names: dict[int, str], keypoints: int | None) -> RawSample:
+    path, size = stored(_labels(image)), image_size(image)
     lines = read_text(path, _REMEDY).splitlines() if path.exists() else []
-    return RawSample(image, path, [_object(path, number, line, names, size)
+    return RawSample(image, path, [_object(path, number, line, names, size, keypoints)
                                    for number, line in enumerate(lines, start=1) if line.strip()])
 
 
-def _object(path: Path, number: int, line: str, names: dict[int, str], size: tuple[int, int]) -> RawObject:
+def _labels_without_image(images: list[Path]) -> list[str]:
+    """Return a message for text files whose image is missing; stop if no image has a text file because of them."""
+    warnings, folders = [], dict.fromkeys((image.parent, _labels(image).parent) for image in images)
+    labelled = sum(stored(_labels(image)).is_file() for image in images)
+    for pictures, labels in folders:
+        names = [name for name in names_in(labels, ".txt") if name not in _LISTS]
+        stems = {plain(path.stem) for path in pictures.iterdir()}
+        left = [name for name in names if name not in stems]
+        if left and not labelled:
+            raise DataError(f"{labels}: no image of '{pictures}' has a text file, and {len(left)} text files, such as "
+                            f"'{left[0]}.txt', have no image; name each as its image, with the ending .txt alone")
+        warnings += without_image(names, stems, "text files", labels, "name each as its image, with the ending .txt "
+                                  "alone, or restore the images", stop=2 * labelled < len(images))
+    return warnings
+
+
+def _object(path: Path, number: int, line: str, names: dict[int, str], size: tuple[int, int],
+            keypoints: int | None) -> RawObject:
     words = line.split()
     with expected_form(path, f"'class cx cy w h' in line {number}"):
         label, values = int(words[0]), [float(word) for word in words[1:]]
+        if keypoints is not None:
+            if len(values) != 4 + keypoints:
+                raise ValueError(f"{len(words)} numbers, and kpt_shape asks for {5 + keypoints}")
+            values = values[:4]
         if len(values) != 4 and (len(values) < 6 or len(values) % 2):
             raise ValueError(f"{len(words)} numbers")
     if label not in names:
@@ -154,4 +196,5 @@ def _object(path: Path, number: int, line: str, names: dict[int, str], size: tup
     else:
         x0, y0, x1, y1 = min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
     width, height = size
-    return RawObject(names[label], within((x0 * width, y0 * height, x1 * width, y1 * height), size))
+    return RawObject(names[label], within((x0 * width, y0 * height, x1 * width, y1 * height), size),
+                     stated=f"line {number}, '{' '.join(words[:7])}'")

@@ -114,10 +114,10 @@ def monitor(state: dict[str, Any], interval: float) -> Any:
 
 
 def finish(state: dict[str, Any], status: str, seconds: float) -> None:
-    """Close the run as ``FINISHED`` or ``FAILED``."""
+    """Close the run as ``FINISHED``, ``FAILED`` or ``KILLED``."""
     api = client(state)
+    api.set_terminated(state["run"], status)  # first: a stopped process may have little time left
     api.log_metric(state["run"], "run/seconds", seconds)
-    api.set_terminated(state["run"], status)
     os.environ.pop(STATE_VARIABLE, None)
 
 

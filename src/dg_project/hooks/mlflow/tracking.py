@@ -14,11 +14,13 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
+from dg_project.hooks.mlflow.stopping import OnStop
+
 logger = logging.getLogger(__name__)
 
 
 class TrackingHook:
-    """Starts the MLflow run, logs datasets when they are saved, and closes the run as failed or finished."""
+    """Starts the MLflow run, logs datasets when they are saved, and closes the run as finished, failed or killed."""
 
     def __init__(self) -> None:
         self._config: dict[str, Any] = {"enabled": False}
@@ -26,6 +28,7 @@ class TrackingHook:
         self._loader: Any = None
         self._monitor: Any = None
         self._started = 0.0
+        self._on_stop: OnStop | None = None
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -54,6 +57,7 @@ class TrackingHook:
         if self._config.get("system_metrics", True):
             self._monitor = runs.monitor(state, self._config.get("system_metrics_interval", 10))
         self._started = time.time()
+        self._on_stop = OnStop(self._kill)
         logger.info("MLflow run '%s' of experiment '%s': see it with `make mlflow`", state["name"], state["experiment"])
 
     @hook_impl
@@ -92,3 +96,12 @@ class TrackingHook:
             self._monitor.finish()
             self._monitor = None
         runs.finish(state, status, seconds=time.time() - self._started)
+        if self._on_stop:
+            self._on_stop.forget()
+            self._on_stop = None
+
+    def _kill(self) -> None:
+        from dg_project.hooks.mlflow import runs
+
+        if state := runs.current():
+            runs.finish(state, "KILLED", seconds=time.time() - self._started)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dg_project.core.device import resolve_device
 from dg_project.core.errors import ParameterError
 from dg_project.data.dataset import ManifestDataset, chunks, target_to
+from dg_project.data.origin import check_classes
 from dg_project.methods.diga.consensus import BilateralConsensus, ConsensusParams
 from dg_project.methods.model_folder import load_model
 from dg_project.tasks.segmentation import IGNORE, Segmenter, input_masks
@@ -64,6 +65,7 @@ def label_quality(labeller: Path, teacher: Path, unlabelled: pd.DataFrame, label
     classes = len(watched.classes)
     agreed, sure, total = np.zeros((classes, 2), np.int64), np.zeros(2, np.int64), 0
     ranked, own = np.zeros((2, classes, 2, BINS), np.int64)
+    check_classes(labelled, watched.classes, "segmentation", f"the model in '{teacher}'")
     compared = ManifestDataset(labelled, root, parts=watched.parts, cache=False)
     for chunk in chunks(compared, batch_size, where, "label quality"):
         inputs = watched.prepare(chunk.images, [target_to(target, where) for target in chunk.targets])

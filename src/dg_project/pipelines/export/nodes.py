@@ -64,15 +64,13 @@ def _export(model: Path, files: dict[ExportFormat, Path], images: Sequence[Tenso
 def _parity_images(model: Path, source: pd.DataFrame, root: Path, count: int) -> list[Tensor]:
     """Return test images of the source (or the objects in them), spread evenly, as (3, h, w) in [0, 1]."""
     from dg_project.data.dataset import ManifestDataset
-    from dg_project.experiments.training_data import task_rows
-    from dg_project.methods.model_folder import read_card
+    from dg_project.experiments.scoring import rows_of
 
-    spec = read_card(model)[0]
     rows = select(source, split="test")
     if rows.empty:
         raise DataError("export: the source has no test image to compare the models on; name its test split under "
                         "data.splits.test and run the ingestion again")
-    rows = task_rows(rows, spec.task, spec.head)
+    rows = rows_of(model, rows)
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))
     dataset = ManifestDataset(rows.iloc[chosen], root, cache=False)
     return [dataset[k][0].float() / 255 for k in range(len(dataset))]

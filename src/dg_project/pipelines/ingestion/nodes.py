@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from dg_project.config import DataParams
+from dg_project.config import SEMANTIC_CLASSES, DataParams
 from dg_project.data.card import check_classes, data_card, format_card, unlabelled_card
-from dg_project.data.manifest import ADAPT, COLUMNS
+from dg_project.data.manifest import ADAPT, COLUMNS, NOTES, noted
 
 logger = logging.getLogger(__name__)
 
 
-def ingest_source(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
-    """Read every split of the source domain; return its manifest and a message per skipped sample."""
+def ingest_source(data: DataParams, mask_classes: Sequence[str] = SEMANTIC_CLASSES) -> tuple[pd.DataFrame, list[str]]:
+    """Read every split of the source domain; return its manifest and a message per skipped sample.
+
+    Args:
+        data: data parameters.
+        mask_classes: names of the train ids of masks.
+    """
     from dg_project.data.readers import configured, read_domain
 
     limits = {"train": data.max_train} if data.max_train else None
-    return read_domain(role="source", limits=limits, **configured(data, Path(data.root), data.source))
+    return read_domain(role="source", limits=limits, mask_classes=mask_classes,
+                       **configured(data, Path(data.root), data.source))
 
 
-def ingest_targets(data: DataParams) -> tuple[pd.DataFrame, list[str]]:
-    """Read the test split of every target domain; other target splits are never opened."""
+def ingest_targets(data: DataParams,
+                   mask_classes: Sequence[str] = SEMANTIC_CLASSES) -> tuple[pd.DataFrame, list[str]]:
+    """Read the test split of every target domain; other target splits are never opened. See ``ingest_source``."""
     from dg_project.data.readers import configured, read_domain
 
-    parts = [read_domain(role="target", **configured(data, Path(data.root), name)) for name in data.targets]
+    parts = [read_domain(role="target", mask_classes=mask_classes, **configured(data, Path(data.root), name))
+             for name in data.targets]
     manifest = pd.concat([manifest for manifest, _ in parts], ignore_index=True)
+    manifest.attrs = {note: noted([manifest for manifest, _ in parts], note) for note in NOTES}
     return manifest, [message for _, skipped in parts for message in skipped]
 
 
@@ -72,7 +82,11 @@ def make_card(source: pd.DataFrame, target: pd.DataFrame, skipped_source: list[s
         DataError: no domain has boxes of a class; not checked for segmentation, which uses no boxes.
     """
     everything = pd.concat([source, target], ignore_index=True)
-    card = data_card(everything, data.classes, [*skipped_source, *skipped_target], data.ignore_classes)
+    warnings, left_aside = (noted([source, target], note) for note in NOTES)
+    card = data_card(everything, data.classes, [*skipped_source, *skipped_target], data.ignore_classes, warnings,
+                     left_aside)
+    for message in card["warnings"]:
+        logger.warning("%s", message)
     logger.info("data card\n%s", format_card(card))
     for warning in check_classes(card) if task != "segmentation" else []:
         logger.warning(warning)

@@ -10,8 +10,10 @@ from dg_project.pipelines.ingestion import nodes
 def create_pipeline() -> Pipeline:
     """Read source and targets; the data card is the only output of both."""
     return Pipeline([
-        Node(nodes.ingest_source, "params:data", ["source_manifest", "skipped_source"], name="ingest_source"),
-        Node(nodes.ingest_targets, "params:data", ["target_manifest", "skipped_target"], name="ingest_targets"),
+        Node(nodes.ingest_source, ["params:data", "params:segmentation.classes"],
+             ["source_manifest", "skipped_source"], name="ingest_source"),
+        Node(nodes.ingest_targets, ["params:data", "params:segmentation.classes"],
+             ["target_manifest", "skipped_target"], name="ingest_targets"),
         Node(nodes.make_card, ["source_manifest", "target_manifest", "skipped_source", "skipped_target", "params:data",
                                "params:task"], "data_card", name="count_images_and_boxes"),
     ], namespace="ingestion", prefix_datasets_with_namespace=False)

@@ -13,6 +13,7 @@ from dg_project.config import LeaveOneOutParams, Settings
 from dg_project.core.cache import publish_folders
 from dg_project.core.files import FolderWriter
 from dg_project.data.card import data_card, format_card
+from dg_project.data.manifest import NOTES, noted
 from dg_project.pipelines.figure import Figure
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ def read_domains(settings: Settings) -> tuple[pd.DataFrame, dict[str, Any]]:
 
     chosen_methods(settings.leave_one_out, settings.method)  # fail on a wrong name before reading images
     images, classes, skipped = read_folders(Path(settings.data.root), settings.leave_one_out, settings)
-    card = data_card(images, classes, skipped, settings.data.ignore_classes)
+    notes = (noted([images], note) for note in NOTES)
+    card = data_card(images, classes, skipped, settings.data.ignore_classes, *notes)
+    for message in card["warnings"]:
+        logger.warning("%s", message)
     logger.info("data card\n%s", format_card(card))
     return images, card
 

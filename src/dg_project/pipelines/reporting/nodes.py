@@ -9,6 +9,7 @@ import pandas as pd
 from dg_project.config import DataParams, Settings
 from dg_project.config.grids import BASELINE
 from dg_project.data.manifest import select
+from dg_project.data.origin import check_classes
 from dg_project.pipelines.figure import Figure
 
 
@@ -44,6 +45,7 @@ def scored(source: pd.DataFrame, target: pd.DataFrame, settings: Settings) -> pd
     from dg_project.experiments.training_data import task_rows
 
     images = scored_rows(source, target, settings.evaluation.max_images)
+    check_classes(images, settings.classes, settings.task, "this run (the classes of its task)")
     return task_rows(images, settings.task, settings.head.model_dump())
 
 

@@ -10,6 +10,7 @@ from dg_project.config import SamplingParams
 from dg_project.core.cache import cache_folder, lock_folder, publish_images
 from dg_project.core.files import FolderWriter, atomic_folder, folder_hash
 from dg_project.data.manifest import manifest_fingerprint
+from dg_project.data.origin import check_classes, check_images, check_pairs
 
 
 def sample_pseudo_domains(source: pd.DataFrame, root: str, classes: list[str], candidate_images: Path,
@@ -24,6 +25,10 @@ def sample_pseudo_domains(source: pd.DataFrame, root: str, classes: list[str], c
     from dg_project.pseudo.sampling import sample
     from dg_project.vlm.clip import Recogniser
 
+    check_classes(candidates, classes, "detection", "this run (data.classes)")
+    check_pairs(candidates, source)
+    check_images(source, Path(root))
+    check_images(candidates, candidate_images)
     clip = sampling.gate.clip
     weights = [folder_hash(Path(clip))] if clip and Path(clip).is_dir() else []
     folder = cache_folder(Path(workspace), "sampling", manifest_fingerprint(source), manifest_fingerprint(candidates),

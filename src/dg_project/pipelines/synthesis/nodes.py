@@ -10,6 +10,7 @@ from dg_project.config import DataParams, LDMParams, SynthesisParams
 from dg_project.core.cache import cache_folder, publish_images
 from dg_project.core.files import FolderWriter
 from dg_project.data.manifest import select
+from dg_project.data.origin import check_classes
 
 
 def generate_candidates(source: pd.DataFrame, data: DataParams, ldm: LDMParams, synthesis: SynthesisParams, seed: int,
@@ -24,6 +25,7 @@ def generate_candidates(source: pd.DataFrame, data: DataParams, ldm: LDMParams, 
     from dg_project.pseudo.generators.opening import open_generator
     from dg_project.pseudo.synthesis import eligible, synthesise
 
+    check_classes(source, data.classes, "detection", "this run (data.classes)")
     rows = eligible(select(source, split="train"), synthesis.min_boxes, synthesis.max_boxes, synthesis.n_images)
     generator = open_generator(synthesis, ldm, data, device)
     # The key leaves out what changes only the speed; a card next to each image records its other inputs.

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2.functional import pil_to_tensor
 
 from dg_project.core.errors import DataError
+from dg_project.data.images import read_image
 
 CLEAR = "clear"
 
@@ -85,8 +84,7 @@ def _read_group(folder: Path, name: str, captions: dict[str, str], boxes: list[l
     for file in files:
         path = folder / name / f"{file}.jpg"
         try:
-            with Image.open(path) as image:
-                frames.append(pil_to_tensor(image.convert("RGB")))
+            frames.append(read_image(path))
         except OSError as error:
             raise DataError(f"the corpus frame '{path}' cannot be read ({error}); render its group again") from error
     corners = torch.tensor([box[:4] for box in boxes], dtype=torch.float32).reshape(-1, 4)
