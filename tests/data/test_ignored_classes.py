@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import layouts
@@ -12,7 +13,7 @@ import pytest
 from reading import read
 from streets_fixture import CLASSES, SOURCE
 
-from dg_project.config import DataParams, Settings, VocabularyParams
+from dg_project.config import DataParams, LDMParams, Settings, VocabularyParams
 from dg_project.config.generation import PseudoDomain
 from dg_project.core.errors import DataError, ParameterError
 from dg_project.data.card import check_classes, data_card, format_card
@@ -21,7 +22,8 @@ from dg_project.data.manifest import manifest_fingerprint, validate_manifest
 from dg_project.data.objects import objects
 from dg_project.data.readers import read_domain
 from dg_project.pipelines.ingestion import nodes
-from dg_project.pseudo.synthesis import Jobs, eligible
+from dg_project.pseudo.generators.diffusion import DiffusionGenerator
+from dg_project.pseudo.synthesis import eligible
 
 LAYOUTS: dict[str, tuple[Callable[[Path], Path], str, str, dict[str, Any]]] = {
     "voc": (layouts.voc, "VOCdevkit", "train", {"year": "VOC2012", "mask_ids": "voc"}),
@@ -162,6 +164,8 @@ def test_synthesis_does_not_name_or_count_ignored_boxes(tmp_path: Path) -> None:
     assert eligible(manifest, 1, 1, None)["labels"].map(len).tolist() == [3, 3]
     domain = PseudoDomain(vocabulary=VocabularyParams(weather=["foggy"], time=["dusk"], objects=9), strength=0.5)
     row = manifest.iloc[0].to_dict()
-    prompt = Jobs(manifest, tmp_path, {"fog": domain}, None, 1, 0, "", ["car"])._prompt(domain, row, 0)
+    model: Any = SimpleNamespace(fingerprint="weights")
+    ldm = LDMParams(checkpoint="folder", mode="img2img")
+    prompt = DiffusionGenerator(model, ldm, tmp_path, ["car"]).look(domain, row, 0).prompt
     assert " car " in prompt
     assert prompt.count("foggy street") == 2, "the scene and the car"
