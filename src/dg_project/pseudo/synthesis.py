@@ -24,6 +24,7 @@ from dg_project.core.files import atomic_file, file_hash, inside
 from dg_project.data.images import open_rgb
 from dg_project.data.manifest import COLUMNS, PSEUDO_COLUMNS
 from dg_project.data.masks import load_mask
+from dg_project.diffusion.captions import CLASS, fill
 from dg_project.diffusion.prompts import describe, expand
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Jobs:
         candidates: images per source image and domain.
         seed: seed of the run.
         model: fingerprint of the weights.
-        classes: class names, for domains with a vocabulary.
+        classes: class names, for domains with a vocabulary or ``{class}`` in their prompt.
         shard: ``"2/4"`` is the second quarter of the source images; None is all.
     """
 
@@ -164,9 +165,13 @@ class Jobs:
         return Job(row, f"{folder}/{image_id}_{candidate}.png", card)
 
     def _prompt(self, domain: PseudoDomain, row: dict[str, Any], seed: int) -> str:
-        if domain.vocabulary is None:
-            return expand(domain.prompt or "", seed)
-        return describe(domain.vocabulary, [self.classes[int(label) - 1] for label in row["labels"]], seed)
+        prompt = domain.prompt or ""
+        if domain.vocabulary is None and CLASS not in prompt:
+            return expand(prompt, seed)
+        names = [self.classes[int(label) - 1] for label in row["labels"]]
+        if domain.vocabulary is not None:
+            return describe(domain.vocabulary, names, seed)
+        return expand(fill(prompt, **{"class": " and ".join(dict.fromkeys(names))}), seed)
 
     def _mask(self, row: dict[str, Any]) -> Path:
         path = inside(self.root, row["mask"])
@@ -224,7 +229,8 @@ def synthesise(
         seed: seed of the run.
         generator: open diffusion model.
         workspace: folder of the images; may already contain some of them.
-        classes: class names; their order gives the labels 1..C. Only domains with a vocabulary use them.
+        classes: class names; their order gives the labels 1..C. Only domains with a vocabulary or ``{class}`` in their
+            prompt use them.
         shard: ``"2/4"`` makes the second quarter of the source images; None makes all.
 
     Returns:

@@ -36,8 +36,12 @@ def build_vae(channels: Sequence[int], latent_channels: int) -> AutoencoderKL:
     )
 
 
-def build_unet(channels: Sequence[int], latent_channels: int, text_dim: int) -> UNet2DConditionModel:
+def build_unet(
+    channels: Sequence[int], latent_channels: int, text_dim: int, sees_source: bool = True
+) -> UNet2DConditionModel:
     """Return an InstructPix2Pix U-Net: input noisy target and source latents, output a velocity.
+
+    Without ``sees_source`` its input is the noisy latents alone, as in Stable Diffusion.
 
     Text enters twice. Pooled, it joins the timestep embedding and scales and shifts every block: weather is a property
     of the full scene, and this way the first thousand steps already learn darkness. By word, it enters through
@@ -46,7 +50,7 @@ def build_unet(channels: Sequence[int], latent_channels: int, text_dim: int) -> 
     upper = len(channels) - 1
     return UNet2DConditionModel(
         sample_size=64,
-        in_channels=2 * latent_channels,
+        in_channels=2 * latent_channels if sees_source else latent_channels,
         out_channels=latent_channels,
         block_out_channels=tuple(channels),
         down_block_types=("DownBlock2D",) * upper + ("CrossAttnDownBlock2D",),
