@@ -31,13 +31,13 @@ def build_pipeline(vae: AutoencoderKL, params: PretrainFolderLDMParams, domains:
     """Return the pipeline with a random U-Net and text encoder from ``params.seed``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
-        tokenizer = build_tokenizer(every(params.captions, domains, classes))
+        tokenizer = build_tokenizer(every(params.captions, domains, classes), fixed=True)
         return StableDiffusionImg2ImgPipeline(
             vae=vae,
             text_encoder=build_text_encoder(tokenizer, params.text_dim),
             tokenizer=tokenizer,
             unet=build_unet(params.unet_channels, vae.config.latent_channels, params.text_dim, sees_source=False),
-            scheduler=build_scheduler(),
+            scheduler=DDIMScheduler.from_config(build_scheduler().config, steps_offset=1),  # as the pipeline asks for
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, StableDiffusionImg2ImgPipeline
 from numpy.typing import NDArray
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
@@ -97,6 +98,11 @@ def _changed(pipeline: StableDiffusionImg2ImgPipeline, shown: Pictures, template
     return torch.stack([pil_to_tensor(image) for image in images]), domains, classes, seconds
 
 
+def _classifier(names: list[str]) -> Pipeline:
+    only = len(set(names)) == 1
+    return make_pipeline(StandardScaler(), DummyClassifier() if only else LogisticRegression(C=0.1, max_iter=1000))
+
+
 class Judge:
     """Logistic regressions of domain and class on features of the packaged backbone, which knows photographs.
 
@@ -107,8 +113,7 @@ class Judge:
     def __init__(self, pictures: Pictures) -> None:
         self._backbone = build_backbone(BackboneParams(frozen_stages="all")).eval()
         features = self._features(pictures.images)
-        self._models = [make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000)).fit(features, names)
-                        for names in (pictures.domains, pictures.classes)]
+        self._models = [_classifier(names).fit(features, names) for names in (pictures.domains, pictures.classes)]
 
     def __call__(self, images: Tensor, domains: list[str], classes: list[str]) -> tuple[float, float]:
         """Return the shares of uint8 images ``(N, 3, H, W)`` that it reads as their domain, and as their class."""

@@ -23,7 +23,7 @@ from dg_project.experiments.leave_one_out import read_folder
 
 EVERYTHING = "all"
 """Name of the LDM that leaves no domain out."""
-LEAST_DOMAINS = 2
+LEAST_DOMAINS, LEAST_IMAGES = 2, 2
 HELD_SHARE, MOST_HELD = 0.05, 40
 """Share of a domain's images that never train, and their largest number; they give the figures of the card."""
 
@@ -87,11 +87,14 @@ def list_images(root: Path, sources: Sequence[str], classes: Sequence[str] | Non
     """Return a row (image, domain, class_name, sha256) for every image of the source domains.
 
     Raises:
-        DataError: a domain has no class folders or no images, or an image is broken or smaller than ``size``.
+        DataError: a domain has no class folders or too few images, or an image is broken or smaller than ``size``.
     """
     known = list(classes) if classes else sorted({f.name for name in sources for f in folders_in(root / name)})
     parts = [read_folder(root, name, known, data)[0] for name in sources]
     rows = pd.concat(parts, ignore_index=True)
+    if alone := [name for name, part in zip(sources, parts, strict=True) if len(part) < LEAST_IMAGES]:
+        raise DataError(f"the domain '{root / alone[0]}' has one image, and one to train on and one to measure with are "
+                        "needed: add images, or leave the domain out of pretrain_folder_ldm.domains")
     if len(small := rows[rows[["width", "height"]].min(axis=1) < size]):
         first = small.iloc[0]
         raise DataError(f"{root / first['image']}: it has {first['width']} x {first['height']} pixels, too few to "

@@ -65,8 +65,15 @@ def build_unet(
     )
 
 
-def build_tokenizer(captions: Sequence[str], vocabulary: int = 1024) -> CLIPTokenizer:
-    """Return CLIP's byte-level tokenizer with merges learned from ``captions``; it can encode any text."""
+def build_tokenizer(captions: Sequence[str], vocabulary: int = 1024, fixed: bool = False) -> CLIPTokenizer:
+    """Return CLIP's byte-level tokenizer with merges learned from ``captions``; it can encode any text.
+
+    Args:
+        captions: texts to learn from.
+        vocabulary: largest number of tokens to learn with.
+        fixed: number the ends of words in their order. Else the learner numbers them at random, and with few captions
+            merges of equal frequency may come in another order each time.
+    """
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.normalizer = normalizers.Lowercase()
     learner.pre_tokenizer = pre_tokenizers.Sequence(
@@ -77,10 +84,16 @@ def build_tokenizer(captions: Sequence[str], vocabulary: int = 1024) -> CLIPToke
         ]
     )
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    texts = [learner.normalizer.normalize_str(caption) for caption in captions] if fixed else []
+    words = [word for text in texts for word, _ in learner.pre_tokenizer.pre_tokenize_str(text)]
     learner.train_from_iterator(
         captions,
         trainers.BpeTrainer(
-            vocab_size=vocabulary, end_of_word_suffix="</w>", initial_alphabet=letters, show_progress=False
+            vocab_size=vocabulary,
+            end_of_word_suffix="</w>",
+            initial_alphabet=letters,
+            special_tokens=sorted({f"{word[-1]}</w>" for word in words}),
+            show_progress=False,
         ),
     )
     learned = json.loads(learner.to_str())["model"]
