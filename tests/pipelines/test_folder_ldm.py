@@ -74,8 +74,8 @@ def test_wrong_folds_stop_before_training(project: Any) -> None:
         project.run("drsf", synthesis=FOLDS["synthesis"])
     with pytest.raises(ParameterError, match=r"ldm.checkpoint: .* has \{held_out\}"):
         project.run("drsf", ldm=FOLDS["ldm"])
+    for name in DOMAINS:
+        (project.root / ROOT / name / "cat").rename(project.root / ROOT / name / "DOG")
     with pytest.raises(DataError, match="have the same caption"):
-        for name in DOMAINS:
-            (project.root / ROOT / name / "cat").rename(project.root / ROOT / name / "DOG")
         project.run("pretrain_folder_ldm", data={"root": ROOT})
     assert not (project.root / "data/.workspace/training").exists()

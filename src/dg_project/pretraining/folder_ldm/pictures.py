@@ -93,8 +93,8 @@ def list_images(root: Path, sources: Sequence[str], classes: Sequence[str] | Non
     parts = [read_folder(root, name, known, data)[0] for name in sources]
     rows = pd.concat(parts, ignore_index=True)
     if alone := [name for name, part in zip(sources, parts, strict=True) if len(part) < LEAST_IMAGES]:
-        raise DataError(f"the domain '{root / alone[0]}' has one image, and one to train on and one to measure with are "
-                        "needed: add images, or leave the domain out of pretrain_folder_ldm.domains")
+        raise DataError(f"the domain '{root / alone[0]}' has one image, and one to train on and one to measure with "
+                        "are needed: add images, or leave the domain out of pretrain_folder_ldm.domains")
     if len(small := rows[rows[["width", "height"]].min(axis=1) < size]):
         first = small.iloc[0]
         raise DataError(f"{root / first['image']}: it has {first['width']} x {first['height']} pixels, too few to "
