@@ -34,6 +34,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "predict": predict.create_pipeline(),
         "export": export.create_pipeline(),
         "pretrain_ldm": pretrain.create_ldm_pipeline(),
+        "pretrain_folder_ldm": pretrain.create_folder_ldm_pipeline(),
         "pretrain_teacher": pretrain.create_teacher_pipeline(),
     }
     sums = create_sums()

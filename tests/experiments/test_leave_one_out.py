@@ -74,7 +74,8 @@ def test_chosen_methods_start_with_erm() -> None:
     assert chosen_methods(LeaveOneOutParams(), "scmd") == ["erm", "scmd"]
     assert chosen_methods(LeaveOneOutParams(methods="scmd+lfme"), "drsf") == ["erm", "scmd", "lfme"]
     assert chosen_methods(LeaveOneOutParams(), "domainfusion") == ["erm", "domainfusion"]
-    for name in ("drsf", "mic"):
+    assert chosen_methods(LeaveOneOutParams(methods="naive+drsf"), "erm") == ["erm", "naive", "drsf"]
+    for name in ("mic", "nothing"):
         with pytest.raises(ParameterError, match=rf"the method '{name}' does not classify .*among .*dsi, erm, lfme"):
             chosen_methods(LeaveOneOutParams(), name)
 

@@ -83,8 +83,8 @@ def test_dry_run_leave_one_out_problems(project: Any) -> None:
     with pytest.raises(DGError, match=r"1 problem.*\n.*needs 2 source domains or more"):
         project.run("leave_one_out", dry_run=True, method="erm", data={"root": "data/01_raw/animals"},
                     leave_one_out={"domains": "photo+sketch"})
-    with pytest.raises(ParameterError, match="the method 'drsf' does not classify"):
-        project.run("leave_one_out", dry_run=True, method="drsf", data={"root": "data/01_raw/animals"})
+    with pytest.raises(ParameterError, match="the method 'mic' does not classify"):
+        project.run("leave_one_out", dry_run=True, method="mic", data={"root": "data/01_raw/animals"})
 
 
 def test_plan_folds_impossible_step(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from dg_project.settings import CONFIG_LOADER_ARGS
 
 PROJECT = Path(__file__).parents[2]
 PIPELINES = ["ablation", "benchmark", "calibrate_gate", "closed_loop", "diga", "domainfusion", "drsf", "erm",
-             "evaluation", "export", "ingestion", "leave_one_out", "predict", "pretrain_ldm", "pretrain_teacher",
+             "evaluation", "export", "ingestion", "leave_one_out", "predict", "pretrain_folder_ldm", "pretrain_ldm",
+             "pretrain_teacher",
              "reporting", "sampling", "scmd", "synthesis", "target_oracle", "training", "uda"]
 CONTRACT = {"results", "pseudo_images", "pseudo_manifest", "model", "predictions", "report"}
 
@@ -127,7 +128,7 @@ def test_no_target_is_upstream_of_a_pseudo_domain(name: str, made: str) -> None:
 
 def test_sums_need_only_parameters() -> None:
     for name in ("drsf", "erm", "benchmark", "ablation", "closed_loop", "uda", "pretrain_ldm", "ingestion", "scmd",
-                 "leave_one_out", "pretrain_teacher", "domainfusion", "diga"):
+                 "leave_one_out", "pretrain_folder_ldm", "pretrain_teacher", "domainfusion", "diga"):
         assert all(d.startswith("params:") or d == "parameters" for d in pipelines()[name].inputs()), name
 
 

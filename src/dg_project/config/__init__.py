@@ -10,6 +10,7 @@ from dg_project.config.applications import (
     ExportParams,
     PredictionFormat,
     PredictParams,
+    PretrainFolderLDMParams,
     PretrainLDMParams,
     PretrainTeacherParams,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "Params",
     "PredictParams",
     "PredictionFormat",
+    "PretrainFolderLDMParams",
     "PretrainLDMParams",
     "PretrainTeacherParams",
     "PseudoDomain",

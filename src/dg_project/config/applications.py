@@ -105,3 +105,53 @@ class PretrainLDMParams(Params):
             raise ValueError(f"vae_channels {list(self.vae_channels)} are too few for a linear start: at least 12, 48 "
                              f"and 4 * latent_channels = {least[2]}")
         return self
+
+
+class PretrainFolderLDMParams(Params):
+    """Training of diffusion models on image folders ``<domain>/<class>/<image>`` below ``data.root``."""
+
+    domains: list[str] | None = Field(None, description="None: every folder of data.root")
+    held_out: list[str] | Literal["each"] | None = Field(
+        None, description="one model per name, trained on the other domains; each: every domain in turn; None: one "
+                          "model of all domains")
+    classes: list[str] | None = Field(None, description="None: all class folders")
+    captions: list[str] = Field(["a {domain} of a {class}", "a {domain}", "a picture of a {class}"], min_length=1,
+                                description="templates, one drawn per image and step; the first names both")
+    size: int = Field(96, ge=16, description="sides of the training images; a multiple of what the networks halve")
+    images_per_domain: int | None = Field(1000, ge=2, description="most training images of a domain; None: all")
+    vae_start: OptionalPath = Field("data/06_models/tiny_ldm", description="LDM whose autoencoder is fine-tuned; None: "
+                                                                           "train one from scratch")
+    vae_channels: tuple[int, int, int] = Field((24, 48, 96), description="from scratch; see pretrain_ldm")
+    latent_channels: int = Field(8, ge=1, description="from scratch")
+    linear_steps: int = Field(400, ge=2, description="from scratch: steps of the linear fit that it starts from")
+    vae_steps: int = Field(400, ge=1)
+    vae_crop: int = Field(64, ge=8, description="sides of the autoencoder's training crops")
+    vae_batch_size: int = Field(4, ge=1)
+    vae_lr: float = Field(1e-3, gt=0)
+    unet_channels: list[int] = Field([48, 96, 128, 160], min_length=2, description="multiples of 8; text enters last")
+    text_dim: int = Field(128, ge=8)
+    unet_steps: int = Field(1300, ge=1)
+    unet_dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="dtype of convolutions and products")
+    batch_size: int = Field(12, ge=1)
+    lr: float = Field(1e-3, gt=0)
+    checkpoint_every: int = Field(200, ge=1)
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = Field(None, ge=1)
+
+    _listed = field_validator("domains", "classes", "captions", mode="before")(listed)
+
+    @field_validator("held_out", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return value if value == "each" else listed(value)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if any(name not in self.captions[0] for name in ("{domain}", "{class}")):
+            raise ValueError(f"captions: the first template '{self.captions[0]}' must name {{domain}} and {{class}}")
+        multiple = 2 ** (len(self.unet_channels) - 1) * 2 ** (len(self.vae_channels) - 1)
+        if self.size % multiple or self.vae_crop > self.size or self.vae_crop % 4:
+            raise ValueError(f"size {self.size} must be a multiple of {multiple} (both networks halve it), and "
+                             f"vae_crop {self.vae_crop} a multiple of 4 that is not larger")
+        return self

@@ -8,7 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from dg_project.config.applications import ExportParams, PredictParams, PretrainLDMParams, PretrainTeacherParams
+from dg_project.config.applications import (
+    ExportParams,
+    PredictParams,
+    PretrainFolderLDMParams,
+    PretrainLDMParams,
+    PretrainTeacherParams,
+)
 from dg_project.config.base import Params
 from dg_project.config.data import DataParams, DomainParams
 from dg_project.config.generation import ClosedLoopParams, LDMParams, SamplingParams, SynthesisParams, denoising_steps
@@ -62,6 +68,7 @@ class Settings(BaseModel):
     gate_calibration: GateCalibrationParams = GateCalibrationParams()
     uda: UDAParams = UDAParams()
     pretrain_ldm: PretrainLDMParams = PretrainLDMParams()
+    pretrain_folder_ldm: PretrainFolderLDMParams = PretrainFolderLDMParams()
     pretrain_teacher: PretrainTeacherParams = PretrainTeacherParams()
     predict: PredictParams = PredictParams()
     export: ExportParams = ExportParams()

@@ -17,6 +17,7 @@ from dg_project.core.device import resolve_device
 from dg_project.core.errors import CheckpointError, ParameterError, nearest
 from dg_project.core.files import fingerprint, folder_hash
 from dg_project.core.weight_headers import refuse
+from dg_project.diffusion.captions import HELD_OUT, SOURCE
 from dg_project.diffusion.checkpoint import (
     REMEDY,
     Checkpoint,
@@ -307,9 +308,21 @@ def check_generation(ldm: LDMParams, device: str, domains: dict[str, PseudoDomai
 
     Raises:
         CheckpointError: the checkpoint is missing or incomplete.
-        ParameterError: parameters that exclude one another for this checkpoint or on this machine.
+        ParameterError: parameters that exclude one another for this checkpoint or on this machine, or names that only
+            a fold fills in.
     """
+    _check_filled(ldm, domains)
     checkpoint = check(ldm, resolve_device(device))
     check_strengths(ldm.mode if checkpoint is None else choose_mode(ldm, checkpoint).name, domains)
     if checkpoint is not None:
         check_prompts(checkpoint.folder, {name: domain.prompt for name, domain in domains.items() if domain.prompt})
+
+
+def _check_filled(ldm: LDMParams, domains: dict[str, PseudoDomain]) -> None:
+    """Refuse names that only a fold of ``leave_one_out`` fills in."""
+    texts = {"ldm.checkpoint": ldm.checkpoint, **{f"synthesis.domains.{name}": domain.prompt or ""
+                                                  for name, domain in domains.items()}}
+    for parameter, text in texts.items():
+        if found := next((name for name in (HELD_OUT, SOURCE) if name in text), None):
+            raise ParameterError(f"{parameter}: '{text}' has {found}, which --pipeline=leave_one_out alone fills in "
+                                 "for each of its folds: write a name instead")

@@ -20,6 +20,7 @@ from dg_project.diffusion.checkpoint import read
 from dg_project.diffusion.opening import choose_mode
 from dg_project.dry_run.timing import SynthesisCost, TrainingCost, synthesis_cost, time_generator, time_training
 from dg_project.dry_run.weights import backbone_weights, diffusion_weights, method_weights
+from dg_project.experiments.fold_generation import fold_generation, generates, trains_on_pseudo_images
 from dg_project.experiments.leave_one_out import (
     Fold,
     chosen_methods,
@@ -317,12 +318,15 @@ def plan_folds(settings: Settings, root: Path, workspace: Path) -> RunPlan:
         return plan
     cells = len(domains) * len(params.seeds)
     tested = _describe_folds(plan, params, listed, methods, settings.training.max_steps)
-    if any(method_class(name).needs.ldm != "none" for name in methods):
-        for parameter, (text, _) in diffusion_weights(settings.ldm).items():
-            plan.add("weights", f"{parameter}: {text}")
     held_out = domains[0]  # any: the cost of a step is that of each fold
     fold = Fold(held_out, first[first["domain"] != held_out], first[first["domain"] == held_out])
     one = fold_settings(settings, fold, classes, params.seeds[0])
+    if any(generates(name, settings) for name in methods):
+        for parameter, (text, _) in diffusion_weights(settings.ldm).items():
+            plan.add("weights", f"{parameter}: {text}")
+        one = fold_generation(one, held_out, [name for name in domains if name != held_out])
+    if any(trains_on_pseudo_images(name, settings) for name in methods):
+        plan.add("synthesis", "the pseudo images of every fold are not counted")
     disk = describe_training(plan, one, fold.source, root, [name for name in methods for _ in range(cells)], tested,
                              device)
     describe_disk(plan, disk, workspace)

@@ -7,7 +7,7 @@ every domain in turn.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from dg_project.data.readers import count_domain, read_domain
 from dg_project.data.readers.folders import ALL, folders_in, in_share
 from dg_project.evaluation.records import AND, UNSEEN_MEAN
 from dg_project.experiments import scoring
+from dg_project.experiments.fold_generation import evenly, every_generation, fold_generation, generates
 from dg_project.experiments.training_data import TrainingData
 from dg_project.experiments.training_run import TrainingRun
-from dg_project.methods import method_classes
+from dg_project.methods import method_class, method_classes
 
 READER = "image_folder"
 LEAST_SOURCES = 2
@@ -107,15 +108,15 @@ def chosen_methods(params: LeaveOneOutParams, method: str) -> list[str]:
     """Return the methods of the table, ERM first.
 
     Raises:
-        ParameterError: a method is unknown, trains on pseudo domains, adapts to a target, or does not classify.
+        ParameterError: a method is unknown, adapts to a target, or does not classify.
     """
     known = {name: kind for name, kind in method_classes().items()
-             if kind.needs.pseudo != "offline" and not kind.needs.unlabelled_targets and "classification" in kind.tasks}
+             if not kind.needs.unlabelled_targets and "classification" in kind.tasks}
     names = list(dict.fromkeys(["erm", *(params.methods or [method])]))
     if wrong := [name for name in names if name not in known]:
         raise ParameterError(f"leave_one_out: the method '{wrong[0]}' does not classify images of several sources "
-                             f"without pseudo domains made before; choose among {', '.join(known)}, as in --params "
-                             "method=scmd or leave_one_out.methods=erm+scmd")
+                             f"without target images; choose among {', '.join(known)}, as in --params method=scmd or "
+                             "leave_one_out.methods=erm+scmd")
     return names
 
 
@@ -149,10 +150,58 @@ def fold_settings(settings: Settings, fold: Fold, classes: Sequence[str], seed: 
     return settings.model_copy(update={"task": "classification", "data": data, "training": training, "seed": seed})
 
 
-def train_fold(method: str, settings: Settings, fold: Fold, root: Path, workspace: Path) -> Path:
-    """Train one method on the sources of a fold, unless it is cached; return the model's folder."""
-    data = TrainingData(fold.source, root)
+def planned_settings(method: str, settings: Settings) -> Iterator[Settings]:
+    """Yield the settings to check a method with before a run: of every fold if it generates, else of all of them.
+
+    Raises:
+        DataError: see ``layout``.
+        CheckpointError: see ``fold_generation.fold_ldm``.
+    """
+    settings = settings.model_copy(update={"task": "classification"})
+    if not generates(method, settings):
+        yield settings
+        return
+    domains, _ = layout(Path(settings.data.root), settings.leave_one_out)
+    yield from every_generation(settings, domains)
+
+
+def train_fold(method: str, settings: Settings, fold: Fold, root: Path, workspace: Path,
+               pseudo: tuple[pd.DataFrame, Path] | None = None) -> Path:
+    """Train one method on the sources of a fold, unless it is cached; return the model's folder.
+
+    Args:
+        method: method name.
+        settings: settings of the cell.
+        fold: the fold.
+        root: folder that its paths are relative to.
+        workspace: folder of cached work.
+        pseudo: pseudo images made from the fold's sources, and the folder that their paths are relative to.
+    """
+    data = TrainingData(fold.source, root, *(pseudo or (None, None)))
     return TrainingRun.resolve(method, settings, data, workspace).train().folder
+
+
+def for_method(method: str, settings: Settings, fold: Fold, seed: int) -> tuple[Settings, Fold]:
+    """Return settings and fold of a cell: a method that generates gets the fold's diffusion model and pseudo domains.
+
+    If it trains on generated images, the source images are put into an even order, because the first ones are used.
+
+    Args:
+        method: method name.
+        settings: result of ``fold_settings``.
+        fold: the fold.
+        seed: seed of the order; that of the run, so that the folds of all trials generate from the same images.
+
+    Raises:
+        CheckpointError: see ``fold_generation.fold_ldm``.
+    """
+    if not generates(method, settings):
+        return settings, fold
+    sources = list(dict.fromkeys(fold.source["domain"]))
+    settings = fold_generation(settings, fold.held_out, sources)
+    if method_class(method).needs.on(settings.training.batches).pseudo == "none":
+        return settings, fold
+    return settings, replace(fold, source=evenly(fold.source, seed))
 
 
 def score_fold(model: Path, settings: Settings, fold: Fold, root: Path, workspace: Path, run_id: str) -> pd.DataFrame:

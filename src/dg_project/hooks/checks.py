@@ -89,6 +89,8 @@ def _check_trainings(planned: list[Training], settings: Settings) -> None:
     for training in planned:
         kind = method_class(training.method)
         kind.check(kind.params_of(training.settings), training.settings)
+        if training.study == FOLDS:
+            _check_fold_images(training)
         if training.in_rounds:
             check_generator(training.settings.synthesis)
             check_parts(kind, training.settings)
@@ -107,6 +109,17 @@ def _check_targets(training: Training, settings: Settings) -> None:
     if training.study and settings.data.adapt_split is None:
         raise ParameterError(f"{training.study}: '{training.method}' adapts to unlabelled target images; name their "
                              "split with data.adapt_split (Streets calls it adapt)")
+
+
+def _check_fold_images(training: Training) -> None:
+    """Check that the diffusion model can make the pseudo images of a fold."""
+    from dg_project.experiments.fold_generation import trains_on_pseudo_images
+
+    if trains_on_pseudo_images(training.method, training.settings):
+        from dg_project.diffusion.opening import check_generation
+
+        one = training.settings
+        check_generation(one.ldm, one.training.device, one.synthesis.domains)
 
 
 def _check_network(training: Training) -> None:

@@ -55,10 +55,11 @@ def _trainings_of(node: Node, name: str, settings: Settings) -> Iterator[Trainin
             yield Training(row.method, settings.with_row(row, settings.seed), adapts, name, row.loop == "closed",
                            len(chosen.seeds))
     elif isinstance(chosen, LeaveOneOutParams):
-        from dg_project.experiments.leave_one_out import chosen_methods
+        from dg_project.experiments.leave_one_out import chosen_methods, planned_settings
 
         for method in chosen_methods(chosen, settings.method):
-            yield Training(method, settings.model_copy(update={"task": "classification"}), adapts, FOLDS)
+            for one in planned_settings(method, settings):
+                yield Training(method, one, adapts, FOLDS)
     else:
         yield Training(chosen or name, settings, adapts, in_rounds=IN_ROUNDS in node.tags)
 

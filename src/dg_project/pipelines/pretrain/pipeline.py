@@ -1,10 +1,10 @@
-"""A captioned corpus -> the diffusion model and the CLIP-like teacher that are shipped with the project."""
+"""Models that the project trains itself: the shipped diffusion model and CLIP-like teacher, and LDMs of own folders."""
 
 from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from dg_project.pipelines.pretrain import ldm, teacher
+from dg_project.pipelines.pretrain import folder_ldm, ldm, teacher
 
 
 def create_ldm_pipeline() -> Pipeline:
@@ -14,6 +14,17 @@ def create_ldm_pipeline() -> Pipeline:
         Node(ldm.train_ldm, ["params:pretrain_ldm", "oracle_model", "params:workspace"],
              ["trained_ldm", "ldm_history"], name="train_ldm"),
     ], namespace="pretrain_ldm", tags="gpu", prefix_datasets_with_namespace=False)
+
+
+def create_folder_ldm_pipeline() -> Pipeline:
+    """Train diffusion models on image folders: folder_ldms has one diffusers folder per domain that is left out.
+
+    ``kedro run --pipeline=pretrain_folder_ldm --params data.root=/data/PACS,pretrain_folder_ldm.held_out=each``
+    """
+    return Pipeline([
+        Node(folder_ldm.train_folder_ldms, "params:settings", ["folder_ldms", "folder_ldms_history"],
+             name="train_folder_ldms"),
+    ], namespace="pretrain_folder_ldm", tags="gpu", prefix_datasets_with_namespace=False)
 
 
 def create_teacher_pipeline() -> Pipeline:

@@ -36,8 +36,12 @@ def build_vae(channels: Sequence[int], latent_channels: int) -> AutoencoderKL:
     )
 
 
-def build_unet(channels: Sequence[int], latent_channels: int, text_dim: int) -> UNet2DConditionModel:
+def build_unet(
+    channels: Sequence[int], latent_channels: int, text_dim: int, sees_source: bool = True
+) -> UNet2DConditionModel:
     """Return an InstructPix2Pix U-Net: input noisy target and source latents, output a velocity.
+
+    Without ``sees_source`` its input is the noisy latents alone, as in Stable Diffusion.
 
     Text enters twice. Pooled, it joins the timestep embedding and scales and shifts every block: weather is a property
     of the full scene, and this way the first thousand steps already learn darkness. By word, it enters through
@@ -46,7 +50,7 @@ def build_unet(channels: Sequence[int], latent_channels: int, text_dim: int) -> 
     upper = len(channels) - 1
     return UNet2DConditionModel(
         sample_size=64,
-        in_channels=2 * latent_channels,
+        in_channels=2 * latent_channels if sees_source else latent_channels,
         out_channels=latent_channels,
         block_out_channels=tuple(channels),
         down_block_types=("DownBlock2D",) * upper + ("CrossAttnDownBlock2D",),
@@ -61,8 +65,15 @@ def build_unet(channels: Sequence[int], latent_channels: int, text_dim: int) -> 
     )
 
 
-def build_tokenizer(captions: Sequence[str], vocabulary: int = 1024) -> CLIPTokenizer:
-    """Return CLIP's byte-level tokenizer with merges learned from ``captions``; it can encode any text."""
+def build_tokenizer(captions: Sequence[str], vocabulary: int = 1024, fixed: bool = False) -> CLIPTokenizer:
+    """Return CLIP's byte-level tokenizer with merges learned from ``captions``; it can encode any text.
+
+    Args:
+        captions: texts to learn from.
+        vocabulary: largest number of tokens to learn with.
+        fixed: number the ends of words in their order. Else the learner numbers them at random, and with few captions
+            merges of equal frequency may come in another order each time.
+    """
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.normalizer = normalizers.Lowercase()
     learner.pre_tokenizer = pre_tokenizers.Sequence(
@@ -73,10 +84,16 @@ def build_tokenizer(captions: Sequence[str], vocabulary: int = 1024) -> CLIPToke
         ]
     )
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    texts = [learner.normalizer.normalize_str(caption) for caption in captions] if fixed else []
+    words = [word for text in texts for word, _ in learner.pre_tokenizer.pre_tokenize_str(text)]
     learner.train_from_iterator(
         captions,
         trainers.BpeTrainer(
-            vocab_size=vocabulary, end_of_word_suffix="</w>", initial_alphabet=letters, show_progress=False
+            vocab_size=vocabulary,
+            end_of_word_suffix="</w>",
+            initial_alphabet=letters,
+            special_tokens=sorted({f"{word[-1]}</w>" for word in words}),
+            show_progress=False,
         ),
     )
     learned = json.loads(learner.to_str())["model"]

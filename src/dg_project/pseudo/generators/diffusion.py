@@ -12,6 +12,7 @@ from dg_project.config import LDMParams, PseudoDomain
 from dg_project.core.errors import DataError
 from dg_project.core.files import file_hash, inside
 from dg_project.data.masks import load_mask
+from dg_project.diffusion.captions import CLASS, fill
 from dg_project.diffusion.prompts import describe, expand
 from dg_project.pseudo.generators.base import Finished, ImageGenerator, Job, Look, Pass
 
@@ -78,10 +79,13 @@ class DiffusionGenerator(ImageGenerator):
         )
 
     def _prompt(self, domain: PseudoDomain, row: dict[str, Any], seed: int) -> str:
-        if domain.vocabulary is None:
-            return expand(domain.prompt or "", seed)
+        prompt = domain.prompt or ""
+        if domain.vocabulary is None and CLASS not in prompt:
+            return expand(prompt, seed)
         named = [self.classes[int(label) - 1] for label in row["labels"] if label > 0]  # others are ignored
-        return describe(domain.vocabulary, named, seed)
+        if domain.vocabulary is not None:
+            return describe(domain.vocabulary, named, seed)
+        return expand(fill(prompt, **{"class": " and ".join(dict.fromkeys(named))}), seed)
 
     def _mask_path(self, row: dict[str, Any]) -> Path:
         path = inside(self.root, row["mask"])
