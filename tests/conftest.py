@@ -21,8 +21,8 @@ from ldm_fixture import (  # noqa: F401
 )
 from streets_fixture import CLASSES, SOURCE, TARGETS, build_tiny_pseudo, build_tiny_streets
 
-LONGEST = ("test_notebooks.py", "test_contract.py", "test_smoke.py", "test_grids.py", "test_classification.py",
-           "test_dask_runner.py", "test_export.py")
+LONGEST = ("test_contract.py", "test_smoke.py", "test_notebooks.py", "test_export.py", "test_grids.py",
+           "test_classification.py", "test_dask_runner.py", "test_deployment.py", "test_domainfusion.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -85,14 +85,12 @@ def classes(task: Task, tiny_classes: list[str]) -> list[str]:
 
 
 @pytest.fixture
-def datasets(task: Task, tiny_streets: Path, tiny_manifest: pd.DataFrame, tiny_adapt: pd.DataFrame,
-             tiny_pseudo: tuple[Path, pd.DataFrame]) -> Datasets:
-    root, pseudo = tiny_pseudo
+def datasets(task: Task, tiny: Any) -> Datasets:
     parts, head = TASK_MODELS[task].parts, HEADS[task]
-    train_rows = task_rows(select(tiny_manifest, split="train", role="source"), task, head)
-    return (ManifestDataset(train_rows, tiny_streets, parts=parts),
-            ManifestDataset(task_rows(pseudo, task, head), root, tiny_streets, parts),
-            ManifestDataset(tiny_adapt, tiny_streets))
+    train_rows = task_rows(select(tiny.manifest, split="train", role="source"), task, head)
+    return (ManifestDataset(train_rows, tiny.streets, parts=parts),
+            ManifestDataset(task_rows(tiny.pseudo_manifest, task, head), tiny.pseudo, tiny.streets, parts),
+            ManifestDataset(tiny.adapt, tiny.streets))
 
 
 def stream(datasets: Datasets, name: str) -> BatchStream:

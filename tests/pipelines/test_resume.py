@@ -23,8 +23,8 @@ def hashes(folder: Path, pattern: str) -> dict[str, str]:
 def test_training_resumes(drsf_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from dg_project.training import loop
 
-    project, _ = drsf_run
-    step = loop._Run.step
+    project, first = drsf_run
+    step, inputs = loop._Run.step, dict.fromkeys(("source_manifest", "pseudo_manifest", "pseudo_images"), first)
 
     def killed_at_the_fifth(self: Any, number: int, batch: Any) -> Any:
         if number == 4:
@@ -34,13 +34,13 @@ def test_training_resumes(drsf_run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     with monkeypatch.context() as patch:
         patch.setattr(loop._Run, "step", killed_at_the_fifth)
         with pytest.raises(Killed):
-            project.run("training", seed=7)
+            project.run("training", load_versions=inputs, seed=7)
     done: list[int] = []
     with monkeypatch.context() as patch:
         patch.setattr(loop._Run, "step", lambda self, number, batch: done.append(number) or step(self, number, batch))
-        version = project.run("training", seed=7)
+        version = project.run("training", load_versions=inputs, seed=7)
     assert done[0] == 3  # smoke writes a checkpoint every three steps: the killed model goes on at the fourth
-    whole = project.run("training", seed=7, workspace="data/.elsewhere")
+    whole = project.run("training", load_versions=inputs, seed=7, workspace="data/.elsewhere")
     for name in ("model", "baseline_model"):
         resumed = hashes(project.load(name, version), "*.safetensors")
         assert resumed == hashes(project.load(name, whole), "*.safetensors")

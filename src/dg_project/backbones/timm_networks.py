@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+from functools import cache
 from typing import Any
 
 import timm
@@ -50,7 +51,7 @@ def timm_body(name: str, weights: str | None) -> Body:
         CheckpointError: the weights cannot be read or do not belong to the network.
     """
     name = SHORT_NAMES.get(name, name)
-    outline, options = _outline(name)
+    outline, options = (_outline if name.startswith(SOURCES) else _outline_once)(name)  # a folder may change
     strides = {info["reduction"] for info in outline.feature_info}
     if "dynamic_img_size" in options and len(strides) == 1:
         return _plain(name, weights, options)
@@ -73,6 +74,9 @@ def _outline(name: str) -> tuple[Any, dict[str, bool]]:
         except (RuntimeError, OSError, ValueError) as error:
             raise _cannot_create(name, error) from error
     raise ParameterError(f"backbone.name: timm cannot build '{name}': {reason}")
+
+
+_outline_once = cache(_outline)
 
 
 def _cannot_create(name: str, error: Exception) -> Exception:
