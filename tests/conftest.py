@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from ldm_fixture import (  # noqa: F401
     tiny_v_prediction,
 )
 from streets_fixture import CLASSES, SOURCE, TARGETS, build_tiny_pseudo, build_tiny_streets
+
+gc.set_threshold(50_000, 50, 50)  # else every import of diffusers and MLflow looks for garbage in the modules of torch
 
 LONGEST = ("test_contract.py", "test_smoke.py", "test_notebooks.py", "test_export.py", "test_grids.py",
            "test_classification.py", "test_dask_runner.py", "test_deployment.py", "test_domainfusion.py")

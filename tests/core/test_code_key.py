@@ -59,14 +59,27 @@ def test_code_key_ignores_modules_outside(copied: Path) -> None:
         file_of(copied, module).write_text(text)
 
 
-def test_closure_covers_all_python_imports() -> None:
-    """All modules that Python loads for a training are in the closure."""
+@pytest.fixture(scope="module")
+def imported() -> list[set[str]]:
+    """Names of the modules that a new Python loads for a training, and then for the list of all methods."""
     code = (f"import {TRAINING}, sys, json\n"
-            "print(json.dumps([name for name in sys.modules if name.split('.')[0] == 'dg_project']))")
+            "print(json.dumps(list(sys.modules)))\n"
+            "from dg_project.methods import method_classes; method_classes()\n"
+            "print(json.dumps(list(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(json.loads(done.stdout.strip().splitlines()[-1]))
+    return [set(json.loads(line)) for line in done.stdout.strip().splitlines()[-2:]]
+
+
+def test_closure_covers_all_python_imports(imported: list[set[str]]) -> None:
+    """All modules that Python loads for a training are in the closure."""
+    loaded = {name for name in imported[0] if name.split(".")[0] == "dg_project"}
     assert TRAINING in loaded
     assert loaded <= set(closure(TRAINING))
+
+
+def test_list_of_methods_loads_no_diffusion_library(imported: list[set[str]]) -> None:
+    assert "dg_project.methods.domainfusion.method" in imported[1]
+    assert not {"diffusers", "transformers"} & imported[1]
 
 
 def test_code_key_unknown_module() -> None:

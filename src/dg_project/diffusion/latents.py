@@ -8,15 +8,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
-from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
-from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from torch import Tensor
 
 
 def scaled_latents(vae: Any, pixels: Tensor) -> Tensor:
     """Return the latents ``(N, C, h, w)`` of pixels ``(N, 3, H, W)`` in -1..1: scaled mode of each distribution."""
+    from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
+
     found = vae.encode(pixels)
     latents = found.latents if isinstance(found, AutoencoderTinyOutput) else found.latent_dist.mode()
     return latents * vae.config.scaling_factor
@@ -38,6 +36,10 @@ def encode(pipeline: Any, pixels: Tensor) -> Tensor:
 @contextmanager
 def equal_images_encoded_once(vae: Any) -> Iterator[None]:
     """Inside the block, encode consecutive equal images once, so that all images of one source share its latents."""
+    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+    from diffusers.models.modeling_outputs import AutoencoderKLOutput
+
     if not isinstance(vae, AutoencoderKL):
         yield
         return
