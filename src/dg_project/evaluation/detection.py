@@ -17,7 +17,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from dg_project.data.dataset import load_part
-from dg_project.evaluation.matching import ClassMatches, Matchable, match_images
+from dg_project.evaluation.matching import ClassMatches, Matchable, match_images, xywh
 from dg_project.evaluation.predictions import as_boxes, as_vector, rows_by_image
 from dg_project.evaluation.scorer import Comparison, Scorer, Values, present_mean
 
@@ -79,7 +79,7 @@ class BoxScorer(Scorer):
 
     def compare(self, found: pd.DataFrame, truth: pd.DataFrame, n_classes: int, root: Path, metric: str) -> Comparison:
         """See ``Scorer.compare``."""
-        images = [_matchable(label, detected, _xywh(as_boxes(label.boxes)), _xywh(as_boxes(detected.boxes)))
+        images = [_matchable(label, detected, xywh(as_boxes(label.boxes)), xywh(as_boxes(detected.boxes)))
                   for label, detected in rows_by_image(truth, found)]
         return Matches(match_images(images, n_classes, METRICS[metric].rule), METRICS[metric].levels)
 
@@ -116,9 +116,6 @@ def _matchable(label: Any, detected: Any, truth: NDArray[Any], found: NDArray[An
     return Matchable(truth, as_vector(label.labels, np.int64), as_vector(label.difficult, np.bool_), found,
                      as_vector(detected.labels, np.int64), as_vector(detected.scores))
 
-
-def _xywh(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 
 def _labelled_masks(label: Any, root: Path) -> NDArray[Any]:

@@ -85,6 +85,11 @@ def overlap(found: NDArray[Any], truth: NDArray[Any], ignored: bool = False) -> 
     return np.asarray(coco_mask.iou(*shapes, [int(ignored)] * len(truth)))
 
 
+def xywh(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return x, y, width, height of boxes (n, 4) given by their corners."""
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
 def _voc(images: list[Matchable], n_classes: int) -> list[ClassMatches]:
     matched = []
     for label in range(1, n_classes + 1):

@@ -19,7 +19,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from dg_project.config import GateCalibrationParams, Settings
 from dg_project.core.errors import DataError, ParameterError
-from dg_project.evaluation.matching import VOC_IOU, overlap
+from dg_project.evaluation.matching import VOC_IOU, overlap, xywh
 from dg_project.evaluation.predictions import as_boxes, as_vector
 from dg_project.experiments.scoring import predict_once
 from dg_project.methods.model_folder import read_card
@@ -101,13 +101,8 @@ def boxes_found(truth: Any, predicted: Any, least_score: float) -> NDArray[np.bo
     found, found_labels = as_boxes(predicted["boxes"])[sure], as_vector(predicted["labels"], int)[sure]
     if not len(boxes) or not len(found):
         return np.zeros(len(boxes), bool)
-    hit = (overlap(_with_sizes(found), _with_sizes(boxes)) >= VOC_IOU) & (found_labels[:, None] == labels)
+    hit = (overlap(xywh(found), xywh(boxes)) >= VOC_IOU) & (found_labels[:, None] == labels)
     return np.asarray(hit.any(0))
-
-
-def _with_sizes(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return x, y, width, height of corners."""
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
 
 
 def fitted_share(boxes: pd.DataFrame) -> pd.DataFrame:

@@ -31,8 +31,19 @@ from dg_project.training.loop import VALIDATED
 def rows_of(model: Path, images: pd.DataFrame) -> pd.DataFrame:
     """Return images as a trained model sees them: a classifier has one object per row."""
     spec, _ = read_card(model)
-    check_classes(images, spec.classes, spec.task, f"the model '{spec.method}' in '{model}'")
+    _check_classes(model, images)
     return task_rows(images, spec.task, spec.head)
+
+
+def _check_classes(model: Path, images: pd.DataFrame) -> None:
+    spec, _ = read_card(model)
+    check_classes(images, spec.classes, spec.task, f"the model '{spec.method}' in '{model}'")
+
+
+def _check_cached(model: Path, images: pd.DataFrame, root: Path) -> None:
+    """Check what a cached result does not open again: the classes, and some of the images."""
+    _check_classes(model, images)
+    check_images(images, root)
 
 
 def open_model(model: Path, device: str, ldm: LDMParams | None = None) -> Method:
@@ -62,13 +73,13 @@ def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, devi
 
 def predict_once(model: Path, images: pd.DataFrame, root: Path, settings: Settings, workspace: Path) -> pd.DataFrame:
     """Return what ``predict`` returns, cached for the same weights and images."""
-    check_images(images, root)
+    _check_cached(model, images, root)
     return _found(_predictions(model, images, settings, workspace), model, images, root, settings)
 
 
 def score_once(model: Path, images: pd.DataFrame, root: Path, settings: Settings, workspace: Path) -> pd.DataFrame:
     """Return the scores of a trained model by class, cached for the same weights and images."""
-    check_images(rows_of(model, images), root)
+    _check_cached(model, images, root)
     folder = _predictions(model, images, settings, workspace)
     stored = cache_folder(workspace, "scores", folder.name, code=[__name__]) / "by_class.parquet"
     if not stored.exists():

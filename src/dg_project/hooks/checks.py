@@ -112,14 +112,12 @@ def _check_targets(training: Training, settings: Settings) -> None:
 
 
 def _check_fold_images(training: Training) -> None:
-    """Check that the diffusion model can make the pseudo images of a fold."""
+    """Check that the generator can make the pseudo images of a fold."""
     from dg_project.experiments.fold_generation import trains_on_pseudo_images
+    from dg_project.pseudo.generators.opening import check_generator
 
     if trains_on_pseudo_images(training.method, training.settings):
-        from dg_project.diffusion.opening import check_generation
-
-        one = training.settings
-        check_generation(one.ldm, one.training.device, one.synthesis.domains)
+        check_generator(training.settings)
 
 
 def _check_network(training: Training) -> None:

@@ -14,7 +14,7 @@ from dg_project.config.paths import locate
 from dg_project.core.files import weights_hash
 from dg_project.core.provenance import commit, hardware, is_dirty, versions
 
-_NO_MATTER = {"workspace", "reporting", "pretrain_ldm"}
+_NO_MATTER = {"workspace", "reporting", "pretrain_ldm", "pretrain_folder_ldm"}
 """Parameters that do not change a record."""
 
 

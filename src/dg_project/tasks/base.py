@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self, cast
 
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 
 from dg_project.backbones import Backbone
 from dg_project.config import TaskParams
+from dg_project.ops.modes import evaluating
 from dg_project.tasks.answers import Answers
 
 Features = dict[str, Tensor]
@@ -180,7 +180,7 @@ class TaskModel(nn.Module, ABC):
     @torch.no_grad()
     def predict(self, images: Sequence[Tensor]) -> list[Prediction]:
         """Predict images (3, h, w) in [0, 1], always in evaluation mode."""
-        with self._evaluating():
+        with evaluating(self):
             inputs = self.prepare(images)
             return self.decode(self.neck(self.features(inputs.images)), inputs)
 
@@ -197,22 +197,13 @@ class TaskModel(nn.Module, ABC):
             One target per image, in the format of a data set (``prepare`` converts them to network inputs), and (N,)
             image weights, 0 if no prediction is ``sure``.
         """
-        with self._evaluating():
+        with evaluating(self):
             inputs = self.prepare(images)
             return self.pseudo_targets(self.neck(self.features(inputs.images)), inputs, sure, unsure)
 
     @abstractmethod
     def pseudo_targets(self, maps: Features, inputs: Inputs, sure: float, unsure: float) -> tuple[list[Target], Tensor]:
         """Convert the maps of ``neck`` to the output of ``pseudo_label``."""
-
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        training = self.training
-        self.eval()
-        try:
-            yield
-        finally:
-            self.train(training)
 
     def instance_features(self, maps: Features, inputs: Inputs) -> Instances | None:
         """Return features of the labelled objects, or None if the task has no instances."""

@@ -150,7 +150,7 @@ class Detector(TaskModel):
         slot = torch.cat([torch.arange(len(box), device=counts.device) for box in boxes])
         if not len(row):
             return Instances(inputs.images.new_zeros(0, self.params.box_head_features), row, slot)
-        return Instances(self.box_heads.vectors(maps, boxes, [self.image_size] * len(boxes)), row, slot)
+        return Instances(self.box_vectors(maps, boxes), row, slot)
 
     def aux_head(self, channels: int) -> AuxHead:
         """Build a multi-label head that predicts which classes an image shows."""

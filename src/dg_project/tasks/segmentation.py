@@ -16,6 +16,7 @@ from dg_project.backbones import Backbone
 from dg_project.config import SegmentationParams
 from dg_project.core.errors import ParameterError, nearest
 from dg_project.data.masks import IGNORE, check_train_ids
+from dg_project.ops.modes import evaluating
 from dg_project.tasks.answers import Answers
 from dg_project.tasks.base import AuxHead, Features, Inputs, Prediction, Target, TaskModel, softmax_entropy
 
@@ -84,7 +85,7 @@ class Segmenter(TaskModel):
     @torch.no_grad()
     def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits (N, classes, h, w) and ``decoded`` features of prepared images, in evaluation mode."""
-        with self._evaluating():
+        with evaluating(self):
             decoded = self.decoded(self.neck(self.features(images)))
             return self.classifier(decoded).float(), decoded.float()
 

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from dg_project.data.batches import Batch
 from dg_project.ops.ema import EMATeacher
+from dg_project.ops.modes import evaluating
 from dg_project.tasks.answers import Answers, divergence
 from dg_project.tasks.base import Features, Inputs, Target, TaskModel, take
 
@@ -76,14 +76,3 @@ class Consistency(nn.Module):
         with evaluating(asked):
             inputs = model.prepare(images, targets)
             return model.answers(model.neck(model.features(inputs.images)), inputs)
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode for the duration of the block."""
-    training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(training)

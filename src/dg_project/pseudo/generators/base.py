@@ -35,7 +35,7 @@ class Job:
 
 
 class Look(NamedTuple):
-    """What an image shall look like, drawn by its seed.
+    """How an image will look, drawn by its seed.
 
     Attributes:
         prompt: text prompt, name of the corruption, or path of the style image.
