@@ -48,7 +48,8 @@ def raw(env: str = "base", **synthesis: Any) -> dict[str, Any]:
     ("fourier", {"vocabulary": {}}, "generator is fourier, which needs style in every domain, and these are for ldm"),
     ("ldm", {"prompt": "x", "band": 0.5}, "band is not used by the generator ldm, only by fourier"),
     ("ldm", {"style": "x"}, "generator is ldm, which needs prompt or vocabulary in every domain, and these are fo"),
-    ("fog", {"prompt": "x"}, "synthesis.generator: Input should be 'ldm', 'corruptions' or 'fourier' (given: 'fog')"),
+    ("fog", {"prompt": "x"},
+     "synthesis.generator: Input should be 'ldm', 'corruptions', 'fourier' or 'folder' (given: 'fog')"),
 ])
 def test_wrong_domain_message(generator: str, domain: dict[str, Any], message: str) -> None:
     with pytest.raises(ParameterError) as error:

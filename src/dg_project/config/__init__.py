@@ -33,7 +33,7 @@ from dg_project.config.generation import (
     VocabularyParams,
     denoising_steps,
 )
-from dg_project.config.grids import GridParams, RowParams
+from dg_project.config.grids import GridParams, QualityParams, RegimeParams, RowParams
 from dg_project.config.models import (
     SEMANTIC_CLASSES,
     TASK_PARAMS,
@@ -89,6 +89,8 @@ __all__ = [
     "PretrainLDMParams",
     "PretrainTeacherParams",
     "PseudoDomain",
+    "QualityParams",
+    "RegimeParams",
     "ReportingParams",
     "RowParams",
     "SamplingParams",

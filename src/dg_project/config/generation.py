@@ -119,11 +119,11 @@ class VocabularyParams(Params):
     actions: dict[str, list[str]] = Field({}, description="class -> actions, in addition to the built-in ones")
 
 
-GeneratorName = Literal["ldm", "corruptions", "fourier"]
+GeneratorName = Literal["ldm", "corruptions", "fourier", "folder"]
 CorruptionName = Literal["brightness", "darkness", "contrast", "gamma", "saturation", "hue", "colour_cast", "grayscale",
                          "gaussian_blur", "gaussian_noise", "jpeg", "posterize", "solarize", "equalize", "fog", "night"]
 MADE_BY: dict[str, GeneratorName] = {"prompt": "ldm", "vocabulary": "ldm", "corruptions": "corruptions",
-                                     "style": "fourier"}
+                                     "style": "fourier", "images": "folder"}
 """Parameter of a pseudo domain that names its look -> generator."""
 TUNES: dict[str, tuple[GeneratorName, ...]] = {"strength": ("ldm", "fourier"), "severity": ("corruptions",),
                                                "band": ("fourier",)}
@@ -139,6 +139,7 @@ class PseudoDomain(Params):
     corruptions: Annotated[list[CorruptionName] | None, BeforeValidator(listed)] = Field(
         None, min_length=1, description="corruptions: one of these is drawn per image")
     style: OptionalPath = Field(None, description="fourier: folder of unlabelled style images, one drawn per image")
+    images: OptionalPath = Field(None, description="folder: images made elsewhere, named as their source images")
     strength: Fraction = Field(1.0, description="ldm: share of the noise schedule to run on the source image | "
                                                 "fourier: share of the style in the amplitude")
     severity: tuple[float, float] | None = Field(None, description="corruptions: 0 (unchanged) to 1; a range such as "
@@ -160,7 +161,8 @@ class PseudoDomain(Params):
     def _one_look(self) -> PseudoDomain:
         if sum(getattr(self, name) is not None for name in MADE_BY) != 1:
             raise ValueError("give either a prompt or a vocabulary (generator: ldm), or corruptions (generator: "
-                             "corruptions), or a style (generator: fourier); prompt: null removes a default prompt")
+                             "corruptions), or a style (generator: fourier), or images (generator: folder); prompt: "
+                             "null removes a default prompt")
         fields = type(self).model_fields
         for name, generators in TUNES.items():
             if self.generator not in generators and getattr(self, name) != fields[name].default:
@@ -182,7 +184,8 @@ class SynthesisParams(Params):
     """Pseudo domains, what makes them, and numbers of pseudo images."""
 
     generator: GeneratorName = Field("ldm", description="ldm: diffusion model | corruptions: torchvision's photometric "
-                                                        "transforms | fourier: amplitude of style images")
+                                                        "transforms | fourier: amplitude of style images | folder: "
+                                                        "images made elsewhere")
     domains: dict[str, PseudoDomain] = Field(min_length=1)
     n_images: int | None = Field(None, ge=1, description="source images to use, spread over folders; None: all")
     candidates: int = Field(2, ge=1, description="N images per source image and domain; sampling keeps one")

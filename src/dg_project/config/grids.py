@@ -17,6 +17,8 @@ MIXED = "_pseudo"
 """Ending of a row's name that puts a method on mixed batches; records have such names."""
 _TRAINED = ("training", "backbone", "sampling", *TASK_PARAMS)
 """Groups that a row may change, besides those of methods; images, labels and seeds are shared by all rows."""
+GENERATES = ("synthesis", "ldm", "sampling")
+"""Groups that a quality of pseudo images may change."""
 _GATE_KEYS = {"enabled", "min_visibility", "ignore_lost", "drop_below", "down_weight_below"}
 """Gate parameters that reweight the same pseudo images."""
 
@@ -78,6 +80,52 @@ class GridParams(Params):
         """The rows to run."""
         return {name: row for name, row in self.every_row.items()
                 if self.only is None or name in self.only or name == BASELINE}
+
+
+class QualityParams(Params):
+    """One quality of pseudo images: what is changed in how they are made."""
+
+    params: dict[str, Any] = Field({}, description="changes of synthesis, ldm and sampling, nested as in the parameter "
+                                                   "files")
+    oracle: bool = Field(False, description="the images show the targets' own kind of domain, as no generator could "
+                                            "know: results are an upper bound and marked so")
+
+    @model_validator(mode="after")
+    def _generation_only(self) -> QualityParams:
+        if wrong := sorted(set(self.params) - set(GENERATES)):
+            raise ValueError(f"params: a quality changes {', '.join(GENERATES)}, not '{wrong[0]}'."
+                             f"{nearest(wrong[0], GENERATES)}")
+        return self
+
+
+class RegimeParams(Params):
+    """Methods over pseudo images of different quality."""
+
+    methods: Names = Field(["erm", "augmented", "naive", "divalign", "drsf"], min_length=2)
+    qualities: dict[str, QualityParams] = Field({}, description="by name; null removes one")
+    seeds: Seeds = Field([0, 1, 2], min_length=1)
+    confidence: Fraction = 0.95
+    reference: OptionalNames = Field(None, description="glob patterns of unlabelled images that look as the pseudo "
+                                                       "images should; None: their distance is not measured")
+
+    _listed = field_validator("methods", "reference", mode="before")(listed)
+    _counted = field_validator("seeds", mode="before")(counted)
+
+    @field_validator("qualities", mode="before")
+    @classmethod
+    def _without_removed(cls, qualities: Any) -> Any:
+        return {k: v for k, v in qualities.items() if v is not None} if isinstance(qualities, dict) else qualities
+
+    @model_validator(mode="after")
+    def _baseline(self) -> RegimeParams:
+        if BASELINE not in self.methods:
+            raise ValueError(f"methods: gains are taken against '{BASELINE}', which is missing")
+        return self
+
+    @property
+    def grid(self) -> GridParams:
+        """The grid that is trained with every quality."""
+        return GridParams(methods=self.methods, seeds=self.seeds, confidence=self.confidence)
 
 
 def plain_row(name: str) -> RowParams:

@@ -18,7 +18,7 @@ from dg_project.config.applications import (
 from dg_project.config.base import Params
 from dg_project.config.data import DataParams, DomainParams
 from dg_project.config.generation import ClosedLoopParams, LDMParams, SamplingParams, SynthesisParams, denoising_steps
-from dg_project.config.grids import GridParams, RowParams, merged, row_problems
+from dg_project.config.grids import GridParams, QualityParams, RegimeParams, RowParams, merged, row_problems
 from dg_project.config.models import (
     BackboneParams,
     ClassificationParams,
@@ -66,6 +66,7 @@ class Settings(BaseModel):
     ablation: GridParams = GridParams(methods=["erm"])
     leave_one_out: LeaveOneOutParams = LeaveOneOutParams()
     gate_calibration: GateCalibrationParams = GateCalibrationParams()
+    regime: RegimeParams = RegimeParams()
     uda: UDAParams = UDAParams()
     pretrain_ldm: PretrainLDMParams = PretrainLDMParams()
     pretrain_folder_ldm: PretrainFolderLDMParams = PretrainFolderLDMParams()
@@ -94,6 +95,11 @@ class Settings(BaseModel):
         groups = {**dict(self), **(self.model_extra or {})}
         changed = {name: _changed(groups.get(name, {}), changes) for name, changes in row.params.items()}
         return self.model_copy(update={**changed, "method": row.method, "seed": seed})
+
+    def with_quality(self, quality: QualityParams) -> Settings:
+        """Return the parameters that make pseudo images of another quality."""
+        changed = {name: _changed(getattr(self, name), changes) for name, changes in quality.params.items()}
+        return self.model_copy(update=changed)
 
     @model_validator(mode="after")
     def _groups(self) -> Settings:
@@ -211,6 +217,14 @@ def _grid_problems(parsed: Settings, methods: Mapping[str, Params]) -> list[str]
                 except ValidationError as error:
                     found += [f"params: {problem}" for problem in _lines(error, group)]
             problems += [f"{grid}.rows.{name}: {problem}" for problem in found]
+    problems += [f"regime.methods: unknown method '{name}'.{nearest(name, methods)}"
+                 for name in parsed.regime.methods if name not in methods]
+    for name, quality in parsed.regime.qualities.items():
+        for group, changes in quality.params.items():
+            try:
+                _changed(getattr(parsed, group), changes)
+            except ValidationError as error:
+                problems += [f"regime.qualities.{name}.params: {problem}" for problem in _lines(error, group)]
     return problems
 
 

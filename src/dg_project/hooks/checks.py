@@ -36,6 +36,8 @@ class PreflightHook:
             from dg_project.pseudo.generators.opening import check_generator
 
             check_generator(settings)
+        if "regime_models" in pipeline.all_outputs():
+            _check_qualities(settings)
         for name in sorted(method_classes().keys() & {name.removeprefix("params:") for name in inputs}):
             method_classes()[name].check(settings.methods[name], settings)
         _check_trainings(trainings(pipeline, settings), settings)
@@ -95,6 +97,18 @@ def _check_trainings(planned: list[Training], settings: Settings) -> None:
             check_generator(training.settings.synthesis)
             check_parts(kind, training.settings)
         _check_network(training)
+
+
+def _check_qualities(settings: Settings) -> None:
+    """Check that there is something to compare, and that the generator of every quality can make it."""
+    from dg_project.experiments.regime import reference_images
+    from dg_project.pseudo.generators.opening import check_generator
+
+    if not settings.regime.qualities:
+        raise ParameterError("regime.qualities is empty: name at least one, such as as_is: {}")
+    reference_images(settings.regime.reference or [])
+    for quality in settings.regime.qualities.values():
+        check_generator(settings.with_quality(quality))
 
 
 def _check_targets(training: Training, settings: Settings) -> None:

@@ -11,6 +11,7 @@ from dg_project.pipelines import (
     calibrate_gate,
     evaluation,
     ingestion,
+    regime,
     reporting,
     sampling,
     synthesis,
@@ -52,6 +53,8 @@ def create_sums() -> dict[str, Pipeline]:
         # rows x seeds: methods, and DRSF with changed parameters
         "benchmark": grid + benchmark.create_pipeline("benchmark"),
         "ablation": grid + benchmark.create_pipeline("ablation"),
+        # methods x pseudo images of several qualities
+        "regime": ingest + regime.create_pipeline(),
         # the visibility that the gate should ask for, by what ERM finds in the pseudo images
         "calibrate_gate": pseudo + training.create_erm_pipeline() + calibrate_gate.create_pipeline(),
         # what selection by target scores would have chosen, for a model trained with training.keep_validated=true

@@ -12,7 +12,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from dg_project.config import GridParams, LeaveOneOutParams, Settings
+from dg_project.config import GridParams, LeaveOneOutParams, RegimeParams, Settings
 
 TRAINS = "trains."
 FOLDS = "leave_one_out"
@@ -54,6 +54,11 @@ def _trainings_of(node: Node, name: str, settings: Settings) -> Iterator[Trainin
         for row in chosen.chosen_rows.values():
             yield Training(row.method, settings.with_row(row, settings.seed), adapts, name, row.loop == "closed",
                            len(chosen.seeds))
+    elif isinstance(chosen, RegimeParams):
+        for quality in chosen.qualities.values():
+            one = settings.with_quality(quality)
+            for row in chosen.grid.chosen_rows.values():
+                yield Training(row.method, one.with_row(row, settings.seed), adapts, times=len(chosen.seeds))
     elif isinstance(chosen, LeaveOneOutParams):
         from dg_project.experiments.leave_one_out import chosen_methods, planned_settings
 

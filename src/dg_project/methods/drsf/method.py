@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
@@ -12,11 +13,13 @@ from torch import Tensor
 from dg_project.config import Fraction, Params, listed
 from dg_project.core.errors import ParameterError
 from dg_project.data.batches import Batch
+from dg_project.data.dataset import ManifestDataset
 from dg_project.methods.base import Method, Needs
 from dg_project.methods.drsf.consistency import Consistency, Reference, ramp
 from dg_project.methods.drsf.dfdr import DFDR, Parts, align_loss, ranking_loss
 from dg_project.methods.drsf.mdsf import Adversary, ImageDiscriminator, InstanceDiscriminator, fuse, mixing_weights
 from dg_project.methods.drsf.soft_fusion import Look, soft_fusion
+from dg_project.methods.drsf.trust import Trust
 from dg_project.ops.mixstyle import StyleMixer
 from dg_project.tasks.base import AuxHead, Features, Inputs, Instances, TaskModel, take
 
@@ -43,6 +46,8 @@ class DRSFParams(Params):
     reference: Reference = Field("self", description="whose predictions on the source image: the model's, or those of "
                                                      "an average of its weights")
     reference_alpha: Fraction = Field(0.99, description="largest decay of that average")
+    trust: bool = Field(False, description="estimate how much each pseudo domain is worth, and show its source images "
+                                           "instead as far as it is not")
     alpha: float = Field(1.0, gt=0, description="domains are mixed with Dirichlet(alpha)")
     grl_image: float = Field(0.01, ge=0, description="reversed gradient of the image discriminator; 0 leaves it out")
     grl_instance: float = Field(0.01, ge=0, description="reversed gradient of the instance discriminator (detection)")
@@ -70,7 +75,8 @@ class DRSF(Method):
     name: ClassVar[str] = "drsf"
     needs: ClassVar[Needs] = Needs(batches="paired")
     Params: ClassVar[type[Params]] = DRSFParams
-    training_only: ClassVar[tuple[str, ...]] = ("aux", "image_adversary", "instance_adversary", "agreement")
+    training_only: ClassVar[tuple[str, ...]] = ("aux", "image_adversary", "instance_adversary", "agreement",
+                                                 "trust")
     params: DRSFParams
 
     def __init__(self, model: TaskModel, params: DRSFParams, domains: Sequence[str]) -> None:
@@ -98,14 +104,26 @@ class DRSF(Method):
         self.agreement: Consistency | None = None
         if params.lambda_con:
             self.agreement = Consistency(self.predictor(), params.reference, params.reference_alpha)
+        self.trust = Trust(n_domains) if params.trust else None
 
     @classmethod
     def check(cls, params: Any, settings: Settings) -> None:
-        """See ``Method.check``; consistency needs batches whose pseudo images come with their source images."""
+        """See ``Method.check``; consistency and trust need the source image of every pseudo image."""
         super().check(params, settings)
-        if params.lambda_con and cls.needs.on(settings.training.batches).batches != "paired":
-            raise ParameterError(f"{cls.name}.lambda_con: the batches of '{cls.name}' do not hold the source image of "
-                                 "every pseudo image; set it to 0")
+        in_pairs = cls.needs.on(settings.training.batches).batches == "paired"
+        for name, off in (("lambda_con", "0"), ("trust", "false")):
+            if getattr(params, name) and not in_pairs:
+                raise ParameterError(f"{cls.name}.{name}: the batches of '{cls.name}' do not hold the source image of "
+                                     f"every pseudo image; set it to {off}")
+        if params.trust and (settings.training.processes > 1 or settings.training.precision == "float16"):
+            raise ParameterError(f"{cls.name}.trust is estimated in one process and not in float16: set "
+                                 "training.processes: 1 and another training.precision, or trust: false")
+
+    def prepare(self, images: ManifestDataset, flip: bool, workspace: Path, device: torch.device) -> None:
+        """Keep the source images, which give the evidence of the trust."""
+        super().prepare(images, flip, workspace, device)
+        if self.trust is not None:
+            self.trust.images = images
 
     def begin_step(self) -> None:
         """Update the average that gives the reference answers."""
@@ -113,20 +131,22 @@ class DRSF(Method):
             self.agreement.update(self.predictor())
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return the task's losses, and ``loss_align``, ``loss_rea``, ``loss_con``, ``loss_adv_*``, with weights."""
-        batch, labels = soft_fusion(batch, self.params.soft_fusion, self.params.detail_scale, len(self.domains))
+        """Return the task's losses, ``loss_align``, ``loss_rea``, ``loss_con`` and ``loss_adv_*``, all with weights."""
+        trust = None if self.trust is None else self.trust()
+        batch, labels = soft_fusion(batch, self.params.soft_fusion, self.params.detail_scale, len(self.domains), trust)
         inputs = self.model.prepare(batch.images, batch.targets)
         features, parts = self._features(batch, inputs)
         mix = mixing_weights(batch.pair_id, batch.domain_id, self.params.alpha)
         seen, rows, of, weight = self._task_features(batch, features, mix)
         losses: dict[str, Tensor] = {}
-        if self.instance_adversary is None and self.agreement is None:
+        if self.instance_adversary is None and self.agreement is None and self.trust is None:
             maps = self.model.neck(take(seen, rows))
         else:
             everything = self.model.neck(seen)
             maps = take(everything, rows)
             losses |= self._consistency(batch, everything, inputs, progress)
             losses |= self._adversary_on_instances(everything, inputs, labels, mix)
+            losses |= self._update_trust(batch, everything, inputs, progress)
         if len(rows):  # a micro-batch may hold only pseudo images
             losses |= self.model.losses(maps, inputs.rows(of), weight)
         if parts is not None and self.aux is not None:
@@ -176,6 +196,14 @@ class DRSF(Method):
             return {}
         loss = self.agreement.loss(self.predictor(), batch, maps, inputs)
         return {} if loss is None else {"loss_con": self.params.lambda_con * ramp(progress) * loss}
+
+    def _update_trust(self, batch: Batch, maps: Features, inputs: Inputs, progress: float) -> dict[str, Tensor]:
+        """Measure the trust in the batch's domains; return it as ``log_trust_<domain>``."""
+        if self.trust is None:
+            return {}
+        maps = {name: value[:len(batch)] for name, value in maps.items()}
+        self.trust.update(self.model, batch.domain_id, maps, inputs, progress)
+        return {f"log_trust_{name}": value for name, value in zip(self.domains[1:], self.trust()[1:], strict=True)}
 
     def _adversary_on_instances(self, maps: Features, inputs: Inputs, labels: Tensor, mix: Tensor) -> dict[str, Tensor]:
         """Return ``loss_adv_instance`` of the labelled objects, or nothing if there are none."""

@@ -20,28 +20,35 @@ FAINTEST, LEVEL = 0.3, 1 / 255
 """Least share of the source's detail that is kept, and the deviation regarded as no detail."""
 
 
-def soft_fusion(batch: Batch, looks: list[Look], scale: int, n_domains: int) -> tuple[Batch, Tensor]:
+def soft_fusion(batch: Batch, looks: list[Look], scale: int, n_domains: int,
+                trust: Tensor | None = None) -> tuple[Batch, Tensor]:
     """Show every pseudo image with one of the ``looks``, drawn for each row.
 
     ``pseudo`` keeps it. ``blend`` shows ``λ x + (1 - λ) x0`` with its source image ``x0``, λ uniform: weather of any
-    strength. ``detail`` is ``restore_detail``.
+    strength. ``detail`` is ``restore_detail``. With a ``trust`` of t in its domain, a row shows its source image with
+    probability ``1 - t``.
 
     Args:
         batch: rows without an origin, such as source images, are not changed.
         looks: looks to choose from.
         scale: see ``restore_detail``.
         n_domains: 1 + K.
+        trust: trust in each domain (1 + K,); None trusts all.
 
     Returns:
-        The batch with new images and weights, and the domain labels ``(B, 1 + K)`` of its rows: a blend belongs to its
-        pseudo domain by ``λ`` and to the source by ``1 - λ``.
+        The batch with new images and weights (and domain 0 for rows that show their source image), and the domain
+        labels ``(B, 1 + K)`` of its rows: a blend belongs to its pseudo domain by ``λ`` and to the source by ``1 - λ``.
     """
     labels = F.one_hot(batch.domain_id, n_domains).float()
-    if batch.origins is None or looks == ["pseudo"]:
+    if batch.origins is None or (looks == ["pseudo"] and trust is None):
         return batch, labels
     images, share = list(batch.images), torch.ones(len(batch))
+    kept = None if trust is None else trust.cpu()[batch.domain_id.cpu()]
     for row, origin in enumerate(batch.origins):
         if origin is None:
+            continue
+        if kept is not None and torch.rand(()) >= kept[row]:
+            images[row], share[row] = origin, 0.0
             continue
         look = looks[int(torch.randint(len(looks), ()))]
         if look == "blend":
@@ -52,7 +59,8 @@ def soft_fusion(batch: Batch, looks: list[Look], scale: int, n_domains: int) -> 
     share = share.to(labels.device)
     source = F.one_hot(torch.zeros_like(batch.domain_id), n_domains).float()
     weight = torch.lerp(torch.ones_like(batch.weight), batch.weight, share)
-    return replace(batch, images=images, weight=weight), torch.lerp(source, labels, share[:, None])
+    domain_id = batch.domain_id.masked_fill(share == 0, 0)
+    return replace(batch, images=images, weight=weight, domain_id=domain_id), torch.lerp(source, labels, share[:, None])
 
 
 def restore_detail(image: Tensor, origin: Tensor, scale: int) -> Tensor:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from dg_project.config import LeaveOneOutParams, Settings
-from dg_project.core.cache import cache_folder, publish_folders
-from dg_project.core.files import FolderWriter, atomic_folder
+from dg_project.core.cache import publish_folders
+from dg_project.core.files import FolderWriter
 from dg_project.data.card import data_card, format_card
-from dg_project.data.manifest import NOTES, manifest_fingerprint, noted
+from dg_project.data.manifest import NOTES, noted
 from dg_project.pipelines.figure import Figure
-from dg_project.pipelines.sampling.nodes import sample_pseudo_domains
-from dg_project.pipelines.synthesis.nodes import generate_candidates
+from dg_project.pipelines.pseudo_images import pseudo_images
 
 if TYPE_CHECKING:
     from dg_project.experiments.leave_one_out import Fold
@@ -47,36 +46,10 @@ def train_folds(images: pd.DataFrame, card: dict[str, Any], settings: Settings) 
     folders: dict[str, Path] = {}
     for name, method, one, fold in _cells(images, card, settings):
         logger.info("cell %d: %s, seed %d, without '%s'", len(folders) + 1, method, one.seed, fold.held_out)
-        pseudo = _pseudo_images(one, fold, settings.seed) if trains_on_pseudo_images(method, one) else None
+        # The seed of the run, so that an image which trains in several trials is made once.
+        pseudo = pseudo_images(fold.source, one, settings.seed) if trains_on_pseudo_images(method, one) else None
         folders[name] = train_fold(method, one, fold, Path(settings.data.root), Path(settings.workspace), pseudo)
     return publish_folders(folders)
-
-
-def _pseudo_images(settings: Settings, fold: Fold, seed: int) -> tuple[pd.DataFrame, Path]:
-    """Generate and sample the pseudo images of a fold's sources, unless they are cached; return manifest and folder.
-
-    Args:
-        settings: settings of the cell.
-        fold: the fold, its source images in an even order.
-        seed: seed of the images; that of the run, so that an image which trains in several trials is made once.
-    """
-    data, device, workspace = settings.data, settings.training.device, settings.workspace
-    writer, candidates = generate_candidates(fold.source, data, settings.ldm, settings.synthesis, seed, device,
-                                             workspace)
-    images = _published(writer, candidates, workspace)
-    writer, pseudo = sample_pseudo_domains(fold.source, data.root, data.classes, images, candidates, settings.sampling,
-                                           device, workspace)
-    return pseudo, _published(writer, pseudo, workspace)
-
-
-def _published(writer: FolderWriter, manifest: pd.DataFrame, workspace: str) -> Path:
-    """Return a folder of the workspace with the images that a stage publishes (links, not copies)."""
-    key = manifest_fingerprint(manifest), [str(name) for name in manifest["image"]]
-    folder = cache_folder(Path(workspace), "fold_images", *key, code=[__name__]) / "images"
-    if not folder.is_dir():
-        with atomic_folder(folder) as new:
-            writer(new)
-    return folder
 
 
 def score_folds(models: Path, images: pd.DataFrame, card: dict[str, Any], settings: Settings,

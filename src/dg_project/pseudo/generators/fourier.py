@@ -21,6 +21,7 @@ from dg_project.core.files import file_hash
 from dg_project.data.images import BROKEN, IMAGE_SUFFIXES, broken, open_rgb, to_float, to_uint8
 from dg_project.ops import fourier
 from dg_project.pseudo.generators.base import NOT_DIFFUSED, ImageGenerator, Job, Look
+from dg_project.pseudo.generators.forbidden import check_no_target
 
 
 class FourierGenerator(ImageGenerator):
@@ -80,11 +81,7 @@ def style_images(domains: dict[str, PseudoDomain], targets: Iterable[Path]) -> d
         if not folder.is_dir():
             raise DataError(f"{where} does not exist: create it with some unlabelled images of the wanted style")
         images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-        for target in forbidden:
-            if target.is_relative_to(folder.resolve()) or any(path.resolve().is_relative_to(target)
-                                                              for path in [folder, *images]):
-                raise DataError(f"{where} shares images with '{target}', the folder of a target domain: no target "
-                                "image may train a model; use another folder, or remove the domain from data.targets")
+        check_no_target(where, folder, images, forbidden)
         if not images:
             raise DataError(f"{where} has no image ({', '.join(IMAGE_SUFFIXES)}): put some images of the wanted style "
                             "into it")

@@ -18,7 +18,7 @@ def check_generator(settings: Settings) -> None:
     Raises:
         CheckpointError: the checkpoint of the diffusion model is missing or incomplete.
         ParameterError: parameters of the diffusion model that exclude one another.
-        DataError: a style folder is missing, has no image, or shares images with a target domain.
+        DataError: a folder of images is missing, has no image, or shares images with a target domain.
     """
     if settings.synthesis.generator == "ldm":
         from dg_project.diffusion.opening import check_generation
@@ -28,6 +28,10 @@ def check_generator(settings: Settings) -> None:
         from dg_project.pseudo.generators.fourier import style_images
 
         style_images(settings.synthesis.domains, _targets(settings.data))
+    elif settings.synthesis.generator == "folder":
+        from dg_project.pseudo.generators.folder import made_images
+
+        made_images(settings.synthesis.domains, _targets(settings.data))
 
 
 def open_generator(synthesis: SynthesisParams, ldm: LDMParams, data: DataParams, device: str) -> ImageGenerator:
@@ -42,7 +46,7 @@ def open_generator(synthesis: SynthesisParams, ldm: LDMParams, data: DataParams,
     Raises:
         CheckpointError: the diffusion model cannot be opened.
         ParameterError: it cannot make the domains.
-        DataError: a style folder cannot be used.
+        DataError: a folder of images cannot be used.
     """
     if synthesis.generator == "corruptions":
         from dg_project.pseudo.generators.corruptions import CorruptionGenerator
@@ -52,6 +56,10 @@ def open_generator(synthesis: SynthesisParams, ldm: LDMParams, data: DataParams,
         from dg_project.pseudo.generators.fourier import FourierGenerator
 
         return FourierGenerator(synthesis.domains, _targets(data))
+    if synthesis.generator == "folder":
+        from dg_project.pseudo.generators.folder import FolderGenerator
+
+        return FolderGenerator(synthesis.domains, _targets(data))
     from dg_project.diffusion.generator import Generator
     from dg_project.diffusion.opening import check_strengths
     from dg_project.pseudo.generators.diffusion import DiffusionGenerator

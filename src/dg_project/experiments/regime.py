@@ -1,0 +1,176 @@
+"""Which quality of pseudo images helps which method? Measures of the images, and the table of the answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from dg_project.config import GateCalibrationParams, Settings, Task
+from dg_project.config.paths import locate
+from dg_project.core.device import resolve_device
+from dg_project.core.errors import DataError
+from dg_project.data.images import IMAGE_SUFFIXES, load_image, to_float
+from dg_project.evaluation.features import domain_shift
+from dg_project.evaluation.formatting import gain_and_interval, number, percent
+from dg_project.evaluation.scorers import main_metric
+from dg_project.evaluation.table import benchmark_table
+from dg_project.experiments import gate_calibration
+from dg_project.experiments.scoring import open_model, predict_once
+from dg_project.experiments.training_data import task_rows
+from dg_project.methods.model_folder import read_card
+
+logger = logging.getLogger(__name__)
+
+REFERENCE_IMAGES = 160
+"""Most images of each kind whose features are compared."""
+
+
+def measured(model: Path, source: pd.DataFrame, pseudo: pd.DataFrame, pseudo_root: Path,
+             settings: Settings) -> dict[str, Any]:
+    """Measure pseudo images without any target image.
+
+    Args:
+        model: folder of a model trained on the source alone.
+        source: manifest of the source.
+        pseudo: pseudo manifest.
+        pseudo_root: folder of its relative paths.
+        settings: all parameters.
+
+    Returns:
+        ``kept``: share of the images that the gate keeps. ``recognised``: share of the objects that the model finds in
+        the pseudo image, among those that it finds in the source image. ``distance``: squared maximum mean discrepancy
+        to the images of ``regime.reference`` in the model's features. NaN where the task or the parameters have none.
+    """
+    kept = pseudo[pseudo["kept"]].reset_index(drop=True)
+    return {"kept": float(pseudo["kept"].mean()),
+            "recognised": _recognised(model, source, kept, pseudo_root, settings),
+            "distance": _distance(model, kept, pseudo_root, settings)}
+
+
+def _recognised(model: Path, source: pd.DataFrame, pseudo: pd.DataFrame, pseudo_root: Path,
+                settings: Settings) -> float:
+    if pseudo.empty or settings.task == "segmentation":
+        return float("nan")
+    if settings.task == "classification":
+        return _right_again(model, source, pseudo, pseudo_root, settings)
+    try:
+        boxes = gate_calibration.boxes_found_again(model, source, pseudo, pseudo_root, settings,
+                                                   GateCalibrationParams())
+    except DataError as error:
+        logger.warning("quality: %s", error)
+        return float("nan")
+    return float(boxes["found"].mean())
+
+
+def _right_again(model: Path, source: pd.DataFrame, pseudo: pd.DataFrame, pseudo_root: Path,
+                 settings: Settings) -> float:
+    """Return the share of objects classified right, among those classified right in the source image."""
+    before = _right(model, source[source["image_id"].isin(pseudo["source_image_id"])].reset_index(drop=True),
+                    Path(settings.data.root), settings, "image_id")
+    after = _right(model, pseudo, pseudo_root, settings, "source_image_id")
+    pairs = after.merge(before, on=["of", "box"], suffixes=("", "_before"))
+    known = pairs[pairs["right_before"]]
+    return float(known["right"].mean()) if len(known) else float("nan")
+
+
+def _right(model: Path, images: pd.DataFrame, root: Path, settings: Settings, of: str) -> pd.DataFrame:
+    """Return ``of`` (source image), ``box`` (its corners) and whether its object is classified ``right``."""
+    spec, _ = read_card(model)
+    rows = task_rows(images, spec.task, spec.head)
+    found = predict_once(model, images, root, settings, Path(settings.workspace))
+    right = [int(np.argmax(row)) + 1 == int(labels[0])
+             for row, labels in zip(found["probabilities"], rows["labels"], strict=True)]
+    boxes = [tuple(np.round(np.asarray(boxes[0], float), 1)) for boxes in rows["boxes"]]
+    return pd.DataFrame({"of": rows[of].astype(str), "box": boxes, "right": right})
+
+
+def _distance(model: Path, pseudo: pd.DataFrame, pseudo_root: Path, settings: Settings) -> float:
+    reference = reference_images(settings.regime.reference or [])
+    if len(reference) < 2 or len(pseudo) < 2:
+        return float("nan")
+    shown = [pseudo_root / pseudo["image"].iloc[k] for k in _spread(len(pseudo))]
+    features = [_features(model, paths, settings) for paths in (reference, shown)]
+    names = ["reference"] * len(reference) + ["pseudo"] * len(shown)
+    return float(domain_shift(np.concatenate(features), names, "reference")["mmd2"].iloc[0])
+
+
+def _features(model: Path, paths: Sequence[Path], settings: Settings) -> NDArray[np.float64]:
+    """Return the last stage of every image, mean over its positions: (N, C)."""
+    method, size = open_model(model, settings.training.device, settings.ldm), settings.evaluation.batch_size
+    device, pooled = resolve_device(settings.training.device), []
+    with torch.inference_mode():
+        for first in range(0, len(paths), size):
+            images = [to_float(load_image(path)).to(device) for path in paths[first:first + size]]
+            stages = method.model.features(method.model.prepare(images).images)
+            pooled.append(stages[method.model.backbone.last].mean((2, 3)))
+    return torch.cat(pooled).double().cpu().numpy()
+
+
+def reference_images(patterns: Sequence[str]) -> list[Path]:
+    """Return the images that glob patterns name, spread over all of them.
+
+    Raises:
+        DataError: a pattern names no file.
+    """
+    found: list[Path] = []
+    for pattern in patterns:
+        paths = sorted(path for path in locate(".").glob(pattern) if path.suffix.lower() in IMAGE_SUFFIXES)
+        if not paths:
+            raise DataError(f"regime.reference: '{pattern}' names no image in the project folder; give patterns such "
+                            "as data/01_raw/night/*.jpg, or null")
+        found += paths
+    return [found[k] for k in _spread(len(found))]
+
+
+def _spread(n: int) -> list[int]:
+    """Return at most ``REFERENCE_IMAGES`` indices, evenly spread over ``range(n)``."""
+    return sorted(set(np.linspace(0, n - 1, min(n, REFERENCE_IMAGES)).round().astype(int).tolist()))
+
+
+def regime_table(records: pd.DataFrame, qualities: pd.DataFrame, task: Task, confidence: float) -> pd.DataFrame:
+    """Return one row per quality and method, the least recognised quality first.
+
+    Args:
+        records: records of all cells with a column ``quality``.
+        qualities: ``quality, oracle, kept, recognised, distance``.
+        task: task name.
+        confidence: confidence of the intervals.
+
+    Returns:
+        The columns of ``qualities``; ``method, metric, seeds``; ``unseen``, the mean over the unseen domains, with
+        ``unseen_low, unseen_high``; ``gain, gain_low, gain_high`` over ERM, and ``over_naive, over_naive_low,
+        over_naive_high``.
+    """
+    metric, rows = main_metric(task), []
+    for quality in qualities.sort_values("recognised", kind="stable").to_dict("records"):
+        mine = records[records["quality"] == quality["quality"]]
+        table = benchmark_table(mine, metric=metric, confidence=confidence, also=("naive",))
+        for method, row in table.iterrows():
+            rows.append(quality | {
+                "method": method, "metric": metric, "seeds": row["n_seeds"],
+                **{f"unseen{end}": row[f"unseen_mean{end}"] for end in ("", "_low", "_high")},
+                **{f"gain{end}": row[f"gain{end}"] for end in ("", "_low", "_high")},
+                **{f"over_naive{end}": row.get(f"gain_over_naive{end}", float("nan"))
+                   for end in ("", "_low", "_high")}})
+    return pd.DataFrame(rows)
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Return the table as Markdown, in percent; oracle qualities are marked."""
+    lines = ["| quality | kept | recognised | distance | method | unseen mean | gain over erm | gain over naive |",
+             "|---|---|---|---|---|---|---|---|"]
+    for row in table.to_dict("records"):
+        name = f"{row['quality']} (oracle)" if row["oracle"] else row["quality"]
+        gains = [gain_and_interval(row[of], row[f"{of}_low"], row[f"{of}_high"]) if row[of] == row[of] else "–"
+                 for of in ("gain", "over_naive")]
+        lines.append(f"| {name} | {percent(row['kept'])} | {percent(row['recognised'])} | "
+                     f"{number(row['distance'], '.3f')} | {row['method']} | {percent(row['unseen'])} | "
+                     f"{' | '.join(gains)} |")
+    return "\n".join(lines)
