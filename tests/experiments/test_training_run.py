@@ -98,6 +98,24 @@ def test_compile_compiles_the_network(tiny_manifest: pd.DataFrame, tiny_streets:
     assert compiled == ([run.method.model.backbone.network] if wanted else [])
 
 
+def test_reference_is_trained_first_and_once(tiny_manifest: pd.DataFrame, tiny_streets: Path, tiny_pseudo: Pseudo,
+                                             tmp_path: Path) -> None:
+    quick = {"training__max_steps": 1, "training__device": "cpu", "training__selection": "last"}
+    asked = settings(drsf__lambda_con=1.0, drsf__reference="source", **quick)
+    pseudo = tiny_pseudo[1].assign(candidates=1, ldm_seconds=0.1)
+    data = TrainingData(tiny_manifest, tiny_streets, pseudo, tiny_pseudo[0])
+    run, plain = TrainingRun.resolve("drsf", asked, data, tmp_path), settings(**quick)
+    erm = TrainingRun.resolve("erm", plain, TrainingData(tiny_manifest, tiny_streets), tmp_path)
+    assert run.reference is not None
+    assert run.reference.folder == erm.folder, "the baseline of a run is its reference"
+    trained = run.train()
+    assert erm.finished.is_dir()
+    assert "loss_con" in trained.history
+    other = TrainingRun.resolve("drsf", asked.model_copy(update={"seed": 1}), data, tmp_path)
+    assert other.folder != run.folder
+    assert TrainingRun.resolve("drsf", plain, data, tmp_path).reference is None
+
+
 def test_missing_pseudo_domains(tiny_manifest: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="trains on pseudo domains"):
         TrainingRun.resolve("drsf", settings(), TrainingData(tiny_manifest, tmp_path), tmp_path)

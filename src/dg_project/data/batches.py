@@ -39,6 +39,7 @@ class Batch:
         weight: (N,) float32; weight of the image in the losses, 0..1.
         adapt: additional unlabelled target images, for UDA methods; see ``data.unlabelled``.
         origins: source image (3, H, W) of each pseudo row (same flip), else None; ``paired`` batches only.
+        flipped: whether each row is mirrored left to right; None where it is unknown.
     """
 
     images: list[Tensor]
@@ -48,6 +49,7 @@ class Batch:
     weight: Tensor
     adapt: Batch | None = None
     origins: list[Tensor | None] | None = None
+    flipped: list[bool] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -58,7 +60,7 @@ class Batch:
         origins = self.origins and [None if image is None else image.to(device) for image in self.origins]
         return type(self)([image.to(device) for image in self.images], targets, self.domain_id.to(device),
                           self.pair_id.to(device), self.weight.to(device), self.adapt and self.adapt.to(device),
-                          origins)
+                          origins, self.flipped)
 
     def rows(self, which: Tensor) -> Self:
         """Return the rows ``which``, a bool mask (N,) or int64 indices (n,), without ``adapt``."""
@@ -66,7 +68,8 @@ class Batch:
         chosen = index.tolist()
         return type(self)([self.images[i] for i in chosen], [self.targets[i] for i in chosen], self.domain_id[index],
                           self.pair_id[index], self.weight[index],
-                          origins=self.origins and [self.origins[i] for i in chosen])
+                          origins=self.origins and [self.origins[i] for i in chosen],
+                          flipped=self.flipped and [self.flipped[i] for i in chosen])
 
     def joined(self, other: Batch) -> Self:
         """Concatenate two batches, without ``adapt``."""
@@ -230,7 +233,8 @@ class BatchStream:
         return Batch(images, targets, torch.tensor([self._domain_ids[kind][index] for kind, index, _ in rows]),
                      torch.tensor([self._pair_ids[kind][index] for kind, index, _ in rows]),
                      torch.tensor([self._dataset(kind).weights[index] for kind, index, _ in rows]),
-                     origins=[self._origin(*row) for row in rows] if self.batching == "paired" else None)
+                     origins=[self._origin(*row) for row in rows] if self.batching == "paired" else None,
+                     flipped=[flip for _, _, flip in rows])
 
     def _origin(self, kind: int, index: int, flip: bool) -> Tensor | None:
         if kind == 0:

@@ -33,7 +33,7 @@ from dg_project.experiments.training_checks import check_data
 from dg_project.experiments.training_data import Segments, TrainingData, generated_before
 from dg_project.methods import Method, method_class
 from dg_project.methods.base import Needs, check_batches
-from dg_project.methods.model_folder import ModelSpec, attach_ldm, build_method, open_ldm, save_model
+from dg_project.methods.model_folder import ModelSpec, attach_ldm, build_method, load_model, open_ldm, save_model
 from dg_project.pseudo.renewal import DOMAIN, SyntheticSet, SyntheticSets
 from dg_project.training import distributed
 from dg_project.training.loop import CHECKPOINT, NOT_SETTINGS, VALIDATED, TrainResult, train
@@ -67,6 +67,7 @@ class TrainingRun:
         data: images that it reads, as the task sees them.
         segments: its parts with one set of pseudo images each.
         ldm: the diffusion model of a method that needs it in training, else None.
+        reference: training of the model that the method refers to, else None.
         folder: cache folder, named after everything that decides the result.
         workspace: folder of all cached work.
     """
@@ -77,6 +78,7 @@ class TrainingRun:
     data: TrainingData
     segments: Segments
     ldm: Generator | None
+    reference: TrainingRun | None
     folder: Path
     workspace: Path
 
@@ -101,6 +103,7 @@ class TrainingRun:
         check_data(data, settings, name)
         generated = generated_before(data.pseudo)
         data, settings = data.split(name, settings)
+        reference = _reference(kind, settings, data, workspace)
         spec = ModelSpec.of(kind, settings, domain_names(needs, data.source_domains, data.pseudo_domains))
         ldm = open_ldm(kind, "training", settings.ldm, settings.training.device)
         sets = _synthetic_sets(kind, settings, data, ldm, workspace)
@@ -108,9 +111,10 @@ class TrainingRun:
         data = data.as_seen(spec, min_visibility)
         segments = Segments(data, settings.training, generated, sets, spec, min_visibility)
         inputs: list[Any] = [] if ldm is None else [ldm.fingerprint]
+        inputs += [] if reference is None else [reference.folder.name]
         inputs += sets.cache_key if sets else []
         folder = cache_folder(workspace, "training", *key_inputs(spec, settings, data), *inputs, code=code_of(kind))
-        return cls(spec, settings, needs, data, segments, ldm, folder, workspace)
+        return cls(spec, settings, needs, data, segments, ldm, reference, folder, workspace)
 
     @classmethod
     def resolve_in_parts(cls, name: str, settings: Settings, data: TrainingData, domains: Sequence[str],
@@ -140,7 +144,7 @@ class TrainingRun:
         segments = Segments(data, settings.training, generated_before(None), None, spec, min_visibility)
         folder = cache_folder(workspace, "training_in_parts", *key_inputs(spec, settings, data), *inputs,
                               code=[*code_of(kind), *code])
-        return cls(spec, settings, needs, data, segments, None, folder, workspace)
+        return cls(spec, settings, needs, data, segments, None, None, folder, workspace)
 
     @property
     def finished(self) -> Path:
@@ -174,6 +178,8 @@ class TrainingRun:
                 logger.info("'%s', seed %d: found under training/%s, trained before on the same inputs by the same "
                             "code", name, seed, self.folder.name)
             else:
+                if self.reference is not None:
+                    self.reference.train()
                 logger.info("training '%s' with seed %d", name, seed)
                 distributed.launch(self.settings.training, _train, self)
         trained = self.cached()
@@ -200,6 +206,8 @@ class TrainingRun:
         device = resolve_device(params.device)
         reset_peak_memory(device)
         attach_ldm(self.ldm, self.method)
+        if self.reference is not None:
+            self.method.use_reference(load_model(self.reference.finished, device))
         if params.compile:
             self.method.model.backbone.compile_network()
         source = ManifestDataset(select(data.source, split="train"), data.source_root, parts=parts)
@@ -306,6 +314,9 @@ def check_parts(kind: type[Method], settings: Settings) -> None:
                if needs.pseudo == "online" or needs.ldm == "training" else "trains on the source alone")
         raise ParameterError(f"the method '{kind.name}' {why}, so there are no images to steer; choose a method that "
                              "uses pseudo domains alone, such as method=drsf")
+    if (reference := kind.reference(kind.params_of(settings))) is not None:
+        raise ParameterError(f"the method '{kind.name}' refers to a trained '{reference}' (its parameter reference), "
+                             "which a training in parts cannot do: choose another reference")
     if settings.training.processes > 1:
         raise ParameterError(f"training.processes: a training in parts has one process, not "
                              f"{settings.training.processes}; set it to 1")
@@ -324,6 +335,15 @@ def key_inputs(spec: ModelSpec, settings: Settings, data: TrainingData) -> list[
     opened = kind.determined_by(kind.Params.model_validate(spec.method_params))
     return [spec, opened, settings.seed, settings.training.model_dump(mode="json", exclude=NOT_SETTINGS),
             manifest_fingerprint(source), source["split"].tolist(), difficult, pairs, *adapt]
+
+
+def _reference(kind: type[Method], settings: Settings, data: TrainingData, workspace: Path) -> TrainingRun | None:
+    """Return the training, on the same source images, of the model that a method refers to."""
+    name = kind.reference(kind.params_of(settings))
+    if name is None:
+        return None
+    alone = settings.model_copy(update={"training": settings.training.model_copy(update={"batches": None})})
+    return TrainingRun.resolve(name, alone, TrainingData(data.source, data.source_root), workspace)
 
 
 def _synthetic_sets(kind: type[Method], settings: Settings, data: TrainingData, ldm: Generator | None,

@@ -185,6 +185,14 @@ class Method(Learner):
         return cls.Params.model_validate((settings.model_extra or {}).get(cls.name, {}))
 
     @classmethod
+    def reference(cls, params: Any) -> str | None:
+        """Return the name of a method whose model, trained on the source alone, must be there; None: none is needed."""
+        return None
+
+    def use_reference(self, trained: Method) -> None:
+        """Called once before ``prepare`` with the trained model of ``reference``, in evaluation mode."""
+
+    @classmethod
     def code_modules(cls) -> list[str]:
         """Return the names of the modules that define the method and its base classes."""
         return sorted({kind.__module__ for kind in cls.__mro__ if issubclass(kind, Method)})

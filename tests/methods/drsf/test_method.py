@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from dg_project.config import BackboneParams, DetectionParams
 from dg_project.core.errors import ParameterError
 from dg_project.data.batches import Batch
 from dg_project.methods.combined.drsf_diga import DRSFDiGA
+from dg_project.methods.drsf.consistency import AnswerBank
 from dg_project.methods.drsf.method import DRSF, DRSFParams, draw_partners, instance_mix
 from dg_project.methods.model_folder import ModelSpec, build_method
 from dg_project.tasks import Instances
@@ -254,6 +257,44 @@ def test_average_gives_the_reference() -> None:
     method.begin_step()  # the average keeps half of the old weights
     assert not torch.equal(con(method, paired(0.4)), before)
     assert not [name for name in method.inference_state() if name.startswith("agreement")]
+
+
+def test_bank_asks_once_and_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, of = drsf(soft_fusion=["pseudo"], lambda_con=1.0, reference="source"), batch()
+    images = [((255 * image).to(torch.uint8), target) for image, target in zip(of.images, of.targets, strict=True)]
+    model = method.model.eval()
+    bank, asked, state = AnswerBank(model, images, torch.device("cpu")), [], torch.random.get_rng_state()
+    answer = type(model).answers
+    monkeypatch.setattr(type(model), "answers", lambda self, *given: asked.append(1) or answer(self, *given))
+    first, again, mirrored = bank(1, False), bank(1, False), bank(1, True)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert first is again
+    assert len(asked) == 2
+    centres = [answers.places.proposals[0][answers.places.labels[0] > 0][:, [0, 2]].mean()
+               for answers in (first, mirrored)]
+    assert float(centres[0] + centres[1]) == pytest.approx(96, abs=12), "mirrored objects"
+    other = AnswerBank(model, images, torch.device("cpu"))
+    other(2, False)
+    torch.testing.assert_close(other(1, False).logits, first.logits)  # whatever was asked before
+
+
+def test_source_trained_reference() -> None:
+    method, teacher, of = consistent(reference="source"), drsf(), paired(0.4)
+    source = [((255 * of.images[0]).to(torch.uint8), of.targets[0])]
+    of.images[0] = source[0][0] / 255
+    of.images[1], of.origins = of.images[0] + 0.4, [None, of.images[0]]
+    of.pair_id, of.flipped = torch.tensor([0, 0]), [False, False]
+    with torch.no_grad():
+        for weight in teacher.model.box_heads.box_predictor.parameters():
+            weight.mul_(8)
+    method.use_reference(teacher.eval())
+    method.prepare(source, False, Path(), torch.device("cpu"))
+    assert method.train() is method
+    far = con(method, of)
+    method.use_reference(copy.deepcopy(method).eval())
+    method.prepare(source, False, Path(), torch.device("cpu"))
+    assert 0 < float(con(method, of)) < 0.5 * float(far), "its own answers are nearer than those of other weights"
+    assert not [name for name in method.state_dict() if "bank" in name or "_reference" in name]
 
 
 def test_consistency_needs_the_source_images() -> None:

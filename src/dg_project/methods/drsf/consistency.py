@@ -11,13 +11,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dg_project.data.batches import Batch
+from dg_project.data.batches import Batch, flip_horizontally
+from dg_project.data.dataset import ManifestDataset, target_to
+from dg_project.data.images import to_float
 from dg_project.ops.ema import EMATeacher
 from dg_project.ops.modes import evaluating
 from dg_project.tasks.answers import Answers, divergence
 from dg_project.tasks.base import Features, Inputs, Target, TaskModel, take
 
-Reference = Literal["self", "average"]
+Reference = Literal["self", "average", "source"]
 RAMP = 0.2
 """Share of the training in which the weight grows from 0 to its value."""
 
@@ -30,8 +32,11 @@ def ramp(progress: float) -> float:
 class Consistency(nn.Module):
     """``L_con = mean w KL(p(x0) ‖ p(x)) + mean w smoothL1(d(x) − d(x0))`` of a pseudo image x and its source image x0.
 
-    The answers on x0 are asked in evaluation mode and get no gradient. They come from the model itself, or from an
-    exponential average of its weights.
+    The answers on x0 are asked in evaluation mode and get no gradient. They come from the model itself, from an
+    exponential average of its weights, or from ``bank``: a model trained on the source alone.
+
+    Attributes:
+        bank: answers of the model trained on the source, for the reference ``source``.
 
     Args:
         student: ``Method.predictor()``; its entry ``model`` is the task model.
@@ -42,6 +47,7 @@ class Consistency(nn.Module):
     def __init__(self, student: nn.ModuleDict, reference: Reference, alpha: float) -> None:
         super().__init__()
         self.teacher = EMATeacher(student, alpha) if reference == "average" else None
+        self.bank: AnswerBank | None = None
 
     def update(self, student: nn.ModuleDict) -> None:
         """Add the student's weights to the average."""
@@ -57,16 +63,25 @@ class Consistency(nn.Module):
             maps: from the student's ``neck``, of all rows.
             inputs: prepared rows.
         """
-        rows = [row for row, origin in enumerate(batch.origins or []) if origin is not None]
+        rows = [row for row, origin in enumerate(batch.origins or []) if origin is not None and batch.domain_id[row]]
         if not rows:
             return None
-        index = torch.tensor(rows, device=batch.weight.device)
-        origins = [origin for origin in batch.origins or [] if origin is not None]
-        reference = self._answers(student, origins, [batch.targets[row] for row in rows])
         model = student["model"]
         assert isinstance(model, TaskModel)
+        if self.bank is not None:
+            return torch.stack([self._of_row(model, batch, maps, inputs, row, self.bank) for row in rows]).mean()
+        index = torch.tensor(rows, device=batch.weight.device)
+        origins = [origin for row, origin in enumerate(batch.origins or []) if row in rows and origin is not None]
+        reference = self._answers(student, origins, [batch.targets[row] for row in rows])
         answers = model.answers(take(maps, index), inputs.rows(index), reference.places)
         return torch.stack(list(divergence(reference, answers, batch.weight[index]).values())).sum()
+
+    def _of_row(self, model: TaskModel, batch: Batch, maps: Features, inputs: Inputs, row: int,
+                bank: AnswerBank) -> Tensor:
+        assert batch.flipped is not None
+        reference, one = bank(int(batch.pair_id[row]), batch.flipped[row]), torch.tensor([row]).to(batch.weight.device)
+        answers = model.answers(take(maps, one), inputs.rows(one), reference.places)
+        return torch.stack(list(divergence(reference, answers, batch.weight[one]).values())).sum()
 
     @torch.no_grad()
     def _answers(self, student: nn.ModuleDict, images: Sequence[Tensor], targets: Sequence[Target]) -> Answers:
@@ -76,3 +91,33 @@ class Consistency(nn.Module):
         with evaluating(asked):
             inputs = model.prepare(images, targets)
             return model.answers(model.neck(model.features(inputs.images)), inputs)
+
+
+class AnswerBank:
+    """Answers of a frozen model on source images, computed at first use and kept.
+
+    They depend on the image and its flip alone, so a resumed training gets the same ones.
+
+    Args:
+        model: model trained on the source, in evaluation mode.
+        images: source images; the ``pair_id`` of a batch is an index into them.
+        device: torch device.
+    """
+
+    def __init__(self, model: TaskModel, images: ManifestDataset, device: torch.device) -> None:
+        self._model, self._images, self._device = model, images, device
+        self._known: dict[tuple[int, bool], Answers] = {}
+
+    @torch.no_grad()
+    def __call__(self, index: int, flipped: bool) -> Answers:
+        """Return the answers on one source image, with the image index 0."""
+        if (index, flipped) not in self._known:
+            image, target = self._images[index]
+            if flipped:
+                image, target = flip_horizontally(image, target)
+            inputs = self._model.prepare([to_float(image).to(self._device)], [target_to(target, self._device)])
+            with torch.random.fork_rng():
+                torch.manual_seed(2 * index + flipped)  # of the proposals that are sampled
+                maps = self._model.neck(self._model.features(inputs.images))
+                self._known[index, flipped] = self._model.answers(maps, inputs)
+        return self._known[index, flipped]

@@ -15,7 +15,7 @@ from dg_project.core.errors import ParameterError
 from dg_project.data.batches import Batch
 from dg_project.data.dataset import ManifestDataset
 from dg_project.methods.base import Method, Needs
-from dg_project.methods.drsf.consistency import Consistency, Reference, ramp
+from dg_project.methods.drsf.consistency import AnswerBank, Consistency, Reference, ramp
 from dg_project.methods.drsf.dfdr import DFDR, Parts, align_loss, ranking_loss
 from dg_project.methods.drsf.mdsf import Adversary, ImageDiscriminator, InstanceDiscriminator, fuse, mixing_weights
 from dg_project.methods.drsf.soft_fusion import Look, soft_fusion
@@ -43,8 +43,8 @@ class DRSFParams(Params):
     lambda_adv: float = Field(0.05, ge=0, description="weight of both discriminators' losses")
     lambda_con: float = Field(0.0, ge=0, description="weight of the consistency of the predictions on a pseudo image "
                                                      "with those on its source image")
-    reference: Reference = Field("self", description="whose predictions on the source image: the model's, or those of "
-                                                     "an average of its weights")
+    reference: Reference = Field("self", description="whose predictions on the source image: the model's (self), those "
+                                                     "of an average of its weights, or those of ERM (source)")
     reference_alpha: Fraction = Field(0.99, description="largest decay of that average")
     trust: bool = Field(False, description="estimate how much each pseudo domain is worth, and show its source images "
                                            "instead as far as it is not")
@@ -101,6 +101,7 @@ class DRSF(Method):
         if params.grl_instance and model.instance_channels is not None:
             instance = InstanceDiscriminator(model.instance_channels, n_domains)
             self.instance_adversary = Adversary(instance, params.grl_instance)
+        self._reference: list[Method] = []
         self.agreement: Consistency | None = None
         if params.lambda_con:
             self.agreement = Consistency(self.predictor(), params.reference, params.reference_alpha)
@@ -119,11 +120,22 @@ class DRSF(Method):
             raise ParameterError(f"{cls.name}.trust is estimated in one process and not in float16: set "
                                  "training.processes: 1 and another training.precision, or trust: false")
 
+    @classmethod
+    def reference(cls, params: Any) -> str | None:
+        """See ``Method.reference``."""
+        return "erm" if params.lambda_con and params.reference == "source" else None
+
+    def use_reference(self, trained: Method) -> None:
+        """See ``Method.use_reference``."""
+        self._reference = [trained]  # in a list, so that it is no part of this module
+
     def prepare(self, images: ManifestDataset, flip: bool, workspace: Path, device: torch.device) -> None:
-        """Keep the source images, which give the evidence of the trust."""
+        """Keep the source images, which give the evidence of the trust and the answers of the reference."""
         super().prepare(images, flip, workspace, device)
         if self.trust is not None:
             self.trust.images = images
+        if self.agreement is not None and self._reference:
+            self.agreement.bank = AnswerBank(self._reference[0].model.to(device), images, device)
 
     def begin_step(self) -> None:
         """Update the average that gives the reference answers."""
