@@ -41,7 +41,8 @@ COST_COLUMNS: dict[str, str] = {
     "inference_parameters": "parameters of the model at inference",
 }
 ORIGIN_COLUMNS: dict[str, str] = {
-    "setting": "DG: no target image was opened before the test | UDA: trained on unlabelled target images",
+    "setting": "DG: no target image was opened before the test | UDA: trained on unlabelled target images | oracle: "
+               "trained on labelled target images",
     "overrides": "JSON of the changes of a grid row: method, pseudo domains, parameters",
     "classes_scored": "classes with labels in the domain, such as 4 of 5 (no bicycle); '' for unseen_mean",
 }

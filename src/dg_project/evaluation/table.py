@@ -20,6 +20,11 @@ GAIN_COLUMNS = ["gain", "gain_low", "gain_high", "gain_p_t", "gain_p_wilcoxon", 
 UDA_MARK = "†"
 UDA_NOTE = (f"{UDA_MARK} UDA: also trained on unlabelled target images, in addition to the images per step given, so "
             "not comparable with other rows.")
+ORACLE_MARK = "‡"
+ORACLE_NOTE = (f"{ORACLE_MARK} Oracle: trained on labelled target images; an upper bound, no method, and never chosen.")
+MARKS = {"UDA": UDA_MARK, "oracle": ORACLE_MARK}
+"""Setting of a row -> the mark at its name."""
+NOTES = {"UDA": UDA_NOTE, "oracle": ORACLE_NOTE}
 ALL_DOMAINS = "all"
 EQUAL_DOMAINS_COLUMNS = ["domains", "method", "source", "unseen", "reference_source", "reference_unseen", "gain",
                          "gain_low", "gain_high", "gain_p_t"]
@@ -172,7 +177,7 @@ def table_domains(table: pd.DataFrame) -> list[str]:
 
 def best_unseen(table: pd.DataFrame) -> str:
     """Return the row with the highest unseen mean, among those trained without target images."""
-    return _best(table[table["setting"] != "UDA"])
+    return _best(table[table["setting"] == "DG"])
 
 
 def best_adapted(table: pd.DataFrame) -> str | None:
@@ -185,14 +190,21 @@ def _best(table: pd.DataFrame) -> str:
     return str(table[UNSEEN_MEAN].astype(float).idxmax())
 
 
-def uda_marks(table: pd.DataFrame) -> dict[str, str]:
-    """Return row -> the suffix of its name: a mark if it was trained on unlabelled target images, else ""."""
-    return {str(name): f" {UDA_MARK}" if setting == "UDA" else "" for name, setting in table["setting"].items()}
+def setting_marks(table: pd.DataFrame) -> dict[str, str]:
+    """Return row -> the suffix of its name: a mark if it opened target images in training, else ""."""
+    return {str(name): f" {MARKS[setting]}" if setting in MARKS else "" for name, setting in table["setting"].items()}
 
 
-def uda_note(table: pd.DataFrame) -> str:
-    """Return what the mark means, for the caption of a figure; "" if no row has it."""
-    return f" {UDA_MARK} opened unlabelled target images." if any(uda_marks(table).values()) else ""
+def setting_notes(table: pd.DataFrame) -> list[str]:
+    """Return what the marks of a table mean."""
+    return [note for setting, note in NOTES.items() if (table["setting"] == setting).any()]
+
+
+def short_notes(table: pd.DataFrame) -> str:
+    """Return what the marks mean, for the caption of a figure; "" if no row has one."""
+    opened = {"UDA": f" {UDA_MARK} opened unlabelled target images.",
+              "oracle": f" {ORACLE_MARK} trained on labelled target images."}
+    return "".join(note for setting, note in opened.items() if (table["setting"] == setting).any())
 
 
 def to_markdown(table: pd.DataFrame, *, metric: str = "mAP@50", baseline: str = BASELINE,
@@ -203,8 +215,7 @@ def to_markdown(table: pd.DataFrame, *, metric: str = "mAP@50", baseline: str = 
     notes = [f"{metric} in percent, mean ± half-width of the {confidence:.0%} t-interval over seeds. Gain: unseen mean "
              f"minus that of {references}, paired by seed, with the p-value of the paired t-test. Checkpoints selected "
              f"by: {rules}. Ratios and added parameters are against {baseline}."]
-    if (table["setting"] == "UDA").any():
-        notes.append(UDA_NOTE)
+    notes += setting_notes(table)
     if note:
         notes.append(note)
     parts = [markdown(display_scores(table, baseline)), markdown(display_costs(table, baseline)), " ".join(notes)]
@@ -271,7 +282,7 @@ def _references(table: pd.DataFrame, baseline: str) -> dict[str, str]:
 
 
 def _marked(shown: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    return shown.set_index(pd.Index([f"{name}{mark}" for name, mark in uda_marks(table).items()], name="method"))
+    return shown.set_index(pd.Index([f"{name}{mark}" for name, mark in setting_marks(table).items()], name="method"))
 
 
 def _gain(row: pd.Series, prefix: str) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dg_project.evaluation.formatting import p_value
 from dg_project.evaluation.records import UNSEEN_MEAN
-from dg_project.evaluation.table import best_adapted, best_unseen, table_domains, uda_note
+from dg_project.evaluation.table import best_adapted, best_unseen, short_notes, table_domains
 from dg_project.figures.style import (
     INK,
     MUTED,
@@ -52,7 +52,7 @@ def benchmark_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str =
         headline(figure, chart_title(table, metric, baseline),
                  f"Dots: single seeds (n = {n_range(table['n_seeds'])}). Marks and lines: mean and "
                  f"{confidence:.0%} t-interval over seeds; the gain is paired by seed. "
-                 f"Checkpoints selected by: {rules}.{uda_note(table)}", scores.get_legend_handles_labels()[0])
+                 f"Checkpoints selected by: {rules}.{short_notes(table)}", scores.get_legend_handles_labels()[0])
     return figure
 
 
@@ -148,7 +148,7 @@ def forest_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "m
         headline(figure, chart_title(table, metric, baseline),
                  f"Dots: single seeds (n = {n_range(table['n_seeds'])}). Marks and lines: mean and {confidence:.0%} "
                  "t-interval over seeds; the gain is paired by seed. Checkpoints selected by: "
-                 f"{', '.join(dict.fromkeys(table['selection'].astype(str)))}.{uda_note(table)}")
+                 f"{', '.join(dict.fromkeys(table['selection'].astype(str)))}.{short_notes(table)}")
     return figure
 
 

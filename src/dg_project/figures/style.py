@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dg_project.data.masks import COLOURS
-from dg_project.evaluation.table import uda_marks
+from dg_project.evaluation.table import setting_marks
 
 INK, MUTED, GRID, PAPER = "#1f2933", "#5f6c7b", "#e4e8ed", "#ffffff"
 REJECTED, RIGHT = "#d64545", "#2f8f5b"
@@ -71,7 +71,7 @@ def method_label(name: str) -> str:
 
 def row_labels(table: pd.DataFrame) -> list[str]:
     """Return labels for the rows of a ``benchmark_table``, with the mark of UDA."""
-    return [method_label(name) + mark for name, mark in uda_marks(table).items()]
+    return [method_label(name) + mark for name, mark in setting_marks(table).items()]
 
 
 def method_colours(names: Iterable[str]) -> dict[str, str]:

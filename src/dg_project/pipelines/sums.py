@@ -10,6 +10,7 @@ from dg_project.pipelines import (
     benchmark,
     calibrate_gate,
     evaluation,
+    headroom,
     ingestion,
     regime,
     reporting,
@@ -53,6 +54,8 @@ def create_sums() -> dict[str, Pipeline]:
         # rows x seeds: methods, and DRSF with changed parameters
         "benchmark": grid + benchmark.create_pipeline("benchmark"),
         "ablation": grid + benchmark.create_pipeline("ablation"),
+        # ERM that also trains on labelled target images: how much is there to win?
+        "headroom": ingest + headroom.create_pipeline(),
         # methods x pseudo images of several qualities
         "regime": ingest + regime.create_pipeline(),
         # the visibility that the gate should ask for, by what ERM finds in the pseudo images

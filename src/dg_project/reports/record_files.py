@@ -27,7 +27,7 @@ TINY_LDM, CLIP_LIKE = "tiny_ldm", "clip_like"
 RENDERED = ("streets", "street_crops")
 """Folders of the embedded images; records of other folders are of photographs and drawings."""
 LEAVE_ONE_OUT = "leave_one_out"
-ARTIFACTS = {"benchmark": "benchmark", "ablation": "ablation", LEAVE_ONE_OUT: "left_out"}
+ARTIFACTS = {"benchmark": "benchmark", "ablation": "ablation", "headroom": "headroom", LEAVE_ONE_OUT: "left_out"}
 """Pipelines whose records can be added, and the prefix of their artifacts."""
 
 

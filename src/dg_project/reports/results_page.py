@@ -19,13 +19,13 @@ from dg_project.core.templates import open_template
 from dg_project.evaluation.formatting import MISSING, gain_and_interval, mean_and_half_width
 from dg_project.evaluation.records import UNSEEN_MEAN, classes_note
 from dg_project.evaluation.table import (
-    UDA_NOTE,
     display_costs,
     display_equal_domains,
     display_scores,
     gain_over,
     gains_at_equal_domains,
     markdown,
+    setting_notes,
 )
 from dg_project.figures.label_precision import label_table
 from dg_project.reports.record_files import ARTIFACTS, RECORDS, RecordFile, add_record_file, read_record_files
@@ -96,7 +96,7 @@ def _section(file: RecordFile, shipped: str) -> dict[str, Any]:
         "seeds": _one_or_range(table["n_seeds"]), "rules": ", ".join(dict.fromkeys(table["selection"])),
         "budget": f"{_one_or_range(table['max_steps'])} steps of {_one_or_range(table['images_per_step'])} images",
         "scores": markdown(display_scores(table, BASELINE)), "costs": markdown(display_costs(table, BASELINE)),
-        "equal_domains": _equal_domains(file), "uda": UDA_NOTE if (table["setting"] == "UDA").any() else "",
+        "equal_domains": _equal_domains(file), "marks": " ".join(setting_notes(table)),
         "classes": classes_note(rows),
         "overrides": _overrides(rows), "saw_weather": _saw_weather(file), "mixing": _mixing(file),
         "earlier_generator": file.earlier_generator(shipped),
