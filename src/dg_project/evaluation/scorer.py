@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -35,6 +36,20 @@ class Comparison(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Errors:
+    """What one model takes for what, in one domain.
+
+    Attributes:
+        confusion: counts of objects, pixels or images; rows are labelled classes, columns predicted ones. Detection has
+            one more of each, the background: false detections and missed objects.
+        precision: (101,) precision at the recall levels 0, .01, ..., 1; None for tasks without scores.
+    """
+
+    confusion: NDArray[np.int64]
+    precision: NDArray[np.float64] | None = None
+
+
 class Scorer(ABC):
     """Stores, checks and scores the predictions of one task.
 
@@ -64,6 +79,18 @@ class Scorer(ABC):
             n_classes: number of classes.
             root: folder that label images are relative to.
             metric: one of ``metrics``.
+        """
+
+    @abstractmethod
+    def errors(self, found: pd.DataFrame, truth: pd.DataFrame, n_classes: int, root: Path, score: float) -> Errors:
+        """Return what is taken for what in one domain.
+
+        Args:
+            found: predictions of one model.
+            truth: manifest rows of the same images.
+            n_classes: number of classes.
+            root: folder that label images are relative to.
+            score: detections with lower scores are not counted in the confusion matrix.
         """
 
 
