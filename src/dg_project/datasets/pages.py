@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ from dg_project.datasets.atomic import AtomicFile
 
 
 class FigureDataset(AtomicFile, matplotlib.MatplotlibDataset):
-    """A matplotlib figure; loading returns the path of the image (the base class refuses to load)."""
+    """A matplotlib figure; loading returns the path of the image (the base class refuses to load).
+
+    The label of the figure, which is its title, is also the title in the metadata of the image.
+    """
+
+    def save(self, data: Any) -> None:
+        """Write a new version atomically."""
+        titled = copy.copy(self)
+        titled._save_args = {**self._save_args, "metadata": {"Title": data.get_label()}}
+        super(FigureDataset, titled).save(data)
 
     def load(self) -> Any:
         """Return the path of the newest (or pinned) image."""

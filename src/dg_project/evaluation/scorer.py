@@ -49,6 +49,12 @@ class Errors:
     confusion: NDArray[np.int64]
     precision: NDArray[np.float64] | None = None
 
+    def as_lists(self) -> dict[str, Any]:
+        """Return both as lists that JSON can hold; precision without labels is None."""
+        known = self.precision is not None and not np.isnan(self.precision).any()
+        return {"confusion": self.confusion.tolist(),
+                "precision": self.precision.round(4).tolist() if known and self.precision is not None else None}
+
 
 class Scorer(ABC):
     """Stores, checks and scores the predictions of one task.

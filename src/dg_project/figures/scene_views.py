@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ WIDTH = 960
 """Pixels."""
 COLUMNS = 5
 """Images per row of a view that shows several."""
+LIST = "views.json"
+"""File with domain, method, image and says of each view."""
 
 
 @dataclass(frozen=True)
@@ -75,3 +78,14 @@ def _drawn(drawing: Drawing, parts: list[tuple[Row, Row]]) -> Image.Image:
             bare(axes)
         canvas.draw()
         return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def write_views(views: list[SceneView], folder: Path) -> None:
+    """Write the views into a folder, as WebP, with their list."""
+    rows = []
+    for view in views:
+        path = Path(view.domain) / f"{view.method}.webp"
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        view.image.save(folder / path, quality=82, method=6)
+        rows.append({"domain": view.domain, "method": view.method, "image": path.as_posix(), "says": view.says})
+    (folder / LIST).write_text(json.dumps(rows, indent=1))
