@@ -22,7 +22,7 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], chosen: Mapping[str, int]
     """Draw the validation score with the chosen step, the total loss, its parts, and the learning rate.
 
     Args:
-        histories: ``step``, ``loss*``, ``lr`` and the column of the selection rule by method; a method may lack columns.
+        histories: ``step``, ``loss*``, ``lr`` and the column of the selection rule by method; some may lack columns.
         chosen: step whose weights were kept, by method.
         window: steps of the running mean; raw values are drawn pale behind it.
         note: appended to the caption.

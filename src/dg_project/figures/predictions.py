@@ -87,8 +87,8 @@ class Drawing:
     @property
     def caption(self) -> str:
         """Explanation of the marks."""
-        return (f"Green: found (IoU at least .5, right class). Dashed white: missed. Red: false detection. Scores of at "
-                f"least {self.threshold:g} count.")
+        return ("Green: found (right class, IoU of at least .5). Dashed white: missed. Red: false. Scores of "
+                f"{self.threshold:g} and more count.")
 
     def order(self, rows: list[Row]) -> list[Row]:
         """Return the rows by descending number of labelled boxes."""

@@ -14,7 +14,6 @@ from dg_project.config.paths import ROOT_VARIABLE, locate_settings
 from dg_project.core.errors import CheckpointError, ParameterError, nearest
 from dg_project.core.nested import flatten
 
-
 FACTS = "params:run_facts"
 
 

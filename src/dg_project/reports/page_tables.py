@@ -64,8 +64,8 @@ def confusion_table(confusion: Sequence[Sequence[int]], classes: Sequence[str]) 
     """Return a confusion matrix as text: shares of each labelled class; counts in the row of the background.
 
     Returns:
-        ``columns`` and ``rows`` (name, number of labels, cells of text, share and kind: ``hit``, ``miss`` or ``wrong``), or
-        ``pairs`` (labelled class, predicted class, share, number) with more than ``MOST_CLASSES`` classes.
+        ``columns`` and ``rows`` (name, number of labels, and cells: text, share and kind, which is ``hit``, ``miss`` or
+        ``wrong``); with more than ``MOST_CLASSES`` classes ``pairs`` (labelled, predicted class, share, number).
     """
     matrix = np.asarray(confusion, np.int64)
     names = [*map(readable, classes), *([BACKGROUND] if len(matrix) > len(classes) else [])]
