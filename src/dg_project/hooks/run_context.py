@@ -51,7 +51,8 @@ class SettingsHook:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Collect the facts of a run that writes a report."""
         if FACTS in pipeline.inputs() and self._given is not None:
-            catalog[FACTS] = run_facts(self._context, run_params, pipeline, self._given)
+            catalog[FACTS] = {**run_facts(self._context, run_params, pipeline, self._given),
+                              "places": {name: _place(name, catalog, self._context) for name in ("model", "results")}}
 
     @hook_impl
     def after_catalog_created(self, catalog: Any, save_version: str | None) -> None:
@@ -83,6 +84,12 @@ def run_facts(context: Any, run_params: dict[str, Any], pipeline: Any, settings:
     given, known = flatten(dict(loader["parameters"])), flatten(dict(base))
     changed = [(path, value, known.get(path)) for path, value in given.items() if value != known.get(path)]
     return {"command": _command(run_params), "changed": changed, "read": _groups_read(pipeline, settings)}
+
+
+def _place(name: str, catalog: Any, context: Any) -> str:
+    """Return the folder of an artifact's versions, relative to the project."""
+    folder = Path(catalog.get(name)._filepath)
+    return str(folder.relative_to(context.project_path) if folder.is_relative_to(context.project_path) else folder)
 
 
 def _command(run_params: dict[str, Any]) -> str:

@@ -17,10 +17,10 @@ from dg_project.pipelines.figure import Figure
 
 
 def make_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per method and metric, with its setting (DG or UDA) and one column per domain."""
+    """Return scores in percent: one row per method and metric, its setting (DG or UDA), one column per domain."""
     order = list(dict.fromkeys(results["domain"]))
     wide = results.pivot_table(index=["method", "setting", "metric"], columns="domain", values="value", sort=False)
-    return wide[order].reset_index()
+    return (100 * wide[order]).round(1).reset_index()
 
 
 def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,

@@ -45,7 +45,7 @@ def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: p
         data_card: counts of the ingested images and boxes.
         parameters: all parameters as they were given.
         run_id: version of the run.
-        run_facts: its command, the parameters that it changed, and the groups that it read.
+        run_facts: its command, the parameters that it changed, the groups that it read, and where its artifacts are.
         model_card: the model's domain-robustness card as Markdown.
         scenes: the same scene in every domain as each model sees it.
         errors: confusion matrices and precision-recall curves, from ``measure_errors``.
@@ -127,8 +127,7 @@ def _origin(results: pd.DataFrame, run_id: str, run_facts: dict[str, Any]) -> di
 
     seconds = results.groupby("method", sort=False)["seconds_per_step"].first()
     command = {"again": run_facts["command"]} if "command" in run_facts else {}
-    return {"run": run_id, **command, "model": f"data/06_models/model/{run_id}/model",
-            "results": f"data/07_model_output/results.csv/{run_id}/results.csv",
+    return {"run": run_id, **command, **run_facts.get("places", {}),
             "seconds per step": ", ".join(f"{method_label(str(name))} {value:.2f}" for name, value in seconds.items()),
             **versions()}
 
