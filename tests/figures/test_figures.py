@@ -333,13 +333,24 @@ def test_benchmark_chart_names_the_best(run):
     benchmark_chart(benchmark_table(single), single).canvas.draw()
 
 
+@pytest.mark.parametrize(("above", "told"), [(-0.002, "DRSF, 50.0, level with naive (49.8)"), (0.1, "naive, 60.0 (ERM")])
+def test_title_says_level_unless_the_seeds_tell_rows_apart(above, told):
+    rows = benchmark_records()
+    naive = rows["method"] == "naive"
+    noise = rows["seed"].map({0: 0.01, 1: -0.01, 2: 0.0})
+    unseen = rows["domain"] == "unseen_mean"
+    rows.loc[unseen & (rows["method"] == "drsf"), "value"] = 0.5
+    rows.loc[unseen & naive, "value"] = 0.5 + above + noise[unseen & naive]
+    assert f"unseen domains: {told}" in text_of(benchmark_chart(benchmark_table(rows), rows))
+
+
 @pytest.mark.parametrize("chart", [benchmark_chart, forest_chart])
 def test_uda_rows_are_marked_and_never_best(chart):
     records = benchmark_records()
     table = benchmark_table(records)
     table.loc["drsf", "setting"] = "UDA"
     figure = chart(table, records, metric="mAP@50")
-    assert "Highest mean mAP@50 over unseen domains: mixstyle" in text_of(figure)
+    assert "Highest mean mAP@50 over unseen domains: MixStyle" in text_of(figure)
     assert f"of those that adapt to them: DRSF, {100 * table.loc['drsf', 'unseen_mean']:.1f}" in text_of(figure)
     assert "† opened unlabelled target images" in text_of(figure)
     assert "DRSF †" in [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
@@ -351,7 +362,7 @@ def test_many_rows_become_a_forest_chart():
     table = benchmark_table(grid)
     figure = records_chart(table, grid, metric="mAP@50")
     means, gains = figure.axes
-    assert [label.get_text() for label in means.get_yticklabels()][:2] == ["ERM", "mixstyle"]
+    assert [label.get_text() for label in means.get_yticklabels()][:2] == ["ERM", "MixStyle"]
     assert f"{100 * table.loc['row_4', 'gain']:+.1f}" in [text.get_text() for text in gains.texts]
     assert "t-interval over seeds" in text_of(figure)
 

@@ -60,7 +60,9 @@ def readable(name: str) -> str:
     return name.replace("_", " ")
 
 
-_WRITTEN = {"erm": "ERM", "drsf": "DRSF", "diga": "DiGA", "mic": "MIC", "scmd": "SCMD"}
+_WRITTEN = {"erm": "ERM", "drsf": "DRSF", "diga": "DiGA", "mic": "MIC", "scmd": "SCMD", "mixstyle": "MixStyle",
+            "domainfusion": "DomainFusion", "dsi": "DSI", "lfme": "LFME", "adaodm": "AdaODM", "dadg": "DADG",
+            "mixnorm": "MixNorm", "rsc": "RSC", "sagnet": "SagNet", "oadg": "OA-DG", "divalign": "DivAlign"}
 
 
 def method_label(name: str) -> str:
