@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -237,13 +238,17 @@ def test_prediction_panels_apply_the_threshold(run):
 
 
 def test_scene_views_tell_the_same_outcome(run, tmp_path):
-    views = list(scene_views(run["predictions"], run["manifest"], run["root"] / "data", CLASSES))
+    scenes = scene_views(run["predictions"], run["manifest"], run["root"] / "data", CLASSES)
+    views = scenes.views
     assert [(view.domain, view.method) for view in views] == [(d, m) for d in WEATHERS for m in ("erm", "drsf")]
     assert {view.image.size for view in views} == {(960, 576)}
     assert views[0].says == make("panels", run).axes[0].get_xlabel()
-    write_views(views[:1], tmp_path)
+    write_views(scenes, tmp_path)
     assert (tmp_path / "daytime_clear" / "erm.webp").is_file()
-    assert views[0].says in (tmp_path / "views.json").read_text()
+    listed = json.loads((tmp_path / "views.json").read_text())
+    assert listed["marks"].startswith("Green: found")
+    assert listed["views"][0] == {"domain": "daytime_clear", "method": "erm", "image": "daytime_clear/erm.webp",
+                                  "says": views[0].says}
 
 
 def test_prediction_panels_without_shared_scenes(run):
@@ -333,7 +338,8 @@ def test_benchmark_chart_names_the_best(run):
     benchmark_chart(benchmark_table(single), single).canvas.draw()
 
 
-@pytest.mark.parametrize(("above", "told"), [(-0.002, "DRSF, 50.0, level with naive (49.8)"), (0.1, "naive, 60.0 (ERM")])
+@pytest.mark.parametrize(("above", "told"), [(-0.002, "DRSF, 50.0, level with naive (49.8)"),
+                                             (0.1, "naive, 60.0 (ERM")])
 def test_title_says_level_unless_the_seeds_tell_rows_apart(above, told):
     rows = benchmark_records()
     naive = rows["method"] == "naive"

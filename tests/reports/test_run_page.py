@@ -145,9 +145,10 @@ def test_scenes_begin_with_the_first_unseen_domain(tmp_path):
     assert page.count("1 of 2 found, 3 false") == 2 * 3  # alt text, label and the line below, in two domains
     assert page.count("<polyline") == 4
     cells = re.findall(r'<td class="(hit|wrong|miss)" style="--s:([\d.]+)">([^<]*)', page)
-    assert cells[:9] == [("hit", "0.75", "75"), ("wrong", "0.25", "25"), ("miss", "0", ""), ("wrong", "0", ""),
-                         ("hit", "0.50", "50"), ("miss", "0.50", "50"), ("wrong", "0", ""), ("wrong", "1.00", "5"),
-                         ("hit", "0", "")]
+    assert cells[:9] == [("hit", "0.75", "75"), ("wrong", "0.25", "25"), ("miss", "0.00", ""), ("wrong", "0.00", ""),
+                         ("hit", "0.50", "50"), ("miss", "0.50", "50"), ("wrong", "0.00", ""), ("wrong", "1.00", "5"),
+                         ("hit", "0.00", "")]
+    assert '<th scope="row">person <small>4</small></th>' in page
 
 
 def test_many_classes_are_listed_by_confusion(tmp_path):

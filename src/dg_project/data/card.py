@@ -122,10 +122,11 @@ def card_rows(card: Mapping[str, Any]) -> list[dict[str, Any]]:
             for entry in card["splits"]]
 
 
-def card_notes(card: Mapping[str, Any]) -> list[str]:
+def card_notes(card: Mapping[str, Any], *, masks: bool = True) -> list[str]:
     """Return the lines below the table: missing classes, ignored boxes, masks, files left aside, skipped samples."""
     wide = len(card["classes"]) <= MOST_COLUMNS
-    lines = [line for entry in card["splits"] for line in (*_about_classes(entry, wide), *mask_lines(entry))]
+    lines = [line for entry in card["splits"]
+             for line in (*_about_classes(entry, wide), *(mask_lines(entry) if masks else []))]
     lines += card.get("left_aside", [])
     if card["skipped"]:
         lines += [f"{len(card['skipped'])} sample(s) skipped:", *(f"  {reason}" for reason in card["skipped"][:10])]

@@ -86,6 +86,11 @@ class Drawing:
 
     @property
     def caption(self) -> str:
+        """Explanation of a sheet."""
+        return self.marks
+
+    @property
+    def marks(self) -> str:
         """Explanation of the marks."""
         return ("Green: found (right class, IoU of at least .5). Dashed white: missed. Red: false. Scores of "
                 f"{self.threshold:g} and more count.")
@@ -166,10 +171,14 @@ class SemanticDrawing(Drawing):
     extra_rows = ("labels",)
 
     @property
-    def caption(self) -> str:
+    def marks(self) -> str:
         """Explanation of the colours."""
-        colours = ", in the colours of Cityscapes" if tuple(self.classes) == SEMANTIC_CLASSES else ""
-        return f"First row: the labels, then the prediction of each model{colours}; unlabelled pixels are clear."
+        return "Classes in the colours of Cityscapes." if tuple(self.classes) == SEMANTIC_CLASSES else ""
+
+    @property
+    def caption(self) -> str:
+        """Explanation of the rows and the colours."""
+        return f"First row: the labels, then the prediction of each model; unlabelled pixels are clear. {self.marks}"
 
     def draw(self, axes: Axes, row: Row, found: Row | None, *, named: bool = False) -> None:
         """Overlay the predicted mask, or the labels if there is no prediction."""
@@ -199,7 +208,7 @@ class LabelDrawing(Drawing):
     per_view = 15
 
     @property
-    def caption(self) -> str:
+    def marks(self) -> str:
         """Explanation of the text."""
         return "The predicted class and its probability: green where it is right, red where it is wrong."
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,15 @@ WIDTH = 960
 COLUMNS = 5
 """Images per row of a view that shows several."""
 LIST = "views.json"
-"""File with domain, method, image and says of each view."""
+"""File with ``marks``, and ``views``: domain, method, image and says of each."""
+
+
+@dataclass(frozen=True)
+class SceneViews:
+    """Views of every domain by every model, and what their marks mean."""
+
+    marks: str
+    views: list[SceneView]
 
 
 @dataclass(frozen=True)
@@ -43,8 +51,8 @@ class SceneView:
 
 
 def scene_views(predictions: Mapping[str, pd.DataFrame], manifest: pd.DataFrame, root: Path, classes: list[str], *,
-                score_threshold: float = 0.5) -> Iterator[SceneView]:
-    """Yield a view of each domain by each model; the scene is chosen by its labels, as in ``prediction_panels``.
+                score_threshold: float = 0.5) -> SceneViews:
+    """Return a view of each domain by each model; the scene is chosen by its labels, as in ``prediction_panels``.
 
     Args:
         predictions: predictions table of any task by method.
@@ -57,11 +65,13 @@ def scene_views(predictions: Mapping[str, pd.DataFrame], manifest: pd.DataFrame,
     drawing = drawing_of(predictions[methods[0]].columns, root, classes, score_threshold)
     chosen = choose_scenes(manifest, domains, drawing.per_view, drawing)
     found = rows_by_key(predictions)
+    views = []
     for domain in domains:
         rows = [scene[domain] for scene in chosen]
         for method in methods:
             parts = [(row, found[method, domain, row["image_id"]]) for row in rows]
-            yield SceneView(domain, method, _drawn(drawing, parts), drawing.summary(parts))
+            views.append(SceneView(domain, method, _drawn(drawing, parts), drawing.summary(parts)))
+    return SceneViews(drawing.marks, views)
 
 
 def _drawn(drawing: Drawing, parts: list[tuple[Row, Row]]) -> Image.Image:
@@ -80,12 +90,12 @@ def _drawn(drawing: Drawing, parts: list[tuple[Row, Row]]) -> Image.Image:
         return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
-def write_views(views: list[SceneView], folder: Path) -> None:
+def write_views(scenes: SceneViews, folder: Path) -> None:
     """Write the views into a folder, as WebP, with their list."""
     rows = []
-    for view in views:
+    for view in scenes.views:
         path = Path(view.domain) / f"{view.method}.webp"
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         view.image.save(folder / path, quality=82, method=6)
         rows.append({"domain": view.domain, "method": view.method, "image": path.as_posix(), "says": view.says})
-    (folder / LIST).write_text(json.dumps(rows, indent=1))
+    (folder / LIST).write_text(json.dumps({"marks": scenes.marks, "views": rows}, indent=1))

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from dg_project.figures.style import method_colours, method_label
 
-LABELS, PLOT, GAINS, ROW = 150, 300, 70, 30
+LABELS, PLOT, GAINS, ROW = 136, 190, 50, 26
 """Widths of the three columns of the dumbbell chart, and the height of a row, in its own units."""
 
 
@@ -46,7 +46,7 @@ def _dumbbell(row: Dumbbell, number: int, scale: float, colours: Mapping[str, st
     line = Markup('<line x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}" class="join"/>').format(
         min(places.values()), max(places.values()), y, y) if places else Markup()
     dots = Markup().join(
-        Markup('<circle cx="{:.1f}" cy="{:.1f}" r="6" fill="{}"><title>{} {:.1f}</title></circle>').format(
+        Markup('<circle cx="{:.1f}" cy="{:.1f}" r="5" fill="{}"><title>{} {:.1f}</title></circle>').format(
             x, y, colours[name], method_label(name), row.values[name]) for name, x in places.items())
     label = Markup('<text x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(LABELS - 4, y + 4.5, row.label)
     gain = Markup('<text x="{}" y="{:.1f}" class="{}">{}</text>').format(LABELS + PLOT + 8, y + 4.5, row.verdict,

@@ -63,6 +63,8 @@ def class_table(table: pd.DataFrame) -> dict[str, Any]:
 def confusion_table(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> dict[str, Any]:
     """Return a confusion matrix as text: shares of each labelled class; counts in the row of the background.
 
+    Classes that are neither labelled nor predicted are left out.
+
     Returns:
         ``columns`` and ``rows`` (name, number of labels, and cells: text, share and kind, which is ``hit``, ``miss`` or
         ``wrong``); with more than ``MOST_CLASSES`` classes ``pairs`` (labelled, predicted class, share, number).
@@ -73,16 +75,17 @@ def confusion_table(confusion: Sequence[Sequence[int]], classes: Sequence[str]) 
     shares = matrix / np.maximum(total, 1)[:, None]
     if len(classes) > MOST_CLASSES:
         return {"pairs": _most_confused(matrix, shares, names)}
-    rows = [{"name": name, "n": f"{total[k]:,}", "cells": [
-        _confused(matrix[k, j], shares[k, j], k, j, len(classes)) for j in range(len(names))]}
-        for k, name in enumerate(names)]
-    return {"columns": names, "rows": rows}
+    columns = np.flatnonzero(total + matrix.sum(axis=0))
+    rows = [{"name": names[k], "n": f"{total[k]:,}",
+             "cells": [_confused(matrix[k, j], shares[k, j], k, j, len(classes)) for j in columns]}
+            for k in np.flatnonzero(total)]
+    return {"columns": [names[j] for j in columns], "rows": rows}
 
 
 def _confused(count: int, share: float, row: int, column: int, n_classes: int) -> dict[str, str]:
     kind = "hit" if row == column else "miss" if column == n_classes else "wrong"
     told = f"{count:,}" if row == n_classes else f"{100 * share:.0f}"
-    return {"text": told if count else "", "share": f"{share:.2f}" if count else "0", "kind": kind}
+    return {"text": told if told != "0" else "", "share": f"{share:.2f}", "kind": kind}
 
 
 def _most_confused(matrix: Any, shares: Any, names: Sequence[str]) -> list[tuple[str, str, str, str]]:
@@ -93,16 +96,17 @@ def _most_confused(matrix: Any, shares: Any, names: Sequence[str]) -> list[tuple
             for k, j in places if others[k, j]]
 
 
-def data_table(card: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the data card: columns that are 0 everywhere are left out, classes are named if there are few."""
+def data_table(card: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """Return the data card: what the task does not use or is 0 everywhere is left out, few classes are named."""
     classes = list(card["classes"]) if len(card["classes"]) <= MOST_COLUMNS else []
     rows = card_rows(card)
-    counts = [name for name in ("images", "boxes", "difficult", "masks", "instances")
-              if name in ("images", "boxes") or any(row[name] for row in rows)]
+    used = ["images", "boxes", "difficult", *(["masks"] if task == "segmentation" else []),
+            *(["instances"] if task == "instance_segmentation" else [])]
+    counts = [name for name in used if name == "images" or any(row[name] for row in rows)]
     body = [[readable(row["domain"]), row["split"], *(f"{row[name]:,}" for name in counts),
              *(f"{row['boxes_per_class'][name]:,}" for name in classes), row["size"], row["side"]] for row in rows]
     return {"columns": ["domain", "split", *counts, *classes, "size", "box side, px"], "rows": body,
-            "warnings": list(card.get("warnings", [])), "notes": card_notes(card)}
+            "warnings": list(card.get("warnings", [])), "notes": card_notes(card, masks=task == "segmentation")}
 
 
 def parameter_groups(parameters: Mapping[str, Any], read: Iterable[str]) -> dict[str, list[tuple[str, Any]]]:

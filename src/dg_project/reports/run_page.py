@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -80,6 +81,7 @@ class Report:
         pictures: figures in display order.
         told: what else the gains say, in a sentence.
         scenes: one entry per domain.
+        marks: what the marks in the scenes mean.
         classes: class names, for the confusion matrices.
         errors_note: what the confusion matrices count.
         per_class: wide tables by name; folded.
@@ -89,6 +91,7 @@ class Report:
         origin: label -> value: run, command, versions; shown last.
         limits: sentences on what the numbers do not show.
         card: HTML of the model's card, or "".
+        task: name of the task; decides what the data card shows.
     """
 
     title: str
@@ -101,6 +104,7 @@ class Report:
     pictures: Sequence[Picture]
     told: str = ""
     scenes: Sequence[Scene] = ()
+    marks: str = ""
     classes: Sequence[str] = ()
     errors_note: str = ""
     per_class: Mapping[str, pd.DataFrame] = field(default_factory=dict)
@@ -110,20 +114,27 @@ class Report:
     origin: Mapping[str, str] = field(default_factory=dict)
     limits: Sequence[str] = ()
     card: str = ""
+    task: str = "detection"
 
 
 def render_report(report: Report) -> str:
     """Return the page as HTML; all text is escaped, and the page loads nothing from elsewhere."""
     pictures = [_picture(picture) for picture in report.pictures]
     metrics = [str(name) for name in dict.fromkeys(report.records["metric"])]
-    return open_template("dg_project.reports", "report.html.j2", autoescape=True).render(
+    template = open_template("dg_project.reports", "report.html.j2", autoescape=True, filters={"code": _with_code})
+    return template.render(
         report=report, sections=SECTIONS, verdict=verdict(report.differences) or report.title,
         headline=_headline(report, metrics[0]), overview=_overview(report, metrics[0]),
         tables=[results_table(report.records, report.differences, metric) for metric in metrics],
         pictures={name: [one for one in pictures if one["section"] == name] for name in SECTIONS},
-        scenes=_scenes(report), data=data_table(report.data_card),
+        scenes=_scenes(report), data=data_table(report.data_card, report.task),
         per_class={name: class_table(table) for name, table in report.per_class.items()},
         parameters=parameter_groups(report.parameters, report.read))
+
+
+def _with_code(text: str) -> Markup:
+    """Return a sentence with its `backticks` as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def embed_figure(figure: Figure | Path) -> str:

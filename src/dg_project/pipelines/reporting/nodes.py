@@ -100,7 +100,7 @@ def draw_scenes(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.Data
 
     views = scene_views(by_method(predictions), scored(source, target, settings), Path(settings.data.root),
                         settings.classes, score_threshold=settings.reporting.score_threshold)
-    return partial(write_views, list(views))
+    return partial(write_views, views)
 
 
 def measure_errors(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,

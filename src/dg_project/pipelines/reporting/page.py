@@ -26,6 +26,9 @@ _FIGURES = {
     "feature_shift": ("curious", "Feature shift", "Images of all domains as points in each model's feature space."),
     "gate_maps": ("curious", "Channels and gates", "Feature maps, channel entropies and gates of a scene."),
 }
+_BOXES = ("Confusion matrices: detections with a score of at least {score:g}, share of each labelled class in percent. "
+          "Background: in the column missed objects, in the row the number of detections where no object is. Precision "
+          "over recall: all scores, IoU .5, mean over the classes.")
 _COUNTED = {
     "classification": "Confusion matrices: share of each labelled class in percent.",
     "segmentation": "Confusion matrices: share of each class's labelled pixels in percent.",
@@ -66,8 +69,8 @@ def write_report(results: pd.DataFrame, class_scores: pd.DataFrame, intervals: p
         interval_note="95% bootstrap interval over test scenes.", data_card=data_card,
         pictures=[Picture(title, figures[name], alt, section, folded=name in _FOLDED)
                   for name, (section, title, alt) in _FIGURES.items() if name in figures],
-        scenes=_scenes(scenes, errors), classes=errors["classes"],
-        errors_note=_errors_note(parameters["task"], errors["score"]),
+        scenes=_scenes(scenes, errors), marks=_listed(scenes)["marks"], classes=errors["classes"],
+        errors_note=_COUNTED.get(parameters["task"], _BOXES.format(score=errors["score"])), task=parameters["task"],
         per_class=_per_class(class_scores), changed=run_facts.get("changed", []), parameters=parameters,
         read=[*run_facts.get("read", []), *methods], origin=_origin(results, run_id, run_facts), limits=_LIMITS,
         card=card_as_html(model_card)))
@@ -106,20 +109,19 @@ def _facts(results: pd.DataFrame, parameters: dict[str, Any]) -> list[str]:
 
 def _scenes(folder: Path, errors: dict[str, Any]) -> list[Any]:
     """Return one entry per domain, with the views that the folder lists."""
-    from dg_project.figures.scene_views import LIST
     from dg_project.reports.run_page import Scene
 
     views: dict[str, list[tuple[str, Path, str]]] = {}
-    for view in json.loads((folder / LIST).read_text()):
+    for view in _listed(folder)["views"]:
         views.setdefault(view["domain"], []).append((view["method"], folder / view["image"], view["says"]))
     return [Scene(domain, views.get(domain, []), own) for domain, own in errors["domains"].items()]
 
 
-def _errors_note(task: str, score: float) -> str:
-    boxes = (f"Confusion matrices: detections with a score of at least {score:g}, share of each labelled class in "
-             "percent; background, the row: number of detections where no object is; background, the column: missed "
-             "objects. Precision over recall: all scores, IoU .5, mean over the classes.")
-    return f"The scene is chosen by its labels, not by results. {_COUNTED.get(task, boxes)}"
+def _listed(folder: Path) -> dict[str, Any]:
+    from dg_project.figures.scene_views import LIST
+
+    listed: dict[str, Any] = json.loads((folder / LIST).read_text())
+    return listed
 
 
 def _origin(results: pd.DataFrame, run_id: str, run_facts: dict[str, Any]) -> dict[str, str]:
