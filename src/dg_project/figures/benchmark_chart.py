@@ -80,9 +80,8 @@ def chart_title(table: pd.DataFrame, records: pd.DataFrame, metric: str, baselin
     def levels(best: str) -> list[str]:
         others = [str(name) for name in means.sort_values(ascending=False).index
                   if name != best and (table.loc[name, "setting"] == "UDA") == (table.loc[best, "setting"] == "UDA")]
-        gains = {name: paired_gain(*(rows[rows["method"] == own] for own in (best, name)), confidence)
-                 for name in others}
-        return [name for name, gain in gains.items() if gain.low <= 0]
+        own = rows[rows["method"] == best]
+        return [name for name in others if paired_gain(own, rows[rows["method"] == name], confidence).low <= 0]
 
     best, adapted = best_unseen(table), best_adapted(table)
     title = f"Highest mean {metric} over unseen domains: {named(best)}{_level_with(levels(best), means)}"

@@ -68,7 +68,7 @@ def _validation(axes: Axes, history: pd.DataFrame, chosen: int | None, colour: s
     if (scores := validated(history)) is None:
         return
     axes.plot(scores.index, 100 * scores, color=colour, linewidth=1.5, marker=".", markersize=5)
-    if chosen in scores.index:
+    if chosen is not None and chosen in scores.index:
         best = 100 * float(scores[chosen])
         axes.plot(chosen, best, marker="o", markersize=9, fillstyle="none", color=colour)
         axes.annotate(f"{best:.1f}", (float(chosen), best), (0, 7), textcoords="offset points", ha="center",

@@ -75,10 +75,10 @@ def confusion_table(confusion: Sequence[Sequence[int]], classes: Sequence[str]) 
     shares = matrix / np.maximum(total, 1)[:, None]
     if len(classes) > MOST_CLASSES:
         return {"pairs": _most_confused(matrix, shares, names)}
-    columns = np.flatnonzero(total + matrix.sum(axis=0))
+    columns = np.flatnonzero(total + matrix.sum(axis=0)).tolist()
     rows = [{"name": names[k], "n": f"{total[k]:,}",
              "cells": [_confused(matrix[k, j], shares[k, j], k, j, len(classes)) for j in columns]}
-            for k in np.flatnonzero(total)]
+            for k in np.flatnonzero(total).tolist()]
     return {"columns": [names[j] for j in columns], "rows": rows}
 
 
