@@ -339,7 +339,7 @@ def test_benchmark_chart_names_the_best(run):
 
 
 @pytest.mark.parametrize(("above", "told"), [(-0.002, "DRSF, 50.0, level with naive (49.8)"),
-                                             (0.1, "naive, 60.0 (ERM")])
+                                             (0.1, "naive, 60.0; ERM")])
 def test_title_says_level_unless_the_seeds_tell_rows_apart(above, told):
     rows = benchmark_records()
     naive = rows["method"] == "naive"

@@ -86,7 +86,7 @@ def chart_title(table: pd.DataFrame, records: pd.DataFrame, metric: str, baselin
     best, adapted = best_unseen(table), best_adapted(table)
     title = f"Highest mean {metric} over unseen domains: {named(best)}{_level_with(levels(best), means)}"
     if baseline not in (best, *levels(best)[:MOST_LEVEL]):
-        title += f" ({method_label(baseline)} {means[baseline]:.1f})"
+        title += f"; {method_label(baseline)} {means[baseline]:.1f}"
     return title if adapted is None else f"{title}; of those that adapt to them: {named(adapted)}"
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dg_project.evaluation.formatting import percent
-from dg_project.figures.style import INK, figure_style, headline, method_colours, method_label, new_figure, readable
+from dg_project.figures.style import figure_style, headline, method_colours, method_label, new_figure, readable
 
 VALIDATION, TOTAL, RATE = "validation", "loss", "lr"
 RULES = ("source_val", "leave_one_pseudo_out")
@@ -69,10 +69,7 @@ def _validation(axes: Axes, history: pd.DataFrame, chosen: int | None, colour: s
         return
     axes.plot(scores.index, 100 * scores, color=colour, linewidth=1.5, marker=".", markersize=5)
     if chosen is not None and chosen in scores.index:
-        best = 100 * float(scores[chosen])
-        axes.plot(chosen, best, marker="o", markersize=9, fillstyle="none", color=colour)
-        axes.annotate(f"{best:.1f}", (float(chosen), best), (0, 7), textcoords="offset points", ha="center",
-                      fontsize=7.5, color=INK, annotation_clip=False)
+        axes.plot(chosen, 100 * scores[chosen], marker="o", markersize=9, fillstyle="none", color=colour)
 
 
 def _curve(axes: Axes, steps: pd.Series, values: pd.Series, colour: str, window: int) -> None:
@@ -104,5 +101,6 @@ def _title(histories: Mapping[str, pd.DataFrame], chosen: Mapping[str, int]) -> 
         return "Training losses"
     rising = [method_label(name) for name, own in scores.items()
               if len(own) > 1 and chosen.get(name) == own.idxmax() == own.index[-1]]
-    more = f"; {' and '.join(rising)} still rising at the last step" if rising else ""
+    named = "all" if len(rising) == len(told) > 1 else ", ".join(rising)
+    more = f"; {named} still rising at the last step" if rising else ""
     return f"Weights chosen by validation on the source: {', '.join(told)}{more}"

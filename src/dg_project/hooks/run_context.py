@@ -93,8 +93,8 @@ def _place(name: str, catalog: Any, context: Any) -> str:
 
 
 def _command(run_params: dict[str, Any]) -> str:
-    names, env = run_params.get("pipeline_names"), run_params.get("env")
-    given = ",".join(f"{path}={value}" for path, value in flatten(run_params.get("runtime_params") or {}).items())
+    names, env, changes = (run_params.get(name) for name in ("pipeline_names", "env", "runtime_params"))
+    given = ",".join(f"{path}={value}" for path, value in flatten(changes).items()) if changes else ""
     return " ".join(["kedro run", *([f"--pipeline={','.join(names)}"] if names else []),
                      *([f"--env={env}"] if env else []), *([f"--params={given}"] if given else [])])
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from dg_project.figures.style import method_colours, method_label
 
-LABELS, PLOT, GAINS, ROW = 136, 190, 50, 26
+LABELS, PLOT, GAINS, ROW = 152, 174, 50, 26
 """Widths of the three columns of the dumbbell chart, and the height of a row, in its own units."""
 
 
