@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from browser_fixture import browser  # noqa: F401
 from clip_fixture import clip  # noqa: F401
 from ldm_fixture import (  # noqa: F401
     tiny_controlnet,

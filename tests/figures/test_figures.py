@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +22,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from dg_project.evaluation.detection import BoxScorer
 from dg_project.evaluation.features import domain_shift, embed
+from dg_project.evaluation.outcomes import outcome
 from dg_project.evaluation.scorer import per_image_scores
 from dg_project.evaluation.scorers import SCORERS
 from dg_project.evaluation.table import benchmark_table
@@ -35,7 +40,8 @@ from dg_project.figures.label_precision import label_precision
 from dg_project.figures.loss_curves import loss_curves
 from dg_project.figures.prediction_panels import prediction_panels
 from dg_project.figures.pseudo_sheet import pseudo_sheet
-from dg_project.figures.style import REJECTED, figure_style, headline, method_colours, new_figure
+from dg_project.figures.scene_views import scene_views, write_views
+from dg_project.figures.style import FALSE, HIT, MISSED, REJECTED, figure_style, headline, method_colours, new_figure
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +102,13 @@ def crops(run: dict) -> pd.DataFrame:
     return objects.assign(ce=np.linspace(3, 0.01, len(objects)), student=(label + 1) % len(CLASSES), teacher=label)
 
 
+def validated(losses: pd.DataFrame, best: float) -> pd.DataFrame:
+    """Return a history with a score after 20 and 40 steps."""
+    steps = losses["step"] + 1
+    scores = {20: best if best < 0.6 else 0.4, 40: best if best >= 0.6 else 0.3}
+    return losses.assign(step=steps, source_val=steps.map(scores))
+
+
 def quality() -> pd.DataFrame:
     rows = [("consensus", 0.6, 0.85), ("threshold", 0.4, 0.9), ("equal", 0.6, 0.8), ("teacher", 0.6, 0.88),
             ("consensus_by_class", 0.5, 0.62), ("equal_by_class", 0.5, 0.6), ("curve", 0.1, 0.95), ("curve", 0.4, 0.9),
@@ -109,8 +122,10 @@ def make(name: str, run: dict) -> Figure:
     records = benchmark_records()
     return {
         "domain": lambda: domain_chart(run["intervals"], run["differences"], source="daytime_clear", note="Seed 0."),
-        "losses": lambda: loss_curves({"erm": history(40, 0, ("loss_box",)),
-                                       "drsf": history(40, 1, ("loss_box", "loss_align", "loss_rea", "loss_adv"))}),
+        "losses": lambda: loss_curves(
+            {"erm": validated(history(40, 0, ("loss_box",)), 0.5),
+             "drsf": validated(history(40, 1, ("loss", "loss_box", "loss_align", "loss_rea", "loss_adv")), 0.6)},
+            {"erm": 20, "drsf": 40}),
         "panels": lambda: prediction_panels(run["predictions"], run["manifest"], run["root"] / "data", CLASSES,
                                             scenes=1),
         "pseudo": lambda: pseudo_sheet(run["source"], run["root"] / "source", run["pseudo"], run["root"] / "pseudo"),
@@ -186,10 +201,21 @@ def test_domain_chart_without_intervals(run):
 
 def test_loss_curves_skip_missing_losses(run):
     figure = make("losses", run)
-    lines = {axes.get_title(loc="left"): {line.get_label() for line in axes.lines if line.get_label()[0] != "_"}
-             for axes in figure.axes}
-    assert lines == {"box": {"ERM", "DRSF"}, "align": {"DRSF"}, "rea": {"DRSF"}, "adv": {"DRSF"},
-                     "learning rate": {"ERM", "DRSF"}}
+    lines = {axes.get_title(loc="left"): len({line.get_color() for line in axes.lines}) for axes in figure.axes}
+    assert lines == {"validation on the source (%)": 2, "total loss": 1, "box": 2, "align": 1, "rea": 1, "adv": 1,
+                     "learning rate": 2}
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ERM", "DRSF"]
+
+
+def test_validation_comes_first_with_the_chosen_step_marked(run):
+    figure = make("losses", run)
+    rings = [line.get_xydata().tolist() for line in figure.axes[0].lines if line.get_fillstyle() == "none"]
+    assert rings == [[[20, 50]], [[40, 60]]]
+    assert text_of(figure).startswith("Weights chosen by validation on the source: ERM 50.0 at step 20, DRSF 60.0 at "
+                                      "step 40; DRSF still rising at the last step")
+    assert "Steps: ERM 40, DRSF 40." in text_of(figure)
+    without = loss_curves({"erm": history(40, 0, ("loss_box",))}, {"erm": 40})
+    assert text_of(without).startswith("Training losses")
 
 
 def test_prediction_panels_apply_the_threshold(run):
@@ -200,9 +226,29 @@ def test_prediction_panels_apply_the_threshold(run):
     easy = rows["difficult"].map(lambda flags: sum(not flag for flag in flags))
     chosen = rows.loc[easy.idxmax()]
     found = run["predictions"]["erm"]
-    scores = found[(found["domain"] == "daytime_clear") & (found["image_id"] == chosen["image_id"])]["scores"].iloc[0]
-    assert len(first.patches) == easy.max() + sum(score >= 0.5 for score in scores)
+    own = found[(found["domain"] == "daytime_clear") & (found["image_id"] == chosen["image_id"])].iloc[0]
+    result = outcome(BoxScorer().pair(chosen, own, Path()), 0.5)
+    colours = [to_hex(patch.get_edgecolor()) for patch in first.patches]
+    assert colours.count(HIT) == result.hit.sum() > 0
+    assert colours.count(FALSE) == result.false.sum()
+    assert colours.count(MISSED) == (result.counted & ~result.found).sum() > 0
+    assert len(colours) == easy.max() + result.false.sum()
+    assert first.get_xlabel() == str(result)
     assert first.get_ylabel() == "ERM"
+
+
+def test_scene_views_tell_the_same_outcome(run, tmp_path):
+    scenes = scene_views(run["predictions"], run["manifest"], run["root"] / "data", CLASSES)
+    views = scenes.views
+    assert [(view.domain, view.method) for view in views] == [(d, m) for d in WEATHERS for m in ("erm", "drsf")]
+    assert {view.image.size for view in views} == {(960, 576)}
+    assert views[0].says == make("panels", run).axes[0].get_xlabel()
+    write_views(scenes, tmp_path)
+    assert (tmp_path / "daytime_clear" / "erm.webp").is_file()
+    listed = json.loads((tmp_path / "views.json").read_text())
+    assert listed["marks"].startswith("Green: found")
+    assert listed["views"][0] == {"domain": "daytime_clear", "method": "erm", "image": "daytime_clear/erm.webp",
+                                  "says": views[0].says}
 
 
 def test_prediction_panels_without_shared_scenes(run):
@@ -292,13 +338,25 @@ def test_benchmark_chart_names_the_best(run):
     benchmark_chart(benchmark_table(single), single).canvas.draw()
 
 
+@pytest.mark.parametrize(("above", "told"), [(-0.002, "DRSF, 50.0, level with naive (49.8)"),
+                                             (0.1, "naive, 60.0; ERM")])
+def test_title_says_level_unless_the_seeds_tell_rows_apart(above, told):
+    rows = benchmark_records()
+    naive = rows["method"] == "naive"
+    noise = rows["seed"].map({0: 0.01, 1: -0.01, 2: 0.0})
+    unseen = rows["domain"] == "unseen_mean"
+    rows.loc[unseen & (rows["method"] == "drsf"), "value"] = 0.5
+    rows.loc[unseen & naive, "value"] = 0.5 + above + noise[unseen & naive]
+    assert f"unseen domains: {told}" in text_of(benchmark_chart(benchmark_table(rows), rows))
+
+
 @pytest.mark.parametrize("chart", [benchmark_chart, forest_chart])
 def test_uda_rows_are_marked_and_never_best(chart):
     records = benchmark_records()
     table = benchmark_table(records)
     table.loc["drsf", "setting"] = "UDA"
     figure = chart(table, records, metric="mAP@50")
-    assert "Highest mean mAP@50 over unseen domains: mixstyle" in text_of(figure)
+    assert "Highest mean mAP@50 over unseen domains: MixStyle" in text_of(figure)
     assert f"of those that adapt to them: DRSF, {100 * table.loc['drsf', 'unseen_mean']:.1f}" in text_of(figure)
     assert "† opened unlabelled target images" in text_of(figure)
     assert "DRSF †" in [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
@@ -310,7 +368,7 @@ def test_many_rows_become_a_forest_chart():
     table = benchmark_table(grid)
     figure = records_chart(table, grid, metric="mAP@50")
     means, gains = figure.axes
-    assert [label.get_text() for label in means.get_yticklabels()][:2] == ["ERM", "mixstyle"]
+    assert [label.get_text() for label in means.get_yticklabels()][:2] == ["ERM", "MixStyle"]
     assert f"{100 * table.loc['row_4', 'gain']:+.1f}" in [text.get_text() for text in gains.texts]
     assert "t-interval over seeds" in text_of(figure)
 

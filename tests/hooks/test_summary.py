@@ -30,7 +30,7 @@ def test_verdict_says_ahead_only_above_zero() -> None:
     told = verdict(gains({"erm": (0.11, 0.096, 0.125), "naive": (0.006, -0.005, 0.013),
                           "mixstyle": (-0.03, -0.05, -0.01)}))
     assert told == ("DRSF on unseen domains: ahead of ERM by +11.0 [+9.6, +12.5], level with naive "
-                    "(+0.6 [-0.5, +1.3]), behind mixstyle by -3.0 [-5.0, -1.0].")
+                    "(+0.6 [-0.5, +1.3]), behind MixStyle by -3.0 [-5.0, -1.0].")
     assert verdict(pd.DataFrame(columns=["method", "domain", "metric", "over", "difference", "low", "high"])) == ""
 
 

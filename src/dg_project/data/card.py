@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -116,6 +116,24 @@ def _entry(rows: pd.DataFrame, classes: list[str], ignored: Sequence[str], domai
     }
 
 
+def card_rows(card: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the entries of the card with ``size`` (the most common one) and ``side`` (percentiles) as text."""
+    return [{**entry, "size": _sizes(entry["sizes"]), "side": "/".join(f"{q:.0f}" for q in entry["box_side"])}
+            for entry in card["splits"]]
+
+
+def card_notes(card: Mapping[str, Any], *, masks: bool = True) -> list[str]:
+    """Return the lines below the table: missing classes, ignored boxes, masks, files left aside, skipped samples."""
+    wide = len(card["classes"]) <= MOST_COLUMNS
+    lines = [line for entry in card["splits"]
+             for line in (*_about_classes(entry, wide), *(mask_lines(entry) if masks else []))]
+    lines += card.get("left_aside", [])
+    if card["skipped"]:
+        lines += [f"{len(card['skipped'])} sample(s) skipped:", *(f"  {reason}" for reason in card["skipped"][:10])]
+        lines += ["  …"] if len(card["skipped"]) > 10 else []
+    return lines
+
+
 def format_card(card: dict[str, Any]) -> str:
     """Format the card as a plain text table: warnings, counts, missing classes, ignored boxes, skipped samples.
 
@@ -125,21 +143,13 @@ def format_card(card: dict[str, Any]) -> str:
     head = ["domain", "split", "images", "boxes", "difficult", "masks", "instances", *(card["classes"] if wide else []),
             "size", "box side 5/50/95 %"]
     rows = [[*(entry[key] for key in head[:7]), *(entry["boxes_per_class"].values() if wide else []),
-             _sizes(entry["sizes"]), "/".join(f"{q:.0f}" for q in entry["box_side"])]
-            for entry in card["splits"]]
+             entry["size"], entry["side"]] for entry in card_rows(card)]
     table = [[str(cell) for cell in row] for row in [head, *rows]]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = ["  ".join(f"{cell:<{w}}" if i < 2 else f"{cell:>{w}}" for i, (cell, w) in
                        enumerate(zip(row, widths, strict=True))) for row in table]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    for entry in card["splits"]:
-        lines += [*_about_classes(entry, wide), *mask_lines(entry)]
-    lines += card.get("left_aside", [])
-    lines = [*(f"WARNING {text}" for text in card.get("warnings", [])), *lines]
-    if card["skipped"]:
-        lines += [f"{len(card['skipped'])} sample(s) skipped:", *(f"  {reason}" for reason in card["skipped"][:10])]
-        lines += ["  …"] if len(card["skipped"]) > 10 else []
-    return "\n".join(lines)
+    return "\n".join([*(f"WARNING {text}" for text in card.get("warnings", [])), *lines, *card_notes(card)])
 
 
 def _about_classes(entry: dict[str, Any], wide: bool) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from kedro_datasets._typing import ImagePreview
 
 from dg_project.datasets.folder import FolderDataset
+from dg_project.datasets.previews import empty_image
 
 
 class ImageFolderDataset(FolderDataset):
@@ -22,6 +23,8 @@ class ImageFolderDataset(FolderDataset):
             columns: images per row.
             width: width of one image in pixels.
         """
+        if not self.exists():
+            return ImagePreview(empty_image())
         sheet = contact_sheet(self.load(), images, columns, width)
         return ImagePreview(base64.b64encode(sheet).decode())
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dg_project.evaluation.predictions import as_vector, rows_by_image
-from dg_project.evaluation.scorer import Comparison, Scorer, Values, present_mean
+from dg_project.evaluation.scorer import Comparison, Errors, Scorer, Values, present_mean
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,19 @@ class AccuracyScorer(Scorer):
 
     def compare(self, found: pd.DataFrame, truth: pd.DataFrame, n_classes: int, root: Path, metric: str) -> Comparison:
         """See ``Scorer.compare``."""
-        pairs = [(int(next(iter(label.labels))) - 1, int(as_vector(predicted.probabilities).argmax()))
-                 for label, predicted in rows_by_image(truth, found)]
-        labels, predicted = np.array(pairs, np.int64).T
+        labels, predicted = _classes(found, truth)
         return Hits(labels == predicted, labels, n_classes, balanced=metric == "balanced_accuracy")
+
+    def errors(self, found: pd.DataFrame, truth: pd.DataFrame, n_classes: int, root: Path, score: float) -> Errors:
+        """See ``Scorer.errors``; counts images."""
+        matrix = np.zeros((n_classes, n_classes), np.int64)
+        np.add.at(matrix, _classes(found, truth), 1)
+        return Errors(matrix)
+
+
+def _classes(found: pd.DataFrame, truth: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the labelled and the predicted class (N,) of each image, counted from 0."""
+    pairs = [(int(next(iter(label.labels))) - 1, int(as_vector(predicted.probabilities).argmax()))
+             for label, predicted in rows_by_image(truth, found)]
+    labels, predicted = np.array(pairs, np.int64).T
+    return labels, predicted

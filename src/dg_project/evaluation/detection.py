@@ -18,8 +18,9 @@ from torch import Tensor
 
 from dg_project.data.dataset import load_part
 from dg_project.evaluation.matching import ClassMatches, Matchable, match_images, xywh
+from dg_project.evaluation.outcomes import detection_confusion
 from dg_project.evaluation.predictions import as_boxes, as_vector, rows_by_image
-from dg_project.evaluation.scorer import Comparison, Scorer, Values, present_mean
+from dg_project.evaluation.scorer import Comparison, Errors, Scorer, Values, present_mean
 
 BOX_COLUMNS = {
     "boxes": "list of [x0, y0, x1, y1], absolute pixels of the image file",
@@ -36,7 +37,8 @@ class Precision:
     levels: NDArray[np.float64] | None
 
 
-METRICS: dict[str, Precision] = {"mAP@50": Precision("voc", None), "mAP": Precision("coco", np.linspace(0, 1, 101))}
+RECALL_LEVELS = np.linspace(0, 1, 101)
+METRICS: dict[str, Precision] = {"mAP@50": Precision("voc", None), "mAP": Precision("coco", RECALL_LEVELS)}
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,18 @@ class BoxScorer(Scorer):
 
     def compare(self, found: pd.DataFrame, truth: pd.DataFrame, n_classes: int, root: Path, metric: str) -> Comparison:
         """See ``Scorer.compare``."""
-        images = [_matchable(label, detected, xywh(as_boxes(label.boxes)), xywh(as_boxes(detected.boxes)))
-                  for label, detected in rows_by_image(truth, found)]
+        images = [BoxScorer.pair(self, label, detected, root) for label, detected in rows_by_image(truth, found)]
         return Matches(match_images(images, n_classes, METRICS[metric].rule), METRICS[metric].levels)
+
+    def errors(self, found: pd.DataFrame, truth: pd.DataFrame, n_classes: int, root: Path, score: float) -> Errors:
+        """See ``Scorer.errors``; also the precision at the recall levels of COCO, IoU .5."""
+        images = [self.pair(label, detected, root) for label, detected in rows_by_image(truth, found)]
+        precision = precision_recall(match_images(images, n_classes, "voc"))
+        return Errors(detection_confusion(images, n_classes, score), precision)
+
+    def pair(self, label: Any, detected: Any, root: Path) -> Matchable:
+        """Return the labels and detections of one image, to match by the shapes of the main metric."""
+        return _matchable(label, detected, xywh(as_boxes(label.boxes)), xywh(as_boxes(detected.boxes)))
 
 
 class MaskScorer(BoxScorer):
@@ -107,15 +118,17 @@ class MaskScorer(BoxScorer):
         if not metric.startswith("mask_"):
             return super().compare(found, truth, n_classes, root, metric)
         precision = METRICS[metric.removeprefix("mask_")]
-        images = [_matchable(label, detected, _labelled_masks(label, root), _found_masks(label, detected))
-                  for label, detected in rows_by_image(truth, found)]
+        images = [self.pair(label, detected, root) for label, detected in rows_by_image(truth, found)]
         return Matches(match_images(images, n_classes, precision.rule), precision.levels)
+
+    def pair(self, label: Any, detected: Any, root: Path) -> Matchable:
+        """See ``BoxScorer.pair``; the shapes are masks."""
+        return _matchable(label, detected, _labelled_masks(label, root), _found_masks(label, detected))
 
 
 def _matchable(label: Any, detected: Any, truth: NDArray[Any], found: NDArray[Any]) -> Matchable:
     return Matchable(truth, as_vector(label.labels, np.int64), as_vector(label.difficult, np.bool_), found,
                      as_vector(detected.labels, np.int64), as_vector(detected.scores))
-
 
 
 def _labelled_masks(label: Any, root: Path) -> NDArray[Any]:
@@ -154,15 +167,43 @@ def average_precision(matches: ClassMatches, levels: NDArray[np.float64] | None 
     total = weights @ matches.positives
     values = np.zeros(len(weights))
     for true, ignored in zip(matches.true, matches.ignored, strict=True):
-        counts = weights[:, matches.image[~ignored]]
-        hits, seen = np.cumsum(counts * true[~ignored], axis=1), np.cumsum(counts, axis=1)
-        precision = hits / np.maximum(seen, np.finfo(float).tiny)
-        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        hits, precision = envelope(weights[:, matches.image[~ignored]], true, ignored)
         recall = hits / np.maximum(total, 1)[:, None]
         if levels is None:
-            values += (envelope * np.diff(recall, axis=1, prepend=0)).sum(axis=1)
+            values += (precision * np.diff(recall, axis=1, prepend=0)).sum(axis=1)
         else:
             reached = np.array([np.searchsorted(row, levels) for row in recall])
-            padded = np.pad(envelope, ((0, 0), (0, 1)))
+            padded = np.pad(precision, ((0, 0), (0, 1)))
             values += np.take_along_axis(padded, reached, axis=1).mean(axis=1)
     return np.where(total > 0, values / len(matches.true), np.nan)
+
+
+def envelope(counts: NDArray[np.float64], true: NDArray[np.bool_],
+             ignored: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return hits and interpolated precision (B, K) after each of the K detections that count, best score first.
+
+    Args:
+        counts: (B, K) how often each of these detections counts.
+        true: (D,) as in ``ClassMatches``, of one threshold.
+        ignored: (D,) in the same way.
+    """
+    hits, seen = np.cumsum(counts * true[~ignored], axis=1), np.cumsum(counts, axis=1)
+    precision = hits / np.maximum(seen, np.finfo(float).tiny)
+    return hits, np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+
+
+def precision_recall(classes: list[ClassMatches]) -> NDArray[np.float64]:
+    """Return the interpolated precision at ``RECALL_LEVELS``, mean over the classes that have labels.
+
+    Args:
+        classes: matches by one IoU threshold.
+    """
+    return present_mean(np.stack([_precision_at_levels(matches) for matches in classes]))
+
+
+def _precision_at_levels(matches: ClassMatches) -> NDArray[np.float64]:
+    if not (total := matches.positives.sum()):
+        return np.full(len(RECALL_LEVELS), np.nan)
+    once = np.ones((1, int((~matches.ignored[0]).sum())))
+    hits, precision = envelope(once, matches.true[0], matches.ignored[0])
+    return np.pad(precision[0], (0, 1))[np.searchsorted(hits[0] / total, RECALL_LEVELS)]

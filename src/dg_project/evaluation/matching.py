@@ -108,16 +108,27 @@ def _voc_image(image: Matchable, label: int) -> tuple[NDArray[np.float64], NDArr
     scores, difficult = image.scores[found][order], image.difficult[truth]
     true, ignored = np.zeros(len(scores), bool), np.zeros(len(scores), bool)
     if len(scores) and len(difficult):
-        iou = overlap(image.found[found][order], image.truth[truth])
-        box, hit = iou.argmax(axis=1), iou.max(axis=1) >= VOC_IOU
-        ignored = hit & difficult[box]
-        candidates = np.flatnonzero(hit & ~ignored)
-        first = np.unique(box[candidates], return_index=True)[1]
-        true[candidates[first]] = True
+        true, ignored, _ = voc_rule(overlap(image.found[found][order], image.truth[truth]), difficult)
     if len(scores) and (regions := image.truth_labels < 0).any():
         inside = overlap(image.found[found][order], image.truth[regions], ignored=True)
         ignored |= ~true & (inside.max(axis=1) >= VOC_IOU)
     return scores, true, ignored
+
+
+def voc_rule(iou: NDArray[np.float64],
+             difficult: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
+    """Return true, ignored and box, each (D,), of detections of one class, best score first.
+
+    Args:
+        iou: (D, G) with the labelled boxes of the class, G >= 1.
+        difficult: (G,).
+    """
+    box, hit = iou.argmax(axis=1), iou.max(axis=1) >= VOC_IOU
+    ignored = hit & difficult[box]
+    candidates = np.flatnonzero(hit & ~ignored)
+    true = np.zeros(len(iou), bool)
+    true[candidates[np.unique(box[candidates], return_index=True)[1]]] = True
+    return true, ignored, box
 
 
 def _coco(images: list[Matchable], n_classes: int) -> list[ClassMatches]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -35,6 +36,26 @@ class Comparison(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Errors:
+    """What one model takes for what, in one domain.
+
+    Attributes:
+        confusion: counts of objects, pixels or images; rows are labelled classes, columns predicted ones. Detection has
+            one more of each, the background: false detections and missed objects.
+        precision: (101,) precision at the recall levels 0, .01, ..., 1; None for tasks without scores.
+    """
+
+    confusion: NDArray[np.int64]
+    precision: NDArray[np.float64] | None = None
+
+    def as_lists(self) -> dict[str, Any]:
+        """Return both as lists that JSON can hold; precision without labels is None."""
+        known = self.precision is not None and not np.isnan(self.precision).any()
+        return {"confusion": self.confusion.tolist(),
+                "precision": self.precision.round(4).tolist() if known and self.precision is not None else None}
+
+
 class Scorer(ABC):
     """Stores, checks and scores the predictions of one task.
 
@@ -64,6 +85,18 @@ class Scorer(ABC):
             n_classes: number of classes.
             root: folder that label images are relative to.
             metric: one of ``metrics``.
+        """
+
+    @abstractmethod
+    def errors(self, found: pd.DataFrame, truth: pd.DataFrame, n_classes: int, root: Path, score: float) -> Errors:
+        """Return what is taken for what in one domain.
+
+        Args:
+            found: predictions of one model.
+            truth: manifest rows of the same images.
+            n_classes: number of classes.
+            root: folder that label images are relative to.
+            score: detections with lower scores are not counted in the confusion matrix.
         """
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from dg_project.data.dataset import load_part
 from dg_project.data.masks import IGNORE, check_train_ids
 from dg_project.evaluation.predictions import rows_by_image
-from dg_project.evaluation.scorer import Comparison, Scorer, Values, present_mean
+from dg_project.evaluation.scorer import Comparison, Errors, Scorer, Values, present_mean
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,12 @@ class MIoUScorer(Scorer):
         """See ``Scorer.compare``."""
         return Confusions(np.stack([_confusion(label, predicted, n_classes, root)
                                     for label, predicted in rows_by_image(truth, found)]))
+
+    def errors(self, found: pd.DataFrame, truth: pd.DataFrame, n_classes: int, root: Path, score: float) -> Errors:
+        """See ``Scorer.errors``; counts pixels."""
+        return Errors(sum((_confusion(label, predicted, n_classes, root)
+                           for label, predicted in rows_by_image(truth, found)),
+                          np.zeros((n_classes, n_classes), np.int64)))
 
 
 def unpack_mask(png: bytes) -> NDArray[np.uint8]:

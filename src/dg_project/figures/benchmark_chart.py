@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from dg_project.evaluation.formatting import p_value
 from dg_project.evaluation.records import UNSEEN_MEAN
-from dg_project.evaluation.table import best_adapted, best_unseen, short_notes, table_domains
+from dg_project.evaluation.table import best_adapted, best_unseen, paired_gain, short_notes, table_domains
 from dg_project.figures.style import (
     INK,
     MUTED,
+    PAPER,
     figure_style,
     headline,
     method_colours,
@@ -25,6 +27,8 @@ from dg_project.figures.style import (
     row_labels,
 )
 
+MOST_LEVEL = 2
+"""Rows level with the best that a title names."""
 MOST_SIDE_BY_SIDE = 6
 """Rows above this number become a forest chart."""
 
@@ -49,24 +53,50 @@ def benchmark_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str =
         _scores(scores, table, rows, methods, domains, metric)
         _gains(gains, table.drop(index=baseline), rows, baseline)
         rules = ", ".join(dict.fromkeys(table["selection"].astype(str)))
-        headline(figure, chart_title(table, metric, baseline),
+        headline(figure, chart_title(table, records, metric, baseline, confidence),
                  f"Dots: single seeds (n = {n_range(table['n_seeds'])}). Marks and lines: mean and "
                  f"{confidence:.0%} t-interval over seeds; the gain is paired by seed. "
                  f"Checkpoints selected by: {rules}.{short_notes(table)}", scores.get_legend_handles_labels()[0])
     return figure
 
 
-def chart_title(table: pd.DataFrame, metric: str, baseline: str) -> str:
-    """Return the title of a chart: the best row, and separately the best row trained with target images."""
+def chart_title(table: pd.DataFrame, records: pd.DataFrame, metric: str, baseline: str,
+                confidence: float = 0.95) -> str:
+    """Return the title of a chart: the best row and those level with it, and separately the best row of UDA.
+
+    Args:
+        table: from ``benchmark_table``.
+        records: the records of the table.
+        metric: metric of the table.
+        baseline: name of the baseline.
+        confidence: confidence of the intervals of the paired gains; rows whose interval holds 0 are level.
+    """
     means = 100 * table[UNSEEN_MEAN].astype(float)
+    rows = records[records["metric"] == metric]
 
     def named(row: str) -> str:
         return f"{method_label(row)}, {means[row]:.1f}"
 
-    title = (f"Highest mean {metric} over unseen domains: {named(best_unseen(table))} "
-             f"({method_label(baseline)} {means[baseline]:.1f})")
-    adapted = best_adapted(table)
+    def levels(best: str) -> list[str]:
+        others = [str(name) for name in means.sort_values(ascending=False).index
+                  if name != best and (table.loc[name, "setting"] == "UDA") == (table.loc[best, "setting"] == "UDA")]
+        own = rows[rows["method"] == best]
+        return [name for name in others if paired_gain(own, rows[rows["method"] == name], confidence).low <= 0]
+
+    best, adapted = best_unseen(table), best_adapted(table)
+    title = f"Highest mean {metric} over unseen domains: {named(best)}{_level_with(levels(best), means)}"
+    if baseline not in (best, *levels(best)[:MOST_LEVEL]):
+        title += f"; {method_label(baseline)} {means[baseline]:.1f}"
     return title if adapted is None else f"{title}; of those that adapt to them: {named(adapted)}"
+
+
+def _level_with(names: list[str], means: pd.Series) -> str:
+    """Return ``, level with naive (43.8)``; rows after the first few are counted."""
+    if not names:
+        return ""
+    shown = [f"{method_label(name)} ({means[name]:.1f})" for name in names[:MOST_LEVEL]]
+    more = [f"{len(names) - MOST_LEVEL} more"] if len(names) > MOST_LEVEL else []
+    return f", level with {' and '.join([*shown, *more])}"
 
 
 def _scores(axes: Axes, table: pd.DataFrame, rows: pd.DataFrame, methods: list[str], domains: list[str],
@@ -106,8 +136,9 @@ def _gains(axes: Axes, table: pd.DataFrame, rows: pd.DataFrame, baseline: str) -
         p = float(row["gain_p_t"])
         tested = "" if np.isnan(p) else f", p = {p_value(p)}".replace("= <", "< ")
         axes.annotate(f"{gain:+.1f}{tested}", (gain, k), (0, 7), textcoords="offset points", ha="center", fontsize=7.5,
-                      color=INK)
-    axes.axvline(0, color=MUTED, linewidth=0.9)
+                      color=INK, path_effects=[withStroke(linewidth=3, foreground=PAPER)])
+    axes.axvline(0, color=MUTED, linewidth=0.9, zorder=0)
+    axes.margins(x=0.3)  # room for the text at both ends
     axes.set_yticks(range(len(table)), row_labels(table))
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -145,7 +176,7 @@ def forest_chart(table: pd.DataFrame, records: pd.DataFrame, *, metric: str = "m
         means.set_ylim(len(names) - 0.4, -0.6)
         means.set_xlabel(f"{metric} (%), mean of the unseen domains")
         gains.set_xlabel(f"gain over {method_label(baseline)} (percentage points)")
-        headline(figure, chart_title(table, metric, baseline),
+        headline(figure, chart_title(table, records, metric, baseline, confidence),
                  f"Dots: single seeds (n = {n_range(table['n_seeds'])}). Marks and lines: mean and {confidence:.0%} "
                  "t-interval over seeds; the gain is paired by seed. Checkpoints selected by: "
                  f"{', '.join(dict.fromkeys(table['selection'].astype(str)))}.{short_notes(table)}")
@@ -165,7 +196,7 @@ def _intervals(axes: Axes, table: pd.DataFrame, column: str, values: dict[str, p
                       color=colour, elinewidth=1.3, capsize=2)
         if column == "gain":
             axes.annotate(f"{mean:+.1f}", (mean, k), (0, -4), textcoords="offset points", ha="center", va="top",
-                          fontsize=7, color=INK)
+                          fontsize=7, color=INK, path_effects=[withStroke(linewidth=3, foreground=PAPER)])
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
 

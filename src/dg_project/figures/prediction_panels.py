@@ -29,34 +29,42 @@ def prediction_panels(predictions: Mapping[str, pd.DataFrame], manifest: pd.Data
     domains = list(dict.fromkeys(manifest["domain"]))
     methods = list(predictions)
     drawing = drawing_of(predictions[methods[0]].columns, root, classes, score_threshold)
-    chosen = _choose(manifest, domains, scenes, drawing)
-    found = {(method, row["domain"], row["image_id"]): row
-             for method, table in predictions.items() for row in row_dicts(table)}
+    chosen = choose_scenes(manifest, domains, scenes, drawing)
+    found = rows_by_key(predictions)
     rows = [*drawing.extra_rows, *methods]
     width = 2.15
     height = width * drawing.aspect(chosen[0][domains[0]])
     with figure_style():
-        figure = new_figure(width * len(domains) + 0.3, (height + 0.06) * len(chosen) * len(rows) + 1.1)
+        figure = new_figure(width * len(domains) + 0.3, (height + 0.19) * len(chosen) * len(rows) + 1.1)
         grid = figure.add_gridspec(len(chosen) * len(rows), len(domains))
         tight(figure)
         for s, scene in enumerate(chosen):
             for m, method in enumerate(rows):
                 for d, domain in enumerate(domains):
                     axes = figure.add_subplot(grid[s * len(rows) + m, d])
-                    drawing.draw(axes, scene[domain], found.get((method, domain, scene[domain]["image_id"])))
+                    own = found.get((method, domain, scene[domain]["image_id"]))
+                    drawing.draw(axes, scene[domain], own)
                     bare(axes)
+                    if own:
+                        axes.set_xlabel(drawing.says(scene[domain], own), fontsize=7, labelpad=2)
                     if s == m == 0:
                         axes.set_title(readable(domain), fontsize=8.5, loc="center", fontweight="normal")
                     if d == 0:
                         axes.set_ylabel(method_label(method), fontsize=8)
-        headline(figure, f"{drawing.what} in the same {len(chosen)} scenes: {' above '.join(map(method_label, rows))}",
-                 f"{drawing.caption} Scenes are chosen by their labels, not by results.",
-                 drawing.legend())
+        headline(figure, f"{drawing.what} in the same {len(chosen)} scenes, one row each for "
+                         f"{', '.join(map(method_label, rows))}",
+                 f"{drawing.caption} Scenes are chosen by their labels, not by results.", drawing.legend())
     return figure
 
 
-def _choose(manifest: pd.DataFrame, domains: list[str], scenes: int,
-            drawing: Drawing) -> list[dict[str, dict[str, Any]]]:
+def rows_by_key(predictions: Mapping[str, pd.DataFrame]) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """Return (method, domain, image id) -> row of predictions."""
+    return {(method, row["domain"], row["image_id"]): row
+            for method, table in predictions.items() for row in row_dicts(table)}
+
+
+def choose_scenes(manifest: pd.DataFrame, domains: list[str], scenes: int,
+                  drawing: Drawing) -> list[dict[str, dict[str, Any]]]:
     """Return domain -> manifest row for each scene."""
     rows = {domain: drawing.order(row_dicts(manifest[manifest["domain"] == domain])) for domain in domains}
     shared = set.intersection(*({row["image_id"] for row in part} for part in rows.values()))

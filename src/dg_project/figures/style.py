@@ -23,6 +23,8 @@ from dg_project.evaluation.table import setting_marks
 
 INK, MUTED, GRID, PAPER = "#1f2933", "#5f6c7b", "#e4e8ed", "#ffffff"
 REJECTED, RIGHT = "#d64545", "#2f8f5b"
+HIT, MISSED, FALSE, RIM = "#37d67a", "#ffffff", "#ff4b4b", "#10151b"
+"""Detections on images: found, missed, false, and the dark rim around them."""
 METHOD_COLOURS = {"erm": "#8a96a3", "naive": "#d9a441", "mixstyle": "#5a9e6f", "drsf": "#2f6db3",
                   "domainfusion": "#8b5fbf"}
 SPARE_COLOURS = ["#c8553d", "#3aa6a6", "#b5587f", "#6b7f3a", "#7a5c46"]
@@ -58,7 +60,9 @@ def readable(name: str) -> str:
     return name.replace("_", " ")
 
 
-_WRITTEN = {"erm": "ERM", "drsf": "DRSF", "diga": "DiGA", "mic": "MIC", "scmd": "SCMD"}
+_WRITTEN = {"erm": "ERM", "drsf": "DRSF", "diga": "DiGA", "mic": "MIC", "scmd": "SCMD", "mixstyle": "MixStyle",
+            "domainfusion": "DomainFusion", "dsi": "DSI", "lfme": "LFME", "adaodm": "AdaODM", "dadg": "DADG",
+            "mixnorm": "MixNorm", "rsc": "RSC", "sagnet": "SagNet", "oadg": "OA-DG", "divalign": "DivAlign"}
 
 
 def method_label(name: str) -> str:
@@ -98,10 +102,11 @@ def train_id_colours(n_classes: int) -> NDArray[np.float64]:
 
 
 def headline(figure: Figure, title: str, caption: str, legend: Iterable[Artist] = ()) -> None:
-    """Write a title above the axes, and a caption and legend below them.
+    """Write a title above the axes, and a caption and legend below them; the title is also the figure's label.
 
     The space is reserved in inches, so the text never overlaps the axes.
     """
+    figure.set_label(title)
     width, height = figure.get_size_inches()
     title, caption = textwrap.fill(title, int(width * 9.2)), textwrap.fill(caption, int(width * 14.8))
     handles = list(legend)

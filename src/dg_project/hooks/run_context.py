@@ -12,18 +12,22 @@ from dg_project.config import Params, Settings
 from dg_project.config.grids import merged
 from dg_project.config.paths import ROOT_VARIABLE, locate_settings
 from dg_project.core.errors import CheckpointError, ParameterError, nearest
+from dg_project.core.nested import flatten
+
+FACTS = "params:run_facts"
 
 
 class SettingsHook:
     """Parses the parameters once and gives them to the nodes.
 
     ``params:settings`` is the typed :class:`Settings` with every path located, each ``params:...`` is the part of it
-    with that name, ``parameters`` is everything as it was given, and ``params:run_id`` is the version of all that the
-    run saves.
+    with that name, ``parameters`` is everything as it was given, ``params:run_id`` is the version of all that the
+    run saves, and ``params:run_facts`` is what the report says about the run: see ``run_facts``.
     """
 
     def __init__(self) -> None:
         self._given: Settings | None = None
+        self._context: Any = None
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: Any) -> None:
@@ -41,7 +45,14 @@ class SettingsHook:
         context.config_loader.runtime_params = merged(presets, context.config_loader.runtime_params or {})
         parameters = context.config_loader["parameters"]
         context.config_loader["parameters"] = parameters  # Kedro asks again, and reading the files takes time
-        self._given = parse_parameters(parameters)
+        self._given, self._context = parse_parameters(parameters), context
+
+    @hook_impl(trylast=True)
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
+        """Collect the facts of a run that writes a report."""
+        if FACTS in pipeline.inputs() and self._given is not None:
+            catalog[FACTS] = {**run_facts(self._context, run_params, pipeline, self._given),
+                              "places": {name: _place(name, catalog, self._context) for name in ("model", "results")}}
 
     @hook_impl
     def after_catalog_created(self, catalog: Any, save_version: str | None) -> None:
@@ -49,6 +60,7 @@ class SettingsHook:
         from kedro.io import MemoryDataset
 
         catalog["params:run_id"] = save_version or "none"
+        catalog[FACTS] = {}
         if self._given is None:
             return
         settings = locate_settings(self._given)
@@ -58,6 +70,42 @@ class SettingsHook:
             value = _at(settings, name.removeprefix("params:").split("."))
             if value is not None:
                 catalog.get(name).save(value)
+
+
+def run_facts(context: Any, run_params: dict[str, Any], pipeline: Any, settings: Settings) -> dict[str, Any]:
+    """Return the command of a run, its parameters that differ from ``conf/base``, and the groups that it reads.
+
+    Returns:
+        ``command``, ``changed`` (dotted path, value, value in ``conf/base`` or None) and ``read`` (names of groups).
+    """
+    loader = context.config_loader
+    base = type(loader)(loader.conf_source, env=loader.base_env, base_env=loader.base_env,
+                        default_run_env=loader.base_env)["parameters"]
+    given, known = flatten(dict(loader["parameters"])), flatten(dict(base))
+    changed = [(path, value, known.get(path)) for path, value in given.items() if value != known.get(path)]
+    return {"command": _command(run_params), "changed": changed, "read": _groups_read(pipeline, settings)}
+
+
+def _place(name: str, catalog: Any, context: Any) -> str:
+    """Return the folder of an artifact's versions, relative to the project."""
+    folder = Path(catalog.get(name)._filepath)
+    return str(folder.relative_to(context.project_path) if folder.is_relative_to(context.project_path) else folder)
+
+
+def _command(run_params: dict[str, Any]) -> str:
+    names, env, changes = (run_params.get(name) for name in ("pipeline_names", "env", "runtime_params"))
+    given = ",".join(f"{path}={value}" for path, value in flatten(changes).items()) if changes else ""
+    return " ".join(["kedro run", *([f"--pipeline={','.join(names)}"] if names else []),
+                     *([f"--env={env}"] if env else []), *([f"--params={given}"] if given else [])])
+
+
+def _groups_read(pipeline: Any, settings: Settings) -> list[str]:
+    """Return the groups that are inputs; nodes that get all settings read the task, the network and the methods."""
+    from dg_project.pipelines.trainings import trainings
+
+    inputs = {name.removeprefix("params:").partition(".")[0] for name in pipeline.inputs()}
+    return sorted(inputs | {"task", "method", "seed", "data", "backbone", "training", settings.task}
+                  | {training.method for training in trainings(pipeline, settings)})
 
 
 def read_settings(raw: dict[str, Any]) -> Settings:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from kedro.pipeline import Node
 
-from dg_project.config import GridParams, LeaveOneOutParams, Settings
+from dg_project.config import Settings
 from dg_project.config.paths import locate
 from dg_project.core.files import weights_hash
 from dg_project.core.provenance import commit, hardware, is_dirty, versions
@@ -18,8 +18,8 @@ _NO_MATTER = {"workspace", "reporting", "pretrain_ldm", "pretrain_folder_ldm"}
 """Parameters that do not change a record."""
 
 
-def state_facts(records: pd.DataFrame, study: GridParams | LeaveOneOutParams, settings: Settings,
-                parameters: dict[str, Any], run_id: str, pipeline: str) -> dict[str, Any]:
+def state_facts(records: pd.DataFrame, study: Any, settings: Settings, parameters: dict[str, Any], run_id: str,
+                pipeline: str) -> dict[str, Any]:
     """Return how the records were made: run, commit, hardware, versions, parameters (with paths as given)."""
     from dg_project.core.device import resolve_device
 

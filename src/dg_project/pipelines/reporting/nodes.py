@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from dg_project.config import DataParams, Settings
 from dg_project.config.grids import BASELINE
+from dg_project.core.files import FolderWriter
 from dg_project.data.manifest import select
 from dg_project.data.origin import check_classes
 from dg_project.pipelines.figure import Figure
 
 
 def make_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per method and metric, with its setting (DG or UDA) and one column per domain."""
+    """Return scores in percent: one row per method and metric, its setting (DG or UDA), one column per domain."""
     order = list(dict.fromkeys(results["domain"]))
     wide = results.pivot_table(index=["method", "setting", "metric"], columns="domain", values="value", sort=False)
-    return wide[order].reset_index()
+    return (100 * wide[order]).round(1).reset_index()
 
 
 def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
@@ -61,11 +64,20 @@ def first_is_baseline(table: pd.DataFrame) -> list[str]:
     return [str(name) for name in dict.fromkeys(table["method"])]
 
 
-def draw_losses(results: pd.DataFrame, *histories: pd.DataFrame) -> Figure:
-    """Draw the losses of each model by step; ``results`` gives their names, in the order of the histories."""
-    from dg_project.figures.loss_curves import loss_curves
+def draw_losses(results: pd.DataFrame, *trained: Any) -> Figure:
+    """Draw validation and losses of each model by step.
 
-    return loss_curves(dict(zip(first_is_baseline(results), histories, strict=False)))
+    Args:
+        results: gives the names of the models.
+        trained: the history of each model, then the folder of each, in the same order.
+    """
+    from dg_project.figures.loss_curves import loss_curves
+    from dg_project.methods.model_folder import read_card
+
+    histories, models = trained[:len(trained) // 2], trained[len(trained) // 2:]
+    names = first_is_baseline(results)
+    chosen = [read_card(model)[1]["step"] for model in models]
+    return loss_curves(dict(zip(names, histories, strict=False)), dict(zip(names, chosen, strict=False)))
 
 
 def draw_panels(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
@@ -78,6 +90,39 @@ def draw_panels(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.Data
     return prediction_panels(by_method(predictions), scored(source, target, settings), Path(settings.data.root),
                              settings.classes, scenes=reporting.panel_scenes,
                              score_threshold=reporting.score_threshold)
+
+
+def draw_scenes(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
+                settings: Settings) -> FolderWriter:
+    """Draw one scene of every domain with the predictions of each model, as images to compare."""
+    from dg_project.evaluation.predictions import by_method
+    from dg_project.figures.scene_views import scene_views, write_views
+
+    views = scene_views(by_method(predictions), scored(source, target, settings), Path(settings.data.root),
+                        settings.classes, score_threshold=settings.reporting.score_threshold)
+    return partial(write_views, views)
+
+
+def measure_errors(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame,
+                   settings: Settings) -> dict[str, Any]:
+    """Count what each model takes for what in each domain, from the stored predictions.
+
+    Returns:
+        ``classes``, ``score`` (of the detections in the confusion matrices), and ``domains``: domain -> method ->
+        ``confusion`` and ``precision`` of ``evaluation.scorer.Errors``, as lists.
+    """
+    from dg_project.evaluation.predictions import by_method
+    from dg_project.evaluation.scorers import SCORERS
+
+    images, models = scored(source, target, settings), by_method(predictions)
+    scorer, score = SCORERS[settings.task], settings.reporting.score_threshold
+    domains: dict[str, Any] = {}
+    for domain, truth in images.groupby("domain", sort=False):
+        domains[str(domain)] = {
+            name: scorer.errors(found[found["domain"] == domain], truth, len(settings.classes),
+                                Path(settings.data.root), score).as_lists()
+            for name, found in models.items()}
+    return {"classes": settings.classes, "score": score, "domains": domains}
 
 
 def draw_pseudo_domains(source: pd.DataFrame, root: str, pseudo: pd.DataFrame, pseudo_images: Path) -> Figure:

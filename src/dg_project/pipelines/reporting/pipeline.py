@@ -7,8 +7,9 @@ from kedro.pipeline import Node, Pipeline
 from dg_project.pipelines.reporting import card, diga, insights, nodes, page, scmd
 
 _PAGE = {name: name for name in ("results", "class_scores", "intervals", "gains", "data_card", "parameters",
-                                 "domain_chart", "prediction_panels", "loss_curves", "model_card")}
-_PAGE |= {"run_id": "params:run_id"}
+                                 "domain_chart", "prediction_panels", "loss_curves", "model_card", "scenes",
+                                 "errors")}
+_PAGE |= {"run_id": "params:run_id", "run_facts": "params:run_facts"}
 _MANIFESTS = ["source_manifest", "target_manifest"]
 _PREDICTED = ["predictions", *_MANIFESTS, "params:settings"]
 _IMAGES = [*_MANIFESTS, "params:data.root", "pseudo_manifest", "pseudo_images"]
@@ -23,7 +24,7 @@ def create_pipeline(*figures: str, naive: bool = False) -> Pipeline:
         naive: whether naive mixing was trained as well.
     """
     return _reporting(
-        *_scores(), _losses("baseline_history", *(["naive_history"] if naive else []), "history"),
+        *_scores(), _losses("baseline_", *(["naive_"] if naive else []), ""),
         Node(nodes.draw_pseudo_domains, ["source_manifest", "params:data.root", "pseudo_manifest", "pseudo_images"],
              "pseudo_sheet", name="draw_pseudo_domains"),
         Node(insights.draw_feature_shift,
@@ -39,7 +40,7 @@ def create_pipeline(*figures: str, naive: bool = False) -> Pipeline:
 
 def create_erm_pipeline() -> Pipeline:
     """Report one model that saw no pseudo domains."""
-    return _reporting(*_scores(), _losses("history"), _page())
+    return _reporting(*_scores(), _losses(""), _page())
 
 
 def create_closed_loop_pipeline() -> Pipeline:
@@ -52,7 +53,7 @@ def create_closed_loop_pipeline() -> Pipeline:
 def create_scmd_pipeline() -> Pipeline:
     """Report SCMD next to ERM and next to its teacher, without pseudo domains."""
     return _reporting(
-        *_scores(), _losses("baseline_history", "history"),
+        *_scores(), _losses("baseline_", ""),
         Node(scmd.score_teacher, [*_MANIFESTS, "params:settings", "params:scmd", "params:run_id"],
              ["teacher_results", "teacher_scores"], name="score_teacher", tags="gpu"),
         Node(scmd.draw_hard_samples, ["model", "source_manifest", "params:settings", "params:scmd"], "hard_samples",
@@ -84,11 +85,15 @@ def _scores() -> list[Node]:
         Node(card.write_card, ["model", "results", "intervals", "data_card", "params:settings", "params:run_id"],
              "model_card", name="write_card"),
         Node(nodes.draw_panels, _PREDICTED, "prediction_panels", name="draw_panels"),
+        Node(nodes.draw_scenes, _PREDICTED, "scenes", name="draw_scenes"),
+        Node(nodes.measure_errors, _PREDICTED, "errors", name="measure_errors"),
     ]
 
 
-def _losses(*histories: str) -> Node:
-    return Node(nodes.draw_losses, ["results", *histories], "loss_curves", name="draw_losses")
+def _losses(*models: str) -> Node:
+    """Return the node for the models whose names have these prefixes, in the order of the results."""
+    inputs = ["results", *(f"{name}history" for name in models), *(f"{name}model" for name in models)]
+    return Node(nodes.draw_losses, inputs, "loss_curves", name="draw_losses")
 
 
 def _page(*figures: str) -> Node:
