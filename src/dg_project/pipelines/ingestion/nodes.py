@@ -12,6 +12,7 @@ import pandas as pd
 from dg_project.config import SEMANTIC_CLASSES, DataParams
 from dg_project.data.card import check_classes, data_card, format_card, unlabelled_card
 from dg_project.data.manifest import ADAPT, COLUMNS, NOTES, noted
+from dg_project.data.origin import check_classes as check_names
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ def make_card(source: pd.DataFrame, target: pd.DataFrame, skipped_source: list[s
         DataError: no domain has boxes of a class; not checked for segmentation, which uses no boxes.
     """
     everything = pd.concat([source, target], ignore_index=True)
+    check_names(everything, data.classes, "detection", "this run (data.classes)")
     warnings, left_aside = (noted([source, target], note) for note in NOTES)
     card = data_card(everything, data.classes, [*skipped_source, *skipped_target], data.ignore_classes, warnings,
                      left_aside)

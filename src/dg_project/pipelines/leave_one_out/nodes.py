@@ -11,6 +11,7 @@ import pandas as pd
 
 from dg_project.config import LeaveOneOutParams, Settings
 from dg_project.core.cache import cache_folder, publish_folders
+from dg_project.core.errors import DataError
 from dg_project.core.files import FolderWriter, atomic_folder
 from dg_project.data.card import data_card, format_card
 from dg_project.data.manifest import NOTES, manifest_fingerprint, noted
@@ -89,8 +90,8 @@ def score_folds(models: Path, images: pd.DataFrame, card: dict[str, Any], settin
     from dg_project.experiments.leave_one_out import score_fold, with_means
     from dg_project.experiments.scoring import nested
 
-    cells = [score_fold(models / name, one, fold, Path(settings.data.root), Path(settings.workspace), run_id)
-             for name, _, one, fold in _cells(images, card, settings)]
+    cells = [score_fold(models / name, method, one, fold, Path(settings.data.root), Path(settings.workspace), run_id)
+             for name, method, one, fold in _cells(images, card, settings)]
     everything = pd.concat(cells, ignore_index=True)
     records = with_means(everything)
     numbers: dict[str, Any] = {}
@@ -124,6 +125,9 @@ def _cells(images: pd.DataFrame, card: dict[str, Any],
     """Yield name, method, parameters and fold of every cell, seed by seed, so that a stopped run has complete seeds."""
     from dg_project.experiments.leave_one_out import chosen_methods, fold_settings, folds, for_method
 
+    if card["fingerprint"] != manifest_fingerprint(images):
+        raise DataError("the newest domains_card does not count the images of the newest domains_manifest: run "
+                        "`kedro run --pipeline=leave_one_out` from its first node")
     params = settings.leave_one_out
     for seed in params.seeds:
         for fold in folds(images, params.train_share, seed):
