@@ -30,7 +30,7 @@ viz: .venv/.stamp ## draw the pipelines with previews of all artifacts, in the b
 	$(BIN)/kedro viz run --include-hooks $(ARGS)
 
 mlflow: .venv/.stamp ## show and compare tracked runs, in the browser
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db $(ARGS)
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --workers 1 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db $(ARGS)
 
 bench: .venv/.stamp ## methods x seeds to one table; stop it any time, it resumes
 	$(BIN)/kedro run --pipeline=benchmark $(ARGS)

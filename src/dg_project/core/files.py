@@ -6,7 +6,9 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import textwrap
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from dg_project.core.errors import DataError
+
+LONGEST_NAME = 255
+"""Characters; file systems allow no longer name."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and bytes of names that are not UTF-8."""
 
 FolderWriter = Callable[[Path], None]
 """A function that writes the files of a folder artifact into the empty folder it is given."""
@@ -109,9 +116,13 @@ def inside(root: Path, relative: str) -> Path:
     """Return ``root / relative``, refusing absolute paths and any that leave the root.
 
     Raises:
-        DataError: the path leaves ``root``, or its symbolic links form a loop.
+        DataError: the path leaves ``root``, its symbolic links form a loop, or a name in it is too long or holds a
+            control character.
     """
     path = root / relative
+    if _CONTROL.search(relative) or max(map(len, path.parts), default=0) > LONGEST_NAME:
+        raise DataError(f"the name '{textwrap.shorten(relative, 200)}' has a control character or is longer than "
+                        f"{LONGEST_NAME}; rename the file, and correct what names it")
     try:
         resolved = path.resolve()
     except (RuntimeError, OSError, ValueError) as error:  # looping links, or a name with a zero byte

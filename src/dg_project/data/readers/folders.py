@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from dg_project.core.errors import DataError, nearest
-from dg_project.data.images import BROKEN, IMAGE_SUFFIXES, broken
+from dg_project.data.images import BROKEN, FORMATS, IMAGE_SUFFIXES, broken
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 ALL = "all"
@@ -49,10 +50,17 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """Return the images in a folder and its sub-folders, without hidden ones and links to a folder around them."""
-    here = folder.resolve()
-    inner = [below for below in folders_in(folder) if not here.is_relative_to(below.resolve())]
-    return images_in(folder) + [path for below in inner for path in images_below(below)]
+    """Return the images in a folder and its sub-folders, without hidden ones; links cannot lead to a folder twice."""
+    found: list[Path] = []
+    seen: set[Path] = set()
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        if (real := here.resolve()) not in seen:
+            seen.add(real)
+            found += images_in(here)
+            waiting += reversed(folders_in(here))
+    return found
 
 
 def listed(images: list[Path], split: str, folder: Path, otherwise: str = "") -> list[Path]:
@@ -114,7 +122,7 @@ def plain(name: str) -> str:
 
 def stored(path: Path) -> Path:
     """Return the path as the disk spells it: a file of this name in another Unicode normal form is found too."""
-    if path.name.isascii() or path.exists() or not path.parent.is_dir():
+    if path.name.isascii() or os.path.exists(path) or not os.path.isdir(path.parent):
         return path
     return path.with_name(_spelled(path.parent, path.parent.stat().st_mtime_ns).get(plain(path.name), path.name))
 
@@ -127,7 +135,7 @@ def _spelled(folder: Path, _: int) -> dict[str, str]:
 def image_size(path: Path) -> tuple[int, int]:
     """Return (width, height) from the header of an image file; ``DataError`` if it cannot be read."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             return image.size
     except BROKEN as error:
         raise broken(path, error) from error

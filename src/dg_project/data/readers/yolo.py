@@ -35,6 +35,15 @@ _REMEDY = ("The yolo reader expects a data.yaml, or images/<split> and labels/<s
            "data.options.yaml names the YAML file")
 
 
+class _Loader(yaml.SafeLoader):
+    """Loads plain values; aliases are refused, because a few lines of them can stand for gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has aliases (*name); write the values out")
+        return super().compose_node(parent, index)
+
+
 class YOLOReader(Reader):
     """Reads ``class cx cy w h`` (or ``class x1 y1 x2 y2 ...``, a polygon) per line; classes are 0-based.
 
@@ -73,9 +82,10 @@ class YOLOReader(Reader):
         if not path.is_file():
             return {}
         try:
-            content = yaml.safe_load(read_text(path, _REMEDY))
-        except yaml.YAMLError as error:
-            raise DataError(f"{path}: it is not well-formed YAML ({error}); restore the file") from error
+            content = yaml.load(read_text(path, _REMEDY), _Loader)  # noqa: S506 (a safe loader)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise DataError(f"{path}: it is not well-formed YAML ({' '.join(str(error).split())}); restore the file"
+                            ) from error
         with expected_form(path, "a description with the entries train, val and names"):
             return dict(content)
 
@@ -121,7 +131,7 @@ class YOLOReader(Reader):
         """Resolve an entry of data.yaml; its ``path`` may be of another machine, and exports begin with ``../``."""
         candidates = [self.place.folder / path / entry, self.place.folder / entry,
                       self.place.folder / entry.removeprefix("../")]
-        found = next((place for place in candidates if place.exists()), candidates[1])
+        found = next((place for place in candidates if os.path.exists(place)), candidates[1])
         return inside(self.place.folder, os.path.relpath(found, self.place.folder))
 
     def _images(self, place: Path) -> list[Path]:
@@ -136,7 +146,7 @@ class YOLOReader(Reader):
         """Resolve a line of a list: relative to the list, or from ``images/`` on for a path of another machine."""
         named = PurePosixPath(line.replace("\\", "/"))
         path = listed.parent / named
-        if not path.exists() and "images" in named.parts:
+        if not os.path.exists(path) and "images" in named.parts:
             path = self.place.folder.joinpath(*named.parts[named.parts.index("images"):])
         return stored(inside(self.place.folder, os.path.relpath(path, self.place.folder)))
 

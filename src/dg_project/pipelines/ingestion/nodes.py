@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from dg_project.config import SEMANTIC_CLASSES, DataParams
+from dg_project.config import SEMANTIC_CLASSES, DataParams, Task
 from dg_project.data.card import check_classes, data_card, format_card, unlabelled_card
 from dg_project.data.manifest import ADAPT, COLUMNS, NOTES, noted
 from dg_project.data.origin import check_classes as check_names
+from dg_project.pipelines.figure import Figure
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,15 @@ def make_adapt_card(adapt: pd.DataFrame, target: pd.DataFrame, skipped: list[str
     card = unlabelled_card(adapt, target, skipped)
     logger.info("unlabelled target images for UDA methods: %s", card["images"] or "none")
     return card
+
+
+def draw_contact_sheet(source: pd.DataFrame, target: pd.DataFrame, data: DataParams, mask_classes: Sequence[str],
+                       task: Task) -> Figure:
+    """Draw a few images of every domain with the labels that the task uses."""
+    from dg_project.figures.contact_sheet import contact_sheet
+
+    everything = pd.concat([source, target], ignore_index=True)
+    return contact_sheet(everything, Path(data.root), data.classes, mask_classes, task)
 
 
 def make_card(source: pd.DataFrame, target: pd.DataFrame, skipped_source: list[str], skipped_target: list[str],

@@ -40,6 +40,13 @@ def read_domains(settings: Settings) -> tuple[pd.DataFrame, dict[str, Any]]:
     return images, card
 
 
+def draw_contact_sheet(images: pd.DataFrame, card: dict[str, Any], root: str) -> Figure:
+    """Draw a few images of every domain with their classes."""
+    from dg_project.figures.contact_sheet import contact_sheet
+
+    return contact_sheet(images, Path(root), card["classes"], (), "classification")
+
+
 def train_folds(images: pd.DataFrame, card: dict[str, Any], settings: Settings) -> FolderWriter:
     """Train every cell; return a writer of ``<method>/seed<n>/<held-out domain>/`` folders."""
     from dg_project.experiments.fold_generation import trains_on_pseudo_images

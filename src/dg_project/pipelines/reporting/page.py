@@ -23,6 +23,7 @@ _ALT = {
     "pseudo_sheet": ("Pseudo domains", "Source images next to the images generated from them."),
     "feature_shift": ("Feature shift", "Source, pseudo and target images as points in each model's feature space."),
     "gate_maps": ("Channels and gates", "Feature maps, channel entropies and gates in several versions of a scene."),
+    "contact_sheet": ("Images and labels", "A few images of every domain with the labels that were ingested."),
     "loss_curves": ("Training", "Losses of each model by training step."),
 }
 
