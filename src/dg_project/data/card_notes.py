@@ -78,8 +78,6 @@ def label_lines(entry: dict[str, Any], sides: bool) -> list[str]:
     where, lines = f"{entry['domain']}/{entry['split']}", []
     if entry["images_without_boxes"] and entry["boxes"]:
         lines.append(f"no box in {entry['images_without_boxes']} of {entry['images']} images of {where}")
-    if 0 < entry["masks"] < entry["images"]:
-        lines.append(f"no mask for {entry['images'] - entry['masks']} of {entry['images']} images of {where}")
     if sides and entry.get("box_sides_per_class"):
         shown = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in entry["box_sides_per_class"].items())
         lines.append(f"sides of boxes in {where}, pixels: {shown}")

@@ -31,7 +31,7 @@ from dg_project.data.origin import labels_hash, names_as_text
 from dg_project.data.readers.base import Listing, Place, RawObject, RawSample, Reader, Sample
 from dg_project.data.readers.folders import in_share, plain, split_share, unpack_hint, within
 from dg_project.data.readers.leftovers import left_aside
-from dg_project.data.readers.noticed import Noticed, check_box_units
+from dg_project.data.readers.noticed import Noticed, check_box_units, missing_masks
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def collect(reader: Reader, role: str, splits: dict[str, str], rules: Rules) -> 
         check_box_units(part, where)
         if split not in rules.limits:  # a few images may show nothing
             noticed.check_masks(part)
-        warnings += noticed.messages()
+        warnings += [*noticed.messages(), *missing_masks(part, where)]
         parts.append(part.assign(role=role, split=split))
     manifest = pd.concat(parts, ignore_index=True)
     manifest.attrs = {"warnings": list(dict.fromkeys(warnings)),

@@ -112,7 +112,12 @@ def unpack_hint(folder: Path) -> str:
 
 def first_file(*candidates: Path) -> Path | None:
     """Return the first path that is a file, whatever the Unicode normal form of its name."""
-    return next((found for path in candidates if (found := stored(path)).is_file()), None)
+    return next((found for path in candidates if is_there(found := stored(path))), None)
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a path is a file or a link; a link to nothing is broken, and opening it says so."""
+    return path.is_file() or path.is_symlink()
 
 
 def plain(name: str) -> str:

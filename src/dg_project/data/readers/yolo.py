@@ -19,6 +19,7 @@ from dg_project.data.readers.folders import (
     expected_form,
     first_file,
     image_size,
+    is_there,
     need_folder,
     plain,
     read_text,
@@ -165,7 +166,7 @@ def _labels(image: Path) -> Path:
 
 def _sample(image: Path, names: dict[int, str], keypoints: int | None) -> RawSample:
     path, size = stored(_labels(image)), image_size(image)
-    lines = read_text(path, _REMEDY).splitlines() if path.exists() else []
+    lines = read_text(path, _REMEDY).splitlines() if is_there(path) else []
     return RawSample(image, path, [_object(path, number, line, names, size, keypoints)
                                    for number, line in enumerate(lines, start=1) if line.strip()])
 
