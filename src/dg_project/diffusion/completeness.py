@@ -77,7 +77,7 @@ def _check_weights(folder: Path, part: str, kind: list[str], variant: str | None
     file = next((f"{name}{end}" for name in names for end in (".safetensors", ".safetensors.index.json")
                  if f"{name}{end}" in files), None)
     if file is not None:
-        expected = _expected(kind[0], kind[-1], folder / part, (folder / part / "config.json").read_text())
+        expected = _expected(kind[0], kind[-1], folder / part, str(read_json(folder / part / "config.json", folder)))
         if expected is not None:
             compare_shapes(read_shapes(folder / part / file), expected, f"{part}/{file}", _modern)
     elif not any(f"{name}.bin" in files or f"{name}.bin.index.json" in files for name in names):

@@ -110,9 +110,10 @@ def collect(reader: Reader, role: str, splits: dict[str, str], rules: Rules) -> 
         check_box_units(part, where)
         if split not in rules.limits:  # a few images may show nothing
             noticed.check_masks(part)
-        warnings += [*noticed.messages(), *missing_masks(part, where)]
+        warnings += noticed.messages()
         parts.append(part.assign(role=role, split=split))
     manifest = pd.concat(parts, ignore_index=True)
+    warnings += missing_masks(manifest, place.domain)
     manifest.attrs = {"warnings": list(dict.fromkeys(warnings)),
                       "left_aside": left_aside((place.root / name for name in manifest["image"]), place.domain)}
     return validate_manifest(manifest, rules.classes, f"the domain '{place.domain}'"), skipped

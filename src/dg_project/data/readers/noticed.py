@@ -71,7 +71,7 @@ class Noticed:
 
 
 def missing_masks(rows: pd.DataFrame, where: str) -> list[str]:
-    """Return a message if some images of a split have masks and others have none."""
+    """Return a message if some images of a domain have masks and others have none."""
     found = []
     for column, what, own in (("mask", "semantic mask", rows), ("instances", "instance masks", rows[rows["boxes"].map(len) > 0])):
         lacking = own[own[column] == ""]
