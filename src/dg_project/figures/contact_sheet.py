@@ -28,7 +28,7 @@ TILE = 420, 280
 MOST_DOMAINS, MOST_NAMES = 12, 40
 """Domains that are drawn, and classes in the legend."""
 TINT = 0.55
-_PER_INCH = 160
+_PER_INCH = 190
 
 Pixels = NDArray[np.uint8]
 
@@ -103,7 +103,7 @@ def _draw_boxes(draw: ImageDraw.ImageDraw, row: dict[str, Any], scale: float, cl
         colour = class_colour(int(label)) if label > 0 else "#ffffff"
         draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colour, width=1 if hard else 2)
         if not hard:
-            text, place = one_line(classes[int(label) - 1]), (x0 + 1, max(0.0, y0 - 11))
+            text, place = one_line(classes[int(label) - 1]), (x0 + 1, max(0.0, y0 - 13))
             draw.rectangle(draw.textbbox(place, text, font=_font()), fill=colour)
             draw.text(place, text, fill="#10151b", font=_font())
 
@@ -128,4 +128,4 @@ def _blank() -> Pixels:
 
 @cache
 def _font() -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 10)
+    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 12)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import ValidationError
 
-from dg_project.config import DataParams, problems_of
+from dg_project.config import DataParams
 from dg_project.core.errors import DataError, ParameterError, nearest
 from dg_project.core.files import inside
 from dg_project.data.readers.acdc import ACDCReader
@@ -101,7 +101,8 @@ def _reader(name: str, root: Path, domain: str, folder: str | None, options: dic
     try:
         parsed = READERS[name].Options.model_validate(options or {})
     except ValidationError as error:
-        raise ParameterError(f"data.options of the reader '{name}': {'; '.join(problems_of(error))}") from error
+        reasons = "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors())
+        raise ParameterError(f"data.options of the reader '{name}': {reasons}") from error
     return READERS[name](Place(domain, _folder(root, domain, folder or domain), root), parsed)
 
 
