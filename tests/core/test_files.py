@@ -155,7 +155,7 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
 
 
-@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2J", "a\x00", "x" * 300, "a\udcff"])
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2J", "x" * 300, "a\udcff"])
 def test_inside_refuses_names_that_are_none(tmp_path, name):
     with pytest.raises(DataError, match="control character or is longer than 255") as caught:
         inside(tmp_path, name)

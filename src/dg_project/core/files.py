@@ -24,7 +24,7 @@ LONGEST_NAME = 255
 """Characters; file systems allow no longer name."""
 ASIDE = f".tmp-{platform.node()}-"
 """How names of unfinished files and folders of this machine begin; the number of their process follows."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x01-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters, and bytes of names that are not UTF-8."""
 
 FolderWriter = Callable[[Path], None]

@@ -91,7 +91,7 @@ def test_mask_of_absurd_size(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "message"), [
     ("../../../etc/passwd", "leaves its root"), ("/etc/passwd", "leaves its root"), ("..", r"leaves|missing|no image"),
-    ("a\0b.jpg", "control character"), ("x" * 300 + ".jpg", "longer than 255"), ("/", "leaves its root|is not a COCO"),
+    ("a\0b.jpg", "cannot be resolved"), ("x" * 300 + ".jpg", "longer than 255"), ("/", "leaves its root|is not a COCO"),
     (ESCAPES, "control character"), ("a\nb.jpg", "control character"), ("a\ud800.jpg", "control character"),
     ("[a-", "is missing"), ("**", "is missing"),
 ])
@@ -113,7 +113,7 @@ def test_names_in_bdd100k(tmp_path: Path, name: str) -> None:
     frames = json.loads(path.read_text())
     frames[0]["name"] = name
     write_json(path, frames)
-    stops("leaves its root|control character|truncated or no image|is missing", "bdd100k", tmp_path, "bdd100k",
+    stops("leaves its root|control character|cannot be resolved|truncated or no image|is missing", "bdd100k", tmp_path, "bdd100k",
           "train", other_classes="ignore")
 
 
@@ -194,7 +194,7 @@ def test_names_of_files_are_not_echoed_raw(tmp_path: Path, name: str) -> None:
     message = stops("control character", "image_folder", root, "photo", "all", classes=["cat", "dog"])
     assert "\\x1b" in message or "\\n" in message or "INFO" in message
     picture(root / "photo" / f"dog\x1b[2J/{1}.jpg")
-    stops(r"the classes 'dog\\\\x1b\[2J' are not in", "image_folder", root, "photo", "all", classes=["cat", "dog"])
+    stops(r"the classes 'dog\\x1b\[2J' are not in", "image_folder", root, "photo", "all", classes=["cat", "dog"])
 
 
 @pytest.mark.parametrize("table", ["name,split\n\"a", "", "name\n\n\0\n", "name,split\na,b,c,d\n"])

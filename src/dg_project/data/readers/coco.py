@@ -58,12 +58,19 @@ class COCOReader(Reader):
             with expected_form(path, f"a COCO annotation at the image '{name}'"):
                 samples.append((name.with_suffix("").as_posix(), read))
         listed = sorted({str(PurePosixPath(images) / item["file_name"]) for item in content.images})
-        looked_for = [stored(inside(self.place.folder, name)) for name in listed[:LOOKED_FOR]]
+        looked_for = [stored(found) for name in listed[:LOOKED_FOR] if (found := self._image(name)) is not None]
         if looked_for and not any(map(os.path.isfile, looked_for)):
             first = looked_for[0]
             raise DataError(f"the image '{first}' of '{path}' is missing, and so are the others: data.options.images "
                             f"names the folder that file names start from (here '{images}'); {_hint(first, images)}")
         return Listing(samples, content.used_classes, content.warnings)
+
+    def _image(self, name: str) -> Path | None:
+        """Return the path of an image, or None for a name that its sample will refuse."""
+        try:
+            return inside(self.place.folder, name)
+        except DataError:
+            return None
 
 
 class _Content:

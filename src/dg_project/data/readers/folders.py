@@ -52,7 +52,7 @@ def images_in(folder: Path) -> list[Path]:
 def images_below(folder: Path) -> list[Path]:
     """Return the images in a folder and its sub-folders, without hidden ones; links cannot lead to a folder twice."""
     found: list[Path] = []
-    seen: set[Path] = set()
+    seen = set(folder.resolve().parents)  # a link must not lead out to a folder around this one
     waiting = [folder]
     while waiting:
         here = waiting.pop()
