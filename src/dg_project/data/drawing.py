@@ -75,4 +75,4 @@ def shows_one_class(rows: pd.DataFrame) -> bool:
 
 
 def _hash(name: str) -> bytes:
-    return hashlib.sha256(name.encode()).digest()
+    return hashlib.sha256(name.encode(errors="surrogatepass")).digest()

@@ -202,6 +202,6 @@ def split_share(stored_as: str) -> tuple[str, int, int]:
 
 def in_share(ids: list[str], first: int, last: int, seed: int) -> list[bool]:
     """Return which ids are in ``first`` to ``last`` percent of a random order, a function of seed and ids."""
-    order = sorted(ids, key=lambda image_id: hashlib.sha256(f"{seed}/{image_id}".encode()).digest())
+    order = sorted(ids, key=lambda image_id: hashlib.sha256(f"{seed}/{image_id}".encode(errors="surrogatepass")).digest())
     chosen = set(order[round(len(ids) * first / 100):round(len(ids) * last / 100)])
     return [image_id in chosen for image_id in ids]
