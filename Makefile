@@ -12,7 +12,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint viz mlflow bench results notebook docs
+.PHONY: help run test lint viz mlflow bench results notebook docs torture
 
 help: ## show these lines
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -30,13 +30,16 @@ viz: .venv/.stamp ## draw the pipelines with previews of all artifacts, in the b
 	$(BIN)/kedro viz run --include-hooks $(ARGS)
 
 mlflow: .venv/.stamp ## show and compare tracked runs, in the browser
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db $(ARGS)
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --workers 1 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db $(ARGS)
 
 bench: .venv/.stamp ## methods x seeds to one table; stop it any time, it resumes
 	$(BIN)/kedro run --pipeline=benchmark $(ARGS)
 
 results: .venv/.stamp ## write the generated tables of README.md and docs/ from benchmarks/results (ARGS="--record NAME --of ablation")
 	$(BIN)/python -m dg_project.reports.results_page $(ARGS)
+
+torture: .venv/.stamp ## kill, fill, stop and mislead small runs and check what is left; it resumes (hours; ARGS="--kinds input")
+	nice $(BIN)/python tools/torture $(ARGS)
 
 notebook: .venv/.stamp ## open the tours in notebooks/
 	$(BIN)/jupyter lab notebooks $(ARGS)

@@ -1,11 +1,13 @@
 import errno
 import os
+import subprocess
 
 import pytest
 from pydantic import BaseModel
 
 from dg_project.core.errors import DataError, nearest
 from dg_project.core.files import (
+    ASIDE,
     atomic_file,
     atomic_folder,
     file_hash,
@@ -14,6 +16,7 @@ from dg_project.core.files import (
     folder_hash,
     inside,
     link_or_copy,
+    sweep,
 )
 
 
@@ -136,3 +139,24 @@ def test_nearest():
 @pytest.mark.parametrize("rows", [[], [("a", [1.5, 2.0], True)], [("ü", 1), {"b": 1, "a": None}, ["x"]]])
 def test_fingerprint_rows_equals_fingerprint(rows):
     assert fingerprint_rows(iter(rows)) == fingerprint(rows)
+
+
+def test_leftovers_of_killed_processes_are_removed(tmp_path):
+    gone, running = subprocess.Popen(["true"]), os.getpid()
+    gone.wait()
+    names = [f"{ASIDE}{gone.pid}-0a.csv", f"{ASIDE}{running}-0b.csv", ".tmp-elsewhere-1-0c.csv", f"{ASIDE}x.csv",
+             "kept.csv"]
+    for name in names:
+        (tmp_path / name).write_text("half")
+    folder = tmp_path / f"{ASIDE}{gone.pid}-0d"
+    folder.mkdir()
+    (folder / "half.png").write_text("half")
+    sweep(tmp_path.iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2J", "x" * 300, "a\udcff"])
+def test_inside_refuses_names_that_are_none(tmp_path, name):
+    with pytest.raises(DataError, match="control character or is longer than 255") as caught:
+        inside(tmp_path, name)
+    assert str(caught.value).isprintable()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
-from layouts import coco, coco_annotations, image_folder
+from layouts import coco, coco_annotations, deep_png, image_folder, voc
+from PIL import Image
 from reading import read
 
 from dg_project.core.errors import DataError
@@ -69,3 +71,40 @@ def test_images_without_objects_need_no_instance_masks(tmp_path):
     with pytest.raises(DataError, match="has no semantic mask"):
         check_part(rows, "mask")
     assert len(coco_annotations(0, 0)) == len(rows.loc[0, "boxes"])
+
+
+def test_pixels_sides_and_images_without_labels_on_the_card(tmp_path):
+    root = coco(tmp_path)
+    Image.new("L", (40, 24)).save(root / "coco/train2017/000000000002.jpg")
+    rows = read("coco", root, "coco", "train2017", CLASSES)
+    card = data_card(rows, CLASSES, [])
+    assert card["splits"][0]["pixel_formats"] == {"RGB, 8 bit": 2, "grey, 8 bit": 1}
+    lines = format_card(card).splitlines()
+    assert "no box in 1 of 3 images of coco/train" in lines
+    assert "sides of boxes in coco/train, pixels: person 3 to 24, car 19.5 to 32.5" in lines
+    assert "pixels of coco/train: 2 RGB, 8 bit, 1 grey, 8 bit" in lines
+    alike = read("coco", coco(tmp_path / "alike"), "coco", "train2017", CLASSES)
+    assert "pixels of all images: RGB, 8 bit" in format_card(data_card(alike, CLASSES, [])).splitlines()
+
+
+def test_depth_of_16_bits_on_the_card(tmp_path):
+    root = image_folder(tmp_path, ("cat", "dog"), images=1)
+    Image.fromarray(np.full((24, 40), 40000, np.uint16)).save(root / "photo/cat/deep.png")
+    deep_png(root / "photo/dog/deeper.png", np.full((24, 40, 3), 40000, np.uint16))
+    rows = read("image_folder", root, "photo", "all", ["cat", "dog"])
+    assert data_card(rows, ["cat", "dog"], [])["splits"][0]["pixel_formats"] == {
+        "RGB, 8 bit": 2, "grey, 16 bit": 1, "RGB, 16 bit": 1}
+
+
+def test_masks_of_some_images_only(tmp_path):
+    rows = read("voc", voc(tmp_path), "VOCdevkit", "train", CLASSES, options={"year": "VOC2012", "mask_ids": "voc"})
+    assert not [text for text in rows.attrs["warnings"] if "have no" in text]
+    folder = tmp_path / "VOCdevkit/VOC2012"
+    for kind in ("SegmentationClass", "SegmentationObject"):
+        (folder / kind / "2008_000002.png").unlink()
+    rows = read("voc", tmp_path, "VOCdevkit", "train", CLASSES, options={"year": "VOC2012", "mask_ids": "voc"})
+    told = [text for text in rows.attrs["warnings"] if "1 of 2 images, such as" in text]
+    assert [what in text for what, text in zip(("semantic mask", "instance masks"), told, strict=True)] == [True, True]
+    (folder / "SegmentationClass" / "2008_000002.png").symlink_to("/nowhere")
+    with pytest.raises(DataError, match="leaves its root|is missing"):
+        read("voc", tmp_path, "VOCdevkit", "train", CLASSES, options={"year": "VOC2012", "mask_ids": "voc"})

@@ -7,7 +7,7 @@ import pytest
 from layouts import coco, image_folder, voc
 from reading import read
 
-from dg_project.data.drawing import spread, spread_rows
+from dg_project.data.drawing import spread, spread_rows, varied_rows
 from dg_project.evaluation.predictions import scored_rows
 from dg_project.pseudo.synthesis import eligible
 
@@ -74,3 +74,13 @@ def test_one_folder_sorted_by_class(tmp_path):
     mixed = rows.assign(labels=[[1, 2, 3]] * len(rows))
     assert spread_rows(mixed, 6)["image_id"].tolist() == rows["image_id"].tolist()[:6]
     assert spread_rows(rows, None)["image_id"].tolist() == rows["image_id"].tolist()
+
+
+def test_varied_rows_show_many_classes() -> None:
+    rows = pd.DataFrame({"image_id": [f"{k:02d}" for k in range(20)]})
+    shown = [{1}] * 17 + [{2, 3}, {4}, set()]
+    chosen = varied_rows(rows, shown, 3)
+    assert {"17", "18"} < set(chosen["image_id"])
+    assert varied_rows(rows, shown, 3).equals(chosen)
+    assert len(varied_rows(rows, shown, 99)) == 20
+    assert "19" not in set(varied_rows(rows, shown, 19)["image_id"]), "an image without labels comes last"

@@ -21,7 +21,9 @@ from figures.cases import (
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from streets_fixture import CLASSES as STREET_CLASSES
 
+from dg_project.config import SEMANTIC_CLASSES
 from dg_project.evaluation.detection import BoxScorer
 from dg_project.evaluation.features import domain_shift, embed
 from dg_project.evaluation.outcomes import outcome
@@ -32,6 +34,7 @@ from dg_project.experiments.training_data import task_rows
 from dg_project.figures.allocation_chart import allocation_chart
 from dg_project.figures.benchmark_chart import benchmark_chart, forest_chart, records_chart
 from dg_project.figures.class_gains import class_gains_chart
+from dg_project.figures.contact_sheet import contact_sheet
 from dg_project.figures.domain_chart import domain_chart
 from dg_project.figures.feature_shift import feature_shift
 from dg_project.figures.gate_maps import gate_maps
@@ -398,3 +401,20 @@ def test_legend_breaks_into_lines(labels, lines):
     assert len(rows) == lines
     assert legend.get_window_extent().x1 <= figure.bbox.x1
     assert legend.get_window_extent().y1 <= axes.get_tightbbox().y0 + 2
+
+
+@pytest.mark.parametrize("task", ["detection", "segmentation", "instance_segmentation", "classification"])
+def test_contact_sheet_draws_labels_of_every_domain(tiny_manifest, tiny_streets, task):
+    names = SEMANTIC_CLASSES if task == "segmentation" else STREET_CLASSES
+    figure = contact_sheet(tiny_manifest, tiny_streets, STREET_CLASSES, SEMANTIC_CLASSES, task, images=2)
+    titles = [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes]
+    assert titles == [f"{name.replace('_', ' ')} ({split})" for name, split in zip(
+        tiny_manifest["domain"].unique(), ["train", "test", "test", "test", "test"], strict=True)]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(names)
+    drawn = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
+    bare = tiny_manifest.assign(boxes=[[]] * len(tiny_manifest), labels=[[]] * len(tiny_manifest),
+                                difficult=[[]] * len(tiny_manifest), mask="", mask_pixels=[[]] * len(tiny_manifest),
+                                instances="", instance_ids=[[]] * len(tiny_manifest), labels_sha256="")
+    plain = contact_sheet(bare, tiny_streets, STREET_CLASSES, SEMANTIC_CLASSES, task, images=2)
+    assert all((one != np.asarray(axes.images[0].get_array())).any()
+               for one, axes in zip(drawn, plain.axes, strict=True))

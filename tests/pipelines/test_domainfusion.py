@@ -6,6 +6,9 @@ import json
 from typing import Any
 
 import pandas as pd
+import pytest
+
+from dg_project.core.errors import DataError
 
 Run = tuple[Any, str]
 
@@ -27,3 +30,14 @@ def test_domainfusion_sets_and_costs(drsf_run: Run) -> None:
     assert all((project.load("pseudo_images", version) / image).is_file() for image in published["image"])
     metrics = project.tracked(version).data.metrics
     assert {"train/loss_ld", "train/log_ld_slope", "train/log_ld_size", "train/log_ld_raising"} <= set(metrics)
+
+
+def test_training_on_renewed_sets_stops(drsf_run: Run) -> None:
+    project, _ = drsf_run
+    project.run("domainfusion")
+    with pytest.raises(DataError, match=r"last synthetic set of `kedro run --pipeline=domainfusion`.*sampling` again"):
+        project.run("training")
+    with pytest.raises(DataError, match=r"not comparable, task is .*--pipeline=training`"):
+        project.run("evaluation")
+    project.run("sampling")
+    project.run("training")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import textwrap
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -106,14 +107,25 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        _check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile,
+            pickle.UnpicklingError) as error:
         raise CheckpointError(f"backbone.weights: '{path}' is not a readable state dict ({error}); "
                               "download it again, or save it as .safetensors") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else {}
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"backbone.weights: '{path}' holds no state dict; save the state_dict() of a network")
     return state
+
+
+def _check_archive(path: Path) -> None:
+    """Raise ``ValueError`` if a zip file unpacks to much more than its size: torch stores tensors uncompressed."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > 2 * path.stat().st_size:
+            raise ValueError(f"it is compressed and unpacks to {unpacked} bytes")
 
 
 def package_weights(name: str) -> dict[str, Tensor]:

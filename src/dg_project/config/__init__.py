@@ -14,7 +14,7 @@ from dg_project.config.applications import (
     PretrainLDMParams,
     PretrainTeacherParams,
 )
-from dg_project.config.base import Checkpoint, Fraction, Params, checkpoint_fields, listed
+from dg_project.config.base import Checkpoint, Fraction, Params, checkpoint_fields, listed, problems_of
 from dg_project.config.data import DataParams, DomainParams
 from dg_project.config.generation import (
     ClosedLoopParams,
@@ -106,4 +106,5 @@ __all__ = [
     "checkpoint_fields",
     "denoising_steps",
     "listed",
+    "problems_of",
 ]

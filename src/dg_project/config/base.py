@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dg_project.core.errors import nearest
 
@@ -46,6 +46,16 @@ Names = Annotated[list[str], AfterValidator(each_once)]
 """Names that differ."""
 OptionalNames = Annotated[list[str] | None, AfterValidator(each_once)]
 Seeds = Annotated[list[int], AfterValidator(each_once)]
+
+
+def problems_of(error: ValidationError, prefix: str = "") -> list[str]:
+    """Return one line per wrong parameter: its full path, the reason and the value that was given."""
+    lines = []
+    for item in error.errors():
+        path = ".".join(filter(None, [prefix, *map(str, item["loc"])]))
+        given = "" if item["type"] in ("missing", "value_error") else f" (given: {item['input']!r})"
+        lines.append(f"{path or 'parameters'}: {item['msg'].removeprefix('Value error, ')}{given}")
+    return lines
 
 
 class Params(BaseModel):

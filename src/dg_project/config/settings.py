@@ -15,7 +15,7 @@ from dg_project.config.applications import (
     PretrainLDMParams,
     PretrainTeacherParams,
 )
-from dg_project.config.base import Params
+from dg_project.config.base import Params, problems_of
 from dg_project.config.data import DataParams, DomainParams
 from dg_project.config.generation import ClosedLoopParams, LDMParams, SamplingParams, SynthesisParams, denoising_steps
 from dg_project.config.grids import GridParams, QualityParams, RegimeParams, RowParams, merged, row_problems
@@ -180,12 +180,12 @@ def _parse(raw: dict[str, Any],
     try:
         parsed = Settings.model_validate({k: v for k, v in raw.items() if k in Settings.model_fields})
     except ValidationError as error:
-        problems += _lines(error)
+        problems += problems_of(error)
     for name, own in _method_groups(raw, methods).items():
         try:
             typed[name] = methods[name].model_validate(own)
         except ValidationError as error:
-            problems += _lines(error, name)
+            problems += problems_of(error, name)
     chosen = [raw.get("method", "drsf"), *([parsed.uda.method, parsed.uda.baseline] if parsed else [])]
     problems += [f"unknown method '{m}'.{nearest(str(m), methods)}" for m in dict.fromkeys(chosen) if m not in methods]
     return parsed, typed, problems
@@ -215,7 +215,7 @@ def _grid_problems(parsed: Settings, methods: Mapping[str, Params]) -> list[str]
                 try:
                     _changed(methods[group] if group in methods else getattr(parsed, group), changes)
                 except ValidationError as error:
-                    found += [f"params: {problem}" for problem in _lines(error, group)]
+                    found += [f"params: {problem}" for problem in problems_of(error, group)]
             problems += [f"{grid}.rows.{name}: {problem}" for problem in found]
     problems += [f"regime.methods: unknown method '{name}'.{nearest(name, methods)}"
                  for name in parsed.regime.methods if name not in methods]
@@ -224,7 +224,7 @@ def _grid_problems(parsed: Settings, methods: Mapping[str, Params]) -> list[str]
             try:
                 _changed(getattr(parsed, group), changes)
             except ValidationError as error:
-                problems += [f"regime.qualities.{name}.params: {problem}" for problem in _lines(error, group)]
+                problems += [f"regime.qualities.{name}.params: {problem}" for problem in problems_of(error, group)]
     return problems
 
 
@@ -242,14 +242,5 @@ def _reader_problems(data: DataParams, readers: Mapping[str, type[Params]]) -> l
             readers[reader].model_validate(options)
         except ValidationError as error:
             where = f"data.domains.{domain}.options" if own.options is not None else "data.options"
-            problems |= dict.fromkeys(_lines(error, f"{where} (reader {reader})"))
+            problems |= dict.fromkeys(problems_of(error, f"{where} (reader {reader})"))
     return list(problems)
-
-
-def _lines(error: ValidationError, prefix: str = "") -> list[str]:
-    lines = []
-    for item in error.errors():
-        path = ".".join(filter(None, [prefix, *map(str, item["loc"])]))
-        given = "" if item["type"] in ("missing", "value_error") else f" (given: {item['input']!r})"
-        lines.append(f"{path or 'parameters'}: {item['msg'].removeprefix('Value error, ')}{given}")
-    return lines

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from dg_project.core.code_key import module_hashes
-from dg_project.core.files import FolderWriter, atomic_file, fingerprint, inside, link_or_copy
+from dg_project.core.files import ASIDE, FolderWriter, atomic_file, fingerprint, inside, link_or_copy, sweep
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ def cache_folder(workspace: Path, kind: str, *inputs: Any, code: Iterable[str]) 
     """
     hashes = module_hashes(*code)
     folder = workspace / kind / f"{fingerprint(*inputs)}-{fingerprint(hashes)}"
+    sweep(folder.rglob(f"{ASIDE}*"))
     if not (folder / CODE).is_file():
         _tell_outdated(folder, hashes)
         with atomic_file(folder / CODE) as aside:

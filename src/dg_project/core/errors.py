@@ -4,13 +4,36 @@ from __future__ import annotations
 
 import difflib
 import logging
+import re
 from collections.abc import Callable, Iterable
 
 logger = logging.getLogger(__name__)
 
 
+_RAW = re.compile(r"\n(?!  )|[^\n\x20-\x7e]")
+
+
+def printable(text: str) -> str:
+    r"""Return a text with control characters escaped, because names of files may hold commands for terminals.
+
+    Of line breaks only those of an indented list stay.
+
+    >>> print(printable("the image 'a\x1b[2Jb\n.jpg'"))
+    the image 'a\x1b[2Jb\n.jpg'
+    """
+    def shown(found: re.Match[str]) -> str:
+        letter = found[0]
+        return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+
+    return _RAW.sub(shown, text)
+
+
 class DGError(Exception):
     """Base class of all errors that this project raises on purpose."""
+
+    def __str__(self) -> str:
+        """Return the message, with control characters escaped."""
+        return printable(super().__str__())
 
 
 class DataError(DGError):

@@ -6,14 +6,26 @@ import errno
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
+import textwrap
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from dg_project.core.errors import DataError
+
+LONGEST_NAME = 255
+"""Characters; file systems allow no longer name."""
+ASIDE = f".tmp-{platform.node()}-"
+"""How names of unfinished files and folders of this machine begin; the number of their process follows."""
+_CONTROL = re.compile(r"[\x01-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and bytes of names that are not UTF-8."""
 
 FolderWriter = Callable[[Path], None]
 """A function that writes the files of a folder artifact into the empty folder it is given."""
@@ -23,7 +35,7 @@ FolderWriter = Callable[[Path], None]
 def atomic_file(target: Path) -> Iterator[Path]:
     """Yield a hidden sibling of ``target`` to write to; it is renamed to ``target`` if the block succeeds."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.parent / f".{target.stem}-{uuid.uuid4().hex}{target.suffix}"
+    aside = _aside(target)
     try:
         yield aside
         aside.replace(target)
@@ -37,7 +49,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Yield an empty hidden sibling folder; it replaces ``target`` if the block succeeds."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.parent / f".tmp-{uuid.uuid4().hex}"
+    aside = _aside(target)
     try:
         aside.mkdir()
         yield aside
@@ -48,6 +60,22 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         raise _explain(error, target) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(target: Path) -> Path:
+    """Return a temporary sibling whose name says which process writes it."""
+    return target.parent / f"{ASIDE}{os.getpid()}-{uuid.uuid4().hex}{target.suffix}"
+
+
+def sweep(leftovers: Iterable[Path]) -> None:
+    """Remove temporary files and folders (``ASIDE*``) of processes of this machine that were killed."""
+    for path in leftovers:
+        writer = path.name.removeprefix(ASIDE).split("-")[0]
+        if path.name.startswith(ASIDE) and writer.isdigit() and not psutil.pid_exists(int(writer)):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _explain(error: OSError, target: Path) -> OSError:
@@ -109,9 +137,13 @@ def inside(root: Path, relative: str) -> Path:
     """Return ``root / relative``, refusing absolute paths and any that leave the root.
 
     Raises:
-        DataError: the path leaves ``root``, or its symbolic links form a loop.
+        DataError: the path leaves ``root``, its symbolic links form a loop, or a name in it is too long or holds a
+            control character.
     """
     path = root / relative
+    if _CONTROL.search(relative) or max(map(len, path.parts), default=0) > LONGEST_NAME:
+        raise DataError(f"the name '{textwrap.shorten(relative, 200)}' has a control character or is longer than "
+                        f"{LONGEST_NAME}; rename the file, and correct what names it")
     try:
         resolved = path.resolve()
     except (RuntimeError, OSError, ValueError) as error:  # looping links, or a name with a zero byte

@@ -9,7 +9,15 @@ from typing import Any
 import pandas as pd
 
 from dg_project.core.errors import DataError
-from dg_project.data.card_notes import box_extents, copies, mask_counts, mask_lines
+from dg_project.data.card_notes import (
+    box_extents,
+    copies,
+    label_lines,
+    mask_counts,
+    mask_lines,
+    pixel_formats,
+    pixel_lines,
+)
 from dg_project.data.manifest import manifest_fingerprint
 
 MOST_COLUMNS = 12
@@ -33,8 +41,8 @@ def data_card(manifest: pd.DataFrame, classes: list[str], skipped: list[str], ig
         and ``splits``, a list with one entry per domain and split: domain, role, split, images, images_without_boxes,
         boxes, difficult, boxes_per_class (difficult ones counted), ignored_per_class, sizes ("WxH" -> images), box_side
         (5th, 50th and 95th percentile of the square root of the area, pixels), masks (images with a semantic mask),
-        instances (images with instance masks), fingerprint (of images, boxes, masks and classes), and ``mask_pixels``
-        and ``box_sides_per_class`` of ``card_notes``. Only ``ignored_per_class`` counts boxes of ignored classes.
+        instances (images with instance masks), fingerprint (of images, boxes, masks and classes), and ``mask_pixels``,
+        ``box_sides_per_class`` and ``pixel_formats`` of ``card_notes``. Only ``ignored_per_class`` counts boxes of ignored classes.
     """
     splits = [_entry(rows, classes, ignore_classes, domain, split)
               for (domain, split), rows in manifest.groupby(["domain", "split"], sort=False)]
@@ -112,7 +120,7 @@ def _entry(rows: pd.DataFrame, classes: list[str], ignored: Sequence[str], domai
         "box_side": [round(float(q), 1) for q in sides.quantile([0.05, 0.5, 0.95])] if len(sides) else [],
         "masks": sum(bool(path) for path in rows["mask"]),
         "instances": sum(bool(path) for path in rows["instances"]), "fingerprint": manifest_fingerprint(rows),
-        **mask_counts(rows), **box_extents(rows, classes),
+        **mask_counts(rows), **box_extents(rows, classes), **pixel_formats(rows),
     }
 
 
@@ -126,8 +134,9 @@ def card_notes(card: Mapping[str, Any], *, masks: bool = True) -> list[str]:
     """Return the lines below the table: missing classes, ignored boxes, masks, files left aside, skipped samples."""
     wide = len(card["classes"]) <= MOST_COLUMNS
     lines = [line for entry in card["splits"]
-             for line in (*_about_classes(entry, wide), *(mask_lines(entry) if masks else []))]
-    lines += card.get("left_aside", [])
+             for line in (*_about_classes(entry, wide), *label_lines(entry, wide),
+                          *(mask_lines(entry) if masks else []))]
+    lines += [*pixel_lines(card["splits"]), *card.get("left_aside", [])]
     if card["skipped"]:
         lines += [f"{len(card['skipped'])} sample(s) skipped:", *(f"  {reason}" for reason in card["skipped"][:10])]
         lines += ["  …"] if len(card["skipped"]) > 10 else []

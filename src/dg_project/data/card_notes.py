@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
@@ -40,6 +41,12 @@ def box_extents(rows: pd.DataFrame, classes: list[str]) -> dict[str, dict[str, l
                                     for name in classes if name in sides}}
 
 
+def pixel_formats(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Return ``pixel_formats``: channels and depth -> images; {} for older manifests."""
+    counts = Counter(map(str, rows["pixel_format"] if "pixel_format" in rows else []))
+    return {"pixel_formats": dict(counts.most_common())}
+
+
 def copies(manifest: pd.DataFrame) -> Iterator[str]:
     """Yield one warning per two splits that hold files with the same bytes, and per split with copies in itself."""
     known = manifest[manifest["sha256"].astype(str) != ""]
@@ -53,6 +60,28 @@ def copies(manifest: pd.DataFrame) -> Iterator[str]:
     for name, images in splits.items():
         if (extra := images[""] - (len(images) - 1)) > 0:
             yield f"{extra} images of {name} are copies of others in it"
+
+
+def pixel_lines(entries: list[dict[str, Any]]) -> list[str]:
+    """Return what the image files store: one line if it is the same everywhere, else one per split."""
+    found = {f"{entry['domain']}/{entry['split']}": entry["pixel_formats"] for entry in entries
+             if entry.get("pixel_formats")}
+    formats = {name for counts in found.values() for name in counts}
+    if len(formats) == 1:
+        return [f"pixels of all images: {formats.pop()}"]
+    return [f"pixels of {where}: {', '.join(f'{count} {name}' for name, count in counts.items())}"
+            for where, counts in found.items()]
+
+
+def label_lines(entry: dict[str, Any], sides: bool) -> list[str]:
+    """Return the lines of a split about images without a label, and about the sides of boxes by class."""
+    where, lines = f"{entry['domain']}/{entry['split']}", []
+    if entry["images_without_boxes"] and entry["boxes"]:
+        lines.append(f"no box in {entry['images_without_boxes']} of {entry['images']} images of {where}")
+    if sides and entry.get("box_sides_per_class"):
+        shown = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in entry["box_sides_per_class"].items())
+        lines.append(f"sides of boxes in {where}, pixels: {shown}")
+    return lines
 
 
 def mask_lines(entry: dict[str, Any]) -> list[str]:

@@ -44,6 +44,25 @@ def spread_rows(rows: pd.DataFrame, n: int | None) -> pd.DataFrame:
     return rows.iloc[spread([str(name) for name in rows["image_id"]], groups, n)].reset_index(drop=True)
 
 
+def varied_rows(rows: pd.DataFrame, shown: Sequence[set[int]], n: int) -> pd.DataFrame:
+    """Return up to n rows that together show many classes, by the hash of their ids among equals, re-indexed.
+
+    Args:
+        rows: rows of one domain.
+        shown: classes that each row shows.
+        n: number of rows.
+    """
+    order = sorted(range(len(rows)), key=lambda position: _hash(str(rows["image_id"].iloc[position])))
+    chosen: list[int] = []
+    seen: set[int] = set()
+    while order and len(chosen) < n:
+        best = max(order, key=lambda position: (len(shown[position] - seen), bool(shown[position])))
+        order.remove(best)
+        chosen.append(best)
+        seen |= shown[best]
+    return rows.iloc[chosen].reset_index(drop=True)
+
+
 def shuffled(items: Sequence[tuple[str, Item]], n: int) -> list[tuple[str, Item]]:
     """Return n items (id, value), drawn by the hash of their ids, in the order of the list."""
     chosen = sorted(range(len(items)), key=lambda position: _hash(items[position][0]))[:n]
@@ -56,4 +75,4 @@ def shows_one_class(rows: pd.DataFrame) -> bool:
 
 
 def _hash(name: str) -> bytes:
-    return hashlib.sha256(name.encode()).digest()
+    return hashlib.sha256(name.encode(errors="surrogatepass")).digest()

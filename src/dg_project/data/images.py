@@ -17,11 +17,16 @@ from dg_project.core.errors import DataError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 """Lower-case endings of image files."""
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
+"""Formats of Pillow that are opened, whatever the ending of a file: others, such as EPS, start further programs."""
+
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """Errors that Pillow raises for a missing, truncated, oversized or non-image file."""
 
 DEEP = "store 16 bits per channel; they are scaled to 8 bits (the high byte)"
 """What reading changes about the pixels of such images."""
+
+_CHANNELS = {"1": "grey, 1 bit", "L": "grey, 8 bit", "LA": "grey and alpha, 8 bit", "P": "palette, 8 bit"}
 
 AS_STORED = 1
 """EXIF orientation of an image that viewers do not rotate."""
@@ -84,7 +89,7 @@ def open_rgb(file: Path | BinaryIO, rotate: bool = False) -> Image.Image:
     Raises:
         BROKEN: one of these errors, if the file is missing, truncated or not an image.
     """
-    with Image.open(file) as image:
+    with Image.open(file, formats=FORMATS) as image:
         return as_rgb(upright(image) if rotate else image)
 
 
@@ -111,6 +116,21 @@ def as_rgb(image: Image.Image) -> Image.Image:
 def stores_16_bits(image: Image.Image) -> bool:
     """Return whether an image has one channel of 16 bits; Pillow reads those of PGM files as 32 bits."""
     return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+
+
+def pixel_format(mode: str, deep: bool) -> str:
+    """Return channels and depth of an image in words.
+
+    Args:
+        mode: mode of Pillow.
+        deep: whether the file stores 16 bits per channel.
+
+    >>> pixel_format("RGB", deep=False)
+    'RGB, 8 bit'
+    """
+    if deep:
+        return f"{'grey' if mode.startswith('I') else mode}, 16 bit"
+    return _CHANNELS.get(mode, f"{mode}, 8 bit")
 
 
 def odd_pixels(image: Image.Image) -> str:

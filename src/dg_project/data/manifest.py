@@ -38,9 +38,10 @@ COLUMNS: dict[str, str] = {
 ORIGIN_COLUMNS: dict[str, str] = {
     "classes": "class names of the labels 1, 2, ... as JSON",
     "mask_classes": "class names of the train ids 0, 1, ... as JSON, or ''",
+    "pixel_format": "channels and depth of the image file, such as 'RGB, 8 bit'",
     "mask_pixels": "list of int: pixels of the train ids 0, 1, ... in the mask; [] without a mask",
 }
-"""Columns that say what label numbers mean; manifests of earlier versions lack them."""
+"""Columns that say what label numbers mean and what was read; manifests of earlier versions lack them."""
 NOTES = ("warnings", "left_aside")
 """Lists of messages of the readers in ``manifest.attrs``, for the data card."""
 NO_MASKS: dict[str, Any] = {"mask": "", "mask_ids": "", "instances": "", "instance_ids": (), "labels_sha256": ""}

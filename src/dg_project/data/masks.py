@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dg_project.config import SEMANTIC_CLASSES
 from dg_project.core.errors import DataError, nearest
-from dg_project.data.images import BROKEN, broken
+from dg_project.data.images import BROKEN, FORMATS, broken
 
 IGNORE = 255
 """Train id of pixels that are excluded from losses and scores."""
@@ -255,12 +255,12 @@ def _read(path: Path) -> tuple[np.ndarray, int, list[int] | None]:
     """Return what ``read_pixels`` does, and the RGB values of the palette, if the file has one."""
     try:
         content = path.read_bytes()
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.format in ("JPEG", "WEBP"):
                 raise DataError(f"{path}: {image.format} changes the ids of a mask; store masks as PNG")
             deep = image.format == "PNG" and content[24] == 16
             if deep and len(image.getbands()) > 1:  # Pillow keeps only 8 of these 16 bits
-                with Image.open(io.BytesIO(content)) as again:
+                with Image.open(io.BytesIO(content), formats=FORMATS) as again:
                     again.verify()  # torchvision crashes on a damaged file
                 image.load()
                 return _deep_png(content), 16, None

@@ -21,6 +21,7 @@ LOOKED_AT = 8
 BLOCK = 1 << 20
 """Bytes read at once; annotation files may have gigabytes."""
 AGAIN = "ingest again with `kedro run --pipeline=ingestion`"
+SYNTHESISE_AGAIN = "run `kedro run --pipeline=synthesis` and `kedro run --pipeline=sampling` again"
 
 
 def names_as_text(names: Sequence[str]) -> str:
@@ -95,16 +96,19 @@ def check_pairs(pseudo: pd.DataFrame, source: pd.DataFrame) -> None:
     """Check that pseudo images were made from these source images, with these labels.
 
     Raises:
-        DataError: a source image or its labels changed after the pseudo image was made.
+        DataError: a source image is missing, or it or its labels changed after the pseudo image was made.
     """
     origins = {str(row.image_id): row for row in source.itertuples()}
     for row in pseudo.itertuples():
         origin = origins.get(str(row.source_image_id))
         made_from = getattr(row, "source_sha256", None)
-        if origin is not None and (_labels(row) != _labels(origin) or made_from not in (None, origin.sha256)):
+        if origin is None:
+            raise DataError(f"the pseudo image '{row.image}' was made from '{row.source_image_id}', which is not in the "
+                            f"newest source_manifest: {SYNTHESISE_AGAIN}, or restore data.source and data.max_train and "
+                            f"{AGAIN}")
+        if _labels(row) != _labels(origin) or made_from not in (None, origin.sha256):
             raise DataError(f"the pseudo image '{row.image}' was made from an earlier '{origin.image}' (the image or "
-                            "its labels changed since): run `kedro run --pipeline=synthesis` and "
-                            "`kedro run --pipeline=sampling` again")
+                            f"its labels changed since): {SYNTHESISE_AGAIN}")
 
 
 def _labels(row: Any) -> tuple[Any, ...]:

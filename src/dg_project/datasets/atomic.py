@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dg_project.core.files import atomic_file
+from dg_project.core.files import ASIDE, atomic_file, sweep
 
 
 @contextmanager
@@ -20,6 +20,10 @@ def atomic_version(target: Path, write: Callable[[Path], AbstractContextManager[
         target: final path, ``<filepath>/<version>/<name>``.
         write: ``atomic_file`` or ``atomic_folder``.
     """
+    for left in [*target.parent.parent.glob(f"*/{ASIDE}*")]:  # by runs that were killed
+        sweep([left])
+        with contextlib.suppress(OSError):
+            left.parent.rmdir()
     try:
         with write(target) as aside:
             yield aside

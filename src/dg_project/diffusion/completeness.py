@@ -22,6 +22,8 @@ STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 TOLD_APART = ("a foggy street", "a street at night")
 """Prompts that no tokenizer may encode alike."""
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+_LOCAL: Any = {"local_files_only": True, "trust_remote_code": False}
+"""Options of transformers: nothing is downloaded, and no code of a checkpoint is run or asked for."""
 
 
 def check_complete(folder: Path, variant: str | None, pipeline: str) -> None:
@@ -75,7 +77,7 @@ def _check_weights(folder: Path, part: str, kind: list[str], variant: str | None
     file = next((f"{name}{end}" for name in names for end in (".safetensors", ".safetensors.index.json")
                  if f"{name}{end}" in files), None)
     if file is not None:
-        expected = _expected(kind[0], kind[-1], folder / part, (folder / part / "config.json").read_text())
+        expected = _expected(kind[0], kind[-1], folder / part, str(read_json(folder / part / "config.json", folder)))
         if expected is not None:
             compare_shapes(read_shapes(folder / part / file), expected, f"{part}/{file}", _modern)
     elif not any(f"{name}.bin" in files or f"{name}.bin.index.json" in files for name in names):
@@ -95,7 +97,7 @@ def _expected(library: str, name: str, folder: Path, _: str) -> Shapes | None:
             if library == "diffusers":
                 network = kind.from_config(kind.load_config(folder, local_files_only=True))
             else:
-                network = kind(transformers.AutoConfig.from_pretrained(folder, local_files_only=True))
+                network = kind(transformers.AutoConfig.from_pretrained(folder, **_LOCAL))
         return {key: tuple(weight.shape) for key, weight in network.named_parameters()}
     except Exception:  # opening it says why
         return None
@@ -120,7 +122,7 @@ def _check_tokenizer(folder: Path, part: str) -> None:
 
 def _tokenizer(folder: Path, part: str) -> Any:
     try:
-        return transformers.AutoTokenizer.from_pretrained(folder / part, local_files_only=True)
+        return transformers.AutoTokenizer.from_pretrained(folder / part, **_LOCAL)
     except Exception as error:
         raise CheckpointError(f"{part}/ holds no tokenizer ({error}). {REMEDY}") from error
 

@@ -22,6 +22,7 @@ from dg_project.data.manifest import manifest_fingerprint
 from dg_project.evaluation.latency import milliseconds_per_image
 from dg_project.experiments import scoring
 from dg_project.experiments.closed_loop.loop import Painter, find_closed_loop, run_closed_loop
+from dg_project.experiments.origin import check_cell
 from dg_project.experiments.training_data import TrainingData, task_rows
 from dg_project.experiments.training_run import Trained, TrainingRun
 from dg_project.methods import method_class
@@ -115,6 +116,7 @@ def score_cells(settings: Settings, grid: GridParams, models: Path, images: pd.D
     records = []
     for cell in cells(settings, grid):
         model = models / cell.name
+        check_cell(model, cell.method, cell.settings)
         scores = scoring.score_once(model, images, root, settings, workspace)
         rows = scoring.records(model, scores, run_id, _latency(model, timed, root, settings, workspace))
         records.append(rows.assign(method=cell.row, overrides=cell.overrides))

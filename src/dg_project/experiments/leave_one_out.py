@@ -21,6 +21,7 @@ from dg_project.data.readers.folders import ALL, folders_in, in_share
 from dg_project.evaluation.records import AND, UNSEEN_MEAN
 from dg_project.experiments import scoring
 from dg_project.experiments.fold_generation import evenly, every_generation, fold_generation, generates
+from dg_project.experiments.origin import check_cell
 from dg_project.experiments.training_data import TrainingData
 from dg_project.experiments.training_run import TrainingRun
 from dg_project.methods import method_class, method_classes
@@ -204,8 +205,10 @@ def for_method(method: str, settings: Settings, fold: Fold, seed: int) -> tuple[
     return settings, replace(fold, source=evenly(fold.source, seed))
 
 
-def score_fold(model: Path, settings: Settings, fold: Fold, root: Path, workspace: Path, run_id: str) -> pd.DataFrame:
+def score_fold(model: Path, method: str, settings: Settings, fold: Fold, root: Path, workspace: Path,
+               run_id: str) -> pd.DataFrame:
     """Return the records of one trained model: its sources' validation images, and the held-out domain."""
+    check_cell(model, method, settings)
     records = scoring.records(model, scoring.score_once(model, fold.scored, root, settings, workspace), run_id)
     return records[records["domain"] != UNSEEN_MEAN]
 

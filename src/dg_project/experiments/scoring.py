@@ -46,6 +46,11 @@ def _check_cached(model: Path, images: pd.DataFrame, root: Path) -> None:
     check_images(images, root)
 
 
+def source_of(model: Path) -> str:
+    """Return the name of the source that a model was trained on; several are joined by ``+``."""
+    return str(read_card(model)[1]["source"])
+
+
 def open_model(model: Path, device: str, ldm: LDMParams | None = None) -> Method:
     """Return a trained model ready to predict; a method that needs a diffusion model for it gets that of ``ldm``."""
     method = load_model(model, resolve_device(device))

@@ -8,6 +8,7 @@ from dg_project.config import Settings
 from dg_project.core.errors import DataError
 from dg_project.data.manifest import select
 from dg_project.data.origin import check_classes, check_images, check_pairs
+from dg_project.experiments.origin import check_sampled, check_source
 from dg_project.experiments.training_data import TrainingData
 
 
@@ -20,14 +21,16 @@ def check_data(data: TrainingData, settings: Settings, name: str) -> None:
         name: method name.
 
     Raises:
-        DataError: labels of other classes, other files than those that were ingested, pseudo images of another version
-            of the source, or a training split without labels.
+        DataError: another source, labels of other classes, other files than those that were ingested, pseudo images of
+            other domains or of another version of the source, or a training split without labels.
     """
-    check_classes(data.source, settings.classes, settings.task, f"the method '{name}' (the classes of its task)")
     read = data.source[data.source["split"].isin(["train", "val"])]  # test images stay closed
+    check_source(read, settings.data.source, "this run")
+    check_classes(data.source, settings.classes, settings.task, f"the method '{name}' (the classes of its task)")
     check_images(read, data.source_root)
     check_learnable(select(data.source, split="train"), settings)
     if data.pseudo is not None and data.pseudo_root is not None:
+        check_sampled(data.pseudo, settings)
         check_classes(data.pseudo, settings.classes, settings.task, f"the method '{name}' (the classes of its task)")
         check_pairs(data.pseudo, data.source)
         check_images(data.pseudo, data.pseudo_root)

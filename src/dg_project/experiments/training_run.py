@@ -226,9 +226,12 @@ class TrainingRun:
 
     def _save(self, result: TrainResult, facts: dict[str, Any]) -> None:
         """Write model and history, then drop the checkpoint."""
+        card = self._card(result) | facts
         with atomic_folder(self.finished) as new:
-            save_model(self.method, self.spec, new, self._card(result) | facts)
-            result.history.to_parquet(new / HISTORY)
+            save_model(self.method, self.spec, new, card)
+            history = result.history.copy()
+            history.attrs["method"] = card.get("label", self.spec.method)
+            history.to_parquet(new / HISTORY)
             for weights in (self.folder / VALIDATED).glob("step*.safetensors"):
                 link_or_copy(weights, new / VALIDATED / weights.name)
         (self.folder / CHECKPOINT).unlink(missing_ok=True)

@@ -38,7 +38,7 @@ RC: dict[str, Any] = {
     "axes.spines.right": False, "axes.axisbelow": True, "text.color": INK, "xtick.color": MUTED, "ytick.color": MUTED,
     "xtick.labelcolor": INK, "ytick.labelcolor": INK, "grid.color": GRID, "legend.frameon": False,
     "legend.fontsize": 8.5, "figure.facecolor": PAPER, "axes.facecolor": PAPER, "savefig.facecolor": PAPER,
-    "figure.dpi": DPI, "savefig.dpi": DPI,
+    "figure.dpi": DPI, "savefig.dpi": DPI, "text.parse_math": False,  # names of classes may hold a $
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
-from dg_project.core.errors import DGError
+from dg_project.core.errors import DGError, printable
 
 _WIDTH = 160
 
@@ -22,10 +22,17 @@ class ConsoleHook:
     def after_context_created(self, context: Any) -> None:
         """Write log lines above progress bars, and show errors that a user can fix without a traceback."""
         for handler in logging.getLogger().handlers:
+            handler.addFilter(_escape)
             _write_above_bars(handler)
             _widen(handler)
         if not getattr(sys.excepthook, "_dg_project", False):
             sys.excepthook = _quiet(sys.excepthook)
+
+
+def _escape(record: logging.LogRecord) -> bool:
+    """Escape control characters of a record line by line: names of files may hold commands for terminals."""
+    record.msg, record.args = "\n".join(map(printable, record.getMessage().splitlines())), ()
+    return True
 
 
 def _write_above_bars(handler: logging.Handler) -> None:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dg_project.config import TASK_PARAMS, BackboneParams, LDMParams, Params, Settings, Task
+from dg_project.config import TASK_PARAMS, BackboneParams, LDMParams, Params, Settings, Task, problems_of
 from dg_project.core.device import resolve_device
 from dg_project.core.errors import CheckpointError, ParameterError
 from dg_project.core.files import atomic_file
@@ -70,11 +70,12 @@ def build_method(spec: ModelSpec, seed: int = 0) -> Method:
     """
     method = method_class(spec.method)
     check_task(method, spec.task)
-    head = TASK_PARAMS[spec.task].model_validate(spec.head)
     try:
+        head = TASK_PARAMS[spec.task].model_validate(spec.head)
         params = method.Params.model_validate(spec.method_params)
     except ValidationError as error:
-        raise ParameterError(f"the parameters of the method '{spec.method}' are wrong: {error}") from error
+        raise ParameterError(f"the parameters of the method '{spec.method}' or of its task '{spec.task}' are wrong: "
+                             + "; ".join(problems_of(error))) from error
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return method(build_task(spec.task, spec.backbone, head, spec.classes), params, spec.domains)
@@ -99,7 +100,10 @@ def read_card(folder: Path) -> tuple[ModelSpec, dict[str, Any]]:
     except FileNotFoundError as error:
         raise CheckpointError(f"'{folder}' holds no '{CARD}', so it is not a trained model; give the folder that the "
                               "training pipeline wrote") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except ValidationError as error:
+        raise CheckpointError(f"'{folder / CARD}' cannot be read ({'; '.join(problems_of(error))}); train the model "
+                              "again") from error
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise CheckpointError(f"'{folder / CARD}' cannot be read ({error}); train the model again") from error
 
 

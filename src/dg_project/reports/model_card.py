@@ -67,8 +67,8 @@ def model_card(records: pd.DataFrame, facts: ModelFacts) -> str:
 
 
 def card_as_html(card: str) -> str:
-    """Return a card as HTML to embed in a page, with headings one level lower; HTML in the card is escaped."""
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    """Return a card as HTML to embed in a page, with headings one level lower; HTML, links and images stay text."""
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "link", "autolink"])
     tokens = parser.parse(card)
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):

@@ -20,6 +20,7 @@ from dg_project.data.readers.folders import (
     first_file,
     folders_in,
     images_in,
+    is_there,
     need_folder,
     read_json,
     unpack_hint,
@@ -76,15 +77,15 @@ class CityscapesReader(Reader):
         ids, train_ids = (truth.with_name(f"{truth.name}_{kind}.png") for kind in ("labelIds", "labelTrainIds"))
         indices, polygons = (truth.with_name(f"{truth.name}_{kind}") for kind in ("instanceIds.png", "polygons.json"))
         mask = first_file(train_ids, ids)
-        if not mask and not indices.is_file() and not polygons.is_file():
+        if not mask and not is_there(indices) and not is_there(polygons):
             raise DataError(f"'{image}' has no ground truth: '{truth}_labelIds.png' is missing. {_GROUND_TRUTH}")
         objects, size, source = [], None, mask or truth
-        if indices.is_file():
+        if is_there(indices):
             objects, source = _instances(indices), indices
-        elif polygons.is_file():
+        elif is_there(polygons):
             (objects, size), source = _polygons(polygons), polygons
         return RawSample(image, source, objects, size, mask, "train_ids" if mask == train_ids else "cityscapes_ids",
-                         indices if indices.is_file() else None)
+                         indices if is_there(indices) else None)
 
 
 def _densities(images: list[Path]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -54,13 +55,22 @@ class COCOReader(Reader):
         for item in content.images:
             name = PurePosixPath(images) / item["file_name"]
             read = partial(content.sample, self.place.folder, str(name), item)
-            samples.append((name.with_suffix("").as_posix(), read))
-        listed = {PurePosixPath(images) / item["file_name"] for item in content.images}
-        if listed and not any(stored(self.place.folder / name).is_file() for name in sorted(listed)[:LOOKED_FOR]):
-            first = self.place.folder / min(listed)
+            with expected_form(path, f"a COCO annotation at the image '{name}'"):
+                samples.append((name.with_suffix("").as_posix(), read))
+        listed = sorted({str(PurePosixPath(images) / item["file_name"]) for item in content.images})
+        looked_for = [stored(found) for name in listed[:LOOKED_FOR] if (found := self._image(name)) is not None]
+        if looked_for and not any(map(os.path.isfile, looked_for)):
+            first = looked_for[0]
             raise DataError(f"the image '{first}' of '{path}' is missing, and so are the others: data.options.images "
                             f"names the folder that file names start from (here '{images}'); {_hint(first, images)}")
         return Listing(samples, content.used_classes, content.warnings)
+
+    def _image(self, name: str) -> Path | None:
+        """Return the path of an image, or None for a name that its sample will refuse."""
+        try:
+            return inside(self.place.folder, name)
+        except DataError:
+            return None
 
 
 class _Content:
@@ -124,5 +134,5 @@ class _Content:
 def _hint(image: Path, images: str) -> str:
     """Return where the images seem to be."""
     above = next((folder for folder in (image.parent, *image.parents) if folder.is_dir()), image.parent)
-    found = next((path for path in sorted(above.rglob(image.name)) if path.is_file()), None)
+    found = next((path for path in sorted(above.rglob("*")) if path.name == image.name and path.is_file()), None)
     return f"there is a '{found}'" if found else f"there is no '{image.name}' below '{above}'"

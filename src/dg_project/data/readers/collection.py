@@ -23,7 +23,7 @@ from dg_project.config import SEMANTIC_CLASSES
 from dg_project.core.errors import DataError, nearest
 from dg_project.core.files import inside
 from dg_project.data.drawing import shows_one_class, shuffled, spread
-from dg_project.data.images import AS_STORED, BROKEN, DEEP, broken, odd_pixels, orientation
+from dg_project.data.images import AS_STORED, BROKEN, DEEP, FORMATS, broken, odd_pixels, orientation, pixel_format
 from dg_project.data.instances import check_indices, read_index_map
 from dg_project.data.manifest import COLUMNS, ORIGIN_COLUMNS, check_boxes, validate_manifest
 from dg_project.data.masks import MAP, class_pixels, read_mask
@@ -31,7 +31,7 @@ from dg_project.data.origin import labels_hash, names_as_text
 from dg_project.data.readers.base import Listing, Place, RawObject, RawSample, Reader, Sample
 from dg_project.data.readers.folders import in_share, plain, split_share, unpack_hint, within
 from dg_project.data.readers.leftovers import left_aside
-from dg_project.data.readers.noticed import Noticed, check_box_units
+from dg_project.data.readers.noticed import Noticed, check_box_units, missing_masks
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +113,7 @@ def collect(reader: Reader, role: str, splits: dict[str, str], rules: Rules) -> 
         warnings += noticed.messages()
         parts.append(part.assign(role=role, split=split))
     manifest = pd.concat(parts, ignore_index=True)
+    warnings += missing_masks(manifest, place.domain)
     manifest.attrs = {"warnings": list(dict.fromkeys(warnings)),
                       "left_aside": left_aside((place.root / name for name in manifest["image"]), place.domain)}
     return validate_manifest(manifest, rules.classes, f"the domain '{place.domain}'"), skipped
@@ -222,7 +223,7 @@ def _attempt(read: Callable[[Sample], Read], samples: list[Sample], rules: Rules
             elif rules.on_bad_sample == "skip":
                 skipped.append(str(result))
             else:
-                raise DataError(f"{result}\n  (data.on_bad_sample: skip skips and counts such samples)")
+                raise DataError(f"{result} (data.on_bad_sample: skip skips and counts such samples)")
     finally:
         pool.shutdown(cancel_futures=True)
     if left_out:
@@ -250,7 +251,7 @@ def _row(place: Place, rules: Rules, sample: Sample) -> Read:
     image_id, read = sample
     raw = read()
     image = _relative(place.root, raw.image)
-    (width, height), digest, rotated, odd = decode_fully(raw.image)
+    (width, height), digest, rotated, odd, pixels = decode_fully(raw.image)
     if raw.size not in (None, (width, height)):
         other = "the image as rotated by its EXIF orientation; rotate the pixels" \
             if rotated and raw.size == (height, width) else "another image or to the image before resizing"
@@ -265,7 +266,7 @@ def _row(place: Place, rules: Rules, sample: Sample) -> Read:
         "image_id": image_id, "domain": place.domain, "image": image, "width": width, "height": height,
         "boxes": boxes.tolist(), "labels": [rules.labels[item.name] for item in objects],
         "difficult": [item.difficult for item in objects], "sha256": digest,
-        "classes": names_as_text(rules.classes), **columns,
+        "classes": names_as_text(rules.classes), "pixel_format": pixels, **columns,
     }, left_out, rotated, odd, stored)
 
 
@@ -321,25 +322,39 @@ def _relative(root: Path, path: Path) -> str:
     return relative
 
 
-def decode_fully(path: Path) -> tuple[tuple[int, int], str, bool, str]:
-    """Decode an image completely to check it.
+class Decoded(NamedTuple):
+    """What decoding an image completely says about it.
 
-    Returns:
-        (width, height) as stored, sha256 of the file, whether its EXIF orientation rotates it, and what is odd about
-        its pixels (see ``images.odd_pixels``).
+    Attributes:
+        size: (width, height) as stored.
+        sha256: hash of the file.
+        rotated: whether its EXIF orientation rotates it.
+        odd: what is odd about its pixels (see ``images.odd_pixels``).
+        pixel_format: its channels and depth.
+    """
+
+    size: tuple[int, int]
+    sha256: str
+    rotated: bool
+    odd: str
+    pixel_format: str
+
+
+def decode_fully(path: Path) -> Decoded:
+    """Decode an image completely to check it.
 
     Raises:
         DataError: the file is missing, truncated or not an image, or its pixels have no known range.
     """
     try:
         content = path.read_bytes()
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             image.verify()
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             rotated = orientation(image) != AS_STORED
-            size, odd = image.size, odd_pixels(image)
+            size, mode, odd = image.size, image.mode, odd_pixels(image)
     except BROKEN as error:
         raise broken(path, error) from error
     if content[:4] == b"\x89PNG" and content[24] == 16:
         odd = DEEP
-    return size, hashlib.sha256(content).hexdigest(), rotated, odd
+    return Decoded(size, hashlib.sha256(content).hexdigest(), rotated, odd, pixel_format(mode, odd == DEEP))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from dg_project.core.errors import DataError, nearest
-from dg_project.data.images import BROKEN, IMAGE_SUFFIXES, broken
+from dg_project.data.images import BROKEN, FORMATS, IMAGE_SUFFIXES, broken
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 ALL = "all"
@@ -49,10 +50,17 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """Return the images in a folder and its sub-folders, without hidden ones and links to a folder around them."""
-    here = folder.resolve()
-    inner = [below for below in folders_in(folder) if not here.is_relative_to(below.resolve())]
-    return images_in(folder) + [path for below in inner for path in images_below(below)]
+    """Return the images in a folder and its sub-folders, without hidden ones; links cannot lead to a folder twice."""
+    found: list[Path] = []
+    seen = set(folder.resolve().parents)  # a link must not lead out to a folder around this one
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        if (real := here.resolve()) not in seen:
+            seen.add(real)
+            found += images_in(here)
+            waiting += reversed(folders_in(here))
+    return found
 
 
 def listed(images: list[Path], split: str, folder: Path, otherwise: str = "") -> list[Path]:
@@ -104,7 +112,12 @@ def unpack_hint(folder: Path) -> str:
 
 def first_file(*candidates: Path) -> Path | None:
     """Return the first path that is a file, whatever the Unicode normal form of its name."""
-    return next((found for path in candidates if (found := stored(path)).is_file()), None)
+    return next((found for path in candidates if is_there(found := stored(path))), None)
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a path is a file or a link; a link to nothing is broken, and opening it says so."""
+    return path.is_file() or path.is_symlink()
 
 
 def plain(name: str) -> str:
@@ -114,7 +127,7 @@ def plain(name: str) -> str:
 
 def stored(path: Path) -> Path:
     """Return the path as the disk spells it: a file of this name in another Unicode normal form is found too."""
-    if path.name.isascii() or path.exists() or not path.parent.is_dir():
+    if path.name.isascii() or os.path.exists(path) or not os.path.isdir(path.parent):
         return path
     return path.with_name(_spelled(path.parent, path.parent.stat().st_mtime_ns).get(plain(path.name), path.name))
 
@@ -127,7 +140,7 @@ def _spelled(folder: Path, _: int) -> dict[str, str]:
 def image_size(path: Path) -> tuple[int, int]:
     """Return (width, height) from the header of an image file; ``DataError`` if it cannot be read."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             return image.size
     except BROKEN as error:
         raise broken(path, error) from error
@@ -189,6 +202,6 @@ def split_share(stored_as: str) -> tuple[str, int, int]:
 
 def in_share(ids: list[str], first: int, last: int, seed: int) -> list[bool]:
     """Return which ids are in ``first`` to ``last`` percent of a random order, a function of seed and ids."""
-    order = sorted(ids, key=lambda image_id: hashlib.sha256(f"{seed}/{image_id}".encode()).digest())
+    order = sorted(ids, key=lambda image_id: hashlib.sha256(f"{seed}/{image_id}".encode(errors="surrogatepass")).digest())
     chosen = set(order[round(len(ids) * first / 100):round(len(ids) * last / 100)])
     return [image_id in chosen for image_id in ids]

@@ -14,7 +14,16 @@ from dg_project.config import Params
 from dg_project.core.errors import DataError, nearest
 from dg_project.data.masks import id_map
 from dg_project.data.readers.base import Listing, RawSample, Reader
-from dg_project.data.readers.folders import by_stem, first_file, listed, need_folder, need_images, plain, read_text
+from dg_project.data.readers.folders import (
+    by_stem,
+    expected_form,
+    first_file,
+    listed,
+    need_folder,
+    need_images,
+    plain,
+    read_text,
+)
 from dg_project.data.readers.leftovers import masks_without_image
 
 StoredId = Annotated[int, Field(ge=0, le=255)]
@@ -65,7 +74,9 @@ class ImageMaskReader(Reader):
         if self.options.index is None:
             raise DataError("data.options.lists chooses rows of a table: name it with data.options.index")
         path = self.place.root / self.options.index
-        table = pd.read_csv(io.StringIO(read_text(path, "correct data.options.index")), dtype=str)
+        with expected_form(path, "a table (CSV)"):
+            table = pd.read_csv(io.StringIO(read_text(path, "correct data.options.index")), dtype=str,
+                                keep_default_na=False)
         conditions = self.options.lists[split]
         for column in ("name", *conditions):
             if column not in table:

@@ -10,7 +10,7 @@ from dg_project.core.errors import DataError
 from dg_project.data.instances import extents, read_index_map, values_in
 from dg_project.data.masks import FIRST_THING, MAPILLARY, MAPILLARY_LABELS
 from dg_project.data.readers.base import Listing, RawObject, RawSample, Reader
-from dg_project.data.readers.folders import expected_form, first_file, need_folder, need_images, read_json
+from dg_project.data.readers.folders import expected_form, first_file, is_there, need_folder, need_images, read_json
 from dg_project.data.readers.leftovers import masks_without_image
 
 _SPLITS = {"train": "training", "val": "validation", "test": "testing"}
@@ -55,9 +55,9 @@ def _sample(image: Path, truth: Path) -> RawSample:
     mask, indices = truth / "labels" / f"{image.stem}.png", truth / "instances" / f"{image.stem}.png"
     if not mask.is_file():
         raise DataError(f"'{image}' has no mask: '{mask}' is missing; restore it")
-    objects = _instances(indices) if indices.is_file() else []
+    objects = _instances(indices) if is_there(indices) else []
     return RawSample(image, indices if objects else mask, objects, None, mask, "mapillary",
-                     indices if indices.is_file() else None)
+                     indices if is_there(indices) else None)
 
 
 def _instances(path: Path) -> list[RawObject]:

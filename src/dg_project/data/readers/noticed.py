@@ -70,6 +70,17 @@ class Noticed:
                             "its options")
 
 
+def missing_masks(rows: pd.DataFrame, where: str) -> list[str]:
+    """Return a message if some images of a domain have masks and others have none."""
+    found = []
+    for column, what, own in (("mask", "semantic mask", rows), ("instances", "instance masks", rows[rows["boxes"].map(len) > 0])):
+        lacking = own[own[column] == ""]
+        if 0 < len(lacking) < len(own):
+            found.append(f"{where}: {len(lacking)} of {len(own)} images, such as '{lacking['image'].iloc[0]}', have no "
+                         f"{what}; restore the files, if there should be some")
+    return found
+
+
 def check_box_units(rows: pd.DataFrame, where: str) -> None:
     """Raise ``DataError`` if all boxes of a split lie in the first pixel of their images: shares, not pixels."""
     largest = max((max(box) for boxes in rows["boxes"] for box in boxes), default=np.inf)

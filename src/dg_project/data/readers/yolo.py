@@ -19,6 +19,7 @@ from dg_project.data.readers.folders import (
     expected_form,
     first_file,
     image_size,
+    is_there,
     need_folder,
     plain,
     read_text,
@@ -33,6 +34,15 @@ _LISTS = ("classes", "obj", "train", "val", "test")
 
 _REMEDY = ("The yolo reader expects a data.yaml, or images/<split> and labels/<split> with a classes.txt; "
            "data.options.yaml names the YAML file")
+
+
+class _Loader(yaml.SafeLoader):
+    """Loads plain values; aliases are refused, because a few lines of them can stand for gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has aliases (*name); write the values out")
+        return super().compose_node(parent, index)
 
 
 class YOLOReader(Reader):
@@ -73,9 +83,10 @@ class YOLOReader(Reader):
         if not path.is_file():
             return {}
         try:
-            content = yaml.safe_load(read_text(path, _REMEDY))
-        except yaml.YAMLError as error:
-            raise DataError(f"{path}: it is not well-formed YAML ({error}); restore the file") from error
+            content = yaml.load(read_text(path, _REMEDY), _Loader)  # noqa: S506 (a safe loader)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise DataError(f"{path}: it is not well-formed YAML ({' '.join(str(error).split())}); restore the file"
+                            ) from error
         with expected_form(path, "a description with the entries train, val and names"):
             return dict(content)
 
@@ -121,7 +132,7 @@ class YOLOReader(Reader):
         """Resolve an entry of data.yaml; its ``path`` may be of another machine, and exports begin with ``../``."""
         candidates = [self.place.folder / path / entry, self.place.folder / entry,
                       self.place.folder / entry.removeprefix("../")]
-        found = next((place for place in candidates if place.exists()), candidates[1])
+        found = next((place for place in candidates if os.path.exists(place)), candidates[1])
         return inside(self.place.folder, os.path.relpath(found, self.place.folder))
 
     def _images(self, place: Path) -> list[Path]:
@@ -136,7 +147,7 @@ class YOLOReader(Reader):
         """Resolve a line of a list: relative to the list, or from ``images/`` on for a path of another machine."""
         named = PurePosixPath(line.replace("\\", "/"))
         path = listed.parent / named
-        if not path.exists() and "images" in named.parts:
+        if not os.path.exists(path) and "images" in named.parts:
             path = self.place.folder.joinpath(*named.parts[named.parts.index("images"):])
         return stored(inside(self.place.folder, os.path.relpath(path, self.place.folder)))
 
@@ -155,7 +166,7 @@ def _labels(image: Path) -> Path:
 
 def _sample(image: Path, names: dict[int, str], keypoints: int | None) -> RawSample:
     path, size = stored(_labels(image)), image_size(image)
-    lines = read_text(path, _REMEDY).splitlines() if path.exists() else []
+    lines = read_text(path, _REMEDY).splitlines() if is_there(path) else []
     return RawSample(image, path, [_object(path, number, line, names, size, keypoints)
                                    for number, line in enumerate(lines, start=1) if line.strip()])
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dg_project.config import DataParams, GateCalibrationParams, SamplingParams, Settings
+from dg_project.data.origin import check_pairs
 from dg_project.pipelines.figure import Figure
 
 logger = logging.getLogger(__name__)
@@ -19,6 +20,7 @@ def find_boxes(model: Path, source: pd.DataFrame, pseudo_images: Path, pseudo: p
     """Return the boxes that the model finds in the source images, and whether it finds them in the pseudo images."""
     from dg_project.experiments.gate_calibration import boxes_found_again
 
+    check_pairs(pseudo, source)
     return boxes_found_again(model, source, pseudo, pseudo_images, settings, settings.gate_calibration)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dg_project.config import DataParams, EvaluationParams, LDMParams
+from dg_project.data.manifest import manifest_fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -17,10 +18,12 @@ def predict(model: Path, source: pd.DataFrame, target: pd.DataFrame, data: DataP
             device: str, ldm: LDMParams) -> pd.DataFrame:
     """Return the model's predictions on the test images of every domain."""
     from dg_project.evaluation.predictions import scored_rows
-    from dg_project.experiments import scoring
+    from dg_project.experiments import origin, scoring
 
+    origin.check_source(source, scoring.source_of(model), f"the model in '{model}'")
     images = scored_rows(source, target, evaluation.max_images)
-    return scoring.predict(model, images, Path(data.root), evaluation.batch_size, device, ldm)
+    found = scoring.predict(model, images, Path(data.root), evaluation.batch_size, device, ldm)
+    return origin.mark_predictions(found, model, images)
 
 
 def score(source: pd.DataFrame, target: pd.DataFrame, data: DataParams, evaluation: EvaluationParams, run_id: str,
@@ -44,15 +47,17 @@ def score(source: pd.DataFrame, target: pd.DataFrame, data: DataParams, evaluati
     """
     from dg_project.evaluation.predictions import scored_rows
     from dg_project.evaluation.records import check_records, classes_note
-    from dg_project.experiments import scoring
+    from dg_project.experiments import origin, scoring
 
     names = [name.removesuffix("_model") for name in others if name.endswith("_model")]
+    origin.check_comparable({"model": model, **{f"{name}_model": others[f"{name}_model"] for name in names}})
     models = {name: (others[f"{name}_model"], others[f"{name}_predictions"]) for name in names}
     models[""] = (model, model_predictions)
     images = scored_rows(source, target, evaluation.max_images)
     tables: dict[str, tuple[pd.DataFrame, ...]] = {}
     numbers: dict[str, Any] = {}
     for prefix, (model, predictions) in models.items():
+        origin.check_predictions(predictions, images, model)
         by_class = scoring.by_class(model, predictions, images, Path(data.root))
         records = scoring.records(model, by_class, run_id)
         name = records["method"].iloc[0]
@@ -62,6 +67,7 @@ def score(source: pd.DataFrame, target: pd.DataFrame, data: DataParams, evaluati
         numbers |= {prefix: values} if prefix else values
     columns = zip(*tables.values(), strict=True)
     predictions, results, class_scores = (pd.concat(parts, ignore_index=True) for parts in columns)
+    predictions.attrs = {origin.IMAGES: manifest_fingerprint(images)}
     if note := classes_note(results):
         logger.info(note)
     return predictions, check_records(results), class_scores, numbers
@@ -76,8 +82,9 @@ def score_validated(model: Path, source: pd.DataFrame, target: pd.DataFrame, dat
         The unseen mean by step, the records of the best step, and the latter as numbers for MLflow.
     """
     from dg_project.evaluation.predictions import scored_rows
-    from dg_project.experiments import scoring
+    from dg_project.experiments import origin, scoring
 
+    origin.check_source(source, scoring.source_of(model), f"the model in '{model}'")
     images = scored_rows(source, target, evaluation.max_images)
     steps, records = scoring.target_oracle(model, images, Path(data.root), evaluation.batch_size, device, run_id,
                                            ldm)

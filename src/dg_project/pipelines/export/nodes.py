@@ -28,9 +28,12 @@ logger = logging.getLogger(__name__)
 def export_model(model: Path, source: pd.DataFrame, data: DataParams, params: ExportParams,
                  workspace: str) -> tuple[FolderWriter, dict[str, Any]]:
     """Export the model in every format of ``export.format``; return a writer of the folder, and its card."""
+    from dg_project.experiments.origin import check_source
+    from dg_project.experiments.scoring import source_of
     from dg_project.export import export
     from dg_project.export.decoding import CARD, FILES
 
+    check_source(source, source_of(model), f"the model in '{model}'")
     images = _parity_images(model, source, Path(data.root), params.parity_images)
     identity = folder_hash(model)
     finished = cache_folder(Path(workspace), "export", identity, params.model_dump(mode="json", exclude={"model"}),

@@ -9,9 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from dg_project.config import SEMANTIC_CLASSES, DataParams
+from dg_project.config import SEMANTIC_CLASSES, DataParams, Task
 from dg_project.data.card import check_classes, data_card, format_card, unlabelled_card
 from dg_project.data.manifest import ADAPT, COLUMNS, NOTES, noted
+from dg_project.data.origin import check_classes as check_names
+from dg_project.pipelines.figure import Figure
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +76,15 @@ def make_adapt_card(adapt: pd.DataFrame, target: pd.DataFrame, skipped: list[str
     return card
 
 
+def draw_contact_sheet(source: pd.DataFrame, target: pd.DataFrame, data: DataParams, mask_classes: Sequence[str],
+                       task: Task) -> Figure:
+    """Draw a few images of every domain with the labels that the task uses."""
+    from dg_project.figures.contact_sheet import contact_sheet
+
+    everything = pd.concat([source, target], ignore_index=True)
+    return contact_sheet(everything, Path(data.root), data.classes, mask_classes, task)
+
+
 def make_card(source: pd.DataFrame, target: pd.DataFrame, skipped_source: list[str], skipped_target: list[str],
               data: DataParams, task: str = "detection") -> dict[str, Any]:
     """Count the images and boxes; log and return the counts.
@@ -82,6 +93,7 @@ def make_card(source: pd.DataFrame, target: pd.DataFrame, skipped_source: list[s
         DataError: no domain has boxes of a class; not checked for segmentation, which uses no boxes.
     """
     everything = pd.concat([source, target], ignore_index=True)
+    check_names(everything, data.classes, "detection", "this run (data.classes)")
     warnings, left_aside = (noted([source, target], note) for note in NOTES)
     card = data_card(everything, data.classes, [*skipped_source, *skipped_target], data.ignore_classes, warnings,
                      left_aside)

@@ -1,4 +1,4 @@
-"""``params:data`` -> source_manifest, target_manifest, data_card; for adaptation, adapt_manifest and adapt_card."""
+"""``params:data`` -> the manifests of source and targets, data_card, contact_sheet; for adaptation, adapt_manifest."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ def create_pipeline() -> Pipeline:
              ["target_manifest", "skipped_target"], name="ingest_targets"),
         Node(nodes.make_card, ["source_manifest", "target_manifest", "skipped_source", "skipped_target", "params:data",
                                "params:task"], "data_card", name="count_images_and_boxes"),
+        Node(nodes.draw_contact_sheet, ["source_manifest", "target_manifest", "params:data",
+                                        "params:segmentation.classes", "params:task"], "contact_sheet",
+             name="draw_contact_sheet"),
     ], namespace="ingestion", prefix_datasets_with_namespace=False)
 
 

@@ -11,9 +11,10 @@ import pandas as pd
 
 from dg_project.config import LeaveOneOutParams, Settings
 from dg_project.core.cache import publish_folders
+from dg_project.core.errors import DataError
 from dg_project.core.files import FolderWriter
 from dg_project.data.card import data_card, format_card
-from dg_project.data.manifest import NOTES, noted
+from dg_project.data.manifest import NOTES, manifest_fingerprint, noted
 from dg_project.pipelines.figure import Figure
 from dg_project.pipelines.pseudo_images import pseudo_images
 
@@ -36,6 +37,13 @@ def read_domains(settings: Settings) -> tuple[pd.DataFrame, dict[str, Any]]:
         logger.warning("%s", message)
     logger.info("data card\n%s", format_card(card))
     return images, card
+
+
+def draw_contact_sheet(images: pd.DataFrame, card: dict[str, Any], root: str) -> Figure:
+    """Draw a few images of every domain with their classes."""
+    from dg_project.figures.contact_sheet import contact_sheet
+
+    return contact_sheet(images, Path(root), card["classes"], (), "classification")
 
 
 def train_folds(images: pd.DataFrame, card: dict[str, Any], settings: Settings) -> FolderWriter:
@@ -62,8 +70,8 @@ def score_folds(models: Path, images: pd.DataFrame, card: dict[str, Any], settin
     from dg_project.experiments.leave_one_out import score_fold, with_means
     from dg_project.experiments.scoring import nested
 
-    cells = [score_fold(models / name, one, fold, Path(settings.data.root), Path(settings.workspace), run_id)
-             for name, _, one, fold in _cells(images, card, settings)]
+    cells = [score_fold(models / name, method, one, fold, Path(settings.data.root), Path(settings.workspace), run_id)
+             for name, method, one, fold in _cells(images, card, settings)]
     everything = pd.concat(cells, ignore_index=True)
     records = with_means(everything)
     numbers: dict[str, Any] = {}
@@ -97,6 +105,9 @@ def _cells(images: pd.DataFrame, card: dict[str, Any],
     """Yield name, method, parameters and fold of every cell, seed by seed, so that a stopped run has complete seeds."""
     from dg_project.experiments.leave_one_out import chosen_methods, fold_settings, folds, for_method
 
+    if card["fingerprint"] != manifest_fingerprint(images):
+        raise DataError("the newest domains_card does not count the images of the newest domains_manifest: run "
+                        "`kedro run --pipeline=leave_one_out` from its first node")
     params = settings.leave_one_out
     for seed in params.seeds:
         for fold in folds(images, params.train_share, seed):

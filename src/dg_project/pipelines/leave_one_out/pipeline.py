@@ -17,6 +17,8 @@ def create_pipeline() -> Pipeline:
     """Train and score every fold; after an interruption the same command continues."""
     return Pipeline([
         Node(nodes.read_domains, "params:settings", ["domains_manifest", "domains_card"], name="read_domains"),
+        Node(nodes.draw_contact_sheet, ["domains_manifest", "domains_card", "params:data.root"], "contact_sheet",
+             name="draw_contact_sheet"),
         Node(nodes.train_folds, ["domains_manifest", "domains_card", "params:settings"], "left_out_models",
              name="train_folds", tags=["gpu", "trains.leave_one_out"]),
         Node(nodes.score_folds,

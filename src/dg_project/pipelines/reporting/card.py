@@ -23,9 +23,12 @@ def write_card(model: Path, results: pd.DataFrame, intervals: pd.DataFrame, data
                settings: Settings, run_id: str) -> str:
     """Return the domain-robustness card of the model as Markdown."""
     from dg_project.evaluation.records import with_intervals
+    from dg_project.experiments.origin import check_card, check_results
     from dg_project.methods.model_folder import read_card
     from dg_project.reports.model_card import ModelFacts, model_card
 
+    check_results(results, model)
+    check_card(data_card, results)
     spec, trained = read_card(model)
     names = first_is_baseline(results)
     rendered = Path(settings.data.root) == locate(EMBEDDED)

@@ -21,8 +21,10 @@ def measure_labels(model: Path, baseline_model: Path, results: pd.DataFrame, ada
     Returns:
         ``labels_of`` and ``features_of`` (methods), and the columns of ``label_quality.quality_table``.
     """
+    from dg_project.experiments.origin import check_results
     from dg_project.methods.diga.label_quality import label_quality
 
+    check_results(results, model, baseline_model)
     params = diga.self_training
     warm_up, adapted = zip(dict.fromkeys(results["method"]), (baseline_model, model), strict=True)
     unlabelled, labelled = (_some(images, settings.reporting) for images in (adapt, target))

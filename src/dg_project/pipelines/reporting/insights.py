@@ -9,6 +9,7 @@ import pandas as pd
 
 from dg_project.config import ReportingParams, Settings
 from dg_project.data.manifest import select
+from dg_project.data.origin import check_pairs
 from dg_project.pipelines.figure import Figure
 from dg_project.pipelines.reporting.nodes import first_is_baseline, scored
 
@@ -21,8 +22,12 @@ def draw_feature_shift(model: Path, baseline: Path, results: pd.DataFrame, sourc
                        device: str) -> Figure:
     """Draw source, pseudo and target images in the feature spaces of baseline and method."""
     from dg_project.evaluation.features import domain_shift, embed
+    from dg_project.experiments.origin import check_results
     from dg_project.experiments.scoring import features, rows_of
     from dg_project.figures.feature_shift import feature_shift
+
+    check_results(results, model, baseline)
+    check_pairs(pseudo, source)
 
     def first(rows: pd.DataFrame) -> pd.DataFrame:
         return rows_of(model, rows).groupby("domain", sort=False).head(reporting.feature_images)
@@ -47,6 +52,7 @@ def draw_gates(model: Path, source: pd.DataFrame, target: pd.DataFrame, root: st
     from dg_project.figures.predictions import open_image, row_dicts
     from dg_project.methods.drsf.inspection import stage_maps
 
+    check_pairs(pseudo, source)
     made = pseudo[pseudo["kept"]]
     scene = made.groupby("source_image_id", sort=False)["domain"].nunique().idxmax()
     trained = select(source, split="train")
@@ -82,7 +88,8 @@ def draw_hardest(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.Dat
     from dg_project.evaluation.scorers import SCORERS, main_metric
     from dg_project.figures.hard_samples import hardest_images
 
-    models, images, root = by_method(predictions), scored(source, target, settings), Path(settings.data.root)
+    images, root = scored(predictions, source, target, settings), Path(settings.data.root)
+    models = by_method(predictions)
     scores = {name: per_image_scores(SCORERS[settings.task], found, images, settings.classes, root)
               for name, found in models.items()}
     return hardest_images(scores, models[list(models)[-1]], images, root, settings.classes,

@@ -12,7 +12,7 @@ from dg_project.config import DataParams, Settings
 from dg_project.config.grids import BASELINE
 from dg_project.core.files import FolderWriter
 from dg_project.data.manifest import select
-from dg_project.data.origin import check_classes
+from dg_project.data.origin import check_classes, check_pairs
 from dg_project.pipelines.figure import Figure
 
 
@@ -34,7 +34,7 @@ def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: 
     from dg_project.evaluation.scorers import SCORERS
 
     models = by_method(predictions)
-    images = scored(source, target, settings)
+    images = scored(predictions, source, target, settings)
     drawn = bootstrap(SCORERS[settings.task], models, images, settings.classes, Path(settings.data.root))
     baseline, *others = sorted(models, key=lambda name: name != BASELINE)
     gains = [drawn.differences(name) for name in (baseline, *others[:-1])]
@@ -42,12 +42,14 @@ def estimate_intervals(predictions: pd.DataFrame, source: pd.DataFrame, target: 
     return drawn.intervals(), pd.concat([gains[0], *last], ignore_index=True)
 
 
-def scored(source: pd.DataFrame, target: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """Return the scored rows: the test images, or the objects in them."""
+def scored(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Return the scored rows of these predictions: the test images, or the objects in them."""
     from dg_project.evaluation.predictions import scored_rows
+    from dg_project.experiments.origin import check_predictions
     from dg_project.experiments.training_data import task_rows
 
     images = scored_rows(source, target, settings.evaluation.max_images)
+    check_predictions(predictions, images)
     check_classes(images, settings.classes, settings.task, "this run (the classes of its task)")
     return task_rows(images, settings.task, settings.head.model_dump())
 
@@ -71,11 +73,15 @@ def draw_losses(results: pd.DataFrame, *trained: Any) -> Figure:
         results: gives the names of the models.
         trained: the history of each model, then the folder of each, in the same order.
     """
+    from dg_project.experiments.origin import check_history
     from dg_project.figures.loss_curves import loss_curves
     from dg_project.methods.model_folder import read_card
 
     histories, models = trained[:len(trained) // 2], trained[len(trained) // 2:]
     names = first_is_baseline(results)
+    steps = results.groupby("method")["max_steps"].first()
+    for name, history in zip(names, histories, strict=False):
+        check_history(history, name, int(steps[name]))
     chosen = [read_card(model)[1]["step"] for model in models]
     return loss_curves(dict(zip(names, histories, strict=False)), dict(zip(names, chosen, strict=False)))
 
@@ -87,8 +93,8 @@ def draw_panels(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.Data
     from dg_project.figures.prediction_panels import prediction_panels
 
     reporting = settings.reporting
-    return prediction_panels(by_method(predictions), scored(source, target, settings), Path(settings.data.root),
-                             settings.classes, scenes=reporting.panel_scenes,
+    return prediction_panels(by_method(predictions), scored(predictions, source, target, settings),
+                             Path(settings.data.root), settings.classes, scenes=reporting.panel_scenes,
                              score_threshold=reporting.score_threshold)
 
 
@@ -129,6 +135,7 @@ def draw_pseudo_domains(source: pd.DataFrame, root: str, pseudo: pd.DataFrame, p
     """Draw source images next to their pseudo images; dropped ones are framed."""
     from dg_project.figures.pseudo_sheet import pseudo_sheet
 
+    check_pairs(pseudo, source)
     return pseudo_sheet(select(source, split="train"), Path(root), pseudo, pseudo_images)
 
 

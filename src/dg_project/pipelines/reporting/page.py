@@ -22,6 +22,7 @@ _FIGURES = {
     "label_precision": ("training", "Pseudo labels", "Precision over coverage of labels by consensus and confidence."),
     "hard_samples": ("training", "Hard samples", "The training crops with the largest cross-entropy."),
     "allocation_chart": ("training", "The closed loop", "Difficulty and share of each pseudo domain by round."),
+    "contact_sheet": ("data", "Images and labels", "A few images of every domain with the labels that were ingested."),
     "pseudo_sheet": ("data", "Pseudo domains", "Source images next to the images generated from them."),
     "feature_shift": ("curious", "Feature shift", "Images of all domains as points in each model's feature space."),
     "gate_maps": ("curious", "Channels and gates", "Feature maps, channel entropies and gates of a scene."),

@@ -7,8 +7,8 @@ from kedro.pipeline import Node, Pipeline
 from dg_project.pipelines.reporting import card, diga, insights, nodes, page, scmd
 
 _PAGE = {name: name for name in ("results", "class_scores", "intervals", "gains", "data_card", "parameters",
-                                 "domain_chart", "prediction_panels", "loss_curves", "model_card", "scenes",
-                                 "errors")}
+                                 "domain_chart", "prediction_panels", "loss_curves", "model_card", "contact_sheet",
+                                 "scenes", "errors")}
 _PAGE |= {"run_id": "params:run_id", "run_facts": "params:run_facts"}
 _MANIFESTS = ["source_manifest", "target_manifest"]
 _PREDICTED = ["predictions", *_MANIFESTS, "params:settings"]

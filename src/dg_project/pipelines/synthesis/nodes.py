@@ -22,9 +22,11 @@ def generate_candidates(source: pd.DataFrame, data: DataParams, ldm: LDMParams, 
     Returns:
         A writer of the image folder, and the manifest.
     """
+    from dg_project.experiments.origin import check_source
     from dg_project.pseudo.generators.opening import open_generator
     from dg_project.pseudo.synthesis import eligible, synthesise
 
+    check_source(source, data.source, "this run")
     check_classes(source, data.classes, "detection", "this run (data.classes)")
     rows = eligible(select(source, split="train"), synthesis.min_boxes, synthesis.max_boxes, synthesis.n_images)
     generator = open_generator(synthesis, ldm, data, device)
