@@ -1,6 +1,14 @@
-"""Domain generalization with latent diffusion: DRSF and its relatives as Kedro pipelines."""
+"""Domain generalization with latent diffusion: DRSF and its relatives as Kedro pipelines.
+
+``from dg_project import load`` opens a trained model.
+"""
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dg_project.predict.trained import load as load
 
 __version__ = "0.1.0"
 
@@ -8,3 +16,10 @@ __version__ = "0.1.0"
 # slower; a short spin costs a few percent on an idle machine. OpenMP reads the variable when torch loads it.
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "10000"
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``load`` at first use: it imports torch, which ``import dg_project`` must not."""
+    if name == "load":
+        return import_module("dg_project.predict.trained").load
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

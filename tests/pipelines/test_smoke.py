@@ -137,9 +137,9 @@ def test_second_run_reuses_the_workspace(drsf_run: Run) -> None:
 
     project, version = drsf_run
     inputs = dict.fromkeys(("source_manifest", "pseudo_manifest", "pseudo_images"), version)
-    places = {p: p.stat().st_mtime_ns for p in (project.root / "data" / ".workspace").rglob("*.safetensors")}
+    places = {p: p.stat().st_mtime_ns for p in (project.data / ".workspace").rglob("*.safetensors")}
     again = project.run("training", load_versions=inputs)
-    assert {p: p.stat().st_mtime_ns for p in (project.root / "data" / ".workspace").rglob("*.safetensors")} == places
+    assert {p: p.stat().st_mtime_ns for p in (project.data / ".workspace").rglob("*.safetensors")} == places
     assert folder_hash(project.load("model", again)) == folder_hash(project.load("model", version))
 
 
