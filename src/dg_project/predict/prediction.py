@@ -165,7 +165,7 @@ class _ChunkPredictor:
         found = self.method.predict([image.to(self.device).float() / 255 for image in images])
         rows = []
         for frame, image, one in zip(batch, images, found, strict=True):
-            packed = self.scorer.pack(_above(one, self.params.score_threshold))
+            packed = self.scorer.pack(above(one, self.params.score_threshold))
             self._store(frame.name, image, packed)
             rows.append(_about(frame) | packed)
         return rows
@@ -200,7 +200,7 @@ def _about(frame: Frame) -> dict[str, Any]:
             "problem": frame.problem}
 
 
-def _above(found: Prediction, threshold: float) -> Prediction:
+def above(found: Prediction, threshold: float) -> Prediction:
     """Return the detections with at least this score; other predictions are unchanged."""
     if "scores" not in found:
         return found

@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from dg_project.config import PredictionFormat, PredictParams
 from dg_project.core.device import resolve_device
 from dg_project.core.errors import DataError, ParameterError
 from dg_project.core.model_versions import MODELS, newest_model
+from dg_project.evaluation.scorers import SCORERS
 from dg_project.evaluation.segmentation import unpack_mask
+from dg_project.figures.overlays import draw_prediction
 from dg_project.methods.model_choice import describe_model
 from dg_project.methods.model_folder import load_model, read_card
 from dg_project.predict.inputs import ImageFiles, Source, Video, open_source
-from dg_project.predict.prediction import PredictionRun, drawn_path, predict_with
+from dg_project.predict.prediction import PredictionRun, above, drawn_path, predict_with
 from dg_project.predict.writing import summary, write_predictions
 
 ImagePath = str | os.PathLike[str]
@@ -63,6 +67,13 @@ class TrainedModel:
         run = predict_with(self.method, self.folder, open_sources([Path(image) for image in images]), params,
                            self.device, Path(scratch.name))
         return Predictions(run, scratch)
+
+    @torch.inference_mode()
+    def draw(self, image: Tensor, score_threshold: float = 0.5) -> tuple[Tensor, dict[str, Any]]:
+        """Return an image (uint8, 3 x H x W) with what is found in it, and the row of the predictions table."""
+        found = self.method.predict([image.to(self.device).float() / 255])[0]
+        row = SCORERS[self.spec.task].pack(above(found, score_threshold))
+        return draw_prediction(image, row, self.spec.classes), row
 
     def __repr__(self) -> str:
         return f"TrainedModel({describe_model(self.folder)})"
