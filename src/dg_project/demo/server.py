@@ -83,7 +83,7 @@ class DemoServer(ThreadingHTTPServer):
         except KeyError as error:
             raise DataError("no photo was sent") from error
         except BROKEN as error:
-            raise DataError(f"this file is no image that can be read ({error}); drop a JPEG or PNG") from error
+            raise DataError("this file is no image, or it is truncated; drop a JPEG or PNG") from error
 
 
 class _Handler(BaseHTTPRequestHandler):
