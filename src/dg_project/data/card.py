@@ -143,7 +143,8 @@ def format_card(card: dict[str, Any]) -> str:
 
 def _tables(where: list[list[str]], columns: list[list[str]]) -> list[str]:
     """Return tables of the columns, each with the columns ``where`` before it and as many as fit into 80 characters."""
-    lines, shown = [], [*where]
+    lines: list[str] = []
+    shown = [*where]
     for column in columns:
         if len(shown) > len(where) and _width([*shown, column]) > WIDTH:
             lines, shown = [*lines, *_table(shown, len(where)), ""], [*where]

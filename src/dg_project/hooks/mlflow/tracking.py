@@ -81,11 +81,7 @@ class TrackingHook:
 
     @hook_impl
     def after_node_run(self) -> None:
-        """Close the child run of a training."""
-        from dg_project.hooks.mlflow import runs
-
-        if (state := runs.current()) and self._live:
-            runs.client(state).set_terminated(self._live.run, "FINISHED")
+        """Stop listening to a training; Kedro saves its outputs after this."""
         self._stop_listening()
 
     @hook_impl
@@ -98,6 +94,8 @@ class TrackingHook:
 
             if self._live and state["kinds"].get(dataset_name, {}).get("kind") == "history":
                 self._live.finish(data)
+                runs.client(state).set_terminated(self._live.run, "FINISHED")
+                self._live = None
             else:
                 artifacts.log(state, dataset_name, data)
 
@@ -127,6 +125,7 @@ class TrackingHook:
         from dg_project.hooks.mlflow import lineage, runs
 
         self._stop_listening()
+        self._live = None
         state = runs.current()
         if not state:
             return
@@ -149,8 +148,7 @@ class TrackingHook:
         if self._live:
             from dg_project.training.loop import LISTENERS
 
-            LISTENERS.remove(self._live.note)
-            self._live = None
+            LISTENERS[:] = [listener for listener in LISTENERS if listener != self._live.note]
 
 
 def _run_name(pipeline: Any, settings: Settings, run_params: dict[str, Any]) -> str:
