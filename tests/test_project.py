@@ -71,8 +71,7 @@ import sys
 from kedro.framework.project import configure_project, pipelines
 configure_project("dg_project")
 assert "drsf" in pipelines
-heavy = {"torch", "torchvision", "timm", "diffusers", "transformers", "mlflow", "sklearn", "scipy", "matplotlib",
-         "pandas.core"}  # pandas itself is there, and loads at its first use
+heavy = {"torch", "torchvision", "timm", "diffusers", "transformers", "mlflow", "sklearn", "scipy", "matplotlib"}
 print(*sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
