@@ -39,7 +39,7 @@ def write_labels(image: Tensor, labels: Sequence[Label], size: float = 12) -> Te
     """
     canvas = Image.fromarray(image.permute(1, 2, 0).numpy())
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size)
-    height = sum(font.getmetrics()) + _PAD
+    height = font.getbbox("Agj")[3] + _PAD
     taken: list[Box] = []
     for label in labels:
         width = font.getlength(label.text) + 2 * _PAD

@@ -57,8 +57,8 @@ def metric_name(name: str) -> str:
 def _metrics(client: Any, run: str, prefix: str, data: Any) -> None:
     from dg_project.core.nested import flatten
 
-    log_numbers(client, run, {f"{prefix}/{path}".strip("/").replace(".", "/"): value
-                              for path, value in flatten(data).items()})
+    numbers = {f"{prefix}/{path}".strip("/").replace(".", "/"): value for path, value in flatten(data).items()}
+    log_numbers(client, run, numbers)
 
 
 def log_numbers(client: Any, run: str, numbers: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ def _scores(state: dict[str, Any], data: dict[str, Any]) -> None:
     _metrics(client, state["run"], "", data)
     roles = {name: numbers for name, numbers in data.items() if children.find(state, name)}
     own = {name: numbers for name, numbers in data.items() if name not in roles}
-    for role, numbers in {METHOD: own, **roles}.items():
+    for role, numbers in [(METHOD, own), *roles.items()]:
         if run := children.find(state, role):
             _metrics(client, run, "", numbers)
 
