@@ -4,6 +4,8 @@ PY  ?= $(shell for p in python3.11 python3.12 python3 python; do \
 BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 2
+MLFLOW_PORT ?= 5000
+DEMO_PORT ?= 7860
 
 # Nothing is sent anywhere.
 export DO_NOT_TRACK := 1
@@ -12,7 +14,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint viz mlflow bench results notebook docs torture
+.PHONY: help run test lint viz mlflow demo bench results notebook docs torture
 
 help: ## show these lines
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -29,8 +31,11 @@ lint: .venv/.stamp ## check style, types and the arrows between the layers
 viz: .venv/.stamp ## draw the pipelines with previews of all artifacts, in the browser
 	$(BIN)/kedro viz run --include-hooks $(ARGS)
 
-mlflow: .venv/.stamp ## show and compare tracked runs, in the browser
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --workers 1 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db $(ARGS)
+mlflow: .venv/.stamp ## show and compare tracked runs, in the browser (MLFLOW_PORT=5001)
+	$(BIN)/dg_project mlflow --port $(MLFLOW_PORT) $(ARGS)
+
+demo: .venv/.stamp ## paint weather on a photo, see what the trained detectors find, in the browser (DEMO_PORT=7861)
+	$(BIN)/dg_project demo --port $(DEMO_PORT) $(ARGS)
 
 bench: .venv/.stamp ## methods x seeds to one table; stop it any time, it resumes
 	$(BIN)/kedro run --pipeline=benchmark $(ARGS)

@@ -82,7 +82,7 @@ def test_run_on_two_workers(project: Project, cluster: tuple[str, str, str],  # 
                                            caplog: pytest.LogCaptureFixture) -> None:
     address, _, with_gpu = cluster
     # Another run's newer version: whoever took the newest one would read this.
-    strange = project.root / "data/02_intermediate/source_manifest.parquet/9999-01-01T00.00.00.000Z"
+    strange = project.data / "02_intermediate/source_manifest.parquet/9999-01-01T00.00.00.000Z"
     strange.mkdir(parents=True)
     (strange / "source_manifest.parquet").write_text("not of this run")
     with caplog.at_level(logging.INFO, "dg_project"):
@@ -94,7 +94,7 @@ def test_run_on_two_workers(project: Project, cluster: tuple[str, str, str],  # 
     assert len(nodes) == 4
     assert "2 worker(s)" in caplog.text
     assert "data card" in caplog.text  # logged on a worker, seen here
-    written = {path.name for path in project.root.glob("data/0[2-8]_*/*/*T*Z")}
+    written = {path.name for path in project.data.glob("0[2-8]_*/*/*T*Z")}
     assert written == {version, strange.name}
     tracked = project.tracked(version)
     assert tracked.info.status == "FINISHED"

@@ -8,14 +8,15 @@ from dg_project.hooks import (
     DryRunHook,
     PinRunVersionsHook,
     PreflightHook,
+    ProgressHook,
     SettingsHook,
     SummaryHook,
     TrackingHook,
 )
 
 # Kedro calls hooks last to first; those that must come before others are marked tryfirst.
-HOOKS = (SummaryHook(), TrackingHook(), PinRunVersionsHook(), DryRunHook(), PreflightHook(), ChosenModelHook(),
-         SettingsHook(), ConsoleHook())
+HOOKS = (SummaryHook(), TrackingHook(), ProgressHook(), PinRunVersionsHook(), DryRunHook(), PreflightHook(),
+         ChosenModelHook(), SettingsHook(), ConsoleHook())
 
 # kedro-telemetry comes with Kedro; it is switched off.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)

@@ -49,7 +49,7 @@ def test_catalog_holds_one_located_object(project: Project) -> None:  # noqa: F8
     assert loaded.load("params:scmd") is not None
     assert loaded.load("params:scmd") == settings.methods["scmd"]
     assert loaded.load("parameters")["data"]["root"] == "data/01_raw/streets"
-    assert Path(settings.workspace) == project.root / "data/.workspace"
+    assert Path(settings.workspace) == project.data / ".workspace"
 
 
 def test_presets_of_a_pipeline_and_params_after_them(project: Project) -> None:  # noqa: F811

@@ -71,7 +71,8 @@ def test_end_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     SummaryHook().after_pipeline_run(SimpleNamespace(all_outputs=lambda: outputs), Catalog(tmp_path))
     said = capsys.readouterr().out
     for text in ("unseen mean", "ahead of ERM by +11.0 [+9.6, +12.5]", "report   data/08_reporting/latest.html",
-                 "model    data/06_models/model/v1/model", "--pipeline=predict", "make mlflow"):
+                 "model    data/06_models/model/v1/model", "try it   dg_project predict /path/to/images",
+                 "make mlflow"):
         assert text in said, text
     assert (tmp_path / "data/08_reporting/latest.html").read_text() == "<p>the report"
     SummaryHook().after_pipeline_run(SimpleNamespace(all_outputs=lambda: {"model"}), Catalog(tmp_path))

@@ -32,6 +32,11 @@ class Project:
         build_tiny_streets(root / "data" / "01_raw" / "streets")
         shutil.copytree(ldm, root / "data" / "06_models" / "tiny_ldm")
 
+    @property
+    def data(self) -> Path:
+        """The folder of what the runs make."""
+        return self.root / "data" / "smoke"
+
     def session(self, **parameters: Any) -> Any:
         from kedro.framework.project import pipelines
         from kedro.framework.session import KedroSession

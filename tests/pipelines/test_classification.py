@@ -38,7 +38,7 @@ def test_scmd_run(project: Any, clip: Path) -> None:
     drawn = {a.path for a in project.mlflow().list_artifacts(tracked.info.run_id, "figures")}
     assert "figures/hard_samples.png" in drawn
     assert "<figcaption>Hard samples</figcaption>" in project.load("report", version)
-    assert len(list((project.root / "data/.workspace/teacher").rglob("part*.safetensors"))) == 1
+    assert len(list((project.data / ".workspace/teacher").rglob("part*.safetensors"))) == 1
 
 
 @pytest.mark.parametrize(("changes", "error", "message"), [
@@ -49,7 +49,7 @@ def test_wrong_teacher_stops_the_run_early(project: Any, clip: Path, changes: di
                                                            error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         project.run("scmd", **{**smoke(clip), "scmd": smoke(clip)["scmd"] | changes})
-    assert not (project.root / "data" / "02_intermediate").exists()
+    assert not (project.data / "02_intermediate").exists()
 
 
 def test_leave_one_out_run_and_rerun(project: Any, clip: Path) -> None:
@@ -63,7 +63,7 @@ def test_leave_one_out_run_and_rerun(project: Any, clip: Path) -> None:
     assert {"art", "photo", "sketch", "unseen_mean", "gain"} <= set(table.columns)
     records = project.load("left_out_records", version)
     assert set(records.loc[records["domain"] == "art", "source"]) == {"photo+sketch"}
-    models = {p: p.stat().st_mtime_ns for p in (project.root / "data/.workspace").rglob("*.safetensors")}
+    models = {p: p.stat().st_mtime_ns for p in (project.data / ".workspace").rglob("*.safetensors")}
     again = project.load("left_out_records", project.run("leave_one_out", **given))
     assert again["value"].tolist() == records["value"].tolist()
     assert {p: p.stat().st_mtime_ns for p in models} == models
@@ -74,7 +74,7 @@ def test_leave_one_out_checks_the_diffusion_model(project: Any) -> None:
     with pytest.raises(CheckpointError, match="nowhere"):
         project.run("leave_one_out", method="domainfusion", ldm={"checkpoint": "data/nowhere/at/all"},
                     data={"root": "data/01_raw/animals"})
-    assert not (project.root / "data/.workspace").exists()
+    assert not (project.data / ".workspace").exists()
 
 
 def test_pretrain_teacher(project: Any) -> None:

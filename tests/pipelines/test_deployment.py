@@ -33,7 +33,7 @@ def test_predict_run(project: Any, model: Path) -> None:
     assert counts["images"] == len(list((out / "drawn").iterdir())) == len(list(images.iterdir())) > 0
     assert not (out / "predictions.csv").exists()
 
-    kept = project.root / "data/06_models/model"  # the newest of the catalog, and a folder of versions
+    kept = project.data / "06_models/model"  # the newest of the catalog, and a folder of versions
     for stamp in ("2026-01-01T00.00.00.000Z", "2026-01-02T00.00.00.000Z"):
         shutil.copytree(model, kept / stamp / "model")
     again = project.run("predict", predict={"input": str(images)})
@@ -41,7 +41,7 @@ def test_predict_run(project: Any, model: Path) -> None:
     versions = json.loads(Path(project.mlflow().download_artifacts(
         project.tracked(again).info.run_id, "kedro/versions.json")).read_text())
     assert versions["model"]["version"] == "2026-01-02T00.00.00.000Z"
-    assert project.run("predict", predict={"input": str(images), "model": "data/06_models/model"})
+    assert project.run("predict", predict={"input": str(images), "model": "data/smoke/06_models/model"})
 
 
 def test_export_opens_in_mlflow(project: Any, model: Path) -> None:

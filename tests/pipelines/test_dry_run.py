@@ -34,7 +34,8 @@ def test_dry_run_plan_writes_nothing(project: Any, capsys: pytest.CaptureFixture
     plan = " ".join(capsys.readouterr().out.split())
     for line in ("daytime_clear/train: 8 images, as expected", "daytime_foggy/test: 4 images",
                  "at most 32 images in 4 domains, 64 passes of the U-Net", "erm: 6 steps of 4 images",
-                 "drsf: 6 steps of 4 images", "scoring 15 test images", "weights, gradients, optimiser", "free in"):
+                 "drsf: 6 steps of 4 images", "scoring 15 test images", "weights, gradients, optimiser", "free in",
+                 "total about "):
         assert line in plan, line
     assert files(project.root) == before
     client = project.mlflow()

@@ -15,7 +15,7 @@ from dg_project.core.errors import CheckpointError, DataError, ParameterError
 ROOT = "data/01_raw/animals"
 FOLDS: dict[str, Any] = {
     "data": {"root": ROOT}, "classification": {"image_size": [32, 32], "min_side": 6}, "method": "erm",
-    "ldm": {"checkpoint": "data/06_models/folder_ldms/{held_out}", "resolution": 16},
+    "ldm": {"checkpoint": "data/smoke/06_models/folder_ldms/{held_out}", "resolution": 16},
     "leave_one_out": {"seeds": [0], "images_per_domain": 2, "methods": ["domainfusion", "dsi", "naive"]},
     "synthesis": {"n_images": 4, "candidates": 1, "domains": {
         "fog": None, "dusk_rain": None, "night": None, "night_rain": None,
@@ -41,7 +41,7 @@ def test_pretrain_and_leave_one_out(project: Any) -> None:
     assert table.loc["naive", "images_generated"] == 4 * 2, "four images of each fold, as each of its two sources"
     assert table.loc["domainfusion", "images_generated"] > 0
     prompts = {path: json.loads(path.read_text()) for path in
-               (project.root / "data/.workspace/synthesis").rglob("*.json") if path.name != "code.json"}
+               (project.data / ".workspace/synthesis").rglob("*.json") if path.name != "code.json"}
     assert {card["prompt"] for card in prompts.values()} == {
         f"{'an' if name == 'art' else 'a'} {name} of a {kind}" for name in DOMAINS for kind in ("cat", "dog")}
     made_of = {(card["domain"], card["source_image_id"].split("/")[0]) for card in prompts.values()}
@@ -78,4 +78,4 @@ def test_wrong_folds_stop_before_training(project: Any) -> None:
         (project.root / ROOT / name / "cat").rename(project.root / ROOT / name / "DOG")
     with pytest.raises(DataError, match="have the same caption"):
         project.run("pretrain_folder_ldm", data={"root": ROOT})
-    assert not (project.root / "data/.workspace/training").exists()
+    assert not (project.data / ".workspace/training").exists()

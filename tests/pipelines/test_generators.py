@@ -55,7 +55,7 @@ def test_dry_run_opens_no_diffusion_model(without_ldm: Any, capsys: pytest.Captu
     assert "at most 16 images in 2 domains, by corruptions" in plan
     assert "from one image of each domain made and written on the CPU" in plan
     assert "ldm." not in plan
-    assert not (without_ldm.root / "data/.workspace").exists()
+    assert not (without_ldm.data / ".workspace").exists()
 
 
 @pytest.mark.parametrize(("pipeline", "method", "message"), [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,11 @@ def test_benchmark_collect(drsf_run: Run, monkeypatch: pytest.MonkeyPatch) -> No
         project.run("benchmark", benchmark={"collect": True, "seeds": [5, 6]})
     project.run("benchmark", benchmark={"seeds": [5]})
     project.run("benchmark", benchmark={"seeds": [6]})
-    cells = files(project.root / "data" / ".workspace")
+    cells = files(project.data / ".workspace")
     with monkeypatch.context() as patch:
         patch.setattr(training_run, "_train", refuse)
         version = project.run("benchmark", benchmark={"collect": True, "seeds": [5, 6]})
-    assert files(project.root / "data" / ".workspace") == cells
+    assert files(project.data / ".workspace") == cells
     records, table = project.load("benchmark_records", version), project.load("benchmark_table", version)
     assert list(records.columns) == list(COLUMNS)
     assert sorted(records.groupby(["method", "seed"]).groups) == [("erm", 5), ("erm", 6), ("naive", 5), ("naive", 6)]
@@ -48,6 +49,7 @@ def test_benchmark_collect(drsf_run: Run, monkeypatch: pytest.MonkeyPatch) -> No
             "images_generated", "peak_memory_mb"} <= set(table.columns)
     assert any(key.startswith("naive/seed5/mAP50/") for key in project.tracked(version).data.metrics)
     (project.root / "README.md").write_text("<!-- results:begin -->\n<!-- results:end -->\n")
+    shutil.copytree(project.data / "07_model_output", project.root / "data/07_model_output")  # no record of its own
     assert main(["--record", "tiny"], project.root) == 0
     facts = json.loads((project.root / "benchmarks/results/tiny.json").read_text())
     assert facts["run"] == version
@@ -57,9 +59,9 @@ def test_benchmark_collect(drsf_run: Run, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_ablation_reuses_the_synthesis(drsf_run: Run) -> None:
     project, _ = drsf_run
-    before = files(project.root / "data/.workspace/synthesis")
+    before = files(project.data / ".workspace/synthesis")
     version = project.run("ablation")
-    assert files(project.root / "data/.workspace/synthesis") == before
+    assert files(project.data / ".workspace/synthesis") == before
     records = project.load("ablation_records", version)
     first = records.drop_duplicates("method").set_index("method")
     assert set(first.index) == {"erm", "dfdr", "naive_gate_off", "k1"}
@@ -82,10 +84,10 @@ def test_benchmark_closed_loop_row(drsf_run: Run,
     with pytest.raises(DataError, match=r"cells were not trained .*closed/seed0"):
         project.run("benchmark", benchmark={**chosen, "collect": True})
     project.run("benchmark", benchmark=chosen)
-    cells = files(project.root / "data" / ".workspace")
+    cells = files(project.data / ".workspace")
     monkeypatch.setattr(training_run.TrainingRun, "_fit", refuse)
     version = project.run("benchmark", benchmark={**chosen, "collect": True})
-    assert files(project.root / "data" / ".workspace") == cells
+    assert files(project.data / ".workspace") == cells
     first = project.load("benchmark_records", version).drop_duplicates("method").set_index("method")
     assert first["images_generated"].to_dict() == {"erm": 0, "naive": 32, "closed": 32}
     assert json.loads(first.loc["closed", "overrides"]) == {"method": "naive", "loop": "closed",

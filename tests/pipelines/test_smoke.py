@@ -95,21 +95,58 @@ def test_mlflow_params_metrics_figures(drsf_run: Run) -> None:
     assert run.info.status == "FINISHED"
     assert run.data.params["training.max_steps"] == "6"
     assert run.data.params["synthesis.domains.fog.prompt"]
-    assert not [name for name in run.data.params if name.startswith(("ablation.", "export."))]
+    assert not [name for name in run.data.params if name.startswith((
+        "ablation.", "export.", "mic.", "scmd.", "closed_loop.", "segmentation.", "pretrain_ldm.", "predict."))]
+    assert run.data.params["drsf.stage"] == "3"
+    assert run.info.run_name.startswith("drsf detection s0 6 - ")
+    assert "on unseen domains" in run.data.tags["mlflow.note.content"]
+    assert "| unseen mean |" in run.data.tags["mlflow.note.content"]
+    assert run.data.tags["mlflow.source.name"].startswith("kedro run --pipelines=drsf")
     assert run.data.tags["kedro.pipeline"] == "drsf"
     assert run.data.tags["git.dirty"] in ("True", "False")
     for domain in [*TARGETS, "unseen_mean", "daytime_clear"]:
         assert 0 <= run.data.metrics[f"mAP50/{domain}"] <= 1
         assert 0 <= run.data.metrics[f"baseline/mAP50/{domain}"] <= 1
         assert 0 <= run.data.metrics[f"naive/mAP50/{domain}"] <= 1
-    curves = [key for key in run.data.metrics if key.startswith("train/loss_")]
-    assert curves
-    steps = [point.step for point in client.get_metric_history(run.info.run_id, curves[0])]
-    assert steps == [1, 2, 3, 4, 5, 6]
+        assert run.data.metrics[f"gain/mAP50/{domain}"] == pytest.approx(
+            run.data.metrics[f"mAP50/{domain}"] - run.data.metrics[f"baseline/mAP50/{domain}"])
     figures = {artifact.path for artifact in client.list_artifacts(run.info.run_id, "figures")}
     assert {f"figures/{name}.png" for name in ("domain_chart", "prediction_panels", "pseudo_sheet", "feature_shift",
                                                "loss_curves", "gate_maps", "class_gains", "hardest_images")} <= figures
     assert {"report.html", "kedro", "tables"} <= {a.path for a in client.list_artifacts(run.info.run_id)}
+
+
+def test_mlflow_child_runs_have_equal_metric_names(drsf_run: Run) -> None:
+    project, version = drsf_run
+    run, client = project.tracked(version), project.mlflow()
+    children = client.search_runs([run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
+    found = {child.data.params["method"]: child for child in children}
+    assert set(found) == {"erm", "naive", "drsf"}
+    assert {child.info.status for child in children} == {"FINISHED"}
+    for name, prefix in (("erm", "baseline/"), ("naive", "naive/"), ("drsf", "")):
+        child = found[name]
+        assert child.info.run_name == f"{name} detection s0 6"
+        for curve in ("train/loss", "train/lr"):
+            points = client.get_metric_history(child.info.run_id, curve)
+            assert [point.step for point in points] == [1, 2, 3, 4, 5, 6]  # each step once
+        assert [point.step for point in client.get_metric_history(child.info.run_id, "train/source_val")] == [3, 6]
+        assert child.data.metrics["mAP50/unseen_mean"] == run.data.metrics[f"{prefix}mAP50/unseen_mean"]
+        assert not [key for key in child.data.metrics if key.startswith(("baseline/", "naive/", "gain/"))]
+        assert (child.data.params["task"], child.data.params["training.max_steps"]) == ("detection", "6")
+    models = {model.params["method"]: model for model in client.search_logged_models([run.info.experiment_id])
+              if model.source_run_id in {child.info.run_id for child in children}}
+    assert set(models) == {"erm", "naive", "drsf"}
+    assert models["drsf"].tags["path"] == str(project.load("model", version))
+
+
+def test_smoke_keeps_to_its_own_folder(drsf_run: Run) -> None:
+    project, version = drsf_run
+    made = [path for path in (project.root / "data").rglob("*") if path.is_file()
+            and not path.is_relative_to(project.data)]
+    assert made
+    assert all("01_raw" in path.parts or "tiny_ldm" in path.parts for path in made)
+    card = json.loads((project.load("model", version) / "model.json").read_text())
+    assert card["meta"]["environment"] == "smoke"
 
 
 def test_mlflow_versions(drsf_run: Run, tmp_path: Path) -> None:
@@ -137,9 +174,9 @@ def test_second_run_reuses_the_workspace(drsf_run: Run) -> None:
 
     project, version = drsf_run
     inputs = dict.fromkeys(("source_manifest", "pseudo_manifest", "pseudo_images"), version)
-    places = {p: p.stat().st_mtime_ns for p in (project.root / "data" / ".workspace").rglob("*.safetensors")}
+    places = {p: p.stat().st_mtime_ns for p in (project.data / ".workspace").rglob("*.safetensors")}
     again = project.run("training", load_versions=inputs)
-    assert {p: p.stat().st_mtime_ns for p in (project.root / "data" / ".workspace").rglob("*.safetensors")} == places
+    assert {p: p.stat().st_mtime_ns for p in (project.data / ".workspace").rglob("*.safetensors")} == places
     assert folder_hash(project.load("model", again)) == folder_hash(project.load("model", version))
 
 

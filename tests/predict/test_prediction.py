@@ -61,7 +61,9 @@ def test_folder_outputs(models: Models, folder: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(coco.annToMask(annotation).astype(bool), mask.numpy())
     rows = list(csv.DictReader((out / "predictions.csv").open()))
     assert len(rows) == len(coco.getAnnIds())
-    assert (np.asarray(Image.open(out / "drawn" / names[0])) != image.permute(1, 2, 0).numpy()).any()
+    drawn = Image.open(out / "drawn" / names[0])
+    assert drawn.size == (3 * image.shape[2], 3 * image.shape[1])  # enlarged, so that labels can be read
+    assert (np.asarray(drawn)[::3, ::3] != image.permute(1, 2, 0).numpy()).any()
     counts = summary(predicted)
     assert counts["images"] == len(names)
     assert sum(counts["found"].values()) == len(rows)

@@ -45,7 +45,7 @@ from dg_project.config.models import (
     Task,
     TaskParams,
 )
-from dg_project.config.settings import Settings, check_parameters
+from dg_project.config.settings import Settings, check_names, check_parameters
 from dg_project.config.training import (
     EvaluationParams,
     GateCalibrationParams,
@@ -102,6 +102,7 @@ __all__ = [
     "TrainingParams",
     "UDAParams",
     "VocabularyParams",
+    "check_names",
     "check_parameters",
     "checkpoint_fields",
     "denoising_steps",

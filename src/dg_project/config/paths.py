@@ -17,6 +17,8 @@ from dg_project.config.settings import Settings
 
 ROOT_VARIABLE = "DG_PROJECT_ROOT"
 """Environment variable with the project folder; it also reaches worker processes."""
+ENVIRONMENT_VARIABLE, OWN_ENVIRONMENT = "DG_PROJECT_ENVIRONMENT", "local"
+"""Environment variable with the name after ``--env``, and the name without ``--env``."""
 _P = TypeVar("_P", bound=Params)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -150,8 +150,26 @@ def _check_copies(synthesis: SynthesisParams) -> None:
                          "or write choices {a|b} into the prompt")
 
 
+def check_names(raw: dict[str, Any], methods: Mapping[str, Collection[str]]) -> Settings:
+    """Parse every group of parameters that is no method's, and check the names of those of methods.
+
+    Args:
+        raw: the merged parameters of ``conf/`` and ``--params``.
+        methods: names of the parameters of every method, by method name.
+
+    Raises:
+        ParameterError: one line per wrong or unknown key, with its full path, the reason and the nearest valid key.
+    """
+    parsed, problems = _parse(raw, methods)
+    problems += [f"{name}: unknown parameter '{key}'.{nearest(str(key), names)}" for name, names in methods.items()
+                 if isinstance(raw.get(name), Mapping) for key in raw[name] if key not in names]
+    _stop(problems)
+    assert parsed is not None
+    return parsed
+
+
 def check_parameters(raw: dict[str, Any], methods: Mapping[str, type[Params]],
-                     readers: Mapping[str, type[Params]] | None = None) -> Settings:
+                     readers: Mapping[str, type[Params]] | None = None, parsed: Settings | None = None) -> Settings:
     """Parse the merged parameters of ``conf/`` and ``--params``, those of all methods included.
 
     Args:
@@ -159,36 +177,44 @@ def check_parameters(raw: dict[str, Any], methods: Mapping[str, type[Params]],
         methods: parameter class of every method, by method name. The parameters of a method that combines others (its
             class inherits theirs) default to what the others have in this run.
         readers: option class of every reader, by reader name; None leaves the options to the ingestion.
+        parsed: what ``check_names`` returned, if it was called before.
 
     Raises:
-        ParameterError: one line per wrong or unknown key, with its full path, the reason and the nearest valid key.
+        ParameterError: see ``check_names``.
     """
-    parsed, typed, problems = _parse(raw, methods)
-    problems += _reader_problems(parsed.data, readers) if parsed and readers else []
-    problems += _grid_problems(parsed, typed) if parsed and not problems else []
-    if problems or parsed is None:
-        raise ParameterError("wrong parameters, nothing was run:\n  " + "\n  ".join(problems))
-    return parsed.model_copy(update=typed)
-
-
-def _parse(raw: dict[str, Any],
-           methods: Mapping[str, type[Params]]) -> tuple[Settings | None, dict[str, Params], list[str]]:
-    """Return the typed parameters, or None, those of the methods, and the problems found."""
-    known = [*Settings.model_fields, *methods]
-    problems = [f"unknown parameter '{key}'.{nearest(key, known)}" for key in raw if key not in known]
-    parsed, typed = None, {}
-    try:
-        parsed = Settings.model_validate({k: v for k, v in raw.items() if k in Settings.model_fields})
-    except ValidationError as error:
-        problems += problems_of(error)
+    problems: list[str] = []
+    if parsed is None:
+        parsed, problems = _parse(raw, methods)
+    typed = {}
     for name, own in _method_groups(raw, methods).items():
         try:
             typed[name] = methods[name].model_validate(own)
         except ValidationError as error:
             problems += problems_of(error, name)
+    problems += _reader_problems(parsed.data, readers) if parsed and readers else []
+    problems += _grid_problems(parsed, typed) if parsed and not problems else []
+    _stop(problems)
+    assert parsed is not None
+    return parsed.model_copy(update=typed)
+
+
+def _parse(raw: dict[str, Any], methods: Collection[str]) -> tuple[Settings | None, list[str]]:
+    """Return the groups of parameters that are no method's, or None, and the problems found in them."""
+    known = [*Settings.model_fields, *methods]
+    problems = [f"unknown parameter '{key}'.{nearest(key, known)}" for key in raw if key not in known]
+    parsed = None
+    try:
+        parsed = Settings.model_validate({k: v for k, v in raw.items() if k in Settings.model_fields})
+    except ValidationError as error:
+        problems += problems_of(error)
     chosen = [raw.get("method", "drsf"), *([parsed.uda.method, parsed.uda.baseline] if parsed else [])]
     problems += [f"unknown method '{m}'.{nearest(str(m), methods)}" for m in dict.fromkeys(chosen) if m not in methods]
-    return parsed, typed, problems
+    return parsed, problems
+
+
+def _stop(problems: list[str]) -> None:
+    if problems:
+        raise ParameterError("wrong parameters, nothing was run:\n  " + "\n  ".join(problems))
 
 
 def _method_groups(raw: Mapping[str, Any], methods: Mapping[str, type[Params]]) -> dict[str, Any]:

@@ -21,7 +21,9 @@ from dg_project.data.card_notes import (
 from dg_project.data.manifest import manifest_fingerprint
 
 MOST_COLUMNS = 12
-"""More classes than this do not fit into one table."""
+"""More classes than this are not counted in a table."""
+WIDTH = 80
+"""Most characters of a line of the tables."""
 
 
 def data_card(manifest: pd.DataFrame, classes: list[str], skipped: list[str], ignore_classes: Sequence[str] = (),
@@ -144,21 +146,42 @@ def card_notes(card: Mapping[str, Any], *, masks: bool = True) -> list[str]:
 
 
 def format_card(card: dict[str, Any]) -> str:
-    """Format the card as a plain text table: warnings, counts, missing classes, ignored boxes, skipped samples.
+    """Format the card as plain text: warnings, tables of counts, missing classes, ignored boxes, skipped samples.
 
     With many classes, a line per split names the rarest and the most frequent class instead of one column per class.
     """
-    wide = len(card["classes"]) <= MOST_COLUMNS
-    head = ["domain", "split", "images", "boxes", "difficult", "masks", "instances", *(card["classes"] if wide else []),
-            "size", "box side 5/50/95 %"]
-    rows = [[*(entry[key] for key in head[:7]), *(entry["boxes_per_class"].values() if wide else []),
-             entry["size"], entry["side"]] for entry in card_rows(card)]
-    table = [[str(cell) for cell in row] for row in [head, *rows]]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = ["  ".join(f"{cell:<{w}}" if i < 2 else f"{cell:>{w}}" for i, (cell, w) in
-                       enumerate(zip(row, widths, strict=True))) for row in table]
-    lines.insert(1, "  ".join("-" * width for width in widths))
+    wide, splits = len(card["classes"]) <= MOST_COLUMNS, card_rows(card)
+    names = ["images", "boxes", "difficult", *(key for key in ("masks", "instances") if any(e[key] for e in splits))]
+    where = [["domain", *(entry["domain"] for entry in splits)], ["split", *(entry["split"] for entry in splits)]]
+    counts = [[name, *(str(entry[name]) for entry in splits)] for name in names]
+    counts += [["size", *(entry["size"] for entry in splits)], ["side 5/50/95 %", *(entry["side"] for entry in splits)]]
+    held = [[name, *(str(entry["boxes_per_class"][name]) for entry in splits)] for name in card["classes"]]
+    lines = [*_tables(where, counts), *(["", "boxes by class", *_tables(where, held)] if wide else [])]
     return "\n".join([*(f"WARNING {text}" for text in card.get("warnings", [])), *lines, *card_notes(card)])
+
+
+def _tables(where: list[list[str]], columns: list[list[str]]) -> list[str]:
+    """Return tables of the columns, each with the columns ``where`` before it and as many as fit into 80 characters."""
+    lines: list[str] = []
+    shown = [*where]
+    for column in columns:
+        if len(shown) > len(where) and _width([*shown, column]) > WIDTH:
+            lines, shown = [*lines, *_table(shown, len(where)), ""], [*where]
+        shown.append(column)
+    return [*lines, *_table(shown, len(where))]
+
+
+def _table(columns: list[list[str]], left: int) -> list[str]:
+    """Return the lines of a table; the first columns are aligned to the left."""
+    widths = [max(map(len, column)) for column in columns]
+    rows = [*zip(*columns, strict=True)]
+    rows.insert(1, tuple("-" * width for width in widths))
+    return ["  ".join(f"{cell:<{width}}" if k < left else f"{cell:>{width}}"
+                      for k, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows]
+
+
+def _width(columns: list[list[str]]) -> int:
+    return sum(max(map(len, column)) + 2 for column in columns) - 2
 
 
 def _about_classes(entry: dict[str, Any], wide: bool) -> list[str]:

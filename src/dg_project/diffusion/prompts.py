@@ -74,6 +74,19 @@ def expand(prompt: str, seed: int) -> str:
     return " ".join(text.split())
 
 
+def expand_at(prompt: str, position: float) -> str:
+    """Replace every choice in a prompt with the word at a position, 0 (first) to 1 (last); see ``expand``.
+
+    >>> expand_at("a street in {light fog|fog|dense fog}", 1.0)
+    'a street in dense fog'
+    """
+    def pick(match: re.Match[str]) -> str:
+        words = match.group(1).split("|")
+        return words[round(max(0.0, min(1.0, position)) * (len(words) - 1))]
+
+    return expand(_CHOICE.sub(pick, prompt), 0)
+
+
 def choices(prompt: str) -> list[list[str]]:
     """Return the alternatives of every choice in the prompt, in order."""
     return [[word.strip() for word in match.split("|")] for match in _CHOICE.findall(prompt)]

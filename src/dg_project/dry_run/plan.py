@@ -85,10 +85,11 @@ CACHES = 4 * 2**30
 
 @dataclass
 class RunPlan:
-    """Lines of (subject, text), and problems, each with its remedy."""
+    """Lines of (subject, text), problems, each with its remedy, and the seconds of what was timed."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    seconds: float = 0.0
 
     def add(self, subject: str, text: str) -> None:
         """Append a line; a subject that repeats is not written again."""
@@ -98,6 +99,8 @@ class RunPlan:
         width = max((len(subject) for subject, _ in self.lines), default=0)
         shown = [f"{subject if k == 0 or subject != self.lines[k - 1][0] else '':<{width}}  {text}"
                  for k, (subject, text) in enumerate(self.lines)]
+        if self.seconds:
+            shown.append(f"{'total':<{width}}  about {hours(self.seconds)} on this machine for all that is timed above")
         return "\n".join([*shown, *(f"PROBLEM  {problem}" for problem in self.problems)])
 
 
@@ -156,6 +159,7 @@ def _describe_synthesis(plan: RunPlan, settings: Settings, ldm: LDMParams, seen:
     plan.add("synthesis", f"at most {cost.images:,} images in {len(settings.synthesis.domains)} domains, {how}")
     plan.add("synthesis", _synthesis_time(cost, device) if painted else
              f"{hours(cost.seconds or 0)}, from one image of each domain made and written on the CPU")
+    plan.seconds += cost.seconds or 0
     return cost.images * cost.image_bytes
 
 
@@ -228,6 +232,7 @@ def _describe_method(plan: RunPlan, settings: Settings, name: str, times: int, c
     plan.add("training", f"  {hours(times * training.max_steps * cost.step)}: {cost.step:.2f} s a step (median of "
                          f"{cost.steps} timed on {cost.device} with the first images), validation not counted")
     plan.add("training", f"  scoring {tested:,} test images: {hours(times * tested * cost.predict)}, from one image")
+    plan.seconds += times * (training.max_steps * cost.step + tested * cost.predict)
     if method_class(name).needs.ldm != "none":
         plan.add("training", "  images that it generates with the diffusion model are not counted")
     kind = "the device's peak" if cost.measured else "counted, kernels need more"

@@ -7,6 +7,7 @@ resumes it, or returns the model that was trained before on the same inputs by t
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pandas as pd
 
 from dg_project.config import OnlineParams, Settings
+from dg_project.config.paths import ENVIRONMENT_VARIABLE, OWN_ENVIRONMENT
 from dg_project.core.cache import cache_folder, lock_folder
 from dg_project.core.device import reset_peak_memory, resolve_device
 from dg_project.core.errors import ParameterError
@@ -247,6 +249,7 @@ class TrainingRun:
             "peak_memory_mb": result.peak_memory_mb, "images_generated": generated.images,
             "generator": self.settings.synthesis.generator, "ldm_seconds": generated.seconds,
             "images_adapted_to": 0 if adapt is None else len(adapt),
+            "environment": os.environ.get(ENVIRONMENT_VARIABLE, OWN_ENVIRONMENT),
         }
 
     def _unlabelled(self, data: TrainingData) -> Callable[[int, int, int], Batch] | None:

@@ -1,4 +1,4 @@
-"""Draw a prediction on its image, pixel for pixel: boxes, masks or a label."""
+"""Draw a prediction on its image: boxes, masks or a label. Small images are enlarged, so that labels can be read."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import torch
 from matplotlib.colors import to_rgb
 from pycocotools import mask as coco_mask
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from dg_project.evaluation.segmentation import unpack_mask
+from dg_project.figures.labels import Colour, Label, write_labels
 from dg_project.figures.style import class_colour, train_id_colours
 
 _TINT = 0.55
+_WIDE, _LARGEST_SCALE = 960, 3
 
 
 def draw_prediction(image: Tensor, found: dict[str, Any], classes: list[str]) -> Tensor:
-    """Return the image with its prediction drawn on it, uint8 (3, H, W).
+    """Return the image with its prediction drawn on it, uint8 (3, s H, s W); see ``drawn_scale`` for s.
 
     Args:
         image: uint8 (3, H, W).
@@ -29,20 +32,35 @@ def draw_prediction(image: Tensor, found: dict[str, Any], classes: list[str]) ->
         return draw_semantic(image, found["mask"], len(classes))
     if "probabilities" in found:
         likely = int(np.argmax(found["probabilities"]))
-        label = f"{classes[likely]} {found['probabilities'][likely]:.2f}"
-        frame = torch.tensor([[0, 0, image.shape[2] - 1, image.shape[1] - 1]])
-        return draw_bounding_boxes(image, frame, [label], [_rgb(class_colour(likely + 1))], width=2)
-    if not len(found["labels"]):
-        return image
-    colours = [_rgb(class_colour(int(label))) for label in found["labels"]]
-    if "masks" in found:
+        boxes, numbers, scores = [[0, 0, image.shape[2] - 1, image.shape[1] - 1]], [likely + 1], found["probabilities"]
+        return _draw_boxes(image, boxes, numbers, [scores[likely]], classes)
+    if "masks" in found and len(found["labels"]):
         size = [image.shape[1], image.shape[2]]
         masks = coco_mask.decode([{"size": size, "counts": counts.encode("ascii")} for counts in found["masks"]])
-        image = draw_segmentation_masks(image, torch.from_numpy(masks).permute(2, 0, 1).bool(), _TINT, colours)
-    captions = [f"{classes[int(label) - 1]} {score:.2f}"
-                for label, score in zip(found["labels"], found["scores"], strict=True)]
-    boxes = torch.tensor(np.asarray([list(box) for box in found["boxes"]], np.float32))
-    return draw_bounding_boxes(image, boxes, captions, colours, width=1 + max(image.shape[1:]) // 600)
+        image = draw_segmentation_masks(image, torch.from_numpy(masks).permute(2, 0, 1).bool(), _TINT,
+                                        [_rgb(class_colour(int(label))) for label in found["labels"]])
+    return _draw_boxes(image, found["boxes"], found["labels"], found["scores"], classes)
+
+
+def drawn_scale(image: Tensor) -> int:
+    """Return how many times an image (3, H, W) is enlarged before boxes are drawn on it: 1, 2 or 3."""
+    return max(1, min(_LARGEST_SCALE, round(_WIDE / max(image.shape[1:]))))
+
+
+def _draw_boxes(image: Tensor, boxes: Any, labels: Any, scores: Any, classes: list[str]) -> Tensor:
+    scale = drawn_scale(image)
+    if scale > 1:
+        larger = interpolate(image[None].float(), scale_factor=scale, mode="bicubic", antialias=True)[0]
+        image = larger.round().clamp(0, 255).to(torch.uint8)
+    if not len(labels):
+        return image
+    colours = [_rgb(class_colour(int(label))) for label in labels]
+    sides = scale * np.asarray([list(box) for box in boxes], np.float32)
+    image = draw_bounding_boxes(image, torch.from_numpy(sides), None, colours, width=2 + max(image.shape[1:]) // 900)
+    texts = [Label(f"{classes[int(label) - 1]} {score:.2f}", (box[0], box[1], box[2], box[3]), colour)
+             for label, score, box, colour in zip(labels, scores, sides.tolist(), colours, strict=True)]
+    order = np.argsort(-np.asarray(scores, float), kind="stable")
+    return write_labels(image, [texts[k] for k in order], size=max(12, max(image.shape[1:]) / 75))
 
 
 def draw_semantic(image: Tensor, png: bytes, n_classes: int) -> Tensor:
@@ -60,6 +78,6 @@ def palette(n_classes: int) -> np.ndarray:
     return (train_id_colours(n_classes) * 255).round().astype(np.uint8)
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
+def _rgb(colour: str) -> Colour:
     red, green, blue = (round(255 * part) for part in to_rgb(colour))
     return red, green, blue

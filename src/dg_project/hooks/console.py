@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import logging
 import sys
@@ -36,15 +37,23 @@ def _escape(record: logging.LogRecord) -> bool:
 
 
 def _write_above_bars(handler: logging.Handler) -> None:
+    """Write log lines above progress bars, and tables below their log line, where they have the whole width."""
     if isinstance(handler, logging.FileHandler) or getattr(handler, "_above_bars", False):
         return
-    emit = handler.emit
+    emit, console = handler.emit, getattr(handler, "console", None)
 
     def emit_above(record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
+        message, _, table = record.getMessage().partition("\n")
         with tqdm.external_write_mode(file=sys.stdout):
-            emit(record)
+            if console is None or not table:
+                emit(record)
+            else:
+                head = copy.copy(record)
+                head.msg, head.args = message, ()
+                emit(head)
+                console.print(table, markup=False, highlight=False, soft_wrap=True)
 
     handler.emit = emit_above  # type: ignore[method-assign]
     handler._above_bars = True  # type: ignore[attr-defined]

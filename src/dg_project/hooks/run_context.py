@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from kedro.framework.hooks import hook_impl
 
 from dg_project.config import Params, Settings
 from dg_project.config.grids import merged
-from dg_project.config.paths import ROOT_VARIABLE, locate_settings
+from dg_project.config.paths import ENVIRONMENT_VARIABLE, OWN_ENVIRONMENT, ROOT_VARIABLE, locate_settings
 from dg_project.core.errors import CheckpointError, ParameterError, nearest
 from dg_project.core.nested import flatten
 
 FACTS = "params:run_facts"
+
+logger = logging.getLogger(__name__)
 
 
 class SettingsHook:
@@ -39,6 +42,7 @@ class SettingsHook:
         from dg_project.pipelines.sums import PRESETS
 
         os.environ[ROOT_VARIABLE] = str(context.project_path)
+        os.environ[ENVIRONMENT_VARIABLE] = context.env or OWN_ENVIRONMENT
         presets: dict[str, Any] = {}
         for name in _requested_pipelines():
             presets = merged(presets, PRESETS.get(name, {}))
@@ -114,13 +118,19 @@ def read_settings(raw: dict[str, Any]) -> Settings:
 
 
 def parse_parameters(raw: dict[str, Any]) -> Settings:
-    """Check merged parameters with the classes of the project, its methods and its readers; return them typed."""
-    from dg_project.config import check_parameters
+    """Check merged parameters with the classes of the project, its methods and its readers; return them typed.
+
+    Misspelt names are told at once; the classes of methods need torch, which is imported after that.
+    """
+    from dg_project.config import check_names, check_parameters
+    from dg_project.config.method_names import method_parameters
+
+    parsed = check_names(raw, method_parameters())
     from dg_project.data.readers import READERS
     from dg_project.methods import method_classes
 
     return check_parameters(raw, {name: method.Params for name, method in method_classes().items()},
-                            {name: reader.Options for name, reader in READERS.items()})
+                            {name: reader.Options for name, reader in READERS.items()}, parsed)
 
 
 def _requested_pipelines() -> list[str]:
@@ -178,7 +188,7 @@ def _pin(dataset: Any, load: str) -> None:
 
 
 class ChosenModelHook:
-    """Lets a pipeline that uses a trained model load it from a folder outside the catalog."""
+    """Lets a pipeline load a trained model from a folder outside the catalog, and says which model it uses."""
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
@@ -188,11 +198,24 @@ class ChosenModelHook:
             CheckpointError: the folder holds no trained model.
         """
         inputs = pipeline.inputs()
-        for name in sorted(inputs) if "model" in inputs else []:
+        if "model" not in inputs:
+            return
+        for name in sorted(inputs):
             group = catalog.load(name) if name.startswith("params:") else None
             chosen = getattr(group, "model", None) if isinstance(group, Params) else None
             if chosen is not None:
                 catalog["model"] = _model_dataset(f"{name.removeprefix('params:')}.model", chosen)
+        if catalog.exists("model"):  # else the checks say what makes it
+            _tell(catalog.load("model"))
+
+
+def _tell(model: Path) -> None:
+    """Log which model is used, and warn about one that may not be meant."""
+    from dg_project.methods.model_choice import describe_model, doubts
+
+    logger.info("model: %s", describe_model(model))
+    if doubt := doubts(model, os.environ[ENVIRONMENT_VARIABLE]):
+        logger.warning("%s", doubt)
 
 
 def _model_dataset(parameter: str, chosen: str) -> Any:

@@ -7,6 +7,8 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
+from dg_project.core.model_versions import MODELS
+
 RESULT = {"intervals", "gains"}
 LATEST = "latest.html"
 """Copy of the newest report, next to the folder of its versions."""
@@ -32,8 +34,10 @@ def _lines(outputs: set[str], catalog: Any) -> list[str]:
     if "report" in outputs:
         lines.append(f"report   {publish_latest(_path(catalog, 'report'))}")
     if "model" in outputs:
-        lines += [f"model    {_shown(_path(catalog, 'model'))}",
-                  "try it   kedro run --pipeline=predict --params predict.input=/path/to/images"]
+        model = _shown(_path(catalog, "model"))
+        other = "" if MODELS in model.parents else f" --model {model}"
+        lines += [f"model    {model}",
+                  f"try it   dg_project predict /path/to/images{other}   (in the browser: make demo)"]
     return [*lines, "runs     make mlflow"]
 
 

@@ -18,6 +18,7 @@ from dg_project.config import TASK_PARAMS, BackboneParams, LDMParams, Params, Se
 from dg_project.core.device import resolve_device
 from dg_project.core.errors import CheckpointError, ParameterError
 from dg_project.core.files import atomic_file
+from dg_project.core.model_versions import CARD, WEIGHTS
 from dg_project.methods import method_class
 from dg_project.methods.base import Method, check_task
 from dg_project.tasks import build_task
@@ -25,8 +26,6 @@ from dg_project.tasks import build_task
 if TYPE_CHECKING:
     from dg_project.diffusion.generator import Generator
 
-
-WEIGHTS, CARD = "model.safetensors", "model.json"
 
 
 class ModelSpec(Params):

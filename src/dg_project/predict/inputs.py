@@ -127,10 +127,10 @@ class Video(Source):
         try:
             container = library.open(str(self.path))
         except (library.error.FFmpegError, OSError) as error:
-            raise DataError(f"predict.input: '{self.path}' is not a readable video ({error}); check the file, or "
+            raise DataError(f"'{self.path}' is not a readable video ({error}); check the file, or "
                             "convert it to MP4") from error
         if not container.streams.video:
-            raise DataError(f"predict.input: '{self.path}' has no video stream")
+            raise DataError(f"'{self.path}' has no video stream")
         return container
 
 
@@ -152,7 +152,7 @@ def open_source(path: Path, every: int = 1) -> Source:
         files = {name: path / name for name in names}
         _tell_others(path)
     elif not path.is_file():
-        raise DataError(f"predict.input: '{path}' does not exist; give a folder of images, a .txt that lists images, "
+        raise DataError(f"'{path}' does not exist; give a folder of images, a .txt that lists images, "
                         "an image or a video")
     elif suffix == ".txt":
         files = _listed(path)
@@ -161,10 +161,10 @@ def open_source(path: Path, every: int = 1) -> Source:
     elif suffix in VIDEOS:
         return Video(path, every)
     else:
-        raise DataError(f"predict.input: '{path}' is neither a folder, a .txt list, an image ({', '.join(IMAGES)}) nor "
+        raise DataError(f"'{path}' is neither a folder, a .txt list, an image ({', '.join(IMAGES)}) nor "
                         f"a video ({', '.join(VIDEOS)})")
     if not files:
-        raise DataError(f"predict.input: '{path}' has no image; images end with {', '.join(IMAGES)}")
+        raise DataError(f"'{path}' has no image; images end with {', '.join(IMAGES)}")
     return ImageFiles(path, files)
 
 
@@ -173,7 +173,7 @@ def _tell_others(folder: Path) -> None:
     endings = Counter(p.suffix.lower() or "no ending" for p in folder.rglob("*")
                       if p.is_file() and p.suffix.lower() not in IMAGES and not p.name.startswith("."))
     if endings:
-        logger.info("predict.input: files of '%s' that are no images are not read: %s", folder,
+        logger.info("files of '%s' that are no images are not read: %s", folder,
                     ", ".join(f"{number} {name}" for name, number in endings.most_common()))
 
 
@@ -182,13 +182,13 @@ def _listed(path: Path) -> dict[str, Path]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
-        raise DataError(f"predict.input: '{path}' is not UTF-8 text ({error}); write one path per line") from error
+        raise DataError(f"'{path}' is not UTF-8 text ({error}); write one path per line") from error
     files: dict[str, Path] = {}
     for line in filter(None, lines):
         entry = Path(line).expanduser()
         name = Path(*(part for part in entry.parts if part not in ("..", entry.anchor))).as_posix()
         if name in files and files[name] != path.parent / entry:
-            raise DataError(f"predict.input: '{path}' lists two images whose results would both be named '{name}'; "
+            raise DataError(f"'{path}' lists two images whose results would both be named '{name}'; "
                             "predict them in two runs")
         files[name] = path.parent / entry
     return files

@@ -87,19 +87,36 @@ def predict_source(model: Path, source: Source, params: PredictParams, device: s
     Raises:
         DataError: an image cannot be read, and ``on_bad_sample`` is ``stop``.
     """
+    resolved = resolve_device(device)
+    formats_of(read_card(model)[0].task, params.formats)
+    method = load_model(model, resolved)
+    generator = open_ldm(type(method), "prediction", ldm, device)
+    attach_ldm(generator, method)
+    more = [] if generator is None else [generator.fingerprint, ldm]
+    return predict_with(method, model, source, params, resolved, workspace, *more)
+
+
+def predict_with(method: Method, model: Path, source: Source, params: PredictParams, device: torch.device,
+                 workspace: Path, *inputs: Any) -> PredictionRun:
+    """Predict every image of a source with an opened model; see ``predict_source``.
+
+    Args:
+        method: the opened model.
+        model: its folder.
+        source: images to predict.
+        params: ``predict``.
+        device: where the model is.
+        workspace: folder of all cached work.
+        inputs: everything else that the predictions depend on.
+    """
     spec = read_card(model)[0]
     formats = formats_of(spec.task, params.formats)
     options = params.model_dump(include={"score_threshold", "on_bad_sample", "every"})
     status = source.path.stat()
     version = (status.st_size, status.st_mtime_ns) if isinstance(source, Video) else ()
-    resolved = resolve_device(device)
-    method = load_model(model, resolved)
-    generator = open_ldm(type(method), "prediction", ldm, device)
-    attach_ldm(generator, method)
-    more = [] if generator is None else [generator.fingerprint, ldm]
     folder = cache_folder(workspace, "predict", folder_hash(model), str(source.path.resolve()), version, options,
-                          formats, *more, code=[__name__, *type(method).code_modules()])
-    predictor = _ChunkPredictor(method, spec, params, formats, resolved, folder)
+                          formats, *inputs, code=[__name__, *type(method).code_modules()])
+    predictor = _ChunkPredictor(method, spec, params, formats, device, folder)
     keys = []
     with tqdm(total=source.total, desc=f"predict ({spec.method})", unit="image") as bar, torch.inference_mode():
         for key, frames in source.chunks(lambda key: _chunk(folder, key).exists()):
@@ -148,7 +165,7 @@ class _ChunkPredictor:
         found = self.method.predict([image.to(self.device).float() / 255 for image in images])
         rows = []
         for frame, image, one in zip(batch, images, found, strict=True):
-            packed = self.scorer.pack(_above(one, self.params.score_threshold))
+            packed = self.scorer.pack(above(one, self.params.score_threshold))
             self._store(frame.name, image, packed)
             rows.append(_about(frame) | packed)
         return rows
@@ -183,7 +200,7 @@ def _about(frame: Frame) -> dict[str, Any]:
             "problem": frame.problem}
 
 
-def _above(found: Prediction, threshold: float) -> Prediction:
+def above(found: Prediction, threshold: float) -> Prediction:
     """Return the detections with at least this score; other predictions are unchanged."""
     if "scores" not in found:
         return found

@@ -26,7 +26,7 @@ MOST_PROBLEMS = 100
 
 
 def write_predictions(predicted: PredictionRun, target: Path) -> None:
-    """Write every format of the run into an empty folder, row by row."""
+    """Write every format of the run into a folder, row by row; files of the same names are replaced."""
     if "csv" in predicted.formats:
         _write_csv(predicted, target / "predictions.csv")
     if "coco" in predicted.formats:
@@ -119,7 +119,9 @@ def _annotations(predicted: PredictionRun) -> Iterator[dict[str, Any]]:
 def _publish(predicted: PredictionRun, path: Any, target: Path) -> None:
     for row in _seen(predicted):
         made = path(predicted.folder, row["name"])
-        link_or_copy(made, target / made.relative_to(predicted.folder))
+        place = target / made.relative_to(predicted.folder)
+        place.unlink(missing_ok=True)
+        link_or_copy(made, place)
 
 
 def _write_video(predicted: PredictionRun, source: Video, target: Path) -> None:

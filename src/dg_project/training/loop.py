@@ -34,6 +34,8 @@ NOT_SETTINGS = {"checkpoint_every", "device", "threads", "processes"}
 
 L = TypeVar("L", bound=Learner)
 OnLog = Callable[[int, dict[str, float]], None]
+LISTENERS: list[OnLog] = []
+"""Functions that every training of this process calls as it calls ``on_log``; tracking adds its own."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,8 @@ def train(learner: L, stream: BatchStream, params: TrainingParams, workdir: Path
                 run.validate_and_save(step + 1, row)
             started = time.perf_counter()
             steps.set_postfix_str(f"loss {row['loss']:.3f}")
-            if on_log is not None and run.group.is_main:
-                on_log(step + 1, row)
+            for listener in [*LISTENERS, *([on_log] if on_log else [])] if run.group.is_main else []:
+                listener(step + 1, row)
         return run.finish()
 
 

@@ -1,9 +1,10 @@
 """Log saved datasets as MLflow metrics and artifacts: ``metadata: {mlflow: KIND}`` in the catalog.
 
-Kinds: ``metrics`` (nested mapping of numbers), ``history`` (table with a ``step`` column: curves), ``figure``,
-``table``, ``json``, ``html``, ``markdown``, ``images`` (folder of images), ``folder`` (all its files), ``reference``
-(only its path and version, which are logged for all). A mapping gives options:
-``mlflow: {kind: history, prefix: train}``.
+Kinds: ``metrics`` (nested mapping of numbers), ``scores`` (the same, of several models), ``history`` (table with a
+``step`` column: curves), ``figure``, ``table``, ``json``, ``html``, ``markdown``, ``images`` (folder of images),
+``folder`` (all its files), ``model`` (a trained model: its facts and its path), ``reference`` (only its path and
+version, which are logged for all). A mapping gives options: ``mlflow: {kind: history, prefix: train, run: naive}``,
+where ``run`` is the child run that gets it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import Any
 
 _MOST_IMAGES = 8
 _METRICS_PER_BATCH = 1000
-_FROM_DISK = ("figure", "folder", "images")
+_FROM_DISK = ("figure", "folder", "images", "model")
 """Kinds that are logged from their saved files, which is faster than writing them again."""
+METHOD = "model"
+"""Role of the method of a run; the others are the prefixes of the catalog: ``baseline``, ``naive``."""
 
 
 def kinds(pipeline: Any, catalog: Any) -> dict[str, dict[str, Any]]:
@@ -32,11 +35,18 @@ def kinds(pipeline: Any, catalog: Any) -> dict[str, dict[str, Any]]:
 
 
 def log(state: dict[str, Any], name: str, data: Any) -> None:
-    """Log one saved dataset into the run of ``state`` if it has MLflow metadata."""
+    """Log one saved dataset if it has MLflow metadata, into the run of ``state`` or the child that it belongs to."""
     if wish := state["kinds"].get(name):
-        from dg_project.hooks.mlflow import runs
+        from dg_project.hooks.mlflow import children, runs
 
-        _LOGGERS[wish["kind"]](runs.client(state), state["run"], wish["prefix"], wish.get("saved", data))
+        data = wish.get("saved", data)
+        if wish["kind"] == "scores":
+            _scores(state, data)
+        elif wish["kind"] == "model":
+            _model(state, name, Path(data), wish.get("run", METHOD))
+        else:
+            run = children.find(state, wish["run"]) if "run" in wish else None
+            _LOGGERS[wish["kind"]](runs.client(state), run or state["run"], wish["prefix"], data)
 
 
 def metric_name(name: str) -> str:
@@ -47,18 +57,55 @@ def metric_name(name: str) -> str:
 def _metrics(client: Any, run: str, prefix: str, data: Any) -> None:
     from dg_project.core.nested import flatten
 
+    numbers = {f"{prefix}/{path}".strip("/").replace(".", "/"): value for path, value in flatten(data).items()}
+    log_numbers(client, run, numbers)
+
+
+def log_numbers(client: Any, run: str, numbers: dict[str, Any]) -> None:
+    """Log metrics without steps."""
     now = int(time.time() * 1000)
-    _send(client, run, [(f"{prefix}/{path.replace('.', '/')}" if prefix else path.replace(".", "/"), value, now, 0)
-                        for path, value in flatten(data).items()])
+    _send(client, run, [(name, value, now, 0) for name, value in numbers.items()])
 
 
-def _history(client: Any, run: str, prefix: str, data: Any) -> None:
+def log_history(client: Any, run: str, prefix: str, data: Any) -> None:
+    """Log a table with a ``step`` column as curves ``<prefix>/<column>``."""
     now = int(time.time() * 1000)
     columns = [c for c in data.columns if c != "step" and data[c].dtype.kind in "fiub"]
     rows = data.dropna(how="all", subset=columns)
     _send(client, run, [(f"{prefix}/{column}", value, now + i, int(step))
                         for column in columns
                         for i, (step, value) in enumerate(rows[["step", column]].dropna().itertuples(index=False))])
+
+
+def _scores(state: dict[str, Any], data: dict[str, Any]) -> None:
+    """Log all scores to the parent run, and those of each model to its child run under equal names."""
+    from dg_project.hooks.mlflow import children, runs
+
+    client = runs.client(state)
+    _metrics(client, state["run"], "", data)
+    roles = {name: numbers for name, numbers in data.items() if children.find(state, name)}
+    own = {name: numbers for name, numbers in data.items() if name not in roles}
+    for role, numbers in [(METHOD, own), *roles.items()]:
+        if run := children.find(state, role):
+            _metrics(client, run, "", numbers)
+
+
+def _model(state: dict[str, Any], name: str, folder: Path, role: str) -> None:
+    """Log a trained model as MLflow's record of a model that is kept elsewhere: facts of the training, and its path."""
+    from mlflow.entities import LoggedModelOutput
+
+    from dg_project.hooks.mlflow import children, runs
+    from dg_project.methods.model_folder import read_card
+
+    client, run = runs.client(state), children.find(state, role) or state["run"]
+    spec, meta = read_card(folder)
+    facts = {"task": spec.task, "method": spec.method, "backbone": spec.backbone.name,
+             **{key: meta[key] for key in ("seed", "step", "score", "max_steps", "selection") if key in meta}}
+    tags = {"path": str(folder), "mlflow.model.isExternal": "true"}
+    model = client.create_logged_model(state["experiment_id"], f"{spec.method}-{spec.task}", run, tags,
+                                       {key: str(value) for key, value in facts.items()})
+    client.finalize_logged_model(model.model_id, "READY")
+    client.log_outputs(run, [LoggedModelOutput(model.model_id, int(meta.get("step", 0)))])
 
 
 def _send(client: Any, run: str, points: list[tuple[str, Any, int, int]]) -> None:
@@ -104,6 +151,6 @@ def _images(client: Any, run: str, prefix: str, folder: str) -> None:
 
 
 _LOGGERS: dict[str, Callable[[Any, str, str, Any], None]] = {
-    "metrics": _metrics, "history": _history, "figure": _figure, "table": _table, "json": _json, "html": _html,
+    "metrics": _metrics, "history": log_history, "figure": _figure, "table": _table, "json": _json, "html": _html,
     "markdown": _markdown, "folder": _folder, "images": _images, "reference": lambda *_: None,
 }

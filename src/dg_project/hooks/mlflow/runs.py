@@ -9,22 +9,22 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dg_project.core.cache import lock_file
-from dg_project.core.nested import flatten
 from dg_project.core.provenance import commit, is_dirty
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 STATE_VARIABLE = "DG_PROJECT_MLFLOW"
-_LONGEST_PARAMETER = 6000
+LONGEST_PARAMETER = 6000
 
 
 def current() -> dict[str, Any] | None:
-    """Return the state of the open MLflow run: uri, run, name, experiment, kinds."""
+    """Return the state of the open MLflow run: uri, run, name, experiment, experiment_id, kinds."""
     raw = os.environ.get(STATE_VARIABLE)
     return json.loads(raw) if raw else None
 
@@ -36,7 +36,8 @@ def client(state: dict[str, Any]) -> MlflowClient:
     return MlflowClient(tracking_uri=state["uri"])
 
 
-def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
+def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds: dict[str, Any],
+          name: str) -> dict[str, Any]:
     """Create the MLflow run of a Kedro run and put its state into the environment.
 
     Args:
@@ -44,18 +45,19 @@ def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds:
         config: ``mlflow.yml``; ``MLFLOW_TRACKING_URI`` replaces its store by a server.
         run_params: Kedro's description of the run.
         kinds: dataset name -> how to log it.
+        name: name of the run.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / config['store']}"
-    pipeline = "+".join(_pipelines(run_params))
-    name = f"{pipeline} {run_params['run_id']}"
     state = {"uri": uri, "experiment": config["experiment"], "kinds": kinds, "name": name}
     _quiet()
     tags = {
         "kedro.run_id": run_params["run_id"],
-        "kedro.pipeline": pipeline,
+        "kedro.pipeline": "+".join(pipeline_names(run_params)),
         "kedro.env": run_params.get("env") or "local",
         "kedro.version": run_params["kedro_version"],
         "kedro.runner": _runner_name(run_params.get("runner")),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": _command(run_params),
         "mlflow.source.git.commit": commit(root),
         "git.dirty": str(is_dirty(root)),
     }
@@ -64,43 +66,29 @@ def start(root: Path, config: dict[str, Any], run_params: dict[str, Any], kinds:
     # Two runs that start at once would both create the tables of a new store.
     with lock_file(root / f"{config['store']}.lock"):
         api = client(state)
-        experiment = _experiment(api, root, config, uri)
-        state["run"] = api.create_run(experiment, tags=tags, run_name=name).info.run_id
+        state["experiment_id"] = _experiment(api, root, config, uri)
+        state["run"] = api.create_run(state["experiment_id"], tags=tags, run_name=name).info.run_id
     os.environ[STATE_VARIABLE] = json.dumps(state)
     return state
 
 
-def log_parameters(state: dict[str, Any], parameters: dict[str, Any], run_params: dict[str, Any]) -> None:
-    """Log the parameters under their dotted paths, as ``--params`` takes them.
-
-    Groups that only another pipeline reads are left out, because the rows of the ablation alone are two hundred lines.
-    """
+def log_parameters(state: dict[str, Any], parameters: dict[str, Any]) -> None:
+    """Log parameters by their dotted paths."""
     from mlflow.entities import Param
 
-    others = _groups_of_other_pipelines(_pipelines(run_params))
-    flat = flatten({name: value for name, value in parameters.items() if name not in others})
-    client(state).log_batch(state["run"], params=[Param(k, str(v)[:_LONGEST_PARAMETER]) for k, v in flat.items()])
+    client(state).log_batch(state["run"], params=[Param(k, str(v)[:LONGEST_PARAMETER]) for k, v in parameters.items()])
 
 
-def _groups_of_other_pipelines(names: list[str]) -> set[str]:
-    """Return the groups that are an input of exactly one pipeline, if that pipeline is not among ``names``.
-
-    The parameters of methods are never left out: nodes get those as a part of ``params:settings``.
-    """
-    from kedro.framework.project import pipelines
-
-    from dg_project.config import Settings
-
-    readers: dict[str, set[str]] = {}
-    for name, pipeline in pipelines.items():
-        for parameter in pipeline.inputs() if name != "__default__" else ():
-            readers.setdefault(parameter.removeprefix("params:").partition(".")[0], set()).add(name)
-    return {group for group, found in readers.items()
-            if group in Settings.model_fields and len(found) == 1 and not found & set(names)}
-
-
-def _pipelines(run_params: dict[str, Any]) -> list[str]:
+def pipeline_names(run_params: dict[str, Any]) -> list[str]:
+    """Return the names of the pipelines that were asked for."""
     return run_params.get("pipeline_names") or ["drsf"]
+
+
+def _command(run_params: dict[str, Any]) -> str:
+    """Return the command that started the run; from a notebook or a test, one that does the same."""
+    if Path(sys.argv[0]).name in ("kedro", "dg_project"):
+        return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return f"kedro run --pipelines={','.join(pipeline_names(run_params))}"
 
 
 def monitor(state: dict[str, Any], interval: float) -> Any:
@@ -114,9 +102,12 @@ def monitor(state: dict[str, Any], interval: float) -> Any:
 
 
 def finish(state: dict[str, Any], status: str, seconds: float) -> None:
-    """Close the run as ``FINISHED``, ``FAILED`` or ``KILLED``."""
+    """Close the run, and what is open of its children, as ``FINISHED``, ``FAILED`` or ``KILLED``."""
+    from dg_project.hooks.mlflow import children
+
     api = client(state)
     api.set_terminated(state["run"], status)  # first: a stopped process may have little time left
+    children.finish(state, status)
     api.log_metric(state["run"], "run/seconds", seconds)
     os.environ.pop(STATE_VARIABLE, None)
 
