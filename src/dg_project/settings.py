@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dg_project.hooks import (
     ChosenModelHook,
     ConsoleHook,
@@ -21,7 +23,7 @@ HOOKS = (SummaryHook(), TrackingHook(), ProgressHook(), PinRunVersionsHook(), Dr
 # kedro-telemetry comes with Kedro; it is switched off.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 
-CONFIG_LOADER_ARGS = {
+CONFIG_LOADER_ARGS: dict[str, Any] = {
     "base_env": "base",
     "default_run_env": "local",
     # An environment changes single keys (training.max_steps); Kedro's default would drop the rest of the group.

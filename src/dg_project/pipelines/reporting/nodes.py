@@ -104,7 +104,7 @@ def draw_scenes(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.Data
     from dg_project.evaluation.predictions import by_method
     from dg_project.figures.scene_views import scene_views, write_views
 
-    views = scene_views(by_method(predictions), scored(source, target, settings), Path(settings.data.root),
+    views = scene_views(by_method(predictions), scored(predictions, source, target, settings), Path(settings.data.root),
                         settings.classes, score_threshold=settings.reporting.score_threshold)
     return partial(write_views, views)
 
@@ -120,7 +120,7 @@ def measure_errors(predictions: pd.DataFrame, source: pd.DataFrame, target: pd.D
     from dg_project.evaluation.predictions import by_method
     from dg_project.evaluation.scorers import SCORERS
 
-    images, models = scored(source, target, settings), by_method(predictions)
+    images, models = scored(predictions, source, target, settings), by_method(predictions)
     scorer, score = SCORERS[settings.task], settings.reporting.score_threshold
     domains: dict[str, Any] = {}
     for domain, truth in images.groupby("domain", sort=False):
