@@ -100,6 +100,7 @@ def _trials(folder: Path, seed: int, kinds: set[str]) -> Callable[[str, int], di
 
 def _input(inputs: object, kit: object, number: int, seed: int) -> dict[str, object]:
     what, verdict, told = inputs.trial(kit, number, seed)  # type: ignore[attr-defined]
+    told = told.replace(str(kit.folder), "…")  # type: ignore[attr-defined]
     return {"what": what, "verdict": verdict, "told": told[:300], "half_written": 0, "left_over": 0}
 
 

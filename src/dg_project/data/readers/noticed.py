@@ -73,7 +73,8 @@ class Noticed:
 def missing_masks(rows: pd.DataFrame, where: str) -> list[str]:
     """Return a message if some images of a domain have masks and others have none."""
     found = []
-    for column, what, own in (("mask", "semantic mask", rows), ("instances", "instance masks", rows[rows["boxes"].map(len) > 0])):
+    labelled = rows[(rows["boxes"].map(len) > 0) | (rows["mask"] != "")]  # boxes may come from the instance masks
+    for column, what, own in (("mask", "semantic mask", rows), ("instances", "instance masks", labelled)):
         lacking = own[own[column] == ""]
         if 0 < len(lacking) < len(own):
             found.append(f"{where}: {len(lacking)} of {len(own)} images, such as '{lacking['image'].iloc[0]}', have no "
