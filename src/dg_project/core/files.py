@@ -13,6 +13,7 @@ import textwrap
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,12 @@ def folder_hash(folder: Path) -> str:
     return fingerprint([(path.relative_to(folder).as_posix(), file_hash(path)) for path in files])
 
 
+@lru_cache(maxsize=4096)
+def _resolved(folder: Path) -> Path:
+    """Return a folder with its links followed; many files share one."""
+    return folder.resolve()
+
+
 def inside(root: Path, relative: str) -> Path:
     """Return ``root / relative``, refusing absolute paths and any that leave the root.
 
@@ -145,10 +152,11 @@ def inside(root: Path, relative: str) -> Path:
         raise DataError(f"the name '{textwrap.shorten(relative, 200)}' has a control character or is longer than "
                         f"{LONGEST_NAME}; rename the file, and correct what names it")
     try:
-        resolved = path.resolve()
+        linked = path.name == ".." or path.is_symlink()
+        resolved = path.resolve() if linked else _resolved(path.parent) / path.name
     except (RuntimeError, OSError, ValueError) as error:  # looping links, or a name with a zero byte
         raise DataError(f"the path {str(path)!r} cannot be resolved ({error}); remove or correct its symbolic "
                         "links, or the name") from error
-    if Path(relative).is_absolute() or not resolved.is_relative_to(root.resolve()):
+    if Path(relative).is_absolute() or not resolved.is_relative_to(_resolved(root)):
         raise DataError(f"the path '{relative}' leaves its root '{root}': manifests may only name files below the root")
     return path

@@ -94,18 +94,23 @@ def validate_manifest(manifest: pd.DataFrame, classes: list[str], name: str = "m
     return manifest
 
 
+def sound_boxes(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return (n,) bool: which boxes (n, 4) xyxy are finite, not empty and inside the image."""
+    x0, y0, x1, y1 = boxes.reshape(-1, 4).T
+    # Comparisons with NaN are false, and an infinite corner is outside.
+    return np.asarray((x1 > x0) & (y1 > y0) & (x0 >= 0) & (y0 >= 0) & (x1 <= width) & (y1 <= height))
+
+
 def check_boxes(boxes: np.ndarray, width: int, height: int, where: str) -> None:
     """Raise ``DataError`` for a box (xyxy) that is NaN, inverted, empty or outside the image."""
-    for box in boxes:
+    for box in boxes[~sound_boxes(boxes, width, height)]:
         x0, y0, x1, y1 = box
         if not np.isfinite(box).all():
             problem = "is not finite"
         elif x1 <= x0 or y1 <= y0:
             problem = "is inverted or empty"
-        elif x0 < 0 or y0 < 0 or x1 > width or y1 > height:
-            problem = f"is outside the {width}x{height} image"
         else:
-            continue
+            problem = f"is outside the {width}x{height} image"
         raise DataError(f"{where}: the box {box.tolist()} {problem}; fix the annotation")
 
 

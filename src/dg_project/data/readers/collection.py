@@ -25,7 +25,7 @@ from dg_project.core.files import inside
 from dg_project.data.drawing import shows_one_class, shuffled, spread
 from dg_project.data.images import AS_STORED, BROKEN, DEEP, FORMATS, broken, odd_pixels, orientation, pixel_format
 from dg_project.data.instances import check_indices, read_index_map
-from dg_project.data.manifest import COLUMNS, ORIGIN_COLUMNS, check_boxes, validate_manifest
+from dg_project.data.manifest import COLUMNS, ORIGIN_COLUMNS, check_boxes, sound_boxes, validate_manifest
 from dg_project.data.masks import MAP, class_pixels, read_mask
 from dg_project.data.origin import labels_hash, names_as_text
 from dg_project.data.readers.base import Listing, Place, RawObject, RawSample, Reader, Sample
@@ -259,8 +259,9 @@ def _row(place: Place, rules: Rules, sample: Sample) -> Read:
                         f"annotation belongs to {other}")
     objects, left_out = _known_objects(raw, rules)
     boxes = np.asarray([within(item.box, (width, height)) for item in objects], float).reshape(-1, 4)
-    for box, item in zip(boxes, objects, strict=True):
-        check_boxes(box[None], width, height, f"{raw.annotation}{item.stated and ': ' + item.stated}")
+    for k in np.flatnonzero(~sound_boxes(boxes, width, height)):
+        stated = objects[k].stated
+        check_boxes(boxes[k][None], width, height, f"{raw.annotation}{stated and ': ' + stated}")
     columns, stored = _masks(place.root, raw, objects, (width, height), rules)
     return Read({
         "image_id": image_id, "domain": place.domain, "image": image, "width": width, "height": height,
