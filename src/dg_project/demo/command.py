@@ -8,7 +8,7 @@ import os
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dg_project.core.errors import DataError, exit_status
 from dg_project.core.model_versions import MODELS, newest_model
@@ -62,5 +62,6 @@ def _settings(env: str | None) -> Settings:
     from dg_project.settings import CONFIG_LOADER_ARGS
 
     os.environ[ROOT_VARIABLE] = str(Path.cwd())
-    loader = OmegaConfigLoader(conf_source="conf", env=env, **CONFIG_LOADER_ARGS)
+    options: dict[str, Any] = {**CONFIG_LOADER_ARGS}
+    loader = OmegaConfigLoader(conf_source="conf", env=env, **options)
     return read_settings(dict(loader["parameters"]))

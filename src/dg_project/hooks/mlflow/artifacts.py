@@ -99,8 +99,8 @@ def _model(state: dict[str, Any], name: str, folder: Path, role: str) -> None:
 
     client, run = runs.client(state), children.find(state, role) or state["run"]
     spec, meta = read_card(folder)
-    facts: dict[str, Any] = {"task": spec.task, "method": spec.method, "backbone": spec.backbone.name,
-             **{key: meta[key] for key in ("seed", "step", "score", "max_steps", "selection") if key in meta}}
+    facts: dict[str, Any] = {"task": spec.task, "method": spec.method, "backbone": spec.backbone.name}
+    facts |= {key: meta[key] for key in ("seed", "step", "score", "max_steps", "selection") if key in meta}
     tags = {"path": str(folder), "mlflow.model.isExternal": "true"}
     model = client.create_logged_model(state["experiment_id"], f"{spec.method}-{spec.task}", run, tags,
                                        {key: str(value) for key, value in facts.items()})
