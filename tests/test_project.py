@@ -52,7 +52,8 @@ def test_telemetry_is_off_in_a_fresh_clone() -> None:
 def test_every_make_target_says_what_it_is_for() -> None:
     shown = subprocess.run(["make", "-s"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     assert re.findall(r"^  make (\w+)  ", shown, flags=re.M) == [
-        "help", "run", "test", "lint", "viz", "mlflow", "demo", "bench", "results", "notebook", "docs"]
+        "help", "run", "test", "lint", "viz", "mlflow", "demo", "bench", "results", "torture", "notebook",
+        "docs"]
 
 
 @pytest.mark.parametrize("word", ["cuda()", "print("])

@@ -101,7 +101,7 @@ class QualityParams(Params):
 class RegimeParams(Params):
     """Methods over pseudo images of different quality."""
 
-    methods: Names = Field(["erm", "augmented", "naive", "divalign", "drsf"], min_length=2)
+    methods: Names = Field(["erm", "naive", "drsf"], min_length=2)
     qualities: dict[str, QualityParams] = Field({}, description="by name; null removes one")
     seeds: Seeds = Field([0, 1, 2], min_length=1)
     confidence: Fraction = 0.95

@@ -18,7 +18,7 @@ from dg_project.config.applications import (
 from dg_project.config.base import Params, problems_of
 from dg_project.config.data import DataParams, DomainParams
 from dg_project.config.generation import ClosedLoopParams, LDMParams, SamplingParams, SynthesisParams, denoising_steps
-from dg_project.config.grids import GridParams, QualityParams, RegimeParams, RowParams, merged, row_problems
+from dg_project.config.grids import GridParams, RegimeParams, RowParams, merged, row_problems
 from dg_project.config.models import (
     BackboneParams,
     ClassificationParams,
@@ -96,9 +96,18 @@ class Settings(BaseModel):
         changed = {name: _changed(groups.get(name, {}), changes) for name, changes in row.params.items()}
         return self.model_copy(update={**changed, "method": row.method, "seed": seed})
 
-    def with_quality(self, quality: QualityParams) -> Settings:
-        """Return the parameters that make pseudo images of another quality."""
-        changed = {name: _changed(getattr(self, name), changes) for name, changes in quality.params.items()}
+    def with_quality(self, name: str) -> Settings:
+        """Return the parameters that make pseudo images of a quality of ``regime``.
+
+        Raises:
+            ParameterError: its changes do not fit the other parameters. Only the regime needs them to.
+        """
+        try:
+            changed = {group: _changed(getattr(self, group), changes)
+                       for group, changes in self.regime.qualities[name].params.items()}
+        except ValidationError as error:
+            raise ParameterError(f"regime.qualities.{name}: {'; '.join(problems_of(error))}; correct it, or remove it "
+                                 f"with regime.qualities.{name}=null") from error
         return self.model_copy(update=changed)
 
     @model_validator(mode="after")
@@ -245,12 +254,6 @@ def _grid_problems(parsed: Settings, methods: Mapping[str, Params]) -> list[str]
             problems += [f"{grid}.rows.{name}: {problem}" for problem in found]
     problems += [f"regime.methods: unknown method '{name}'.{nearest(name, methods)}"
                  for name in parsed.regime.methods if name not in methods]
-    for name, quality in parsed.regime.qualities.items():
-        for group, changes in quality.params.items():
-            try:
-                _changed(getattr(parsed, group), changes)
-            except ValidationError as error:
-                problems += [f"regime.qualities.{name}.params: {problem}" for problem in problems_of(error, group)]
     return problems
 
 

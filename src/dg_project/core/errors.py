@@ -18,8 +18,8 @@ def printable(text: str) -> str:
 
     Of line breaks only those of an indented list stay.
 
-    >>> print(printable("the image 'a\x1b[2Jb\n.jpg'"))
-    the image 'a\x1b[2Jb\n.jpg'
+    >>> printable("the image 'a\x1b[2Jb\n.jpg'")
+    "the image 'a\\x1b[2Jb\\n.jpg'"
     """
     def shown(found: re.Match[str]) -> str:
         letter = found[0]

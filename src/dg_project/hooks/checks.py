@@ -107,8 +107,8 @@ def _check_qualities(settings: Settings) -> None:
     if not settings.regime.qualities:
         raise ParameterError("regime.qualities is empty: name at least one, such as as_is: {}")
     reference_images(settings.regime.reference or [])
-    for quality in settings.regime.qualities.values():
-        check_generator(settings.with_quality(quality))
+    for name in settings.regime.qualities:
+        check_generator(settings.with_quality(name))
 
 
 def _check_targets(training: Training, settings: Settings) -> None:

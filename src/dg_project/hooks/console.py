@@ -53,7 +53,7 @@ def _write_above_bars(handler: logging.Handler) -> None:
                 head = copy.copy(record)
                 head.msg, head.args = message, ()
                 emit(head)
-                console.print(table, markup=False, highlight=False, soft_wrap=True)
+                console.out(table, highlight=False)
 
     handler.emit = emit_above  # type: ignore[method-assign]
     handler._above_bars = True  # type: ignore[attr-defined]

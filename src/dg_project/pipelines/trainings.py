@@ -55,7 +55,7 @@ def _trainings_of(node: Node, name: str, settings: Settings) -> Iterator[Trainin
             yield Training(row.method, settings.with_row(row, settings.seed), adapts, name, row.loop == "closed",
                            len(chosen.seeds))
     elif isinstance(chosen, RegimeParams):
-        for quality in chosen.qualities.values():
+        for quality in chosen.qualities:
             one = settings.with_quality(quality)
             for row in chosen.grid.chosen_rows.values():
                 yield Training(row.method, one.with_row(row, settings.seed), adapts, times=len(chosen.seeds))

@@ -85,5 +85,5 @@ def draw_chart(table: pd.DataFrame) -> Figure:
 
 
 def _qualities(settings: Settings) -> Iterator[tuple[str, Settings]]:
-    for name, quality in settings.regime.qualities.items():
-        yield name, settings.with_quality(quality)
+    for name in settings.regime.qualities:
+        yield name, settings.with_quality(name)
