@@ -20,7 +20,7 @@ from dg_project.core.ports import LOOPBACK, check_port
 logger = logging.getLogger(__name__)
 
 CONFIG = Path("conf/base/mlflow.yml")
-PATIENCE = 180.0
+PATIENCE = 600.0
 """Most seconds that the server may take to start."""
 
 
