@@ -98,8 +98,9 @@ def test_run_on_two_workers(project: Project, cluster: tuple[str, str, str],  # 
     assert written == {version, strange.name}
     tracked = project.tracked(version)
     assert tracked.info.status == "FINISHED"
-    assert any(name.startswith("train/loss_") for name in tracked.data.metrics)
-    assert len(project.mlflow().search_runs([tracked.info.experiment_id])) == 1
+    child, = project.children(version)
+    assert any(name.startswith("train/loss_") for name in child.data.metrics)
+    assert len(project.mlflow().search_runs([tracked.info.experiment_id])) == 2
 
 
 def test_node_error_reaches_the_user(project: Project, cluster: tuple[str, str, str]) -> None:  # noqa: F811

@@ -74,6 +74,11 @@ class Project:
         assert len(found) == 1
         return found[0]
 
+    def children(self, version: str) -> list[Any]:
+        """Return the child runs of a Kedro run, one per trained model."""
+        info = self.tracked(version).info
+        return list(self.mlflow().search_runs([info.experiment_id], f"tags.`mlflow.parentRunId` = '{info.run_id}'"))
+
 
 @pytest.fixture(scope="session")
 def quiet_environment() -> Any:

@@ -28,8 +28,8 @@ def test_domainfusion_sets_and_costs(drsf_run: Run) -> None:
     published = project.load("pseudo_manifest", version)
     assert published["sha256"].tolist() == pd.read_parquet(last / "manifest.parquet")["sha256"].tolist()
     assert all((project.load("pseudo_images", version) / image).is_file() for image in published["image"])
-    metrics = project.tracked(version).data.metrics
-    assert {"train/loss_ld", "train/log_ld_slope", "train/log_ld_size", "train/log_ld_raising"} <= set(metrics)
+    metrics = {name for child in project.children(version) for name in child.data.metrics}
+    assert {"train/loss_ld", "train/log_ld_slope", "train/log_ld_size", "train/log_ld_raising"} <= metrics
 
 
 def test_training_on_renewed_sets_stops(drsf_run: Run) -> None:

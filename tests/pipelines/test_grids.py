@@ -22,7 +22,8 @@ Run = tuple[Any, str]
 
 
 def files(folder: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()
+            and path.name not in (".lock", "node_seconds.json")}
 
 
 def refuse(*_: Any) -> None:

@@ -35,14 +35,14 @@ def test_regime(project: Any) -> None:
     version = project.run("regime", task="classification", training=STEPS, regime=CHOSEN, synthesis=WITHOUT_LDM)
     records, table = project.load("regime_records", version), project.load("regime_table", version)
     assert records.groupby(["quality", "method"]).size().unstack().notna().all().all()
-    assert len(list((project.root / "data/.workspace/training").iterdir())) == 3, "ERM is trained once"
+    assert len(list((project.root / "data/smoke/.workspace/training").iterdir())) == 3, "ERM is trained once"
     assert set(table["quality"]) == {"mild", "strong"}
     assert table["recognised"].is_monotonic_increasing or table["recognised"].isna().any()
     measures = project.load("regime_qualities", version).set_index("quality")
     assert measures["kept"].between(0, 1).all()
     assert np.isfinite(measures["distance"]).all()
     assert measures.loc["mild", "distance"] < measures.loc["strong", "distance"]
-    assert (project.root / "data/08_reporting/regime_chart.png").is_dir()
+    assert (project.root / "data/smoke/08_reporting/regime_chart.png").is_dir()
 
 
 def test_oracles_are_marked_and_the_least_recognised_comes_first() -> None:

@@ -106,6 +106,7 @@ def test_ldm_and_teacher_open_no_target_image(name: str, tiny_manifest: pd.DataF
     several = method_classes()[name].needs.several_domains
     source["domain"] = [f"{SOURCE}_{k % 2}" if several else SOURCE for k in range(len(source))]
     options = settings(task="classification", training__max_steps=2, ldm__checkpoint=str(tiny_ldm),
+                       data__source="+".join(dict.fromkeys(source["domain"])),
                        classification={"image_size": [32, 32], "min_side": 6},
                        domainfusion={"refresh_epochs": 0.25, "strength": [0.5, 1.0], "candidates": 1},
                        scmd={"teacher": str(clip), "embedding_size": 8, "average_from": 1})

@@ -76,7 +76,7 @@ def pixel_lines(entries: list[dict[str, Any]]) -> list[str]:
 def label_lines(entry: dict[str, Any], sides: bool) -> list[str]:
     """Return the lines of a split about images without a label, and about the sides of boxes by class."""
     where, lines = f"{entry['domain']}/{entry['split']}", []
-    if entry["images_without_boxes"] and entry["boxes"]:
+    if entry.get("images_without_boxes") and entry["boxes"]:
         lines.append(f"no box in {entry['images_without_boxes']} of {entry['images']} images of {where}")
     if sides and entry.get("box_sides_per_class"):
         shown = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in entry["box_sides_per_class"].items())
