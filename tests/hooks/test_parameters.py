@@ -90,7 +90,7 @@ def test_every_reader_has_options_with_defaults() -> None:
 def test_conf_base_equals_the_class_defaults() -> None:
     """A default that is changed in only one of the two places fails here."""
     shipped = Settings.model_validate(raw())
-    for name in set(Settings.model_fields) - {"ablation", "regime"}:  # their rows are plans, and name what others define
+    for name in set(Settings.model_fields) - {"ablation", "regime"}:  # plans that name what others define
         group = getattr(shipped, name)
         if isinstance(group, Params) and not any(f.is_required() for f in type(group).model_fields.values()):
             assert group == type(group)(), name

@@ -17,7 +17,8 @@ from dg_project.settings import CONFIG_LOADER_ARGS
 PROJECT = Path(__file__).parents[2]
 PIPELINES = ["ablation", "benchmark", "calibrate_gate", "closed_loop", "diga", "domainfusion", "drsf", "erm",
              "evaluation", "export", "headroom", "ingestion", "leave_one_out", "predict", "pretrain_folder_ldm",
-             "pretrain_ldm", "pretrain_teacher", "regime", "reporting", "sampling", "scmd", "synthesis", "target_oracle", "training", "uda"]
+             "pretrain_ldm", "pretrain_teacher", "regime", "reporting", "sampling", "scmd", "synthesis",
+             "target_oracle", "training", "uda"]
 CONTRACT = {"results", "pseudo_images", "pseudo_manifest", "model", "predictions", "report"}
 
 
