@@ -152,7 +152,7 @@ def inside(root: Path, relative: str) -> Path:
         raise DataError(f"the name '{textwrap.shorten(relative, 200)}' has a control character or is longer than "
                         f"{LONGEST_NAME}; rename the file, and correct what names it")
     try:
-        linked = path.name == ".." or path.is_symlink()
+        linked = path.name == ".." or "\0" in path.name or path.is_symlink()
         resolved = path.resolve() if linked else _resolved(path.parent) / path.name
     except (RuntimeError, OSError, ValueError) as error:  # looping links, or a name with a zero byte
         raise DataError(f"the path {str(path)!r} cannot be resolved ({error}); remove or correct its symbolic "
