@@ -33,5 +33,7 @@ def test_freed_memory_is_kept(environment: dict[str, str], expected: dict[int, i
 
 
 def test_another_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    opened: list[object] = []
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: opened.append(name) or object())
     allocator.keep_freed_memory()
+    assert opened == [None], "it was asked, and has no mallopt"

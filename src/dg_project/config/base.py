@@ -34,6 +34,11 @@ def counted(value: Any) -> Any:
     return list(range(value)) if isinstance(value, int) else listed(value)
 
 
+def without_removed(value: Any) -> Any:
+    """Drop the entries of a mapping that are None: environments and ``--params`` add to ``conf/base``, null removes."""
+    return {key: entry for key, entry in value.items() if entry is not None} if isinstance(value, dict) else value
+
+
 def each_once(values: Any) -> Any:
     """Raise ``ValueError`` if a list names something twice; other values are returned as they are."""
     found = list(map(str, values)) if isinstance(values, list | tuple) else []

@@ -7,7 +7,7 @@ from unicodedata import normalize
 
 from pydantic import Field, field_validator, model_validator
 
-from dg_project.config.base import Names, Params, ProjectPath
+from dg_project.config.base import Names, Params, ProjectPath, without_removed
 from dg_project.core.errors import nearest
 
 
@@ -51,10 +51,7 @@ class DataParams(Params):
         """Names are compared with those of data sets in Unicode's composed form."""
         return [normalize("NFC", name) for name in classes]
 
-    @field_validator("splits", mode="before")
-    @classmethod
-    def _without_removed(cls, splits: Any) -> Any:
-        return {k: v for k, v in splits.items() if v is not None} if isinstance(splits, dict) else splits
+    _removed = field_validator("splits", mode="before")(without_removed)
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

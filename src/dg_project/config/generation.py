@@ -6,7 +6,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from dg_project.config.base import Checkpoint, Fraction, OptionalCheckpoint, OptionalPath, Params, listed
+from dg_project.config.base import (
+    Checkpoint,
+    Fraction,
+    OptionalCheckpoint,
+    OptionalPath,
+    Params,
+    listed,
+    without_removed,
+)
 
 
 class ControlNetParams(Params):
@@ -208,11 +216,7 @@ class SynthesisParams(Params):
             raise ValueError(f"max_boxes {self.max_boxes} is below min_boxes {self.min_boxes}: no image can pass")
         return self
 
-    @field_validator("domains", mode="before")
-    @classmethod
-    def _without_removed(cls, domains: Any) -> Any:
-        """Environments and ``--params`` add to the domains of conf/base; ``fog: null`` removes one."""
-        return {k: v for k, v in domains.items() if v is not None} if isinstance(domains, dict) else domains
+    _removed = field_validator("domains", mode="before")(without_removed)
 
     @model_validator(mode="after")
     def _one_generator(self) -> SynthesisParams:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dg_project.config.base import Fraction, Names, OptionalNames, Params, Seeds, counted, listed
+from dg_project.config.base import Fraction, Names, OptionalNames, Params, Seeds, counted, listed, without_removed
 from dg_project.config.generation import GateParams
 from dg_project.config.models import TASK_PARAMS
 from dg_project.core.errors import ParameterError, nearest
@@ -51,11 +51,7 @@ class GridParams(Params):
 
     _listed = field_validator("methods", "only", mode="before")(listed)
     _counted = field_validator("seeds", mode="before")(counted)
-
-    @field_validator("rows", mode="before")
-    @classmethod
-    def _without_removed(cls, rows: Any) -> Any:
-        return {k: v for k, v in rows.items() if v is not None} if isinstance(rows, dict) else rows
+    _removed = field_validator("rows", mode="before")(without_removed)
 
     @model_validator(mode="after")
     def _names(self) -> GridParams:
@@ -110,11 +106,7 @@ class RegimeParams(Params):
 
     _listed = field_validator("methods", "reference", mode="before")(listed)
     _counted = field_validator("seeds", mode="before")(counted)
-
-    @field_validator("qualities", mode="before")
-    @classmethod
-    def _without_removed(cls, qualities: Any) -> Any:
-        return {k: v for k, v in qualities.items() if v is not None} if isinstance(qualities, dict) else qualities
+    _removed = field_validator("qualities", mode="before")(without_removed)
 
     @model_validator(mode="after")
     def _baseline(self) -> RegimeParams:

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,18 @@ def cache_folder(workspace: Path, kind: str, *inputs: Any, code: Iterable[str]) 
     """
     hashes = module_hashes(*code)
     folder = workspace / kind / f"{fingerprint(*inputs)}-{fingerprint(hashes)}"
-    sweep(folder.rglob(f"{ASIDE}*"))
+    _sweep_once(folder)
     if not (folder / CODE).is_file():
         _tell_outdated(folder, hashes)
         with atomic_file(folder / CODE) as aside:
             aside.write_text(json.dumps(hashes, indent=1))
     return folder
+
+
+@cache
+def _sweep_once(folder: Path) -> None:
+    """Remove what killed processes left in a folder, which may hold very many files, once per process."""
+    sweep(folder.rglob(f"{ASIDE}*"))
 
 
 def _tell_outdated(folder: Path, hashes: dict[str, str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from dg_project.config import Settings
+from dg_project.config.grids import BASELINE
 from dg_project.core.errors import DataError
 from dg_project.data.manifest import ADAPT
 from dg_project.data.readers import configured, read_domain
@@ -15,8 +16,8 @@ from dg_project.experiments import scoring
 from dg_project.experiments.training_data import TrainingData
 from dg_project.experiments.training_run import TrainingRun
 
-BASELINE, ORACLE = "erm", "oracle_target"
-"""Names of the two rows."""
+ORACLE = "oracle_target"
+"""Name of the row next to ERM."""
 
 
 def labelled_targets(target: pd.DataFrame, settings: Settings) -> pd.DataFrame:

@@ -22,9 +22,7 @@ from dg_project.evaluation.formatting import gain_and_interval, number, percent
 from dg_project.evaluation.scorers import main_metric
 from dg_project.evaluation.table import benchmark_table
 from dg_project.experiments import gate_calibration
-from dg_project.experiments.scoring import open_model, predict_once
-from dg_project.experiments.training_data import task_rows
-from dg_project.methods.model_folder import read_card
+from dg_project.experiments.scoring import open_model, predict_once, rows_of
 
 logger = logging.getLogger(__name__)
 
@@ -82,8 +80,7 @@ def _right_again(model: Path, source: pd.DataFrame, pseudo: pd.DataFrame, pseudo
 
 def _right(model: Path, images: pd.DataFrame, root: Path, settings: Settings, of: str) -> pd.DataFrame:
     """Return ``of`` (source image), ``box`` (its corners) and whether its object is classified ``right``."""
-    spec, _ = read_card(model)
-    rows = task_rows(images, spec.task, spec.head)
+    rows = rows_of(model, images)
     found = predict_once(model, images, root, settings, Path(settings.workspace))
     right = [int(np.argmax(row)) + 1 == int(labels[0])
              for row, labels in zip(found["probabilities"], rows["labels"], strict=True)]

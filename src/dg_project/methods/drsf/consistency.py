@@ -63,25 +63,19 @@ class Consistency(nn.Module):
             maps: from the student's ``neck``, of all rows.
             inputs: prepared rows.
         """
-        rows = [row for row, origin in enumerate(batch.origins or []) if origin is not None and batch.domain_id[row]]
-        if not rows:
+        shown = {row: origin for row, origin in enumerate(batch.origins or [])
+                 if origin is not None and batch.domain_id[row]}
+        if not shown:
             return None
-        model = student["model"]
+        model, index = student["model"], torch.tensor(list(shown), device=batch.weight.device)
         assert isinstance(model, TaskModel)
-        if self.bank is not None:
-            return torch.stack([self._of_row(model, batch, maps, inputs, row, self.bank) for row in rows]).mean()
-        index = torch.tensor(rows, device=batch.weight.device)
-        origins = [origin for row, origin in enumerate(batch.origins or []) if row in rows and origin is not None]
-        reference = self._answers(student, origins, [batch.targets[row] for row in rows])
-        answers = model.answers(take(maps, index), inputs.rows(index), reference.places)
-        return torch.stack(list(divergence(reference, answers, batch.weight[index]).values())).sum()
-
-    def _of_row(self, model: TaskModel, batch: Batch, maps: Features, inputs: Inputs, row: int,
-                bank: AnswerBank) -> Tensor:
+        if self.bank is None:
+            reference = self._answers(student, list(shown.values()), [batch.targets[row] for row in shown])
+            return _distance(model, reference, batch, maps, inputs, index)
         assert batch.flipped is not None
-        reference, one = bank(int(batch.pair_id[row]), batch.flipped[row]), torch.tensor([row]).to(batch.weight.device)
-        answers = model.answers(take(maps, one), inputs.rows(one), reference.places)
-        return torch.stack(list(divergence(reference, answers, batch.weight[one]).values())).sum()
+        return torch.stack([
+            _distance(model, self.bank(int(batch.pair_id[row]), batch.flipped[row]), batch, maps, inputs, one)
+            for row, one in zip(shown, index.split(1), strict=True)]).mean()
 
     @torch.no_grad()
     def _answers(self, student: nn.ModuleDict, images: Sequence[Tensor], targets: Sequence[Target]) -> Answers:
@@ -91,6 +85,13 @@ class Consistency(nn.Module):
         with evaluating(asked):
             inputs = model.prepare(images, targets)
             return model.answers(model.neck(model.features(inputs.images)), inputs)
+
+
+def _distance(model: TaskModel, reference: Answers, batch: Batch, maps: Features, inputs: Inputs,
+              index: Tensor) -> Tensor:
+    """Return the sum of the distances between the answers on these rows and those of the reference."""
+    answers = model.answers(take(maps, index), inputs.rows(index), reference.places)
+    return torch.stack(list(divergence(reference, answers, batch.weight[index]).values())).sum()
 
 
 class AnswerBank:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from dg_project.config import Settings
+from dg_project.config.grids import BASELINE
 from dg_project.core.cache import publish_folders
 from dg_project.core.files import FolderWriter
 from dg_project.pipelines.figure import Figure
@@ -62,7 +63,7 @@ def measure_qualities(models: Path, source: pd.DataFrame, settings: Settings) ->
     rows = []
     for name, one in _qualities(settings):
         pseudo, images = pseudo_images(source, one, settings.seed)
-        model = models / name / "erm" / f"seed{settings.regime.seeds[0]}"
+        model = models / name / BASELINE / f"seed{settings.regime.seeds[0]}"
         oracle = settings.regime.qualities[name].oracle
         rows.append({"quality": name, "oracle": oracle} | measured(model, source, pseudo, images, one))
     return pd.DataFrame(rows)
