@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import font_manager
+import torch
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from dg_project.config import Task
 from dg_project.data.dataset import load_part
 from dg_project.data.drawing import varied_rows
+from dg_project.figures.labels import Label, write_labels
+from dg_project.figures.overlays import rgb
 from dg_project.figures.predictions import open_image, row_dicts
 from dg_project.figures.style import class_colour, figure_style, new_figure, readable, train_id_colours
 
@@ -82,7 +83,7 @@ def _tile(row: dict[str, Any], root: Path, classes: Sequence[str], task: Task) -
         for one, colour in zip(load_part(SimpleNamespace(**row), "instances", root).numpy(), colours, strict=True):
             image = _tinted(image, np.where(one, 0, 255).astype(np.uint8), colour[None])
     if task != "segmentation":
-        _draw_boxes(ImageDraw.Draw(image), row, scale, classes)
+        image = _with_boxes(image, row, scale, classes)
     tile = Image.new("RGB", (TILE[0] + 6, TILE[1]), "white")
     tile.paste(image, ((TILE[0] - size[0]) // 2, (TILE[1] - size[1]) // 2))
     return np.asarray(tile)
@@ -96,16 +97,17 @@ def _tinted(image: Image.Image, mask: NDArray[np.uint8], colours: NDArray[np.flo
     return Image.fromarray(pixels.round().astype(np.uint8))
 
 
-def _draw_boxes(draw: ImageDraw.ImageDraw, row: dict[str, Any], scale: float, classes: Sequence[str]) -> None:
+def _with_boxes(image: Image.Image, row: dict[str, Any], scale: float, classes: Sequence[str]) -> Image.Image:
     """Draw each box with the name of its class; difficult ones are thin and carry no name."""
+    draw, names = ImageDraw.Draw(image), []
     for box, label, hard in zip(row["boxes"], row["labels"], row["difficult"], strict=True):
         x0, y0, x1, y1 = (float(side) * scale for side in box)
         colour = class_colour(int(label)) if label > 0 else "#ffffff"
         draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colour, width=1 if hard else 2)
         if not hard:
-            text, place = one_line(classes[int(label) - 1]), (x0 + 1, max(0.0, y0 - 13))
-            draw.rectangle(draw.textbbox(place, text, font=_font()), fill=colour)
-            draw.text(place, text, fill="#10151b", font=_font())
+            names.append(Label(one_line(classes[int(label) - 1]), (x0, y0, x1, y1), rgb(colour)))
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    return Image.fromarray(write_labels(pixels, names).permute(1, 2, 0).numpy())
 
 
 def _legend(classes: Sequence[str], mask_classes: Sequence[str], task: Task) -> list[Patch]:
@@ -124,8 +126,3 @@ def one_line(name: str) -> str:
 
 def _blank() -> Pixels:
     return np.full((TILE[1], TILE[0] + 6, 3), 255, np.uint8)
-
-
-@cache
-def _font() -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 12)

@@ -38,7 +38,7 @@ def draw_prediction(image: Tensor, found: dict[str, Any], classes: list[str]) ->
         size = [image.shape[1], image.shape[2]]
         masks = coco_mask.decode([{"size": size, "counts": counts.encode("ascii")} for counts in found["masks"]])
         image = draw_segmentation_masks(image, torch.from_numpy(masks).permute(2, 0, 1).bool(), _TINT,
-                                        [_rgb(class_colour(int(label))) for label in found["labels"]])
+                                        [rgb(class_colour(int(label))) for label in found["labels"]])
     return _draw_boxes(image, found["boxes"], found["labels"], found["scores"], classes)
 
 
@@ -54,7 +54,7 @@ def _draw_boxes(image: Tensor, boxes: Any, labels: Any, scores: Any, classes: li
         image = larger.round().clamp(0, 255).to(torch.uint8)
     if not len(labels):
         return image
-    colours = [_rgb(class_colour(int(label))) for label in labels]
+    colours = [rgb(class_colour(int(label))) for label in labels]
     sides = scale * np.asarray([list(box) for box in boxes], np.float32)
     image = draw_bounding_boxes(image, torch.from_numpy(sides), None, colours, width=2 + max(image.shape[1:]) // 900)
     texts = [Label(f"{classes[int(label) - 1]} {score:.2f}", (box[0], box[1], box[2], box[3]), colour)
@@ -78,6 +78,7 @@ def palette(n_classes: int) -> np.ndarray:
     return (train_id_colours(n_classes) * 255).round().astype(np.uint8)
 
 
-def _rgb(colour: str) -> Colour:
+def rgb(colour: str) -> Colour:
+    """Return a colour as red, green and blue from 0 to 255."""
     red, green, blue = (round(255 * part) for part in to_rgb(colour))
     return red, green, blue
