@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -67,3 +68,17 @@ def test_lock_folder_is_exclusive(tmp_path: Path) -> None:
         pass
     with cache.lock_folder(tmp_path, wait=False):
         assert (tmp_path / ".lock").is_file()
+
+
+def test_work_through_waits_for_busy_pieces_last() -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def piece(name: str, wait: bool) -> str:
+        asked.append((name, wait))
+        if name == "first" and not wait:
+            raise cache.BusyError
+        return name.upper()
+
+    done = cache.work_through("cell", {name: partial(piece, name) for name in ("first", "second")})
+    assert asked == [("first", False), ("second", False), ("first", True)]
+    assert list(done.items()) == [("first", "FIRST"), ("second", "SECOND")]

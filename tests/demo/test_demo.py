@@ -18,6 +18,7 @@ from run_settings import settings
 
 from dg_project.config import Settings, Task
 from dg_project.core.errors import ParameterError
+from dg_project.core.model_versions import MODELS, ZOO
 from dg_project.demo.command import main
 from dg_project.demo.server import DemoServer
 from dg_project.demo.studio import Studio, models_of_a_run
@@ -64,6 +65,16 @@ def test_models_of_one_run(kept: Path) -> None:
     assert models_of_a_run(kept / "model") == [kept / name / VERSION / name for name in ("baseline_model", "model")]
     alone = kept / "model" / VERSION / "model"
     assert models_of_a_run(alone)[-1] == alone
+
+
+def test_shipped_models_stand_together(models: dict[Task, Path], tmp_path: Path,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("streets_erm", "streets_naive", "streets_drsf", "other_erm"):
+        shutil.copytree(models["detection"], tmp_path / ZOO / name)
+    monkeypatch.chdir(tmp_path)
+    assert models_of_a_run(MODELS) == [ZOO / f"streets_{name}" for name in ("erm", "naive", "drsf")]
+    assert models_of_a_run(Path("streets_erm")) == [ZOO / "streets_naive", ZOO / "streets_erm"]
+    assert models_of_a_run(Path("other_erm")) == [ZOO / "other_erm"]
 
 
 def test_page_makes_no_requests_elsewhere(server: DemoServer) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 import dg_project
 from dg_project.config import Task
 from dg_project.core.errors import CheckpointError, DataError, ParameterError
-from dg_project.core.model_versions import newest_model
+from dg_project.core.model_versions import MODELS, ZOO, newest_model
 from dg_project.methods.model_choice import describe_model, doubts
 from dg_project.predict.command import main
 from dg_project.predict.trained import TrainedModel, load
@@ -42,6 +42,19 @@ def test_project_without_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match=r"there is no trained model in 'data/06_models/model' yet.*make run"):
         load()
+
+
+def test_shipped_models(models: Models, versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("streets_drsf", "streets_erm"):
+        shutil.copytree(models["detection"], ZOO / name)
+    assert newest_model(MODELS) == ZOO / "streets_drsf"  # before a first model is trained
+    assert newest_model(Path("streets_erm")) == ZOO / "streets_erm"
+    assert "(ships with the project; make run trains your own)" in describe_model(ZOO / "streets_erm")
+    with pytest.raises(CheckpointError, match=r"the name of a shipped model \(streets_drsf, streets_erm\)"):
+        newest_model(Path("streets_ern"))
+    shutil.copytree(versions, MODELS)
+    assert newest_model(MODELS).parents[1] == MODELS
 
 
 def test_three_lines(versions: Path, folder: Path, tmp_path: Path) -> None:

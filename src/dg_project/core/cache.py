@@ -9,11 +9,11 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -21,6 +21,7 @@ from dg_project.core.code_key import module_hashes
 from dg_project.core.files import ASIDE, FolderWriter, atomic_file, fingerprint, inside, link_or_copy, sweep
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 CODE = "code.json"
 """File in a cache folder with the hash of every module that its content depends on."""
@@ -92,6 +93,30 @@ def lock_file(lock: Path, wait: bool = True) -> Iterator[None]:
         except BlockingIOError as error:
             raise BusyError(str(lock)) from error
         yield
+
+
+def work_through(what: str, pieces: Mapping[str, Callable[[bool], T]]) -> dict[str, T]:
+    """Do pieces of work that other processes may do too, in any order; return their results in the given order.
+
+    A piece that another process holds is postponed, and waited for at the end.
+
+    Args:
+        what: what a piece is called in the log.
+        pieces: name -> function that does the piece. It gets ``wait``, and raises ``BusyError`` if that is False and
+            another process holds the piece.
+    """
+    done: dict[str, T] = {}
+    busy = []
+    for number, (name, piece) in enumerate(pieces.items(), 1):
+        logger.info("%s %d of %d: %s", what, number, len(pieces), name)
+        try:
+            done[name] = piece(False)
+        except BusyError:
+            busy.append(name)
+    if busy:
+        logger.info("another process works on %s; waiting for it", ", ".join(busy))
+        done |= {name: pieces[name](True) for name in busy}
+    return {name: done[name] for name in pieces}
 
 
 def publish_images(folder: Path, manifest: pd.DataFrame) -> FolderWriter:

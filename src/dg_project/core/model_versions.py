@@ -10,10 +10,14 @@ WEIGHTS, CARD = "model.safetensors", "model.json"
 """Files of a model folder."""
 MODELS = Path("data/06_models/model")
 """Where the pipelines keep the versions of the trained model, below the project folder."""
+ZOO = Path("data/06_models/zoo")
+"""Models that ship with the project, by name; ``docs/models.md`` has their scores."""
+FIRST = ZOO / "streets_drsf"
+"""The shipped model that is used before a first one is trained."""
 
 
 def newest_model(folder: Path) -> Path:
-    """Return a model folder as it is, or the newest model in a folder of versions.
+    """Return a model folder as it is, the newest model in a folder of versions, or a shipped model by its name.
 
     Raises:
         CheckpointError: the folder does not exist, or holds no model.
@@ -23,8 +27,19 @@ def newest_model(folder: Path) -> Path:
     found = [card.parent for pattern in (f"*/{CARD}", f"*/*/{CARD}") for card in folder.glob(pattern)]
     if found:
         return max(found, key=lambda model: model.relative_to(folder).as_posix())
+    if folder == MODELS and (FIRST / CARD).is_file():
+        return FIRST
     if folder == MODELS:
         raise CheckpointError(f"there is no trained model in '{folder}' yet: train one with `make run`, or name the "
                               "folder of a model")
+    if not folder.is_absolute() and (ZOO / folder / CARD).is_file():
+        return ZOO / folder
+    shipped = sorted(card.parent.name for card in ZOO.glob(f"*/{CARD}"))
     raise CheckpointError(f"'{folder}' holds no trained model; give a folder with '{CARD}' and '{WEIGHTS}', or one "
-                          f"that keeps versions of it ({MODELS})")
+                          f"that keeps versions of it ({MODELS})"
+                          + (f", or the name of a shipped model ({', '.join(shipped)})" if shipped else ""))
+
+
+def is_shipped(folder: Path) -> bool:
+    """Return whether a model folder is one of the shipped ones."""
+    return folder.parent.parts[-len(ZOO.parts):] == ZOO.parts

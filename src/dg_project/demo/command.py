@@ -25,7 +25,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="dg_project demo", description="Paint weather on a street photo and see what "
                                      "the trained models find in it, in the browser.")
     parser.add_argument("--model", type=Path, default=MODELS, metavar="DIR",
-                        help=f"detector: model folder, or folder of versions (default: {MODELS})")
+                        help=f"detector: model folder, folder of versions, or name of a shipped model (default: "
+                             f"{MODELS})")
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--env", default=None, help="Kedro environment of the parameters")
     parser.add_argument("--quiet", action="store_true", help="do not open the browser")

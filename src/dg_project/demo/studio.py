@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 
 from dg_project.config import Settings
+from dg_project.config.grids import BASELINE
 from dg_project.core.device import resolve_device
 from dg_project.core.errors import ParameterError
 from dg_project.core.files import inside
-from dg_project.core.model_versions import CARD, newest_model
+from dg_project.core.model_versions import CARD, is_shipped, newest_model
 from dg_project.data.readers import configured, read_domain
 from dg_project.diffusion.generator import Generator
 from dg_project.diffusion.prompts import expand_at
@@ -121,6 +122,10 @@ class Studio:
 def models_of_a_run(folder: Path) -> list[Path]:
     """Return the chosen model, after the models that it was compared with in the same run, if they are there."""
     model = newest_model(folder)
+    if is_shipped(model):
+        family = model.name.rpartition("_")[0]
+        others = [model.with_name(f"{family}_{name}") for name in (BASELINE, *COMPARED[1:])]
+        return [*(other for other in others if (other / CARD).is_file() and other != model), model]
     version, kept = model.parent, model.parents[2] if len(model.parents) > 2 else model.parent
     others = [kept / f"{name}_model" / version.name / f"{name}_model" for name in COMPARED]
     return [*(other for other in others if (other / CARD).is_file()), model]

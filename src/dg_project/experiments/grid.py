@@ -6,13 +6,14 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from dg_project.config import GridParams, RowParams, Settings
-from dg_project.core.cache import BusyError, cache_folder
+from dg_project.core.cache import cache_folder, work_through
 from dg_project.core.device import resolve_device, use_threads
 from dg_project.core.errors import DataError
 from dg_project.core.files import atomic_file, folder_hash
@@ -91,12 +92,8 @@ def train_cells(settings: Settings, grid: GridParams, data: TrainingData, worksp
     training = _Training(settings, data, workspace, painter)
     if grid.collect:
         return _collect(every, training)
-    folders: dict[str, Path] = {}
-    later = _train_round(every, training, folders, wait=False)
-    if later:
-        logger.info("another process trains %s; waiting for it", ", ".join(cell.name for cell in later))
-        _train_round(later, training, folders, wait=True)
-    return {cell.name: folders[cell.name] for cell in every}
+    trained = work_through("cell", {cell.name: partial(training.train, cell) for cell in every})
+    return {name: one.folder for name, one in trained.items()}
 
 
 def score_cells(settings: Settings, grid: GridParams, models: Path, images: pd.DataFrame, root: Path,
@@ -113,12 +110,15 @@ def score_cells(settings: Settings, grid: GridParams, models: Path, images: pd.D
         run_id: version of the run.
     """
     timed = images[images["domain"] == settings.data.source].reset_index(drop=True)
+    every = {cell.name: cell for cell in cells(settings, grid)}
+    for cell in every.values():
+        check_cell(models / cell.name, cell.method, cell.settings)
+    scores = work_through("scores", {name: partial(scoring.score_once, models / name, images, root, settings, workspace)
+                                     for name in every})
     records = []
-    for cell in cells(settings, grid):
-        model = models / cell.name
-        check_cell(model, cell.method, cell.settings)
-        scores = scoring.score_once(model, images, root, settings, workspace)
-        rows = scoring.records(model, scores, run_id, _latency(model, timed, root, settings, workspace))
+    for name, cell in every.items():
+        latency = _latency(models / name, timed, root, settings, workspace)
+        rows = scoring.records(models / name, scores[name], run_id, latency)
         records.append(rows.assign(method=cell.row, overrides=cell.overrides))
     return pd.concat(records, ignore_index=True)
 
@@ -156,18 +156,6 @@ class _Training:
             return self.data
         gates = self.settings.sampling.gate, cell.settings.sampling.gate
         return replace(self.data, pseudo=regate(self.data.pseudo, cell.domains, *gates))
-
-
-def _train_round(every: list[Cell], training: _Training, folders: dict[str, Path], wait: bool) -> list[Cell]:
-    """Train cells and add their ``folders``; return the cells that another process trains."""
-    busy = []
-    for number, cell in enumerate(every, 1):
-        logger.info("cell %d of %d: %s", number, len(every), cell.name)
-        try:
-            folders[cell.name] = training.train(cell, wait).folder
-        except BusyError:
-            busy.append(cell)
-    return busy
 
 
 def _collect(every: list[Cell], training: _Training) -> dict[str, Path]:

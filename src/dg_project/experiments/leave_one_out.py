@@ -167,7 +167,7 @@ def planned_settings(method: str, settings: Settings) -> Iterator[Settings]:
 
 
 def train_fold(method: str, settings: Settings, fold: Fold, root: Path, workspace: Path,
-               pseudo: tuple[pd.DataFrame, Path] | None = None) -> Path:
+               pseudo: tuple[pd.DataFrame, Path] | None = None, wait: bool = True) -> Path:
     """Train one method on the sources of a fold, unless it is cached; return the model's folder.
 
     Args:
@@ -177,9 +177,10 @@ def train_fold(method: str, settings: Settings, fold: Fold, root: Path, workspac
         root: folder that its paths are relative to.
         workspace: folder of cached work.
         pseudo: pseudo images made from the fold's sources, and the folder that their paths are relative to.
+        wait: see ``TrainingRun.train``.
     """
     data = TrainingData(fold.source, root, *(pseudo or (None, None)))
-    return TrainingRun.resolve(method, settings, data, workspace).train().folder
+    return TrainingRun.resolve(method, settings, data, workspace).train(wait).folder
 
 
 def for_method(method: str, settings: Settings, fold: Fold, seed: int) -> tuple[Settings, Fold]:
@@ -206,10 +207,13 @@ def for_method(method: str, settings: Settings, fold: Fold, seed: int) -> tuple[
 
 
 def score_fold(model: Path, method: str, settings: Settings, fold: Fold, root: Path, workspace: Path,
-               run_id: str) -> pd.DataFrame:
-    """Return the records of one trained model: its sources' validation images, and the held-out domain."""
+               run_id: str, wait: bool = True) -> pd.DataFrame:
+    """Return the records of one trained model: its sources' validation images, and the held-out domain.
+
+    ``wait`` is that of ``scoring.score_once``.
+    """
     check_cell(model, method, settings)
-    records = scoring.records(model, scoring.score_once(model, fold.scored, root, settings, workspace), run_id)
+    records = scoring.records(model, scoring.score_once(model, fold.scored, root, settings, workspace, wait), run_id)
     return records[records["domain"] != UNSEEN_MEAN]
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dg_project.config import LDMParams, Settings
-from dg_project.core.cache import cache_folder
+from dg_project.core.cache import cache_folder, lock_folder
 from dg_project.core.device import resolve_device
 from dg_project.core.errors import DataError
 from dg_project.core.files import atomic_file, folder_hash
@@ -79,15 +79,24 @@ def predict(model: Path, images: pd.DataFrame, root: Path, batch_size: int, devi
 def predict_once(model: Path, images: pd.DataFrame, root: Path, settings: Settings, workspace: Path) -> pd.DataFrame:
     """Return what ``predict`` returns, cached for the same weights and images."""
     _check_cached(model, images, root)
-    return _found(_predictions(model, images, settings, workspace), model, images, root, settings)
+    folder = _predictions(model, images, settings, workspace)
+    with lock_folder(folder):
+        return _found(folder, model, images, root, settings)
 
 
-def score_once(model: Path, images: pd.DataFrame, root: Path, settings: Settings, workspace: Path) -> pd.DataFrame:
-    """Return the scores of a trained model by class, cached for the same weights and images."""
+def score_once(model: Path, images: pd.DataFrame, root: Path, settings: Settings, workspace: Path,
+               wait: bool = True) -> pd.DataFrame:
+    """Return the scores of a trained model by class, cached for the same weights and images.
+
+    Raises:
+        BusyError: another process scores the same, and ``wait`` is False.
+    """
     _check_cached(model, images, root)
     folder = _predictions(model, images, settings, workspace)
     stored = cache_folder(workspace, "scores", folder.name, code=[__name__]) / "by_class.parquet"
-    if not stored.exists():
+    if stored.exists():
+        return pd.read_parquet(stored)
+    with lock_folder(folder, wait):
         scores = by_class(model, _found(folder, model, images, root, settings), images, root)
         with atomic_file(stored) as aside:
             scores.to_parquet(aside)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dg_project.config import TrainingParams
 from dg_project.config.paths import OWN_ENVIRONMENT
+from dg_project.core.model_versions import is_shipped
 from dg_project.methods.model_folder import read_card
 
 
@@ -15,7 +16,8 @@ def describe_model(folder: Path) -> str:
     score = meta.get("score")
     said = "" if score is None else f", {meta.get('selection', 'score')} {100 * score:.1f}"
     steps = f"step {meta.get('step', '?')} of {meta.get('max_steps', '?')}"
-    return f"{spec.method} for {spec.task}, {steps}{said}: {folder}"
+    shipped = " (ships with the project; make run trains your own)" if is_shipped(folder) else ""
+    return f"{spec.method} for {spec.task}, {steps}{said}: {folder}{shipped}"
 
 
 def doubts(folder: Path, environment: str = OWN_ENVIRONMENT) -> str:

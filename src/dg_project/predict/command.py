@@ -18,7 +18,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="dg_project predict", description="Predict images with a trained model.")
     parser.add_argument("images", nargs="+", type=Path, help="images, folders of images, a .txt list, or one video")
     parser.add_argument("--model", type=Path, default=MODELS, metavar="DIR",
-                        help=f"model folder, or folder of versions: its newest one (default: {MODELS})")
+                        help=f"model folder, folder of versions (its newest one), or name of a shipped model (default: "
+                             f"{MODELS})")
     parser.add_argument("--out", type=Path, default=Path("predicted"), metavar="DIR",
                         help="folder of the results (default: predicted)")
     parser.add_argument("--score", type=float, default=0.5, help="least score of a detection (default: 0.5)")

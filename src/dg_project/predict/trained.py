@@ -123,7 +123,7 @@ def load(folder: ImagePath = MODELS, device: str = "auto") -> TrainedModel:
         >>> found.save("predicted")                             # doctest: +SKIP
 
     Args:
-        folder: a model folder, or a folder of versions, whose newest one is opened.
+        folder: a model folder, a folder of versions, whose newest one is opened, or the name of a shipped model.
         device: torch device, or ``auto``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Write the results pages: docs/results/ and the tables of README, DiGA and speed, all from recorded files."""
+"""Write the results pages: docs/results/ and the tables of README, DiGA, speed and models, all from recorded files."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from dg_project.evaluation.table import (
 from dg_project.figures.label_precision import label_table
 from dg_project.reports.record_files import ARTIFACTS, RECORDS, RecordFile, add_record_file, read_record_files
 from dg_project.reports.speed_table import speed_table
+from dg_project.reports.zoo_table import shipped_models, zoo_table
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ README, RESULTS, IMAGES = Path("README.md"), Path("docs") / "results", Path("doc
 INDEX, ARCHIVE, PHOTOGRAPHS = RESULTS / "index.md", RESULTS / "archive.md", RESULTS / "photographs.md"
 LABELS, DIGA = RECORDS / "label_precision.csv", Path("docs") / "methods" / "diga.md"
 SPEED, PERFORMANCE = RECORDS / "peers.csv", Path("docs") / "performance.md"
+MODELS_PAGE = Path("docs") / "models.md"
 EMBEDDED = Path("data") / "06_models" / "tiny_ldm"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 MIXING, METHOD = "naive", "drsf"
@@ -57,6 +59,8 @@ def render(root: Path) -> dict[Path, str]:
     if (root / SPEED).is_file():
         table = speed_table(pd.read_csv(root / SPEED))
         pages[PERFORMANCE] = with_block((root / PERFORMANCE).read_text(), table, PERFORMANCE.name)
+    if shipped_models(root):
+        pages[MODELS_PAGE] = with_block((root / MODELS_PAGE).read_text(), zoo_table(root), MODELS_PAGE.name)
     return pages
 
 

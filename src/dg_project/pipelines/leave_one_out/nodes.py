@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from dg_project.config import LeaveOneOutParams, Settings
-from dg_project.core.cache import publish_folders
+from dg_project.core.cache import publish_folders, work_through
 from dg_project.core.errors import DataError
 from dg_project.core.files import FolderWriter
 from dg_project.data.card import data_card, format_card
@@ -48,16 +49,18 @@ def draw_contact_sheet(images: pd.DataFrame, card: dict[str, Any], root: str) ->
 
 def train_folds(images: pd.DataFrame, card: dict[str, Any], settings: Settings) -> FolderWriter:
     """Train every cell; return a writer of ``<method>/seed<n>/<held-out domain>/`` folders."""
+    return publish_folders(work_through("cell", {name: partial(_train, settings, *cell)
+                                                 for name, *cell in _cells(images, card, settings)}))
+
+
+def _train(settings: Settings, method: str, one: Settings, fold: Fold, wait: bool) -> Path:
+    """Train a method on a fold with its own settings ``one``."""
     from dg_project.experiments.fold_generation import trains_on_pseudo_images
     from dg_project.experiments.leave_one_out import train_fold
 
-    folders: dict[str, Path] = {}
-    for name, method, one, fold in _cells(images, card, settings):
-        logger.info("cell %d: %s, seed %d, without '%s'", len(folders) + 1, method, one.seed, fold.held_out)
-        # The seed of the run, so that an image which trains in several trials is made once.
-        pseudo = pseudo_images(fold.source, one, settings.seed) if trains_on_pseudo_images(method, one) else None
-        folders[name] = train_fold(method, one, fold, Path(settings.data.root), Path(settings.workspace), pseudo)
-    return publish_folders(folders)
+    # The seed of the run, so that an image which trains in several trials is made once.
+    pseudo = pseudo_images(fold.source, one, settings.seed) if trains_on_pseudo_images(method, one) else None
+    return train_fold(method, one, fold, Path(settings.data.root), Path(settings.workspace), pseudo, wait)
 
 
 def score_folds(models: Path, images: pd.DataFrame, card: dict[str, Any], settings: Settings,
@@ -70,9 +73,10 @@ def score_folds(models: Path, images: pd.DataFrame, card: dict[str, Any], settin
     from dg_project.experiments.leave_one_out import score_fold, with_means
     from dg_project.experiments.scoring import nested
 
-    cells = [score_fold(models / name, method, one, fold, Path(settings.data.root), Path(settings.workspace), run_id)
-             for name, method, one, fold in _cells(images, card, settings)]
-    everything = pd.concat(cells, ignore_index=True)
+    places = Path(settings.data.root), Path(settings.workspace), run_id
+    cells = work_through("scores", {name: partial(score_fold, models / name, *cell, *places)
+                                    for name, *cell in _cells(images, card, settings)})
+    everything = pd.concat(cells.values(), ignore_index=True)
     records = with_means(everything)
     numbers: dict[str, Any] = {}
     for (method, seed), rows in records.groupby(["method", "seed"], sort=False):

@@ -1,0 +1,3 @@
+"""Tiny trained models."""
+
+from models_fixture import models  # noqa: F401
