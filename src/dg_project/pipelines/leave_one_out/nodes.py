@@ -50,7 +50,7 @@ def draw_contact_sheet(images: pd.DataFrame, card: dict[str, Any], root: str) ->
 def train_folds(images: pd.DataFrame, card: dict[str, Any], settings: Settings) -> FolderWriter:
     """Train every cell; return a writer of ``<method>/seed<n>/<held-out domain>/`` folders."""
     return publish_folders(work_through("cell", {name: partial(_train, settings, *cell)
-                                                 for name, *cell in _cells(images, card, settings)}))
+                                                 for name, cell in _cells(images, card, settings)}))
 
 
 def _train(settings: Settings, method: str, one: Settings, fold: Fold, wait: bool) -> Path:
@@ -75,7 +75,7 @@ def score_folds(models: Path, images: pd.DataFrame, card: dict[str, Any], settin
 
     places = Path(settings.data.root), Path(settings.workspace), run_id
     cells = work_through("scores", {name: partial(score_fold, models / name, *cell, *places)
-                                    for name, *cell in _cells(images, card, settings)})
+                                    for name, cell in _cells(images, card, settings)})
     everything = pd.concat(cells.values(), ignore_index=True)
     records = with_means(everything)
     numbers: dict[str, Any] = {}
@@ -105,8 +105,8 @@ def draw_chart(records: pd.DataFrame, params: LeaveOneOutParams) -> Figure:
 
 
 def _cells(images: pd.DataFrame, card: dict[str, Any],
-           settings: Settings) -> Iterator[tuple[str, str, Settings, Fold]]:
-    """Yield name, method, parameters and fold of every cell, seed by seed, so that a stopped run has complete seeds."""
+           settings: Settings) -> Iterator[tuple[str, tuple[str, Settings, Fold]]]:
+    """Yield name, and method, settings and fold, of every cell; seed by seed, so that a stopped run has whole seeds."""
     from dg_project.experiments.leave_one_out import chosen_methods, fold_settings, folds, for_method
 
     if card["fingerprint"] != manifest_fingerprint(images):
@@ -117,4 +117,5 @@ def _cells(images: pd.DataFrame, card: dict[str, Any],
         for fold in folds(images, params.train_share, seed):
             one = fold_settings(settings, fold, card["classes"], seed)
             for method in chosen_methods(params, settings.method):
-                yield f"{method}/seed{seed}/{fold.held_out}", method, *for_method(method, one, fold, settings.seed)
+                cell = method, *for_method(method, one, fold, settings.seed)
+                yield f"{method}/seed{seed}/{fold.held_out}", cell
