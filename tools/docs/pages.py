@@ -9,7 +9,7 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.nav import Link, Navigation, Section
-from notebooks import as_markdown
+from notebook_pages import as_markdown
 from pipeline_graph import drawn_pipelines
 
 PROJECT = Path(__file__).resolve().parents[2]
