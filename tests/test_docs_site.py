@@ -61,7 +61,7 @@ def test_pages_show_the_readme_formulas_and_docstrings(site: Path) -> None:
     home, drsf, api = ((site / name).read_text(encoding="utf-8") for name in ("index.html", "methods/drsf.html",
                                                                               "api.html"))
     assert "images/tiny_ldm_samples.jpg" in home
-    assert "make run" in home
+    assert "gain of drsf over naive" in home
     assert drsf.count("<math") > 30
     assert "arithmatex" not in drsf
     assert 'id="dg_project.predict.trained.load"' in api

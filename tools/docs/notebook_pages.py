@@ -49,5 +49,6 @@ def as_markdown(project: Path, path: Path) -> tuple[str, dict[str, bytes]]:
 
 def _execute(notebook: nbformat.NotebookNode, project: Path) -> None:
     path = os.pathsep.join(filter(None, [str(project / "src"), os.environ.get("PYTHONPATH")]))
-    client = NotebookClient(notebook, timeout=1800, resources={"metadata": {"path": str(project / "notebooks")}})
+    client = NotebookClient(notebook, timeout=1800, extra_arguments=["--log-level=ERROR"],
+                            resources={"metadata": {"path": str(project / "notebooks")}})
     client.execute(env={**os.environ, "PYTHONPATH": path})
