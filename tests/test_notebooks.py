@@ -48,6 +48,7 @@ def run(name: str, kernel: NotebookClient, replaced: dict[str, str]) -> tuple[st
     outputs = [output for cell in code for output in cell.outputs]
     assert not [output.text for output in outputs if output.get("name") == "stderr"]
     shown = [output.get("data", {}) for output in outputs]
+    assert not [data for data in shown if "<Figure" in data.get("text/plain", "") and "image/png" not in data]
     texts = [output.get("text", "") or data.get("text/plain", "") for output, data in zip(outputs, shown, strict=True)]
     return "\n".join(texts), sum("image/png" in data for data in shown)
 
