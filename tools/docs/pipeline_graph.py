@@ -39,9 +39,11 @@ def draw_pipelines(project: Path) -> None:
     if (folder / "key").is_file() and (folder / "key").read_text() == key:
         return
     with tempfile.TemporaryDirectory() as name:
-        for each in ("pyproject.toml", "src", "conf", "data"):  # kedro-viz writes into the folder that it runs in
+        # kedro-viz writes into the folder that it runs in; Kedro refuses a link to the sources.
+        shutil.copytree(project / "src", Path(name) / "src", ignore=shutil.ignore_patterns("__pycache__"))
+        for each in ("pyproject.toml", "conf", "data"):
             (Path(name) / each).symlink_to(project / each)
-        _kedro_viz(Path(name), project)
+        _kedro_viz(Path(name))
         page = _standalone(Path(name) / "build")
     aside = folder.with_name("pipelines.tmp")
     shutil.rmtree(aside, ignore_errors=True)
@@ -52,8 +54,8 @@ def draw_pipelines(project: Path) -> None:
     aside.rename(folder)
 
 
-def _kedro_viz(folder: Path, project: Path) -> None:
-    path = os.pathsep.join(filter(None, [str(project / "src"), os.environ.get("PYTHONPATH")]))
+def _kedro_viz(folder: Path) -> None:
+    path = os.pathsep.join(filter(None, [str(folder / "src"), os.environ.get("PYTHONPATH")]))
     done = subprocess.run([sys.executable, "-m", "kedro", "viz", "build", "--include-hooks"], cwd=folder, text=True,
                           capture_output=True, check=False, env={**os.environ, "PYTHONPATH": path})
     if done.returncode or not (folder / "build" / "index.html").is_file():
