@@ -49,8 +49,8 @@ torture: .venv/.stamp ## kill, fill, stop and mislead small runs and check what 
 notebook: .venv/.stamp ## open the tours in notebooks/
 	$(BIN)/jupyter lab notebooks $(ARGS)
 
-docs: .venv/.stamp ## build the documentation as a site into site/
-	$(BIN)/uv pip install -q --python $(BIN)/python --group docs && $(BIN)/mkdocs build -q $(ARGS)
+docs: .venv/.stamp ## build the documentation as a site: open site/index.html (ARGS=--quick: run no notebook)
+	$(BIN)/uv pip install -q --python $(BIN)/python --group docs && $(BIN)/python tools/docs $(ARGS)
 
 .venv/.stamp: requirements.lock pyproject.toml
 	@test -n "$(PY)" || { echo "Python 3.11 or 3.12 is needed; say where: make PY=/path/to/python3.12 ..."; exit 1; }

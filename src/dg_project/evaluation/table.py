@@ -223,17 +223,25 @@ def to_markdown(table: pd.DataFrame, *, metric: str = "mAP@50", baseline: str = 
 
 
 def display_scores(table: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
-    """Return the scores as text: percent, mean and half-width of the interval, gains with p-values."""
+    """Return the scores as text: percent, mean and half-width of the interval, gains with p-values.
+
+    The answer comes first, so that it is in view where a table is wider than its page: the unseen mean and its gains.
+    """
     shown = pd.DataFrame(index=table.index)
-    for domain in table_domains(table):
-        shown[domain.replace("_", " ")] = [mean_and_half_width(row[domain], row[f"{domain}_high"])
-                                           for _, row in table.iterrows()]
+    *domains, unseen = table_domains(table)
+    shown[unseen.replace("_", " ")] = _with_half_width(table, unseen)
     for prefix, name in _references(table, baseline).items():
         shown[f"gain over {name}"] = [_gain(row, prefix) for _, row in table.iterrows()]
         shown[f"p, {name}"] = table[f"{prefix}_p_t"].map(p_value)
+    for domain in domains:
+        shown[domain.replace("_", " ")] = _with_half_width(table, domain)
     shown["seeds"] = table["n_seeds"].astype(str)
     shown["selected by"] = table["selection"]
     return _marked(shown, table)
+
+
+def _with_half_width(table: pd.DataFrame, domain: str) -> list[str]:
+    return [mean_and_half_width(row[domain], row[f"{domain}_high"]) for _, row in table.iterrows()]
 
 
 def display_costs(table: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:

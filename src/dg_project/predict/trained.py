@@ -117,7 +117,7 @@ class Predictions:
 def load(folder: ImagePath = MODELS, device: str = "auto") -> TrainedModel:
     """Open a trained model.
 
-    Example:
+    Examples:
         >>> from dg_project import load                         # doctest: +SKIP
         >>> found = load("data/06_models/model")("street.jpg")  # doctest: +SKIP
         >>> found.save("predicted")                             # doctest: +SKIP
