@@ -17,7 +17,6 @@ PROJECT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 FORGET = "%reset -f\nimport matplotlib.pyplot\nmatplotlib.pyplot.close('all')\ndel matplotlib"
 SMALLER = {"bring_your_data": {"STEPS = 300": "STEPS = 4"},
-           "look_at_the_model": {'"06_models" / "model"': '"none"', '"06_models" / "baseline_model"': '"none"'},
            "compare_runs": {'PROJECT / "mlflow.db"': 'PROJECT / "none.db"'}}
 """Notebook -> what is replaced in its code, so that a test is short and takes nothing from this machine's runs."""
 
@@ -53,24 +52,20 @@ def run(name: str, kernel: NotebookClient, replaced: dict[str, str]) -> tuple[st
     return "\n".join(texts), sum("image/png" in data for data in shown)
 
 
-@pytest.mark.parametrize("name", [path.stem for path in NOTEBOOKS])
+@pytest.mark.parametrize("name", [path.stem for path in NOTEBOOKS if path.stem != "look_at_the_model"])
 def test_a_notebook_runs(name: str, kernel: NotebookClient) -> None:
     text, pictures = run(name, kernel, SMALLER.get(name, {}))
-    if name == "look_at_the_model":
-        assert "make run" in text
-    else:
-        assert text
-        assert pictures
+    assert text
+    assert pictures
 
 
 def test_the_trained_model_is_shown(kernel: NotebookClient, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     save_tiny(tmp_path / "model", "detection")
     text, pictures = run("look_at_the_model", kernel, {
-        'PROJECT / "data" / "06_models" / "model"': f"Path({str(tmp_path)!r})",
-        'PROJECT / "data" / "06_models" / "baseline_model"': f"Path({str(tmp_path)!r})"})
+        'PROJECT / "data" / "06_models" / "model"': f"Path({str(tmp_path)!r})"})
     assert "drsf" in text
-    assert pictures == 2
+    assert pictures == 1
 
 
 def test_tracked_runs_are_compared(kernel: NotebookClient, tmp_path: Path) -> None:

@@ -27,17 +27,18 @@ def newest_model(folder: Path) -> Path:
     found = [card.parent for pattern in (f"*/{CARD}", f"*/*/{CARD}") for card in folder.glob(pattern)]
     if found:
         return max(found, key=lambda model: model.relative_to(folder).as_posix())
-    if folder == MODELS and (FIRST / CARD).is_file():
-        return FIRST
-    if folder == MODELS:
+    if folder.parts[-len(MODELS.parts):] == MODELS.parts:
+        shipped = folder.parents[len(MODELS.parts) - 1] / FIRST
+        if (shipped / CARD).is_file():
+            return shipped
         raise CheckpointError(f"there is no trained model in '{folder}' yet: train one with `make run`, or name the "
                               "folder of a model")
     if not folder.is_absolute() and (ZOO / folder / CARD).is_file():
         return ZOO / folder
-    shipped = sorted(card.parent.name for card in ZOO.glob(f"*/{CARD}"))
+    names = sorted(card.parent.name for card in ZOO.glob(f"*/{CARD}"))
     raise CheckpointError(f"'{folder}' holds no trained model; give a folder with '{CARD}' and '{WEIGHTS}', or one "
                           f"that keeps versions of it ({MODELS})"
-                          + (f", or the name of a shipped model ({', '.join(shipped)})" if shipped else ""))
+                          + (f", or the name of a shipped model ({', '.join(names)})" if names else ""))
 
 
 def is_shipped(folder: Path) -> bool:
