@@ -56,16 +56,10 @@ class Project:
     def run(self, *pipelines: str, load_versions: dict[str, str] | None = None, to_nodes: list[str] | None = None,
             **parameters: Any) -> str:
         """Run pipelines and return the version that they wrote. Figures are drawn, but their axes are not aligned."""
-        from matplotlib.figure import Figure
-
-        save = Figure.savefig
-
-        def save_unaligned(figure: Figure, *args: Any, **options: Any) -> None:
-            figure._layout_engine = None  # its work takes as long as all else that is drawn, and needs a draft
-            save(figure, *args, **options)
+        from quick_figures import skip_alignment
 
         with pytest.MonkeyPatch.context() as patch, self.session(**parameters) as session:
-            patch.setattr(Figure, "savefig", save_unaligned)
+            skip_alignment(patch)
             session.run(pipeline_names=list(pipelines), to_nodes=to_nodes, load_versions=load_versions)
             return session.session_id
 
