@@ -14,7 +14,7 @@ WORKDIR /project
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY src src
 # The lock's versions; torch's wheels for a backend have other hashes than those on PyPI.
-RUN uv pip install --system --no-cache --no-verify-hashes --torch-backend="${TORCH_BACKEND}" -c requirements.lock .
+RUN uv pip install --system --no-cache --compile-bytecode --no-verify-hashes --torch-backend="${TORCH_BACKEND}" -c requirements.lock .
 
 COPY . .
 RUN useradd --create-home user && chown -R user /project

@@ -23,7 +23,7 @@ run: .venv/.stamp ## train on clear streets and pseudo weather, score in unseen 
 	$(BIN)/kedro run --pipeline=drsf $(ARGS)
 
 test: .venv/.stamp ## run every test (WORKERS=2 processes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/.stamp ## check style, types and the arrows between the layers
 	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
@@ -56,6 +56,6 @@ docs: .venv/.stamp ## build the documentation as a site: open site/index.html (A
 	@test -n "$(PY)" || { echo "Python 3.11 or 3.12 is needed; say where: make PY=/path/to/python3.12 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PY) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
-	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pytest
 from browser_fixture import browser  # noqa: F401
 from clip_fixture import clip  # noqa: F401
@@ -23,15 +24,42 @@ from ldm_fixture import (  # noqa: F401
 )
 from streets_fixture import CLASSES, SOURCE, TARGETS, build_tiny_pseudo, build_tiny_streets
 
+if TYPE_CHECKING:  # the process that shares the tests out imports this file as well
+    import pandas as pd
+
 gc.set_threshold(50_000, 50, 50)  # else every import of diffusers and MLflow looks for garbage in the modules of torch
 
 LONGEST = ("test_contract.py", "test_smoke.py", "test_notebooks.py", "test_export.py", "test_grids.py",
            "test_classification.py", "test_dask_runner.py", "test_deployment.py", "test_domainfusion.py")
 
 
+SHARING = {f"tests/pipelines/test_{name}.py" for name in ("smoke", "grids", "domainfusion", "resume", "synthesis")}
+"""The files whose tests start from the fixture ``drsf_run``: one process makes it for all of them."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``--dist loadfile``, give a process whole files, and all files that share a run to the same process."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "drsf_run" if file in SHARING else file
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the longest files first, so that no process waits for another's last file."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes of this test run; who makes a file in it holds a lock."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @dataclass(frozen=True)
@@ -48,6 +76,8 @@ class Tiny:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     """Five domains with their manifests, and two pseudo domains, ``night`` and ``fog``; read-only."""
+    import pandas as pd
+
     from dg_project.data.readers import read_domain
 
     root, pseudo = tmp_path_factory.mktemp("tiny") / "streets", tmp_path_factory.mktemp("tiny") / "pseudo"

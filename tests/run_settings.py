@@ -1,7 +1,9 @@
-"""The smoke parameters, with changes."""
+"""The parameters that the project ships, and those of smoke with changes."""
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,19 @@ from dg_project.settings import CONFIG_LOADER_ARGS
 CONF = Path(__file__).parents[1] / "conf"
 
 
+@cache
+def _read(env: str) -> dict[str, Any]:
+    return dict(OmegaConfigLoader(conf_source=str(CONF), env=env, **CONFIG_LOADER_ARGS)["parameters"])
+
+
+def parameters(env: str) -> dict[str, Any]:
+    """The parameters that the project ships for an environment. The files are read once, which takes half a second."""
+    return deepcopy(_read(env))
+
+
 def settings(**changes: Any) -> Settings:
     """The smoke parameters with ``group__key=value`` changes."""
-    raw = dict(OmegaConfigLoader(conf_source=str(CONF), env="smoke", **CONFIG_LOADER_ARGS)["parameters"])
+    raw = parameters("smoke")
     for path, value in changes.items():
         *groups, key = path.split("__")
         node = raw

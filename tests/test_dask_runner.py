@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import re
-import subprocess
+import runpy
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
-from pipelines.conftest import Project, database, project, quiet_environment  # noqa: F401
+from pipelines.conftest import Project, database, project, quiet_environment, template  # noqa: F401
 
 from dg_project import dask_runner
 from dg_project.core.errors import ClusterError, DataError
@@ -26,27 +27,33 @@ WAIT = 300
 LAST = ("training.train_erm", "ingestion.count_images_and_boxes")
 
 
+def dask(words: tuple[str, ...], log: Path) -> None:
+    """Be the command ``dask WORDS``, which finds nothing of the project or a tracked run in memory."""
+    with log.open("w") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    os.chdir(log.parent)
+    forked.forget("dg_project", "kedro", "kedro_datasets", "mlflow", "distributed", "dask")
+    sys.argv = ["dask", *words]
+    runpy.run_module("dask", run_name="__main__")
+
+
 @pytest.fixture(scope="module")
-def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
-    """A function that starts ``dask WORDS`` and returns the address that it reports."""
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., None]]:
+    """A function that starts ``dask WORDS`` in a process of its own."""
     folder, started = tmp_path_factory.mktemp("dask"), []
 
-    def start(*words: str) -> str:
-        log = folder / f"{len(started)}.log"
-        quiet = {**os.environ, "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1"}
-        with log.open("w") as stream:
-            command = [sys.executable, "-m", "dask", *words]
-            started.append(subprocess.Popen(command, stdout=stream, stderr=stream, cwd=folder, env=quiet))
-        return str(log)
+    def start(*words: str) -> None:
+        started.append(forked.start(dask, words, folder / f"{len(started)}.log"))
 
     yield start
     for process in started:
         process.kill()
-        process.wait()
+        process.join()
 
 
 @pytest.fixture(scope="module")
-def cluster(processes: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
+def cluster(processes: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
     """Addresses of a scheduler, of a worker without a GPU and of one that says it has one."""
     from distributed import Client
 

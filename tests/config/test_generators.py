@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kedro.config import OmegaConfigLoader
+from run_settings import parameters
 
 from dg_project.config import PseudoDomain, SynthesisParams, check_parameters
 from dg_project.config.paths import ROOT_VARIABLE
 from dg_project.core.errors import ParameterError
 from dg_project.hooks.run_context import read_settings
 from dg_project.methods import method_classes
-from dg_project.settings import CONFIG_LOADER_ARGS
 
-CONF = Path(__file__).parents[2] / "conf"
 SCHEMAS = {name: method.Params for name, method in method_classes().items()}
 
 
-@cache
-def read(env: str) -> dict[str, Any]:
-    return dict(OmegaConfigLoader(conf_source=str(CONF), env=env, **CONFIG_LOADER_ARGS)["parameters"])
-
-
 def raw(env: str = "base", **synthesis: Any) -> dict[str, Any]:
-    tree = read(env)
+    tree = parameters(env)
     return tree | {"synthesis": {**tree["synthesis"], **synthesis}}
 
 

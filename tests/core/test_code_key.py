@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import importlib
+import multiprocessing
 import shutil
-import subprocess
 import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 
+import forked
 import pytest
 
 from dg_project.core import cache, code_key
@@ -59,15 +61,24 @@ def test_code_key_ignores_modules_outside(copied: Path) -> None:
         file_of(copied, module).write_text(text)
 
 
+def send_imports(channel: Connection) -> None:
+    """Send the names of all loaded modules after each of two imports; the first is that of a training."""
+    forked.forget("dg_project", "diffusers", "transformers")
+    importlib.import_module(TRAINING)
+    channel.send(set(sys.modules))
+    importlib.import_module("dg_project.methods").method_classes()
+    channel.send(set(sys.modules))
+
+
 @pytest.fixture(scope="module")
 def imported() -> list[set[str]]:
-    """Names of the modules that a new Python loads for a training, and then for the list of all methods."""
-    code = (f"import {TRAINING}, sys, json\n"
-            "print(json.dumps(list(sys.modules)))\n"
-            "from dg_project.methods import method_classes; method_classes()\n"
-            "print(json.dumps(list(sys.modules)))")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return [set(json.loads(line)) for line in done.stdout.strip().splitlines()[-2:]]
+    """Names of the modules that a Python without the project loads for a training, and then for all methods."""
+    here, there = multiprocessing.Pipe(duplex=False)
+    child = forked.start(send_imports, there)
+    there.close()
+    names = [here.recv() for _ in range(2)]
+    child.join()
+    return names
 
 
 def test_closure_covers_all_python_imports(imported: list[set[str]]) -> None:

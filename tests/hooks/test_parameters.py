@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
-from kedro.config import OmegaConfigLoader
+from run_settings import CONF, parameters
 
 from dg_project.config import (
     DataParams,
@@ -23,16 +22,13 @@ from dg_project.config.models import TASK_PARAMS
 from dg_project.core.errors import ParameterError
 from dg_project.data.readers import READERS
 from dg_project.methods import method_classes
-from dg_project.settings import CONFIG_LOADER_ARGS
 
-CONF = Path(__file__).parents[2] / "conf"
 SCHEMAS = {name: method.Params for name, method in method_classes().items()}
 READER_OPTIONS = {name: reader.Options for name, reader in READERS.items()}
 
 
 def raw(env: str = "base") -> dict[str, Any]:
-    loader = OmegaConfigLoader(conf_source=str(CONF), env=env, **CONFIG_LOADER_ARGS)
-    return dict(loader["parameters"])
+    return parameters(env)
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from kedro.framework.hooks import hook_impl
-from pipelines.conftest import Project, database, project, quiet_environment  # noqa: F401
+from pipelines.conftest import Project, database, project, quiet_environment, template  # noqa: F401
 
 from dg_project.core.errors import ParameterError
 from dg_project.hooks import run_context

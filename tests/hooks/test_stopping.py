@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from dg_project.hooks.mlflow import stopping
 from dg_project.hooks.mlflow.stopping import OnStop
 
-SCRIPT = """
-import os, sys, time
+SCRIPT = f"""
+import runpy, sys, time
 from pathlib import Path
-from dg_project.hooks.mlflow.stopping import OnStop
 
+OnStop = runpy.run_path({stopping.__file__!r})["OnStop"]  # the file alone: no need to wait for Kedro
 OnStop(lambda: Path(sys.argv[1]).write_text("closed"))
 try:
     print("ready", flush=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from streets_fixture import TARGETS
+from streets_fixture import CLASSES, TARGETS
 
 from dg_project.config import TASK_PARAMS, BackboneParams, Params, SegmentationParams, Task, TrainingParams
 from dg_project.core.errors import CheckpointError, ParameterError
@@ -23,7 +25,7 @@ from dg_project.methods import method_classes
 from dg_project.methods.base import Method, Needs
 from dg_project.methods.model_folder import CARD, WEIGHTS, ModelSpec, build_method, load_model, read_card, save_model
 from dg_project.tasks import TASK_MODELS
-from dg_project.training.loop import train
+from dg_project.training.loop import OnLog, train
 
 DOMAINS = ["daytime_clear", "night", "fog"]
 METHODS = sorted([*method_classes(), *(f"{name}@mixed" for name, kind in method_classes().items()
@@ -79,13 +81,21 @@ def task(request: pytest.FixtureRequest) -> Task:
     return task_of(request.getfixturevalue("name"))
 
 
+def class_names(task: Task) -> list[str]:
+    return SegmentationParams().classes if task == "segmentation" else CLASSES
+
+
 @pytest.fixture
-def classes(task: Task, tiny_classes: list[str]) -> list[str]:
-    return SegmentationParams().classes if task == "segmentation" else tiny_classes
+def classes(task: Task) -> list[str]:
+    return class_names(task)
 
 
 @pytest.fixture
 def datasets(task: Task, tiny: Any) -> Datasets:
+    return data_of(task, tiny)
+
+
+def data_of(task: Task, tiny: Any) -> Datasets:
     parts, head = TASK_MODELS[task].parts, HEADS[task]
     train_rows = task_rows(select(tiny.manifest, split="train", role="source"), task, head)
     return (ManifestDataset(train_rows, tiny.streets, parts=parts),
@@ -118,7 +128,7 @@ def minimised(losses: dict[str, torch.Tensor]) -> torch.Tensor:
     return total({name: value for name, value in losses.items() if not name.startswith("loss_adv_")})
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(scope="module", params=METHODS)
 def name(request: pytest.FixtureRequest) -> Iterator[str]:
     return request.param
 
@@ -176,7 +186,7 @@ def test_losses_are_finite_and_fall(name: str, task: Task, classes: list[str],
     assert all(value.ndim == 0 and value.isfinite() for value in first.values())
     optimizer = torch.optim.AdamW([w for group in method.parameter_groups().values() for w in group], lr=3e-3)
     values = []
-    for _ in range(15):
+    for _ in range(12):
         optimizer.zero_grad()
         losses = step_losses(method, batch)
         values.append(minimised(losses).item())
@@ -242,32 +252,53 @@ def test_saved_model_predicts_the_same(name: str, task: Task, classes: list[str]
     assert not any(key.split(".")[0] in method.training_only for key in method.inference_state())
 
 
-def test_same_seed_same_numbers(name: str, classes: list[str], tmp_path: Path,
-                                datasets: Datasets) -> None:
-    results = []
-    for run in ("a", "b"):
-        method = untrained(spec(name, classes), seed=1)
-        params = TrainingParams(max_steps=3, selection="last", device="cpu", warmup_steps=0)
-        history = train(method, stream(datasets, name), params, tmp_path / run, seed=1).history
-        results.append((history.drop(columns="seconds"), method.state_dict()))
-    pd.testing.assert_frame_equal(results[0][0], results[1][0])
-    assert all(torch.equal(value, results[1][1][key]) for key, value in results[0][1].items())
+@dataclass(frozen=True)
+class Whole:
+    """A finished training of four steps, with checkpoints after two and four.
+
+    Attributes:
+        result: history without the seconds, and all weights.
+        cut: its folder as it was after the third step: what a training leaves that is killed there.
+    """
+
+    result: tuple[pd.DataFrame, dict[str, torch.Tensor]]
+    cut: Path
 
 
-def test_resume_is_bit_equal(name: str, classes: list[str], tmp_path: Path,
-                             datasets: Datasets) -> None:
-    params = TrainingParams(max_steps=4, selection="last", device="cpu", checkpoint_every=2)
+WHOLE = TrainingParams(max_steps=4, selection="last", device="cpu", warmup_steps=0, checkpoint_every=2)
 
-    def kill(step: int, row: dict[str, float]) -> None:
+
+def trained(name: str, tiny: Any, workdir: Path, on_log: OnLog | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Train a method on its first task, or go on with the training in the folder."""
+    task = task_of(name)
+    method = untrained(spec(name, class_names(task)), seed=1)
+    history = train(method, stream(data_of(task, tiny), name), WHOLE, workdir, seed=1, on_log=on_log).history
+    return history.drop(columns="seconds"), method.state_dict()
+
+
+@pytest.fixture(scope="module")
+def whole(name: str, tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """A training of the method that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+
+    def copy(step: int, row: dict[str, float]) -> None:
         if step == 3:
-            raise KeyboardInterrupt
+            shutil.copytree(folder / "whole", folder / "cut")
 
-    whole, cut, resumed = (untrained(spec(name, classes), seed=1) for _ in range(3))
-    train(whole, stream(datasets, name), params, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        train(cut, stream(datasets, name), params, tmp_path / "cut", on_log=kill)
-    train(resumed, stream(datasets, name), params, tmp_path / "cut")
-    assert all(torch.equal(value, resumed.state_dict()[key]) for key, value in whole.state_dict().items())
+    return Whole(trained(name, tiny, folder / "whole", copy), folder / "cut")
+
+
+def test_same_seed_same_numbers(name: str, tiny: Any, whole: Whole, tmp_path: Path) -> None:
+    history, weights = trained(name, tiny, tmp_path)
+    pd.testing.assert_frame_equal(history, whole.result[0])
+    assert all(torch.equal(value, whole.result[1][key]) for key, value in weights.items())
+
+
+def test_resume_is_bit_equal(name: str, tiny: Any, whole: Whole) -> None:
+    steps: list[int] = []
+    _, weights = trained(name, tiny, whole.cut, lambda step, row: steps.append(step))
+    assert steps == [3, 4]
+    assert all(torch.equal(value, weights[key]) for key, value in whole.result[1].items())
 
 
 def test_source_batches_open_no_pseudo_image(

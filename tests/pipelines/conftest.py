@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import shutil
 import sys
-from functools import cached_property
+from copy import deepcopy
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
-from streets_fixture import build_tiny_streets
+from kedro.framework.hooks import hook_impl
 
 PROJECT = Path(__file__).parents[2]
+
+
+class ReadCatalogOnce:
+    """Gives every session the catalog's configuration as the first one read it: the files are the same."""
+
+    read: dict[str, Any] | None = None
+
+    @hook_impl(tryfirst=True)
+    def after_context_created(self, context: Any) -> None:
+        if self.read is None:
+            ReadCatalogOnce.read = context.config_loader["catalog"]
+        context.config_loader["catalog"] = deepcopy(self.read)
 
 
 class Project:
@@ -23,14 +36,8 @@ class Project:
 
     parses = 0
 
-    def __init__(self, root: Path, ldm: Path, database: Path) -> None:
-        self.root = root
-        shutil.copy(database, root / "mlflow.db")
-        shutil.copytree(PROJECT / "conf", root / "conf", ignore=shutil.ignore_patterns("local"))
-        for figures in (root / "conf" / "base" / "catalog").glob("*.yml"):  # a quarter of a run's time is drawing
-            figures.write_text(figures.read_text().replace("dpi: 150", "dpi: 30"))
-        build_tiny_streets(root / "data" / "01_raw" / "streets")
-        shutil.copytree(ldm, root / "data" / "06_models" / "tiny_ldm")
+    def __init__(self, root: Path, template: Path) -> None:
+        self.root = Path(shutil.copytree(template, root, dirs_exist_ok=True))
 
     @property
     def data(self) -> Path:
@@ -42,12 +49,18 @@ class Project:
         from kedro.framework.session import KedroSession
 
         pipelines.configure("dg_project.pipeline_registry")  # forgets what the last run asked for
-        return KedroSession.create(self.root, env="smoke", runtime_params=parameters)
+        session = KedroSession.create(self.root, env="smoke", runtime_params=parameters)
+        session._hook_manager.register(ReadCatalogOnce())
+        return session
 
-    def run(self, *pipelines: str, load_versions: dict[str, str] | None = None, **parameters: Any) -> str:
-        """Run pipelines and return the version that they wrote."""
-        with self.session(**parameters) as session:
-            session.run(pipeline_names=list(pipelines), load_versions=load_versions)
+    def run(self, *pipelines: str, load_versions: dict[str, str] | None = None, to_nodes: list[str] | None = None,
+            **parameters: Any) -> str:
+        """Run pipelines and return the version that they wrote. Figures are drawn, but their axes are not aligned."""
+        from quick_figures import skip_alignment
+
+        with pytest.MonkeyPatch.context() as patch, self.session(**parameters) as session:
+            skip_alignment(patch)
+            session.run(pipeline_names=list(pipelines), to_nodes=to_nodes, load_versions=load_versions)
             return session.session_id
 
     @cached_property
@@ -82,41 +95,62 @@ class Project:
 
 @pytest.fixture(scope="session")
 def quiet_environment() -> Any:
-    """Nothing is reported or tracked elsewhere; the package is configured once, a search through all modules."""
+    """Nothing is reported or tracked elsewhere; the package is configured once, a search through all modules.
+
+    The pipelines, which nothing changes, are built once.
+    """
     from kedro.framework.project import configure_project
+
+    from dg_project import pipeline_registry
 
     patch = pytest.MonkeyPatch()
     patch.setenv("DO_NOT_TRACK", "1")
     patch.delenv("MLFLOW_TRACKING_URI", raising=False)
     patch.setitem(sys.modules, "ibis", None)  # Kedro looks for it on the whole path once per parameter
+    patch.setattr(pipeline_registry, "register_pipelines", cache(pipeline_registry.register_pipelines))
     configure_project("dg_project")
     yield
     patch.undo()
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow store; making its tables takes longer than everything else in a small run."""
-    from mlflow import MlflowClient
-
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def project(tmp_path: Path, tiny_ldm: Path, database: Path, quiet_environment: None) -> Project:
-    """A fresh project that the test may damage."""
-    return Project(tmp_path, tiny_ldm, database)
+def template(tmp_path_factory: pytest.TempPathFactory, tiny: Any, tiny_ldm: Path, database: Path) -> Path:
+    """What every project starts with; read-only."""
+    root = tmp_path_factory.mktemp("template")
+    shutil.copy(database, root / "mlflow.db")
+    shutil.copytree(PROJECT / "conf", root / "conf", ignore=shutil.ignore_patterns("local"))
+    for figures in (root / "conf" / "base" / "catalog").glob("*.yml"):  # a quarter of a run's time is drawing
+        figures.write_text(figures.read_text().replace("dpi: 150", "dpi: 30"))
+    shutil.copytree(tiny.streets, root / "data" / "01_raw" / "streets")
+    shutil.copytree(tiny_ldm, root / "data" / "06_models" / "tiny_ldm")
+    return root
 
 
 @pytest.fixture(scope="session")
-def drsf_run(tmp_path_factory: pytest.TempPathFactory, tiny_ldm: Path, database: Path,
+def database(shared_folder: Path) -> Path:
+    """An empty MLflow store; making its tables takes longer than everything else in a small run."""
+    from mlflow import MlflowClient
+
+    from dg_project.core.cache import lock_folder
+
+    with lock_folder(shared_folder):
+        MlflowClient(f"sqlite:///{shared_folder / 'mlflow.db'}").search_experiments()
+    return shared_folder / "mlflow.db"
+
+
+@pytest.fixture
+def project(tmp_path: Path, template: Path, quiet_environment: None) -> Project:
+    """A fresh project that the test may damage."""
+    return Project(tmp_path, template)
+
+
+@pytest.fixture(scope="session")
+def drsf_run(tmp_path_factory: pytest.TempPathFactory, template: Path,
              quiet_environment: None) -> tuple[Project, str]:
     """A project in which ``kedro run --pipeline=drsf`` ran once, and the version of that run."""
     from dg_project.config import Settings
 
-    project, validate = Project(tmp_path_factory.mktemp("project"), tiny_ldm, database), Settings.model_validate
+    project, validate = Project(tmp_path_factory.mktemp("project"), template), Settings.model_validate
 
     def counted(*args: Any, **options: Any) -> Settings:
         project.parses += 1

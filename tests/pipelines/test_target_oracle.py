@@ -27,6 +27,6 @@ def test_target_oracle_run(project: Any) -> None:
 
 
 def test_target_oracle_without_validated_weights(project: Any) -> None:
-    project.run("erm")
+    project.run("erm", to_nodes=["training.train_erm", "ingestion.ingest_targets"])
     with pytest.raises(DataError, match=r"train it with training\.keep_validated=true"):
         project.run("target_oracle")

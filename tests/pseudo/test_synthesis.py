@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
+import forked
 import numpy as np
 import pandas as pd
 import pytest
@@ -287,39 +287,32 @@ def test_card_resolves_auto(source, tiny_ldm: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "w" / made.image[0]).with_suffix(".json").read_text())["mode"] == "instruct"
 
 
-KILLED = """
-import sys
-import numpy as np, pandas as pd, torch
-from pathlib import Path
-from PIL import Image
-from dg_project.pseudo.generators.diffusion import DiffusionGenerator
-from dg_project.pseudo.synthesis import synthesise
-from dg_project.config import LDMParams, PseudoDomain
+class QuickDiffusion:
+    """Stands for a diffusion model that needs no time."""
 
-class Noise:
     fingerprint, device = "noise", torch.device("cpu")
-    def generate(self, images, prompts, seeds, **options):
-        draws = [np.random.default_rng(s).integers(0, 255, (300, 400, 3), dtype=np.uint8) for s in seeds]
+
+    def generate(self, images: list[Image.Image], prompts: list[str], seeds: list[int],
+                 **_: Any) -> list[Image.Image]:
+        draws = [np.random.default_rng(seed).integers(0, 255, (300, 400, 3), dtype=np.uint8) for seed in seeds]
         return [Image.fromarray(draw) for draw in draws]
 
-root, workspace = map(Path, sys.argv[1:])
-manifest = pd.read_json(root / "manifest.json", dtype={"sha256": str})
-ldm = LDMParams(checkpoint="none", mode="img2img", steps=2, batch_size=2)
-synthesise(manifest, root, {"fog": PseudoDomain(prompt="fog")}, DiffusionGenerator(Noise(), ldm, root), 2000, 0,
-           workspace)
-"""
+
+def synthesise_noise(manifest: pd.DataFrame, root: Path, workspace: Path) -> None:
+    ldm = LDMParams(checkpoint="none", mode="img2img", steps=2, batch_size=2)
+    painter = DiffusionGenerator(QuickDiffusion(), ldm, root)  # type: ignore[arg-type]
+    synthesise(manifest, root, {"fog": PseudoDomain(prompt="fog")}, painter, 2000, 0, workspace)
 
 
 def test_sigkill_leaves_no_truncated_file(source, tmp_path: Path) -> None:
-    manifest, root = source
-    manifest.to_json(root / "manifest.json")
     workspace = tmp_path / "w"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(root), str(workspace)], stderr=subprocess.DEVNULL)
-    while len(list(workspace.glob("fog/*.json"))) < 3 and process.poll() is None:
+    process = forked.start(synthesise_noise, *source, workspace)
+    while len(list(workspace.glob("fog/*.json"))) < 3 and process.is_alive():
         time.sleep(0.02)
-    assert process.poll() is None, "it ended by itself"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.is_alive(), "it ended by itself"
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     for path in workspace.glob("fog/[!.]*.png"):
         with Image.open(path) as image:
             image.load()

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from evaluation.helpers import records
+from quick_figures import skip_alignment
 
 from dg_project.core.errors import DataError
 from dg_project.core.files import weights_hash
@@ -52,8 +53,9 @@ def grid() -> pd.DataFrame:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in which a benchmark has run."""
+    skip_alignment(monkeypatch)
     (tmp_path / README).write_text(f"# Title\n\n{BEGIN}\nold\n{END}\nrest\n")
     for end, write in {"records.csv": lambda p: grid().to_csv(p, index=False),
                        "facts.json": lambda p: p.write_text(json.dumps(FACTS))}.items():

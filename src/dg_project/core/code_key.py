@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from dg_project.core.files import fingerprint
 
@@ -30,8 +31,19 @@ def code_key(*modules: str, root: Path = ROOT) -> str:
 
 
 def module_hashes(*modules: str, root: Path = ROOT) -> dict[str, str]:
-    """Return the hash of each of the modules and of every module they import, by dotted name."""
-    return {name: _code(root, name)[0] for name in closure(*modules, root=root)}
+    """Return the hash of each of the modules and of every module they import, by dotted name, sorted.
+
+    Raises:
+        ModuleNotFoundError: the package has no such module.
+    """
+    found: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name], imported = _code(root, name)
+            waiting += imported
+    return dict(sorted(found.items()))
 
 
 def closure(*modules: str, root: Path = ROOT) -> list[str]:
@@ -40,15 +52,7 @@ def closure(*modules: str, root: Path = ROOT) -> list[str]:
     Raises:
         ModuleNotFoundError: the package has no such module.
     """
-    found: set[str] = set()
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
-        if name in found:
-            continue
-        found.add(name)
-        waiting += _code(root, name)[1]
-    return sorted(found)
+    return list(module_hashes(*modules, root=root))
 
 
 def every_module(root: Path = ROOT) -> list[str]:
@@ -100,15 +104,25 @@ def _imports(tree: ast.Module) -> Iterator[str]:
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == PACKAGE)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        waiting += ast.iter_child_nodes(node)
+        waiting += _below(node)
 
 
 def _without_strings(tree: ast.Module) -> ast.Module:
     """Remove all docstrings: of modules, classes, functions and constants."""
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [line for line in body if not (isinstance(line, ast.Expr)  # type: ignore[attr-defined]
-                                                       and isinstance(line.value, ast.Constant)
-                                                       and isinstance(line.value.value, str))]
+    waiting: list[Any] = [tree]
+    while waiting:
+        node = waiting.pop()
+        waiting += _below(node)
+        if hasattr(node, "body"):
+            node.body = [line for line in node.body if not (isinstance(line, ast.Expr)
+                                                            and isinstance(line.value, ast.Constant)
+                                                            and isinstance(line.value.value, str))]
     return tree
+
+
+def _below(node: ast.AST) -> list[ast.AST]:
+    """Return the statements right below a module or a statement, and the parts of ``try`` and ``match``.
+
+    Expressions, which are most nodes of a tree, hold no statements.
+    """
+    return [line for name in ("body", "handlers", "cases", "orelse", "finalbody") for line in getattr(node, name, ())]
