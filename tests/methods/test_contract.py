@@ -265,7 +265,7 @@ class Whole:
     cut: Path
 
 
-WHOLE = TrainingParams(max_steps=4, selection="last", device="cpu", warmup_steps=0, checkpoint_every=2)
+WHOLE = TrainingParams(max_steps=4, selection="last", device="cpu", warmup_steps=4, checkpoint_every=2)
 
 
 def trained(name: str, tiny: Any, workdir: Path, on_log: OnLog | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
