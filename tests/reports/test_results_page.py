@@ -149,7 +149,7 @@ def test_leave_one_out_records_have_sources_of_their_own(project: Path) -> None:
     folds = pd.concat([grid().assign(source=source) for source in ("a+b", "b+c")]).drop_duplicates(
         ["method", "seed", "domain"])
     folds.loc[folds["domain"] == "fog", "source"] = "b+c"
-    facts = FACTS | {"pipeline": "leave_one_out",
+    facts = FACTS | {"pipeline": "leave_one_out", "environment": "pacs_small",
                      "parameters": FACTS["parameters"] | {"data": {"root": "data/01_raw/pacs"}}}
     for end, write in {"records.csv": lambda p: folds.to_csv(p, index=False),
                        "facts.json": lambda p: p.write_text(json.dumps(facts))}.items():
@@ -157,7 +157,9 @@ def test_leave_one_out_records_have_sources_of_their_own(project: Path) -> None:
         path.parent.mkdir(parents=True)
         write(path)
     assert main(["--record", "pacs", "--of", "leave_one_out"], project) == 0
-    assert "Detection, trained on the other domains, scored" in (project / PHOTOGRAPHS).read_text()
+    page = (project / PHOTOGRAPHS).read_text()
+    assert "Detection, trained on the other domains, scored" in page
+    assert "Made by `kedro run --env=pacs_small --pipeline=leave_one_out`" in page
 
 
 def test_speed_becomes_a_table_of_performance(project: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial, update_wrapper
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pandas as pd
 from kedro.pipeline import Node
 
 from dg_project.config import Settings
-from dg_project.config.paths import locate
+from dg_project.config.paths import ENVIRONMENT_VARIABLE, OWN_ENVIRONMENT, locate
 from dg_project.core.files import weights_hash
 from dg_project.core.provenance import commit, hardware, is_dirty, versions
 
@@ -23,7 +24,8 @@ def state_facts(records: pd.DataFrame, study: Any, settings: Settings, parameter
     """Return how the records were made: run, commit, hardware, versions, parameters (with paths as given)."""
     from dg_project.core.device import resolve_device
 
-    return {"pipeline": pipeline, "run": run_id, "commit": commit(locate(".")), "dirty": is_dirty(locate(".")),
+    return {"pipeline": pipeline, "environment": os.environ.get(ENVIRONMENT_VARIABLE, OWN_ENVIRONMENT),
+            "run": run_id, "commit": commit(locate(".")), "dirty": is_dirty(locate(".")),
             "hardware": hardware(str(resolve_device(settings.training.device))), "versions": versions(),
             "generator": weights_hash(Path(settings.ldm.checkpoint)) if settings.synthesis.generator == "ldm" else "",
             "cells": len(records.groupby(["method", "seed"])), "confidence": study.confidence,
