@@ -23,7 +23,9 @@ from streets_fixture import build_tiny_streets
 PROJECT = Path(__file__).parents[2]
 VARYING = ("seconds", "ldm_seconds", "seconds_per_step", "peak_memory_mb", "inference_ms", "kedro_version_id")
 """Columns that differ from run to run."""
-WORKSPACE = "data/.workspace"
+MADE = "data/smoke"
+"""Where ``--env=smoke`` keeps what it makes; what it only reads lies in ``data``."""
+WORKSPACE = f"{MADE}/.workspace"
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def work(root: Path, name: str) -> None:
 
 def newest(root: Path, artifact: str) -> Path:
     """Return the newest version of an artifact."""
-    found = [path for folder in root.glob("data/0*") for path in folder.glob(f"{artifact}*/*/{artifact}*")
+    found = [path for folder in root.glob(f"{MADE}/0*") for path in folder.glob(f"{artifact}*/*/{artifact}*")
              if path.stem == artifact]
     return max(found, key=lambda path: path.parent.name)
 
@@ -170,7 +172,7 @@ def _content(path: Path) -> bytes:
 def half_written(root: Path) -> list[str]:
     """Return the files under final names, in the catalog and the workspace, that cannot be opened."""
     bad = []
-    for folder in (*root.glob("data/0[2-8]*"), root / WORKSPACE):
+    for folder in (*root.glob(f"{MADE}/0[2-8]*"), root / WORKSPACE):
         for path in folder.rglob("*") if folder.is_dir() else ():
             hidden = any(part.startswith((".tmp", ".")) for part in path.relative_to(folder).parts)
             if path.is_file() and not hidden and not _opens(path):
