@@ -13,17 +13,15 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from memory import append, facts
 from project import ROOT, run_parameters
 
 from dg_project.config.paths import ROOT_VARIABLE
-from dg_project.core.files import folder_hash, inside
+from dg_project.core.files import inside
 from dg_project.core.model_versions import newest_model
 from dg_project.data import origin as files
-from dg_project.data.manifest import manifest_fingerprint, select
 from dg_project.evaluation.predictions import scored_rows
 from dg_project.experiments import origin
 from dg_project.experiments.training_checks import check_data
@@ -50,6 +48,12 @@ def cpu(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
+def check_opened(rows: pd.DataFrame, root: Path) -> None:
+    """Check the hash of every image, as it is when an image is opened."""
+    for name, sha256 in rows[["image", "sha256"]].itertuples(index=False):
+        files.check_file(inside(root, name), str(sha256 or ""))
+
+
 def main() -> None:
     """Measure, print and append one row."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -69,11 +73,8 @@ def main() -> None:
 
     def training() -> None:
         check_data(data, settings, spec.method)
-        opened: list[tuple[Any, Path]] = [(select(source, split="train"), root), (select(source, split="val"), root),
-                                          (pseudo[pseudo["kept"]], drawn)]
-        for rows, where in opened:
-            for name, sha256 in rows[["image", "sha256"]].itertuples(index=False):
-                files.check_file(inside(where, name), str(sha256 or ""))
+        check_opened(source[source["split"].isin(["train", "val"])], root)
+        check_opened(pseudo[pseudo["kept"]], drawn)
 
     def rest() -> None:
         files.check_pairs(candidates, source)
@@ -82,10 +83,8 @@ def main() -> None:
         origin.check_source(source, meta["source"], "the model")
         origin.check_comparable({"model": model})
         origin.check_predictions(predictions, images, model)
-        manifest_fingerprint(images)
-        folder_hash(model)
-        for name, sha256 in images[["image", "sha256"]].itertuples(index=False):
-            files.check_file(inside(root, name), str(sha256 or ""))
+        origin.mark_predictions(predictions, model, images)
+        check_opened(images, root)
 
     trained = meta["seconds_per_step"] * meta["max_steps"]
     checks = cpu(training)

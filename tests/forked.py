@@ -23,6 +23,6 @@ def start(target: Callable[..., Any], *args: Any) -> BaseProcess:
 
 
 def forget(*packages: str) -> None:
-    """Take packages out of this process, as if nobody had imported them; for a child process."""
+    """Take packages out of this process, as if they had never been imported; for a child process."""
     for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
         del sys.modules[name]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
+
+from dg_project.core import files
 
 
 def kept_in(project: Path) -> Path:
@@ -13,8 +14,5 @@ def kept_in(project: Path) -> Path:
 
 def fingerprint(project: Path, *more: Path) -> str:
     """Return a hash of the package, its parameters, and more files."""
-    files = [*(project / "src").rglob("*.py"), *(project / "conf").rglob("*.yml"), *more]
-    total = hashlib.sha256()
-    for path in sorted(files):
-        total.update(path.as_posix().encode() + path.read_bytes())
-    return total.hexdigest()[:16]
+    seen = sorted([*(project / "src").rglob("*.py"), *(project / "conf").rglob("*.yml"), *more])
+    return files.fingerprint([(path.relative_to(project).as_posix(), files.file_hash(path)) for path in seen])

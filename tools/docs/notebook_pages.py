@@ -11,6 +11,8 @@ from made import fingerprint, kept_in
 from nbclient import NotebookClient
 from nbconvert import MarkdownExporter
 
+from dg_project.core.files import atomic_file
+
 KEY = "dg_project_docs"
 _STYLE = re.compile(r"<style scoped>.*?</style>\n", flags=re.DOTALL)
 _TABLE = re.compile(r'<table border="1" class="dataframe">')
@@ -25,10 +27,8 @@ def run_notebooks(project: Path) -> None:
         notebook = nbformat.read(path, as_version=4)
         _execute(notebook, project)
         notebook.metadata[KEY] = key
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        aside = copy.with_suffix(".tmp")
-        nbformat.write(notebook, aside)
-        aside.replace(copy)
+        with atomic_file(copy) as aside:
+            nbformat.write(notebook, aside)
 
 
 def executed_copy(project: Path, stem: str) -> Path:

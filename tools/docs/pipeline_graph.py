@@ -13,6 +13,8 @@ from pathlib import Path
 
 from made import fingerprint, kept_in
 
+from dg_project.core.files import atomic_folder
+
 # A page from disk may neither import a script nor fetch a file: the script goes into the page, and what it would
 # fetch is answered from answers.js.
 ANSWERS = """const answers = %s
@@ -45,13 +47,9 @@ def draw_pipelines(project: Path) -> None:
             (Path(name) / each).symlink_to(project / each)
         _kedro_viz(Path(name))
         page = _standalone(Path(name) / "build")
-    aside = folder.with_name("pipelines.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    for file, text in {**page, "key": key}.items():
-        (aside / file).write_text(text, encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+    with atomic_folder(folder) as aside:
+        for file, text in {**page, "key": key}.items():
+            (aside / file).write_text(text, encoding="utf-8")
 
 
 def _kedro_viz(folder: Path) -> None:

@@ -93,15 +93,20 @@ def _trials(folder: Path, seed: int, kinds: set[str]) -> Callable[[str, int], di
             return _input(inputs, kit, number, seed)
         found = ways[kind](projects, number, seed)
         return {"what": found.what, "verdict": f"FAULT: {found.fault}" if found.fault else "survived",
-                "told": found.told[:300], "half_written": found.half_written, "left_over": found.left_over}
+                "told": _told(found.told, folder), "half_written": found.half_written, "left_over": found.left_over}
 
     return trial
 
 
 def _input(inputs: object, kit: object, number: int, seed: int) -> dict[str, object]:
     what, verdict, told = inputs.trial(kit, number, seed)  # type: ignore[attr-defined]
-    told = told.replace(str(kit.folder), "…")  # type: ignore[attr-defined]
-    return {"what": what, "verdict": verdict, "told": told[:300], "half_written": 0, "left_over": 0}
+    told = _told(told, kit.folder)  # type: ignore[attr-defined]
+    return {"what": what, "verdict": verdict, "told": told, "half_written": 0, "left_over": 0}
+
+
+def _told(text: str, folder: Path) -> str:
+    """Return the beginning of a message, without the path of this machine's folder."""
+    return text.replace(str(folder), "…")[:300]
 
 
 def _import_everything() -> None:

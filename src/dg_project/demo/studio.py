@@ -27,8 +27,8 @@ from dg_project.predict.trained import TrainedModel
 
 logger = logging.getLogger(__name__)
 
-COMPARED = ("baseline", "naive")
-"""Prefixes of the models of the same run that stand before the chosen one."""
+COMPARED = {"baseline": BASELINE, "naive": "naive"}
+"""Models that stand before the chosen one: prefix of the artifact of the same run -> method."""
 SAMPLES = 8
 DETECTORS = ("detection", "instance_segmentation")
 
@@ -124,7 +124,7 @@ def models_of_a_run(folder: Path) -> list[Path]:
     model = newest_model(folder)
     if is_shipped(model):
         family = model.name.rpartition("_")[0]
-        others = [model.with_name(f"{family}_{name}") for name in (BASELINE, *COMPARED[1:])]
+        others = [model.with_name(f"{family}_{name}") for name in COMPARED.values()]
         return [*(other for other in others if (other / CARD).is_file() and other != model), model]
     version, kept = model.parent, model.parents[2] if len(model.parents) > 2 else model.parent
     others = [kept / f"{name}_model" / version.name / f"{name}_model" for name in COMPARED]

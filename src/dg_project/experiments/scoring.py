@@ -94,12 +94,11 @@ def score_once(model: Path, images: pd.DataFrame, root: Path, settings: Settings
     _check_cached(model, images, root)
     folder = _predictions(model, images, settings, workspace)
     stored = cache_folder(workspace, "scores", folder.name, code=[__name__]) / "by_class.parquet"
-    if stored.exists():
-        return pd.read_parquet(stored)
     with lock_folder(folder, wait):
-        scores = by_class(model, _found(folder, model, images, root, settings), images, root)
-        with atomic_file(stored) as aside:
-            scores.to_parquet(aside)
+        if not stored.exists():
+            scores = by_class(model, _found(folder, model, images, root, settings), images, root)
+            with atomic_file(stored) as aside:
+                scores.to_parquet(aside)
     return pd.read_parquet(stored)
 
 

@@ -31,11 +31,10 @@ def zoo_table(root: Path) -> str:
     Raises:
         CheckpointError: the scores are those of other weights.
     """
-    about = {folder.name: _read(folder) for folder in shipped_models(root)}
-    what = pd.DataFrame.from_dict({name: _what(root / ZOO / name, facts) for name, facts in about.items()},
-                                  orient="index").rename_axis("model")
-    scores = pd.DataFrame.from_dict({name: _scores(facts) for name, facts in about.items()},
-                                    orient="index").rename_axis("model")
+    about = {folder: _read(folder) for folder in shipped_models(root)}
+    names = pd.Index([folder.name for folder in about], name="model")
+    what = pd.DataFrame([_what(folder, facts) for folder, facts in about.items()], names)
+    scores = pd.DataFrame([_scores(facts) for facts in about.values()], names)
     return f"{markdown(what)}\n\n{markdown(scores)}"
 
 
@@ -49,7 +48,7 @@ def _read(folder: Path) -> dict[str, Any]:
 def _what(folder: Path, facts: dict[str, Any]) -> dict[str, str]:
     spec, meta = read_card(folder)
     return {"method": spec.method, "task": spec.task.replace("_", " "), "network": spec.backbone.name,
-            "trained on": ", ".join([meta["source"], *(name for name in spec.domains[1:])]),
+            "trained on": ", ".join([meta["source"], *spec.domains[1:]]),
             "steps × images": f"{meta['max_steps']} × {meta['images_per_step']}", "seed": str(meta["seed"]),
             "training, s": f"{meta['seconds_per_step'] * meta['max_steps']:.0f}",
             "size, MB": f"{(folder / WEIGHTS).stat().st_size / 1e6:.1f}", "train it again": f"`{facts['command']}`"}
