@@ -66,3 +66,27 @@ def test_failing_server_does_not_hide_the_stop(caplog: pytest.LogCaptureFixture)
     assert "could not be closed (no server)" in caplog.text
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def test_signal_waits_until_the_run_is_open() -> None:
+    closed: list[str] = []
+    opened: list[str] = []
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process ignores it
+    watch = OnStop(lambda: closed.extend(opened))
+    with pytest.raises(KeyboardInterrupt), watch.held():
+        os.kill(os.getpid(), signal.SIGINT)
+        opened.append("run")
+    assert closed == ["run"]
+    watch.forget()
+
+
+def test_second_signal_does_not_wait() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    reached: list[bool] = []
+    watch = OnStop(lambda: None)
+    with pytest.raises(KeyboardInterrupt), watch.held():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        reached.append(True)
+    assert not reached
+    watch.forget()

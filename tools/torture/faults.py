@@ -106,11 +106,16 @@ def stop(projects: Projects, number: int, seed: int) -> Verdict:
     states, locks = mlflow_states(root)[known:], list(held_locks(root))
     if ended.status == 0:
         return _resumed(projects, root, name, f"{what} (was over)")
-    if states not in (["KILLED"], []):
+    if not killed(states):
         return Verdict(what, f"MLflow says {states}", " ".join(ended.lines[-1:]))
     if locks:
         return Verdict(what, f"the lock of {locks[0]} is held")
     return _resumed(projects, root, name, what)
+
+
+def killed(states: list[str]) -> bool:
+    """Whether a stopped run, the first, is KILLED or was not open yet; trainings that it had finished are FINISHED."""
+    return states[:1] in ([], ["KILLED"]) and set(states[1:]) <= {"KILLED", "FINISHED"}
 
 
 def _resumed(projects: Projects, root: Path, name: str, what: str) -> Verdict:

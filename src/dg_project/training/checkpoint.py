@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import torch
 
+from dg_project.core import torch_files
 from dg_project.core.errors import CheckpointError
-from dg_project.core.files import atomic_file
 from dg_project.ops.ema import State
 
 
@@ -45,8 +45,7 @@ class Progress:
     def save(self, path: Path) -> None:
         """Write the file atomically: after a kill, either the old or the new one is there."""
         content = {name: getattr(self, name) for name in asdict(Progress({}))}
-        with atomic_file(path) as aside:
-            torch.save(content, aside)
+        torch_files.save(content, path)
 
     @classmethod
     def load(cls, path: Path, settings: dict[str, Any]) -> Self | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -37,6 +38,7 @@ def _serve(port: int, quiet: bool) -> None:
     check_port(port, f"make mlflow MLFLOW_PORT={port + 1}")
     store = _store()
     logger.info("starting MLflow ...")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     with subprocess.Popen(_command(store, port), env=_environment()) as server:
         try:
             url = f"http://{LOOPBACK}:{port}/{runs_page(store)}"

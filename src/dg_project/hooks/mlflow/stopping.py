@@ -7,7 +7,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -30,10 +31,23 @@ class OnStop:
     def __init__(self, close: Callable[[], None]) -> None:
         self._close: Callable[[], None] | None = close
         self._process = os.getpid()
+        self._holding = False
+        self._waiting: int | None = None
         self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._stopped) for number in SIGNALS}
         atexit.register(self._closed)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let a signal wait for the end of the block, so that what the block opens is closed; a second one does not."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+            if self._waiting is not None:
+                self._stopped(self._waiting, None)
 
     def forget(self) -> None:
         """Restore the handlers: the run ended by itself."""
@@ -52,6 +66,9 @@ class OnStop:
                 logger.warning("the MLflow run could not be closed (%s)", error)
 
     def _stopped(self, number: int, frame: FrameType | None) -> None:
+        if self._holding and self._waiting is None:
+            self._waiting = number
+            return
         before = self._before.get(number)
         closing = threading.Thread(target=self._closed, daemon=True)
         closing.start()

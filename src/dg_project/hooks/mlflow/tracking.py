@@ -57,15 +57,21 @@ class TrackingHook:
 
         settings = catalog.load("params:settings")
         name = _run_name(pipeline, settings, run_params)
-        state = runs.start(self._root, self._config, run_params, artifacts.kinds(pipeline, catalog), name)
+        kinds = artifacts.kinds(pipeline, catalog)
+        self._started = time.time()
+        self._on_stop = OnStop(self._kill)
+        try:
+            with self._on_stop.held():
+                state = runs.start(self._root, self._config, run_params, kinds, name)
+        except Exception:
+            self._on_stop.forget()
+            raise
         runs.log_parameters(state, parameters.used_parameters(pipeline, settings, catalog.load("parameters")))
         client = runs.client(state)
         client.log_dict(state["run"], catalog.to_config()[0], "kedro/catalog.json")
         client.log_text(state["run"], pipeline.to_json(), "kedro/pipeline.json")
         if self._config.get("system_metrics", True):
             self._monitor = runs.monitor(state, self._config.get("system_metrics_interval", 10))
-        self._started = time.time()
-        self._on_stop = OnStop(self._kill)
         logger.info("MLflow run '%s' of experiment '%s': see it with `make mlflow`", state["name"], state["experiment"])
 
     @hook_impl

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from dg_project.config import PretrainFolderLDMParams
+from dg_project.core import torch_files
 from dg_project.core.device import resolve_device
-from dg_project.core.files import atomic_file, atomic_folder
+from dg_project.core.files import atomic_folder
 from dg_project.diffusion.checkpoint import disable_progress_bars
 from dg_project.diffusion.origin import Origin
 from dg_project.pretraining.folder_ldm.autoencoder import open_autoencoder, train_autoencoder
@@ -111,8 +112,7 @@ def _train_unet(params: PretrainFolderLDMParams, workdir: Path, pipeline: Stable
 def _encode_once(path: Path, pipeline: StableDiffusionImg2ImgPipeline, train: Pictures) -> Tensor:
     """Return the latents ``(M, C, h, w)`` in half precision; the work folder belongs to one autoencoder."""
     if not path.exists():
-        with atomic_file(path) as aside:
-            torch.save(encode(pipeline.vae, train.images).half(), aside)
+        torch_files.save(encode(pipeline.vae, train.images).half(), path)
     return torch.load(path, weights_only=True)
 
 

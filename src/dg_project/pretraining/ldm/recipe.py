@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from dg_project.config import PretrainLDMParams
+from dg_project.core import torch_files
 from dg_project.core.device import resolve_device
 from dg_project.core.errors import DataError
 from dg_project.core.files import FolderWriter, atomic_file, fingerprint
@@ -144,8 +145,7 @@ def _encode_or_read(
     path = workdir / f"latents-{fingerprint([g.name for g in train], weights, params.seed)}.pt"
     if not path.exists():
         groups = encode_corpus(vae, train, params.seed)
-        with atomic_file(path) as aside:
-            torch.save([vars(group) for group in groups], aside)
+        torch_files.save([vars(group) for group in groups], path)
     return [LatentGroup(**group) for group in torch.load(path, weights_only=True)]
 
 

@@ -16,6 +16,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from dg_project.core import torch_files
 from dg_project.core.errors import TrainingError
 from dg_project.core.files import atomic_file
 
@@ -110,16 +111,15 @@ class Stage:
     def _store(
         self, workdir: Path, optimizer: torch.optim.Optimizer, average: EMAModel, history: list[dict[str, float]]
     ) -> None:
-        with atomic_file(workdir / f"{self.name}.pt") as aside:
-            torch.save(
-                {
-                    "modules": self.modules.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "average": average.state_dict(),
-                    "history": history,
-                },
-                aside,
-            )
+        torch_files.save(
+            {
+                "modules": self.modules.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "average": average.state_dict(),
+                "history": history,
+            },
+            workdir / f"{self.name}.pt",
+        )
         with atomic_file(workdir / f"{self.name}_losses.csv") as aside:
             pd.DataFrame(history).to_csv(aside, index=False)
 
