@@ -24,7 +24,7 @@ def test_full_disk_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     before = target.read_bytes()
     (full := tmp_path / "full").symlink_to("/dev/full")
     monkeypatch.setattr(files, "_aside", lambda target: full)
-    with pytest.raises(OSError, match="the disk is full: .*state.pt' was not written") as raised:
+    with pytest.raises(OSError, match=r"the disk is full: .*state\.pt' was not written") as raised:
         torch_files.save(torch.zeros(1_000_000), target)
     assert raised.value.errno == errno.ENOSPC
     assert target.read_bytes() == before
