@@ -73,8 +73,8 @@ def test_committed_pages_equal_the_records() -> None:
 
 
 def test_committed_pages_hold_each_record_once() -> None:
-    sections = [line.removeprefix("## ") for path in (PROJECT / RESULTS).glob("*.md") if path.name != INDEX.name
-                for line in path.read_text().splitlines() if line.startswith("## ")]
+    sections = [name for path in (PROJECT / RESULTS).glob("*.md") if path.name != INDEX.name
+                for name in re.findall(r'^<a id="(\w+)"></a>\n\n## \S', path.read_text(), re.MULTILINE)]
     assert sorted(sections) == [file.name for file in read_record_files(PROJECT / RECORDS)]
 
 
@@ -86,7 +86,7 @@ def test_anchors_of_results_resolve() -> None:
                if (page.parent / path).resolve().parent == PROJECT / RESULTS and anchor.startswith("streets_")]
     assert len(records) > 30
     for page, path, anchor in records:
-        assert f"\n## {anchor}\n" in (page.parent / path).read_text(), f"{page.name}: {path}#{anchor}"
+        assert f'\n<a id="{anchor}"></a>\n\n## ' in (page.parent / path).read_text(), f"{page.name}: {path}#{anchor}"
 
 
 def test_page_names_classes_that_a_domain_lacks(project: Path) -> None:
@@ -102,7 +102,7 @@ def test_page_names_classes_that_a_domain_lacks(project: Path) -> None:
 def test_records_become_pages(project: Path) -> None:
     assert main(["--record", "streets"], project) == 0
     page, readme = (project / PAGE).read_text(), (project / README).read_text()
-    for text in ("## streets", "300 steps of 6 images", "selected by source_val", "3 seeds", "0123456789ab",
+    for text in ('<a id="streets"></a>\n\n## Streets\n', "300 steps of 6 images", "selected by source_val", "3 seeds", "0123456789ab",
                  "a processor, 2 cores", "torch 2.11", "10.1 (×1.01)", "1,010 (+1.00 %)", "640", "900", "uda †",
                  "naive, drsf, uda (the diffusion model).",
                  '`{"drsf": {"stage": 2}}`', "../images/results_streets.png"):
@@ -119,7 +119,7 @@ def test_records_become_pages(project: Path) -> None:
     assert "(docs/results/index.md)" in readme
     assert readme.endswith(f"{END}\nrest\n")
     assert "old" not in readme
-    assert "[streets](detection.md#streets)" in (project / INDEX).read_text()
+    assert "[Streets](detection.md#streets)" in (project / INDEX).read_text()
     assert "No record is superseded" in (project / ARCHIVE).read_text()
     assert "| uda" not in readme  # the README shows the headline rows only
     assert (project / "docs/images/results_streets.png").stat().st_size > 10_000
@@ -135,12 +135,12 @@ def test_photographs_have_a_page_and_a_row_in_the_readme(project: Path) -> None:
         text = json.dumps(FACTS | {"parameters": FACTS["parameters"] | facts})
         (project / RECORDS / f"{name}.json").write_text(text)
     pages = render(project)
-    assert "## photos" in pages[PHOTOGRAPHS]
+    assert "## Photos" in pages[PHOTOGRAPHS]
     assert re.search(r"\| method \| unseen mean \| gain over erm \|.*\| daytime clear \| fog \| night \| both \|",
                      pages[PHOTOGRAPHS])
     assert "rendered" not in pages[PHOTOGRAPHS].replace("*rendered* streets", "")
-    assert "## photos" not in pages[PAGE]
-    assert "## rendered" in pages[PAGE]
+    assert "## Photos" not in pages[PAGE]
+    assert "## Rendered" in pages[PAGE]
     assert "| record | erm | mixstyle | naive | drsf | gain of drsf over erm | seeds |\n" in pages[README]
     assert "| photos: detection, mAP@50 | 35.5 ± 1.2 | – | 38.0" in pages[README]
 
@@ -224,12 +224,12 @@ def test_earlier_mixing_goes_to_the_archive(project: Path) -> None:
     (project / RECORDS / "older.json").write_text(json.dumps(FACTS | {"parameters": {"training": {"max_steps": 900}}}))
     assert main([], project) == 0
     archive, page = (project / ARCHIVE).read_text(), (project / PAGE).read_text()
-    assert "## older\n" in archive
+    assert "## Older\n" in archive
     assert "draw every source and every pseudo image equally often" in archive
-    assert "## older\n" not in page
-    assert "## streets\n" in page
-    assert "## streets\n" not in archive
-    assert "[older](archive.md#older)" in (project / INDEX).read_text()
+    assert "## Older\n" not in page
+    assert "## Streets\n" in page
+    assert "## Streets\n" not in archive
+    assert "[Older](archive.md#older)" in (project / INDEX).read_text()
     assert (project / "docs/images/results_older.png").is_file()
 
 
@@ -286,8 +286,8 @@ def test_images_of_an_earlier_model_are_named(project: Path) -> None:
         said = "of the embedded diffusion model **before** its [critic's stage](../tiny_ldm.md)"
         assert (said in (project / ARCHIVE).read_text()) is earlier
         assert said not in (project / PAGE).read_text()
-        assert ("## streets\n" in (project / ARCHIVE).read_text()) is earlier
-        assert ("## streets\n" in (project / PAGE).read_text()) is not earlier
+        assert ("## Streets\n" in (project / ARCHIVE).read_text()) is earlier
+        assert ("## Streets\n" in (project / PAGE).read_text()) is not earlier
         said = "pseudo images of detection made before the diffusion model had its [critic's stage]"
         assert (said in (project / README).read_text()) is earlier
 

@@ -38,7 +38,7 @@ class RecordFile:
     Attributes:
         name: file name without its suffix.
         records: ``RECORD_COLUMNS`` and the columns of costs and origin.
-        facts: ``pipeline, run, commit, dirty, hardware, versions, confidence, parameters``, and ``generator``, the
+        facts: ``title`` (optional), ``pipeline, run, commit, dirty, hardware, versions, confidence, parameters``, and ``generator``, the
             fingerprint of the diffusion model's weights.
     """
 
@@ -51,6 +51,11 @@ class RecordFile:
             if (values := self.records[column].unique()).size != 1:
                 raise DataError(f"benchmarks/results/{self.name}.csv holds records of several values of '{column}' "
                                 f"({', '.join(map(str, values))}); export one file for each")
+
+    @property
+    def title(self) -> str:
+        """Heading of its section."""
+        return str(self.facts.get("title", self.name.replace("_", " ").capitalize()))
 
     @property
     def task(self) -> str:
@@ -146,13 +151,14 @@ def read_record_files(folder: Path) -> list[RecordFile]:
     return files
 
 
-def add_record_file(root: Path, name: str, pipeline: str) -> Path:
+def add_record_file(root: Path, name: str, pipeline: str, title: str | None = None) -> Path:
     """Copy the newest records of a pipeline, and the facts of the run that wrote them.
 
     Args:
         root: project folder.
         name: name of the record file; an existing one is replaced.
         pipeline: a key of ``ARTIFACTS``.
+        title: heading of its section; None: that of the file that is replaced, or the name in words.
 
     Returns:
         Path of the CSV file.
@@ -174,6 +180,10 @@ def add_record_file(root: Path, name: str, pipeline: str) -> Path:
     table = pd.read_csv(newest["records.csv"])
     with atomic_file(root / RECORDS / f"{name}.csv") as aside:
         check_records(table, str(newest["records.csv"])).to_csv(aside, index=False, float_format="%.6g")
-    with atomic_file(root / RECORDS / f"{name}.json") as aside:
-        aside.write_text(newest["facts.json"].read_text().rstrip() + "\n")
+    kept = root / RECORDS / f"{name}.json"
+    if title is None and kept.is_file():
+        title = json.loads(kept.read_text()).get("title")
+    facts = json.loads(newest["facts.json"].read_text())
+    with atomic_file(kept) as aside:
+        aside.write_text(json.dumps({"title": title, **facts} if title else facts, indent=2) + "\n")
     return root / RECORDS / f"{name}.csv"

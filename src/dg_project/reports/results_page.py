@@ -78,10 +78,10 @@ def results_pages(files: list[RecordFile], shipped: str) -> dict[Path, str]:
     if photographs := [file for file in files if file.on_photographs and file not in superseded]:
         pages[PHOTOGRAPHS] = "Photographs", photographs
     pages[ARCHIVE] = "Archive", superseded
-    listed = [{"title": title, "page": path.name, "names": [file.name for file in part]}
+    listed = [{"title": title, "page": path.name, "files": part}
               for path, (title, part) in pages.items()]
     index = open_template("dg_project.reports", "results_index.md.j2", keep_trailing_newline=True)
-    return {INDEX: index.render(pages=listed, recorded=bool(files)),
+    return {INDEX: index.render(pages=listed, recorded=bool(files), **_headlines(files, shipped)),
             **{path: _page(title, path, part, shipped) for path, (title, part) in pages.items()}}
 
 
@@ -94,7 +94,7 @@ def _section(file: RecordFile, shipped: str) -> dict[str, Any]:
     """Return what the page says about one record file."""
     rows, table = file.records, file.table
     return {
-        "name": file.name, "metric": file.metric, "facts": file.facts, "task": _written(file.task),
+        "name": file.name, "title": file.title, "metric": file.metric, "facts": file.facts, "task": _written(file.task),
         "source": file.source, "targets": _targets(file),
         "images": _one_or_range(rows.loc[rows["domain"] != UNSEEN_MEAN, "n_images"]),
         "seeds": _one_or_range(table["n_seeds"]), "rules": ", ".join(dict.fromkeys(table["selection"])),
@@ -151,25 +151,32 @@ def _written(task: str) -> str:
 
 
 def readme_block(files: list[RecordFile], shipped: str) -> str:
-    """Return the README's tables: unseen means of the ``HEADLINE`` rows, one column per task, and on photographs.
-
-    Each task is represented by the first benchmark, by name, that has DRSF; current records precede superseded ones.
-    """
-    photographs = [file for file in files if file.on_photographs and not file.is_superseded(shipped)]
-    tasks: dict[str, RecordFile] = {}
-    for file in sorted(files, key=lambda file: (file.is_superseded(shipped), file.name)):
-        if file.facts["pipeline"] == "benchmark" and METHOD in file.table.index and not file.on_photographs:
-            tasks.setdefault(file.task, file)
-    shown = [tasks[task] for task in get_args(Task) if task in tasks]
-    sections = [_section(file, shipped) for file in shown]
+    """Return the README's tables: see ``_headlines``."""
+    sections = [_section(file, shipped) for file in _shown(files, shipped)]
     counts = {len(section["targets"]) for section in sections}
     return open_template("dg_project.reports", "results_readme.md.j2", keep_trailing_newline=True).render(
-        sections=sections, table=markdown(_headline_table(shown)) if shown else "",
-        photographs=markdown(_photographs_table(photographs)) if photographs else "",
+        sections=sections, **_headlines(files, shipped),
         domains=f"{_count(*counts)} unseen domains" if len(counts) == 1 else "unseen domains",
         sources=_distinct(section["source"] for section in sections),
         rules=_distinct(section["rules"] for section in sections),
         earlier=[section["task"] for section in sections if section["earlier_generator"]])
+
+
+def _shown(files: list[RecordFile], shipped: str) -> list[RecordFile]:
+    """Return one record file per task: the first benchmark, by name, that has DRSF, and a current one if there is one."""
+    tasks: dict[str, RecordFile] = {}
+    for file in sorted(files, key=lambda file: (file.is_superseded(shipped), file.name)):
+        if file.facts["pipeline"] == "benchmark" and METHOD in file.table.index and not file.on_photographs:
+            tasks.setdefault(file.task, file)
+    return [tasks[task] for task in get_args(Task) if task in tasks]
+
+
+def _headlines(files: list[RecordFile], shipped: str) -> dict[str, str]:
+    """Return the tables of unseen means of the ``HEADLINE`` rows: of rendered streets, and of photographs."""
+    shown = _shown(files, shipped)
+    photographs = [file for file in files if file.on_photographs and not file.is_superseded(shipped)]
+    return {"table": markdown(_headline_table(shown)) if shown else "",
+            "photographs": markdown(_photographs_table(photographs)) if photographs else ""}
 
 
 def _headline_table(files: list[RecordFile]) -> pd.DataFrame:
@@ -238,12 +245,13 @@ def main(arguments: list[str] | None = None, root: Path | None = None) -> int:
                                                          "benchmarks/results/NAME.csv")
     parser.add_argument("--of", choices=list(ARTIFACTS), default="benchmark",
                         help="pipeline whose records are copied")
+    parser.add_argument("--title", help="heading of a new record's section; without it, its name in words")
     options = parser.parse_args(arguments)
     project = root or Path.cwd()
 
     def work() -> None:
         if options.record:
-            logger.info("recorded %s", add_record_file(project, options.record, options.of))
+            logger.info("recorded %s", add_record_file(project, options.record, options.of, options.title))
         write(project)
 
     return exit_status(work)
