@@ -137,6 +137,7 @@ def test_mlflow_child_runs_have_equal_metric_names(drsf_run: Run) -> None:
               if model.source_run_id in {child.info.run_id for child in children}}
     assert set(models) == {"erm", "naive", "drsf"}
     assert models["drsf"].tags["path"] == str(project.load("model", version))
+    assert {out.model_id for out in run.outputs.model_outputs} == {model.model_id for model in models.values()}
 
 
 def test_smoke_keeps_to_its_own_folder(drsf_run: Run) -> None:

@@ -102,8 +102,9 @@ def test_page_names_classes_that_a_domain_lacks(project: Path) -> None:
 def test_records_become_pages(project: Path) -> None:
     assert main(["--record", "streets"], project) == 0
     page, readme = (project / PAGE).read_text(), (project / README).read_text()
-    for text in ('<a id="streets"></a>\n\n## Streets\n', "300 steps of 6 images", "selected by source_val", "3 seeds", "0123456789ab",
-                 "a processor, 2 cores", "torch 2.11", "10.1 (×1.01)", "1,010 (+1.00 %)", "640", "900", "uda †",
+    for text in ('<a id="streets"></a>\n\n## Streets\n', "300 steps of 6 images", "selected by source_val", "3 seeds",
+                 "0123456789ab", "a processor, 2 cores", "torch 2.11", "10.1 (×1.01)", "1,010 (+1.00 %)", "640", "900",
+                 "uda †",
                  "naive, drsf, uda (the diffusion model).",
                  '`{"drsf": {"stage": 2}}`', "../images/results_streets.png"):
         assert text in page, text

@@ -38,8 +38,8 @@ class RecordFile:
     Attributes:
         name: file name without its suffix.
         records: ``RECORD_COLUMNS`` and the columns of costs and origin.
-        facts: ``title`` (optional), ``pipeline, run, commit, dirty, hardware, versions, confidence, parameters``, and ``generator``, the
-            fingerprint of the diffusion model's weights.
+        facts: ``pipeline, run, commit, dirty, hardware, versions, confidence, parameters``, and ``generator``, the
+            fingerprint of the diffusion model's weights; ``title``, if it has one.
     """
 
     name: str

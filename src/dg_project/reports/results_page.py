@@ -163,7 +163,7 @@ def readme_block(files: list[RecordFile], shipped: str) -> str:
 
 
 def _shown(files: list[RecordFile], shipped: str) -> list[RecordFile]:
-    """Return one record file per task: the first benchmark, by name, that has DRSF, and a current one if there is one."""
+    """Return one record file per task: the first benchmark, by name, that has DRSF; current ones precede superseded."""
     tasks: dict[str, RecordFile] = {}
     for file in sorted(files, key=lambda file: (file.is_superseded(shipped), file.name)):
         if file.facts["pipeline"] == "benchmark" and METHOD in file.table.index and not file.on_photographs:

@@ -105,7 +105,8 @@ def _model(state: dict[str, Any], name: str, folder: Path, role: str) -> None:
     model = client.create_logged_model(state["experiment_id"], f"{spec.method}-{spec.task}", run, tags,
                                        {key: str(value) for key, value in facts.items()})
     client.finalize_logged_model(model.model_id, "READY")
-    client.log_outputs(run, [LoggedModelOutput(model.model_id, int(meta.get("step", 0)))])
+    for page in dict.fromkeys((run, state["run"])):
+        client.log_outputs(page, [LoggedModelOutput(model.model_id, int(meta.get("step", 0)))])
 
 
 def _send(client: Any, run: str, points: list[tuple[str, Any, int, int]]) -> None:
