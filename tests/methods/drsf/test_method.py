@@ -235,6 +235,16 @@ def test_consistency_grows_with_the_difference_and_the_step() -> None:
     torch.testing.assert_close(con(method, halved), large / 2)
 
 
+def test_boxes_have_their_own_weight_in_the_consistency() -> None:
+    method, of = consistent(beta_con=0.0), paired(0.4)
+    classes, found = con(method, of), []
+    for beta in (0.25, 0.5):
+        method.agreement.beta = beta
+        found.append(con(method, of) - classes)
+    assert float(found[0]) > 0
+    torch.testing.assert_close(found[1], 2 * found[0])
+
+
 def test_consistency_leaves_the_mode_and_asks_without_gradient() -> None:
     method, of = consistent(), paired(0.4)
     origin = torch.rand(3, 64, 96).requires_grad_()

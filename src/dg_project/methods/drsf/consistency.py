@@ -30,7 +30,7 @@ def ramp(progress: float) -> float:
 
 
 class Consistency(nn.Module):
-    """``L_con = mean w KL(p(x0) ‖ p(x)) + mean w smoothL1(d(x) − d(x0))`` of a pseudo image x and its source image x0.
+    """``L_con = mean w KL(p(x0) ‖ p(x)) + β mean w smoothL1(d(x) − d(x0))`` of a pseudo image x and its source x0.
 
     The answers on x0 are asked in evaluation mode and get no gradient. They come from the model itself, from an
     exponential average of its weights, or from ``bank``: a model trained on the source alone.
@@ -42,10 +42,12 @@ class Consistency(nn.Module):
         student: ``Method.predictor()``; its entry ``model`` is the task model.
         reference: whose answers on the source images count.
         alpha: largest decay of the average.
+        beta: weight β of the boxes (and masks).
     """
 
-    def __init__(self, student: nn.ModuleDict, reference: Reference, alpha: float) -> None:
+    def __init__(self, student: nn.ModuleDict, reference: Reference, alpha: float, beta: float) -> None:
         super().__init__()
+        self.beta = beta
         self.teacher = EMATeacher(student, alpha) if reference == "average" else None
         self.bank: AnswerBank | None = None
 
@@ -71,10 +73,10 @@ class Consistency(nn.Module):
         assert isinstance(model, TaskModel)
         if self.bank is None:
             reference = self._answers(student, list(shown.values()), [batch.targets[row] for row in shown])
-            return _distance(model, reference, batch, maps, inputs, index)
+            return self._distance(model, reference, batch, maps, inputs, index)
         assert batch.flipped is not None
         return torch.stack([
-            _distance(model, self.bank(int(batch.pair_id[row]), batch.flipped[row]), batch, maps, inputs, one)
+            self._distance(model, self.bank(int(batch.pair_id[row]), batch.flipped[row]), batch, maps, inputs, one)
             for row, one in zip(shown, index.split(1), strict=True)]).mean()
 
     @torch.no_grad()
@@ -86,12 +88,12 @@ class Consistency(nn.Module):
             inputs = model.prepare(images, targets)
             return model.answers(model.neck(model.features(inputs.images)), inputs)
 
-
-def _distance(model: TaskModel, reference: Answers, batch: Batch, maps: Features, inputs: Inputs,
-              index: Tensor) -> Tensor:
-    """Return the sum of the distances between the answers on these rows and those of the reference."""
-    answers = model.answers(take(maps, index), inputs.rows(index), reference.places)
-    return torch.stack(list(divergence(reference, answers, batch.weight[index]).values())).sum()
+    def _distance(self, model: TaskModel, reference: Answers, batch: Batch, maps: Features, inputs: Inputs,
+                  index: Tensor) -> Tensor:
+        """Return the distance between the answers on these rows and those of the reference."""
+        answers = model.answers(take(maps, index), inputs.rows(index), reference.places)
+        distances = divergence(reference, answers, batch.weight[index])
+        return distances.pop("class") + self.beta * sum(distances.values(), batch.weight.new_zeros(()))
 
 
 class AnswerBank:
