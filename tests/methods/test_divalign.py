@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dg_project.config import BackboneParams, DetectionParams
 from dg_project.data.batches import Batch
-from dg_project.methods import Method
+from dg_project.methods import Method, divalign
 from dg_project.methods.augmented import CHANGES, augment
 from dg_project.methods.divalign import views
 from dg_project.methods.erm import ERM
@@ -103,3 +103,11 @@ def test_augmented_changes_its_share_of_images(monkeypatch: pytest.MonkeyPatch, 
     method("augmented", p=p).losses(rows, 0.0)
     assert [not torch.equal(new, old) for new, old in zip(seen[0].images, rows.images, strict=True)] == [changed] * 2
     assert torch.equal(seen[0].targets[0]["boxes"], rows.targets[0]["boxes"])
+
+
+def test_boxes_are_aligned_by_the_mean_over_their_four_deltas(monkeypatch: pytest.MonkeyPatch) -> None:
+    apart = {"class": torch.tensor(3.0), "box": torch.tensor(8.0), "mask": torch.tensor(1.0)}
+    monkeypatch.setattr(divalign, "divergence", lambda *asked: dict(apart))
+    found = losses(batch(0.1), alpha=0.5, beta=2.0)
+    assert float(found["loss_cal"]) == 1.5
+    assert float(found["loss_ral"]) == 2 * (8 / 4 + 1)

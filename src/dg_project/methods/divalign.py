@@ -25,8 +25,8 @@ class DivAlignParams(Params):
 class DivAlign(Method):
     """``L = L_task(both views) + α L_cal + β L_ral``.
 
-    ``L_cal = mean_R KL(p(x') ‖ p(x))`` over the sampled proposals of the source view x, and ``L_ral`` the smooth L1
-    distance of the class-specific deltas on those of them that lie on objects, both with gradient to both views. The
+    ``L_cal = mean_R KL(p(x') ‖ p(x))`` over the sampled proposals of the source view x, and ``L_ral`` the mean smooth
+    L1 distance of the class-specific deltas on those of them that lie on objects, both with gradient to both views. The
     second view is a pseudo image here; the paper augments x.
     """
 
@@ -49,6 +49,8 @@ class DivAlign(Method):
         of_view = self.model.answers(take(maps, view), inputs.rows(view), of_source.places)
         distances = divergence(of_view, of_source, weight)
         found = {"loss_cal": self.params.alpha * distances.pop("class")}
+        if "box" in distances:
+            distances["box"] = distances["box"] / 4  # the released code takes the mean over the four deltas
         if distances:
             found["loss_ral"] = self.params.beta * torch.stack(list(distances.values())).sum()
         return found
