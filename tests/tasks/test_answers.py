@@ -61,7 +61,7 @@ def test_weights_of_images_and_terms() -> None:
     kl = float(kl_divergence(other.logits[:1], one.logits[:1]))
     assert float(full["class"]) == pytest.approx(kl)
     assert float(half["class"]) == pytest.approx(kl * 2.5 / 3)
-    assert float(full["box"]) == pytest.approx(4 * (2 - 1 / 18))
+    assert float(full["box"]) == pytest.approx(2 - 1 / 18)
     assert float(half["box"]) == pytest.approx(float(full["box"]) / 2)
     assert float(full["mask"]) == pytest.approx(math.log(2), abs=1e-4)
 

@@ -49,8 +49,6 @@ class DivAlign(Method):
         of_view = self.model.answers(take(maps, view), inputs.rows(view), of_source.places)
         distances = divergence(of_view, of_source, weight)
         found = {"loss_cal": self.params.alpha * distances.pop("class")}
-        if "box" in distances:
-            distances["box"] = distances["box"] / 4  # the released code takes the mean over the four deltas
         if distances:
             found["loss_ral"] = self.params.beta * torch.stack(list(distances.values())).sum()
         return found

@@ -38,8 +38,9 @@ def kl_divergence(reference: Tensor, logits: Tensor) -> Tensor:
 def divergence(reference: Answers, answers: Answers, weight: Tensor) -> dict[str, Tensor]:
     """Return the distances between two sets of answers at the same places.
 
-    ``class``: ``mean_R w KL(p_ref ‖ p)``; ``box``: ``mean_P w Σ smoothL1(d − d_ref)`` over the four deltas; ``mask``:
-    ``mean_P w BCE(m, sigmoid m_ref)``. The divisors are numbers of places, so an image of weight 0.5 counts half.
+    ``class``: ``mean_R w KL(p_ref ‖ p)``; ``box``: ``mean_P w smoothL1(d − d_ref)``, the mean over the four deltas;
+    ``mask``: ``mean_P w BCE(m, sigmoid m_ref)``. The divisors are numbers of places, so an image of weight 0.5 counts
+    half.
 
     Args:
         reference: the answers to agree with. Detach them for a distance without gradient to them.
@@ -48,7 +49,7 @@ def divergence(reference: Answers, answers: Answers, weight: Tensor) -> dict[str
     """
     found = {"class": _mean(kl_divergence(reference.logits, answers.logits), weight[answers.image])}
     if answers.deltas is not None and reference.deltas is not None and answers.object_image is not None:
-        distance = F.smooth_l1_loss(answers.deltas, reference.deltas, beta=1 / 9, reduction="none").sum(1)
+        distance = F.smooth_l1_loss(answers.deltas, reference.deltas, beta=1 / 9, reduction="none").mean(1)
         found["box"] = _mean(distance, weight[answers.object_image])
     if answers.masks is not None and reference.masks is not None and answers.object_image is not None:
         distance = F.binary_cross_entropy_with_logits(answers.masks, reference.masks.sigmoid(), reduction="none")

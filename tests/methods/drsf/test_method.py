@@ -238,7 +238,7 @@ def test_consistency_grows_with_the_difference_and_the_step() -> None:
 def test_boxes_have_their_own_weight_in_the_consistency() -> None:
     method, of = consistent(beta_con=0.0), paired(0.4)
     classes, found = con(method, of), []
-    for beta in (0.25, 0.5):
+    for beta in (1.0, 2.0):
         method.agreement.beta = beta
         found.append(con(method, of) - classes)
     assert float(found[0]) > 0

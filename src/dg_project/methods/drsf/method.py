@@ -43,9 +43,7 @@ class DRSFParams(Params):
     lambda_adv: float = Field(0.05, ge=0, description="weight of both discriminators' losses")
     lambda_con: float = Field(0.0, ge=0, description="weight of the consistency of the predictions on a pseudo image "
                                                      "with those on its source image")
-    beta_con: float = Field(0.25, ge=0, description="weight of boxes and masks in it. They are means over proposals "
-                                                    "on objects, at most a quarter of all: 0.25 weighs them as the "
-                                                    "task's own loss does")
+    beta_con: float = Field(1.0, ge=0, description="weight of boxes and masks in it")
     reference: Reference = Field("self", description="whose predictions on the source image: the model's (self), those "
                                                      "of an average of its weights, or those of ERM (source)")
     reference_alpha: Fraction = Field(0.99, description="largest decay of that average")
