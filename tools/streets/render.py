@@ -51,6 +51,7 @@ SPLITS = (
     Split("val", 80, 20, 3, DOMAINS[:1]),
     Split("test", 100, 40, 2, DOMAINS),
     Split("adapt", 140, 30, 2, DOMAINS[1:]),
+    Split("weather", 0, 80, 3, DOMAINS[1:]),  # the layouts of train in the targets' weather: for an oracle
 )
 CORPUS_SCENES, CORPUS_CAMERAS, CORPUS_WEATHERS = 80, 2, 3
 
