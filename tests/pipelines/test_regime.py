@@ -11,7 +11,7 @@ import pytest
 
 from dg_project.config import RegimeParams
 from dg_project.core.errors import DataError
-from dg_project.experiments.regime import regime_table, to_markdown
+from dg_project.evaluation.regime import regime_table, to_markdown
 
 REMOVED: dict[str, Any] = dict.fromkeys(["fog", "dusk_rain", "night", "night_rain"])
 
@@ -43,6 +43,7 @@ def test_regime(project: Any) -> None:
     assert np.isfinite(measures["distance"]).all()
     assert measures.loc["mild", "distance"] < measures.loc["strong", "distance"]
     assert (project.root / "data/smoke/08_reporting/regime_chart.png").is_dir()
+    assert project.load("regime_facts", version)["run"] == version
 
 
 def test_oracles_are_marked_and_the_least_recognised_comes_first() -> None:

@@ -167,23 +167,42 @@ def add_record_file(root: Path, name: str, pipeline: str, title: str | None = No
         DataError: the pipeline has not run here, or its newest records and facts are of different runs.
     """
     prefix = ARTIFACTS[pipeline]
-    found = {end: sorted((root / OUTPUTS / f"{prefix}_{end}").glob(f"*/{prefix}_{end}"))
-             for end in ("records.csv", "facts.json")}
-    if not all(found.values()):
-        raise DataError(f"there are no records of the {pipeline} in '{root / OUTPUTS}'; run "
+    made, facts = newest(root, pipeline, OUTPUTS / f"{prefix}_records.csv", OUTPUTS / f"{prefix}_facts.json")
+    table = check_records(pd.read_csv(made), str(made))
+    return write_record(root / RECORDS / f"{name}.csv", table, facts, title)
+
+
+def newest(root: Path, pipeline: str, table: Path, facts: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the newest table of a pipeline and the facts of its run.
+
+    Args:
+        root: project folder.
+        pipeline: name of the pipeline.
+        table: folder of the table's versions, below the project folder.
+        facts: folder of the versions of the facts.
+
+    Raises:
+        DataError: the pipeline has not run here, or the newest table and facts are of different runs.
+    """
+    found = [sorted((root / folder).glob(f"*/{folder.name}")) for folder in (table, facts)]
+    if not all(found):
+        raise DataError(f"there are no records of the {pipeline} in '{root / table.parent}'; run "
                         f"`kedro run --pipeline={pipeline}` first")
-    newest = {end: paths[-1] for end, paths in found.items()}
-    if len(versions := {path.parent.name for path in newest.values()}) != 1:
+    last = [paths[-1] for paths in found]
+    if len(versions := {path.parent.name for path in last}) != 1:
         raise DataError(f"the newest records and facts of the {pipeline} are of different runs "
                         f"({', '.join(sorted(versions))}): the last run did not end; run "
                         f"`kedro run --pipeline={pipeline}` again, it resumes")
-    table = pd.read_csv(newest["records.csv"])
-    with atomic_file(root / RECORDS / f"{name}.csv") as aside:
-        check_records(table, str(newest["records.csv"])).to_csv(aside, index=False, float_format="%.6g")
-    kept = root / RECORDS / f"{name}.json"
+    return last[0], json.loads(last[1].read_text())
+
+
+def write_record(path: Path, table: pd.DataFrame, facts: dict[str, Any], title: str | None) -> Path:
+    """Write a table as CSV and the facts of its run as JSON; without a title, that of the file it replaces is kept."""
+    kept = path.with_suffix(".json")
     if title is None and kept.is_file():
         title = json.loads(kept.read_text()).get("title")
-    facts = json.loads(newest["facts.json"].read_text())
+    with atomic_file(path) as aside:
+        table.to_csv(aside, index=False, float_format="%.6g")
     with atomic_file(kept) as aside:
         aside.write_text(json.dumps({"title": title, **facts} if title else facts, indent=2) + "\n")
-    return root / RECORDS / f"{name}.csv"
+    return path

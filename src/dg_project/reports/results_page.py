@@ -1,4 +1,4 @@
-"""Write the results pages: docs/results/ and the tables of README, DiGA, speed and models, all from recorded files."""
+"""Write the results pages: docs/results/ and the tables of README and other pages, all from recorded files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ from dg_project.evaluation.table import (
     setting_notes,
 )
 from dg_project.figures.label_precision import label_table
+from dg_project.figures.regime import regime_chart
 from dg_project.reports.record_files import ARTIFACTS, RECORDS, RecordFile, add_record_file, read_record_files
+from dg_project.reports.regime_maps import PIPELINE as REGIME
+from dg_project.reports.regime_maps import add_map, maps_block, read_maps
 from dg_project.reports.speed_table import speed_table
 from dg_project.reports.zoo_table import shipped_models, zoo_table
 
@@ -38,7 +41,7 @@ README, RESULTS, IMAGES = Path("README.md"), Path("docs") / "results", Path("doc
 INDEX, ARCHIVE, PHOTOGRAPHS = RESULTS / "index.md", RESULTS / "archive.md", RESULTS / "photographs.md"
 LABELS, DIGA = RECORDS / "label_precision.csv", Path("docs") / "methods" / "diga.md"
 SPEED, PERFORMANCE = RECORDS / "peers.csv", Path("docs") / "performance.md"
-MODELS_PAGE = Path("docs") / "models.md"
+MODELS_PAGE, REGIMES = Path("docs") / "models.md", Path("docs") / "when_it_helps.md"
 EMBEDDED = Path("data") / "06_models" / "tiny_ldm"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 MIXING, METHOD = "naive", "drsf"
@@ -59,6 +62,8 @@ def render(root: Path) -> dict[Path, str]:
     if (root / SPEED).is_file():
         table = speed_table(pd.read_csv(root / SPEED))
         pages[PERFORMANCE] = with_block((root / PERFORMANCE).read_text(), table, PERFORMANCE.name)
+    if (root / REGIMES).is_file():
+        pages[REGIMES] = with_block((root / REGIMES).read_text(), maps_block(read_maps(root)), REGIMES.name)
     if shipped_models(root):
         pages[MODELS_PAGE] = with_block((root / MODELS_PAGE).read_text(), zoo_table(root), MODELS_PAGE.name)
     return pages
@@ -235,6 +240,9 @@ def write(root: Path) -> None:
     for file in read_record_files(root / RECORDS):
         with atomic_file(root / IMAGES / f"results_{file.name}.png") as aside:
             file.chart().savefig(aside)
+    for one in read_maps(root):
+        with atomic_file(root / IMAGES / f"regime_{one.name}.png") as aside:
+            regime_chart(one.table).savefig(aside)
 
 
 def main(arguments: list[str] | None = None, root: Path | None = None) -> int:
@@ -243,14 +251,16 @@ def main(arguments: list[str] | None = None, root: Path | None = None) -> int:
                                      description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--record", metavar="NAME", help="first copy the newest records of a pipeline to "
                                                          "benchmarks/results/NAME.csv")
-    parser.add_argument("--of", choices=list(ARTIFACTS), default="benchmark",
+    parser.add_argument("--of", choices=[*ARTIFACTS, REGIME], default="benchmark",
                         help="pipeline whose records are copied")
     parser.add_argument("--title", help="heading of a new record's section; without it, its name in words")
     options = parser.parse_args(arguments)
     project = root or Path.cwd()
 
     def work() -> None:
-        if options.record:
+        if options.record and options.of == REGIME:
+            logger.info("recorded %s", add_map(project, options.record, options.title))
+        elif options.record:
             logger.info("recorded %s", add_record_file(project, options.record, options.of, options.title))
         write(project)
 
