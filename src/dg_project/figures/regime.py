@@ -25,7 +25,7 @@ def regime_chart(table: pd.DataFrame) -> Figure:
     """Draw the gain over ERM of every method, one group per quality, the least recognised first.
 
     Args:
-        table: from ``experiments.regime.regime_table``.
+        table: from ``evaluation.regime.regime_table``.
     """
     rows = table[table["method"] != BASELINE]
     qualities, methods = (list(dict.fromkeys(rows[name])) for name in ("quality", "method"))

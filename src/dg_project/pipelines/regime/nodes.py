@@ -71,7 +71,7 @@ def measure_qualities(models: Path, source: pd.DataFrame, settings: Settings) ->
 
 def make_table(records: pd.DataFrame, qualities: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """Summarise the unseen mean over seeds, one row per quality and method, and log the table."""
-    from dg_project.experiments.regime import regime_table, to_markdown
+    from dg_project.evaluation.regime import regime_table, to_markdown
 
     table = regime_table(records, qualities, settings.task, settings.regime.confidence)
     logger.info("pseudo images of several qualities\n%s", to_markdown(table))

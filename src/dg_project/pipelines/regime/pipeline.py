@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
+from dg_project.pipelines.facts import facts_node
 from dg_project.pipelines.regime import nodes
 
 
@@ -18,6 +19,7 @@ def create_pipeline() -> Pipeline:
         Node(nodes.score_qualities,
              ["regime_models", "source_manifest", "target_manifest", "params:settings", "params:run_id"],
              ["regime_records", "regime_scores"], name="score_qualities", tags="gpu"),
+        facts_node("regime", "regime"),
         Node(nodes.measure_qualities, ["regime_models", "source_manifest", "params:settings"], "regime_qualities",
              name="measure_qualities", tags="gpu"),
         Node(nodes.make_table, ["regime_records", "regime_qualities", "params:settings"], "regime_table",
