@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from tqdm import tqdm
 
 from dg_project.config import GridParams, RowParams, Settings
 from dg_project.core.cache import cache_folder, work_through
@@ -116,7 +117,7 @@ def score_cells(settings: Settings, grid: GridParams, models: Path, images: pd.D
     scores = work_through("scores", {name: partial(scoring.score_once, models / name, images, root, settings, workspace)
                                      for name in every})
     records = []
-    for name, cell in every.items():
+    for name, cell in tqdm(every.items(), desc="timing predictions", unit="model", leave=False):
         latency = _latency(models / name, timed, root, settings, workspace)
         rows = scoring.records(models / name, scores[name], run_id, latency)
         records.append(rows.assign(method=cell.row, overrides=cell.overrides))
@@ -173,7 +174,7 @@ def _latency(model: Path, images: pd.DataFrame, root: Path, settings: Settings, 
     rows = images.head(LATENCY_IMAGES)
     spec, _ = read_card(model)
     stored = cache_folder(workspace, "latency", folder_hash(model), manifest_fingerprint(rows), hardware(str(where)),
-                   settings.training.threads,
+                          settings.training.threads,
                           code=["dg_project.evaluation.latency",
                                 *method_class(spec.method).code_modules()]) / "latency.json"
     if not stored.exists():
