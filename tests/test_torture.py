@@ -75,6 +75,10 @@ def test_table_of_trials() -> None:
 
     row = {"kind": "kill", "verdict": "survived", "half_written": "0", "left_over": "7", "commit": "0123abc",
            "dirty": "False", "seed": "0", "hardware": "two cores"}
-    text = page.table([row, {**row, "verdict": "FAULT: other results", "half_written": "1"}])
-    assert "| SIGKILL at a random moment, then the same command again | 2 | 1 survived, 1 fault | 1 | 14 |" in text
-    assert "Commit `0123abc`, seed 0, two cores." in text
+    older = {**row, "commit": "older", "dirty": "True"}
+    text = page.table([older, {**older, "kind": "stop"}, row,
+                       {**row, "verdict": "FAULT: other results", "half_written": "1"}])
+    assert ("| SIGKILL at a random moment, then the same command again | 2 | 1 survived, 1 fault | 1 | 14 | `0123abc` |"
+            in text)
+    assert "| SIGINT or SIGTERM | 1 | 1 survived | 0 | 7 | `older` with changes |" in text
+    assert "Seed 0, two cores." in text

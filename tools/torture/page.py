@@ -20,18 +20,18 @@ def write(rows: Sequence[Mapping[str, str]], page: Path = PAGE) -> None:
 
 
 def table(rows: Sequence[Mapping[str, str]]) -> str:
-    """Return one line per kind, and how the rows were made."""
+    """Return one line per kind, of the last commit that has rows of it."""
     if not rows:
         return "No trial is recorded."
-    lines = ["| fault | trials | outcome | half-written files | bytes of temporary files left |",
-             "|---|---|---|---|---|"]
+    lines = ["| fault | trials | outcome | half-written files | bytes of temporary files left | commit |",
+             "|---|---|---|---|---|---|"]
     for kind, name in NAMES.items():
-        own = [row for row in rows if row["kind"] == kind]
+        every = [row for row in rows if row["kind"] == kind]
+        own = [row for row in every if row["commit"] == every[-1]["commit"]]
         if own:
             counts = Counter("fault" if row["verdict"].startswith("FAULT") else row["verdict"] for row in own)
             outcome = ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
             lines.append(f"| {name} | {len(own)} | {outcome} | {sum(int(row['half_written']) for row in own)} | "
-                         f"{sum(int(row['left_over']) for row in own)} |")
-    last = rows[-1]
-    changed = " with changes" if last["dirty"] == "True" else ""
-    return "\n".join([*lines, "", f"Commit `{last['commit']}`{changed}, seed {last['seed']}, {last['hardware']}."])
+                         f"{sum(int(row['left_over']) for row in own)} | `{own[-1]['commit']}`"
+                         f"{' with changes' if own[-1]['dirty'] == 'True' else ''} |")
+    return "\n".join([*lines, "", f"Seed {rows[-1]['seed']}, {rows[-1]['hardware']}."])
