@@ -52,8 +52,9 @@ def main() -> int:
     waiting = [one for one in planned if one not in done]
     if waiting:
         _run(waiting, given.work / f"{facts['commit']}_{given.seed}", given.seed, facts, given.out)
-    page.write(read(given.out))
-    rows = [row for row in read(given.out) if row["commit"] == facts["commit"]]
+    every = read(given.out)
+    page.write(every)
+    rows = [row for row in every if row["commit"] == facts["commit"]]
     faults = [row for row in rows if row["verdict"].startswith("FAULT")]
     print(f"{len(rows)} trials, {len(faults)} faults")
     return int(bool(faults))

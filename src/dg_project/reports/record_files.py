@@ -55,7 +55,7 @@ class RecordFile:
     @property
     def title(self) -> str:
         """Heading of its section."""
-        return str(self.facts.get("title", self.name.replace("_", " ").capitalize()))
+        return title_of(self.name, self.facts)
 
     @property
     def task(self) -> str:
@@ -130,6 +130,11 @@ class RecordFile:
         """Draw the table."""
         return records_chart(self.table, self.grouped_records, metric=self.metric, baseline=BASELINE,
                              confidence=self.facts["confidence"])
+
+
+def title_of(name: str, facts: dict[str, Any]) -> str:
+    """Return the heading of a record: its title, or the name of its file in words."""
+    return str(facts.get("title", name.replace("_", " ").capitalize()))
 
 
 def read_record_files(folder: Path) -> list[RecordFile]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dg_project.core.templates import open_template
 from dg_project.evaluation.regime import to_markdown
-from dg_project.reports.record_files import OUTPUTS, RECORDS, newest, write_record
+from dg_project.reports.record_files import OUTPUTS, RECORDS, newest, title_of, write_record
 
 MAPS = RECORDS / "regime"
 PIPELINE = "regime"
@@ -56,5 +56,5 @@ def maps_block(maps: list[RegimeMap]) -> str:
                                   "task": one.facts["parameters"]["task"].replace("_", " "),
                                   "metric": one.table["metric"].iloc[0], "seeds": int(one.table["seeds"].max()),
                                   "training": one.facts["parameters"]["training"],
-                                  "title": one.facts.get("title", one.name.replace("_", " ").capitalize())}
+                                  "title": title_of(one.name, one.facts)}
                                  for one in maps])
