@@ -43,7 +43,8 @@ def test_regime(project: Any) -> None:
     assert np.isfinite(measures["distance"]).all()
     assert measures.loc["mild", "distance"] < measures.loc["strong", "distance"]
     assert (project.root / "data/smoke/08_reporting/regime_chart.png").is_dir()
-    assert project.load("regime_facts", version)["run"] == version
+    facts = project.load("regime_facts", version)
+    assert (facts["run"], facts["cells"]) == (version, 4)
 
 
 def test_oracles_are_marked_and_the_least_recognised_comes_first() -> None:

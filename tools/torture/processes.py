@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -36,8 +37,10 @@ class Ended:
 
     @property
     def lines(self) -> list[str]:
-        """The last lines of the log that are not empty."""
-        return [line for line in self.log.splitlines() if line.strip()][-3:]
+        """The last lines of the log that are not empty; after a crash, where Python was."""
+        lines = [line for line in self.log.splitlines() if line.strip()]
+        crash = next((k for k, line in enumerate(lines) if line.startswith("Fatal Python error")), None)
+        return lines[-3:] if crash is None else [" | ".join(line.strip() for line in lines[crash:crash + 6])]
 
 
 @dataclass
@@ -94,6 +97,7 @@ def fork(work: Callable[[], object], log: Path) -> Child:
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(out, 1)
         os.dup2(out, 2)
+        faulthandler.enable(out)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         status = _run(work)
     finally:

@@ -17,6 +17,8 @@ from dg_project.core.provenance import commit, hardware, is_dirty, versions
 
 _NO_MATTER = {"workspace", "reporting", "pretrain_ldm", "pretrain_folder_ldm"}
 """Parameters that do not change a record."""
+_CELL = ("quality", "source", "method", "seed")
+"""Columns that tell one cell of a study from another."""
 
 
 def state_facts(records: pd.DataFrame, study: Any, settings: Settings, parameters: dict[str, Any], run_id: str,
@@ -28,7 +30,8 @@ def state_facts(records: pd.DataFrame, study: Any, settings: Settings, parameter
             "run": run_id, "commit": commit(locate(".")), "dirty": is_dirty(locate(".")),
             "hardware": hardware(str(resolve_device(settings.training.device))), "versions": versions(),
             "generator": weights_hash(Path(settings.ldm.checkpoint)) if settings.synthesis.generator == "ldm" else "",
-            "cells": len(records.groupby(["method", "seed"])), "confidence": study.confidence,
+            "cells": len(records[[name for name in _CELL if name in records]].drop_duplicates()),
+            "confidence": study.confidence,
             "parameters": {name: group for name, group in parameters.items() if name not in _NO_MATTER}}
 
 

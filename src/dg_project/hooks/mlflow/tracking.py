@@ -1,7 +1,7 @@
 """MLflow tracking: one MLflow run per Kedro run, for every runner.
 
 Nodes never call MLflow. The catalog says what is logged, ``metadata: {mlflow: KIND}`` (see
-:mod:`dg_project.hooks.mlflow.artifacts`); parameters, versions, commit and system metrics are logged always.
+:mod:`dg_project.hooks.mlflow.artifacts`); parameters, versions and commit are logged always.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class TrackingHook:
         client = runs.client(state)
         client.log_dict(state["run"], catalog.to_config()[0], "kedro/catalog.json")
         client.log_text(state["run"], pipeline.to_json(), "kedro/pipeline.json")
-        if self._config.get("system_metrics", True):
+        if self._config.get("system_metrics", False):
             self._monitor = runs.monitor(state, self._config.get("system_metrics_interval", 10))
         logger.info("MLflow run '%s' of experiment '%s': see it with `make mlflow`", state["name"], state["experiment"])
 
