@@ -25,7 +25,7 @@ from dg_project.config import PseudoDomain, Settings
 from dg_project.config.paths import ROOT_VARIABLE, locate_ldm
 from dg_project.core.cache import cache_folder
 from dg_project.core.device import resolve_device
-from dg_project.core.files import file_hash
+from dg_project.core.files import atomic_file, file_hash
 from dg_project.data.manifest import select
 from dg_project.data.readers import configured, read_domain
 from dg_project.diffusion.generator import Generator
@@ -75,7 +75,8 @@ def corrupt(val: pd.DataFrame, root: Path, folder: Path) -> pd.DataFrame:
         for row in val.to_dict("records"):
             pixels = np.asarray(Image.open(root / row["image"]), np.float32) / 255
             image = f"{name}/{row['image_id']}.png"
-            Image.fromarray((np.clip(change(pixels), 0, 1) * 255).astype(np.uint8)).save(folder / image)
+            with atomic_file(folder / image) as aside:  # several processes may score models at once
+                Image.fromarray((np.clip(change(pixels), 0, 1) * 255).astype(np.uint8)).save(aside)
             rows.append({**row, "image": image, "domain": name, "sha256": file_hash(folder / image)})
     return pd.DataFrame(rows)
 
