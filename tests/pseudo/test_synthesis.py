@@ -236,7 +236,7 @@ def test_memory_independent_of_job_count(source, tmp_path: Path, monkeypatch: py
         assert len(kept) == 4 * count
         return peak - 2 * current  # joining the chunks holds the manifest twice
 
-    # Other threads of the process, those of MLflow for example, are traced too, so one quiet attempt of three is enough.
+    # Other threads of the process are traced too, those of MLflow for example: one quiet attempt of three is enough.
     assert any(overhead(100, attempt) < overhead(10, attempt) + 50_000 for attempt in range(3))
 
 
