@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from dg_project.core.nested import flatten
-from dg_project.hooks.mlflow.runs import LONGEST_PARAMETER, client
+from dg_project.hooks.mlflow import runs
 
 if TYPE_CHECKING:
     from dg_project.pipelines.trainings import Training
@@ -27,13 +27,13 @@ def start(state: dict[str, Any], role: str, training: Training) -> str:
 
     if found := find(state, role):
         return found
-    settings, api = training.settings, client(state)
+    settings, api = training.settings, runs.client(state)
     name = f"{training.method} {settings.task} s{settings.seed} {settings.training.max_steps}"
     run = api.create_run(state["experiment_id"], tags={PARENT: state["run"], ROLE: role}, run_name=name).info.run_id
     own = settings.methods.get(training.method)
     params = {"task": settings.task, "method": training.method, "seed": settings.seed,
               **flatten({"training": settings.training, **({training.method: own} if own else {})})}
-    api.log_batch(run, params=[Param(key, str(value)[:LONGEST_PARAMETER]) for key, value in params.items()])
+    api.log_batch(run, params=[Param(key, str(value)[:runs.LONGEST_PARAMETER]) for key, value in params.items()])
     return str(run)
 
 
@@ -45,7 +45,7 @@ def find(state: dict[str, Any], role: str) -> str | None:
 @cache
 def _remembered(uri: str, experiment: str, parent: str, role: str) -> str:
     """See ``_find``; only what exists is remembered."""
-    found = client({"uri": uri}).search_runs(
+    found = runs.client({"uri": uri}).search_runs(
         [experiment], f"tags.`{PARENT}` = '{parent}' and tags.`{ROLE}` = '{role}'", max_results=1)
     if not found:
         raise LookupError(role)
@@ -61,7 +61,7 @@ def _find(uri: str, experiment: str, parent: str, role: str) -> str:
 
 def finish(state: dict[str, Any], status: str) -> None:
     """Close the child runs that are still open with the status of their parent."""
-    api = client(state)
+    api = runs.client(state)
     for child in api.search_runs([state["experiment_id"]], f"tags.`{PARENT}` = '{state['run']}'"):
         if child.info.status == "RUNNING":
             api.set_terminated(child.info.run_id, status)
