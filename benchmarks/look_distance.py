@@ -17,7 +17,6 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from project import ROOT, run_parameters
 from torch import Tensor
 
@@ -30,10 +29,10 @@ from dg_project.data.manifest import select
 from dg_project.data.readers import configured, read_domain
 from dg_project.diffusion.prompts import expand_at
 from dg_project.evaluation.features import domain_shift
+from dg_project.experiments.regime import last_stage
 from dg_project.experiments.scoring import open_model
 from dg_project.methods.drsf.soft_fusion import Look, soft_fusion
 from dg_project.pipelines.pseudo_images import pseudo_images
-from dg_project.tasks.base import TaskModel
 
 REFERENCE = "reference"
 
@@ -51,14 +50,6 @@ def shown(images: list[Tensor], origins: list[Tensor], look: Look, scale: int) -
     return soft_fusion(batch, [look], scale, 2)[0].images
 
 
-@torch.inference_mode()
-def features(model: TaskModel, images: list[Tensor]) -> NDArray[np.float64]:
-    """Return the last stage of every image, mean over its positions: (N, C)."""
-    parts = [model.features(model.prepare(images[k:k + 8]).images)[model.backbone.last].mean((2, 3))
-             for k in range(0, len(images), 8)]
-    return torch.cat(parts).double().numpy()
-
-
 def main() -> None:
     """Measure every look in every pseudo domain."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -67,7 +58,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/look_distance.csv")
     options = parser.parse_args()
     os.environ[ROOT_VARIABLE] = str(ROOT)
-    settings = Settings.model_validate(run_parameters())
+    parameters = run_parameters()
+    settings, scale = Settings.model_validate(parameters), parameters["drsf"]["detail_scale"]
     settings = settings.model_copy(update={"ldm": locate_ldm(settings.ldm)})
     root = Path(settings.data.root)
     source, _ = read_domain(role="source", **configured(settings.data, root, settings.data.source))
@@ -84,8 +76,8 @@ def main() -> None:
         images = opened([folder / image for image in rows["image"]])
         origins = opened([root / path_of[source_id] for source_id in rows["source_image_id"]])
         sets = {REFERENCE: opened([options.corpus / file for file in files]), "source": origins}
-        sets |= {look: shown(images, origins, look, 4) for look in get_args(Look)}
-        found = {key: features(model, one) for key, one in sets.items()}
+        sets |= {look: shown(images, origins, look, scale) for look in get_args(Look)}
+        found = {key: last_stage(model, one, settings.evaluation.batch_size) for key, one in sets.items()}
         names = [key for key, one in found.items() for _ in one]
         shift = domain_shift(np.concatenate(list(found.values())), names, REFERENCE)
         table.append(shift.rename(columns={"domain": "look", "mmd2": "distance"})[["look", "distance", "n_images"]]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dg_project.config import GateCalibrationParams, Settings
 from dg_project.config.paths import locate
@@ -20,6 +22,7 @@ from dg_project.data.images import IMAGE_SUFFIXES, load_image, to_float
 from dg_project.evaluation.features import domain_shift
 from dg_project.experiments import gate_calibration
 from dg_project.experiments.scoring import open_model, predict_once, rows_of
+from dg_project.tasks.base import TaskModel
 
 logger = logging.getLogger(__name__)
 
@@ -96,14 +99,17 @@ def _distance(model: Path, pseudo: pd.DataFrame, pseudo_root: Path, settings: Se
 
 
 def _features(model: Path, paths: Sequence[Path], settings: Settings) -> NDArray[np.float64]:
-    """Return the last stage of every image, mean over its positions: (N, C)."""
-    method, size = open_model(model, settings.training.device, settings.ldm), settings.evaluation.batch_size
-    device, pooled = resolve_device(settings.training.device), []
-    with torch.inference_mode():
-        for first in range(0, len(paths), size):
-            images = [to_float(load_image(path)).to(device) for path in paths[first:first + size]]
-            stages = method.model.features(method.model.prepare(images).images)
-            pooled.append(stages[method.model.backbone.last].mean((2, 3)))
+    opened, device = open_model(model, settings.training.device, settings.ldm), resolve_device(settings.training.device)
+    images = (to_float(load_image(path)).to(device) for path in paths)
+    return last_stage(opened.model, images, settings.evaluation.batch_size)
+
+
+@torch.inference_mode()
+def last_stage(model: TaskModel, images: Iterable[Tensor], batch_size: int) -> NDArray[np.float64]:
+    """Return the last stage of every image (3, H, W), mean over its positions: (N, C)."""
+    rest, pooled = iter(images), []
+    while batch := list(islice(rest, batch_size)):
+        pooled.append(model.features(model.prepare(batch).images)[model.backbone.last].mean((2, 3)))
     return torch.cat(pooled).double().cpu().numpy()
 
 
