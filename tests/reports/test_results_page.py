@@ -65,6 +65,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def later(project: Path, table: pd.DataFrame, run: str) -> None:
+    """Add the records and facts of a later run."""
+    for end, text in {"records.csv": table.to_csv(index=False), "facts.json": json.dumps(FACTS | {"run": run})}.items():
+        path = project / "data/07_model_output" / f"benchmark_{end}" / run / f"benchmark_{end}"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+
+
 def test_committed_pages_equal_the_records() -> None:
     for path, text in render(PROJECT).items():
         assert (PROJECT / path).read_text() == text, f"{path} is out of date or edited by hand: run `make results`"
@@ -234,6 +242,14 @@ def test_earlier_mixing_goes_to_the_archive(project: Path) -> None:
     assert (project / "docs/images/results_older.png").is_file()
 
 
+def test_record_of_a_run_that_is_not_the_newest(project: Path, caplog: Any) -> None:
+    later(project, grid().assign(task="segmentation"), "v2")
+    with caplog.at_level("INFO"):
+        assert main(["--record", "streets", "--run", "v1"], project) == 0
+    assert "run v1: detection, source daytime_clear, 4 rows, 3 seeds" in caplog.text
+    assert set(pd.read_csv(project / RECORDS / "streets.csv")["task"]) == {"detection"}
+
+
 def test_pages_without_records(project: Path) -> None:
     pd.DataFrame({"images": [1], "seconds": [2.0]}).to_csv(project / "timings.csv")  # another kind of table
     (project / RECORDS).mkdir(parents=True)
@@ -252,6 +268,8 @@ def _break(project: Path, what: str) -> None:
         newer = folder / "benchmark_records.csv/v2/benchmark_records.csv"
         newer.parent.mkdir()
         grid().to_csv(newer, index=False)
+    elif what == "another task":
+        later(project, grid().assign(task="segmentation"), "v2")
     elif what == "no facts":
         csv.with_suffix(".json").unlink()
     elif what == "two tasks":
@@ -262,6 +280,8 @@ def _break(project: Path, what: str) -> None:
 @pytest.mark.parametrize(("what", "again", "message"), [
     ("never run", ["--record", "other"], "run `kedro run --pipeline=benchmark` first"),
     ("cut off", ["--record", "other"], "the last run did not end"),
+    ("another task", ["--record", "streets"], "has the task 'detection', run v2 has 'segmentation': name the run"),
+    ("never run", ["--record", "other", "--run", "v7"], "there are no records of run v7"),
     ("no facts", [], "has no 'streets.json' next to it"),
     ("two tasks", [], "several values of 'task'"),
 ])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,8 @@ from dg_project.evaluation.records import check_records
 from dg_project.evaluation.scorers import main_metric
 from dg_project.evaluation.table import benchmark_table, with_groups
 from dg_project.figures.benchmark_chart import records_chart
+
+logger = logging.getLogger(__name__)
 
 RECORDS = Path("benchmarks") / "results"
 OUTPUTS = Path("data") / "07_model_output"
@@ -156,42 +159,60 @@ def read_record_files(folder: Path) -> list[RecordFile]:
     return files
 
 
-def add_record_file(root: Path, name: str, pipeline: str, title: str | None = None) -> Path:
-    """Copy the newest records of a pipeline, and the facts of the run that wrote them.
+def add_record_file(root: Path, name: str, pipeline: str, title: str | None = None, run: str | None = None) -> Path:
+    """Copy the records of a pipeline, and the facts of the run that wrote them.
 
     Args:
         root: project folder.
         name: name of the record file; an existing one is replaced.
         pipeline: a key of ``ARTIFACTS``.
         title: heading of its section; None: that of the file that is replaced, or the name in words.
+        run: version of the run; None is the newest.
 
     Returns:
         Path of the CSV file.
 
     Raises:
-        DataError: the pipeline has not run here, or its newest records and facts are of different runs.
+        DataError: see ``made_by``; or the file to be replaced is of another task or source.
     """
     prefix = ARTIFACTS[pipeline]
-    made, facts = newest(root, pipeline, OUTPUTS / f"{prefix}_records.csv", OUTPUTS / f"{prefix}_facts.json")
-    table = check_records(pd.read_csv(made), str(made))
-    return write_record(root / RECORDS / f"{name}.csv", table, facts, title)
+    made, facts = made_by(root, pipeline, OUTPUTS / f"{prefix}_records.csv", OUTPUTS / f"{prefix}_facts.json", run)
+    new = RecordFile(name, check_records(pd.read_csv(made), str(made)), facts)
+    path = root / RECORDS / f"{name}.csv"
+    if path.is_file():
+        _refuse_another(path, pd.read_csv(path), new)
+    logger.info("run %s: %s, source %s, %d rows, %d seeds", facts["run"], new.task, new.source, len(new.table),
+                new.table["n_seeds"].max())
+    return write_record(path, new.records, facts, title)
 
 
-def newest(root: Path, pipeline: str, table: Path, facts: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the newest table of a pipeline and the facts of its run.
+def _refuse_another(path: Path, old: pd.DataFrame, new: RecordFile) -> None:
+    """Stop if the new records, which are to replace the old ones, are of another task or source."""
+    for column in ("task", "source"):
+        was, now = (", ".join(sorted(set(table[column]))) for table in (old, new.records))
+        if was != now:
+            raise DataError(f"'{path}' has the {column} '{was}', run {new.facts['run']} has '{now}': name the run with "
+                            "`--run`, or choose another name")
+
+
+def made_by(root: Path, pipeline: str, table: Path, facts: Path, run: str | None) -> tuple[Path, dict[str, Any]]:
+    """Return the table of one run of a pipeline and the facts of that run.
 
     Args:
         root: project folder.
         pipeline: name of the pipeline.
         table: folder of the table's versions, below the project folder.
         facts: folder of the versions of the facts.
+        run: version of the run; None is the one that began last.
 
     Raises:
-        DataError: the pipeline has not run here, or the newest table and facts are of different runs.
+        DataError: the pipeline, or this run of it, has no table here, or the newest table and facts are of different
+            runs.
     """
-    found = [sorted((root / folder).glob(f"*/{folder.name}")) for folder in (table, facts)]
+    found = [sorted((root / folder).glob(f"{run or '*'}/{folder.name}")) for folder in (table, facts)]
     if not all(found):
-        raise DataError(f"there are no records of the {pipeline} in '{root / table.parent}'; run "
+        missing = f"no records of run {run}" if run else "no records"
+        raise DataError(f"there are {missing} of the {pipeline} in '{root / table.parent}'; run "
                         f"`kedro run --pipeline={pipeline}` first")
     last = [paths[-1] for paths in found]
     if len(versions := {path.parent.name for path in last}) != 1:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dg_project.core.templates import open_template
 from dg_project.evaluation.regime import to_markdown
-from dg_project.reports.record_files import OUTPUTS, RECORDS, newest, title_of, write_record
+from dg_project.reports.record_files import OUTPUTS, RECORDS, made_by, title_of, write_record
 
 MAPS = RECORDS / "regime"
 PIPELINE = "regime"
@@ -39,13 +39,13 @@ def read_maps(root: Path) -> list[RegimeMap]:
             for path in sorted((root / MAPS).glob("*.csv"))]
 
 
-def add_map(root: Path, name: str, title: str | None) -> Path:
-    """Copy the newest map and the facts of its run to ``benchmarks/results/regime``.
+def add_map(root: Path, name: str, title: str | None = None, run: str | None = None) -> Path:
+    """Copy a map and the facts of its run to ``benchmarks/results/regime``; without ``run``, the newest.
 
     Raises:
-        DataError: see ``record_files.newest``.
+        DataError: see ``record_files.made_by``.
     """
-    table, facts = newest(root, PIPELINE, REPORTING / "regime_table.csv", OUTPUTS / "regime_facts.json")
+    table, facts = made_by(root, PIPELINE, REPORTING / "regime_table.csv", OUTPUTS / "regime_facts.json", run)
     return write_record(root / MAPS / f"{name}.csv", pd.read_csv(table), facts, title)
 
 

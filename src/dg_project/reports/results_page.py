@@ -249,19 +249,21 @@ def main(arguments: list[str] | None = None, root: Path | None = None) -> int:
     """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m dg_project.reports.results_page",
                                      description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--record", metavar="NAME", help="first copy the newest records of a pipeline to "
+    parser.add_argument("--record", metavar="NAME", help="first copy the records of a run to "
                                                          "benchmarks/results/NAME.csv")
     parser.add_argument("--of", choices=[*ARTIFACTS, REGIME], default="benchmark",
                         help="pipeline whose records are copied")
+    parser.add_argument("--run", metavar="VERSION", help="version of the run, such as "
+                                                         "2026-11-30T17.08.26.368Z; without it, the newest")
     parser.add_argument("--title", help="heading of a new record's section; without it, its name in words")
     options = parser.parse_args(arguments)
     project = root or Path.cwd()
 
     def work() -> None:
         if options.record and options.of == REGIME:
-            logger.info("recorded %s", add_map(project, options.record, options.title))
+            logger.info("recorded %s", add_map(project, options.record, options.title, options.run))
         elif options.record:
-            logger.info("recorded %s", add_record_file(project, options.record, options.of, options.title))
+            logger.info("recorded %s", add_record_file(project, options.record, options.of, options.title, options.run))
         write(project)
 
     return exit_status(work)
