@@ -37,7 +37,8 @@ def _fits(module: nn.Conv2d) -> bool:
 
 def _forward(module: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     full = x.dtype == weight.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
-    if full and x.device.type == "cpu" and x.shape[1:].numel() >= LARGE and torch.is_grad_enabled() and weight.requires_grad:
+    learns = torch.is_grad_enabled() and weight.requires_grad
+    if learns and full and x.device.type == "cpu" and x.shape[1:].numel() >= LARGE:
         return dense_conv2d(x, weight, bias, module.padding)
     return nn.Conv2d._conv_forward(module, x, weight, bias)
 

@@ -14,9 +14,8 @@ from PIL import Image
 from dg_project.config import PseudoDomain
 from dg_project.core.errors import DataError
 from dg_project.core.files import file_hash
-from dg_project.data.images import BROKEN, IMAGE_SUFFIXES, broken, open_rgb
 from dg_project.pseudo.generators.base import NOT_DIFFUSED, ImageGenerator, Job, Look
-from dg_project.pseudo.generators.forbidden import check_no_target
+from dg_project.pseudo.generators.given_images import given_images, open_given
 
 SEPARATOR = "--"
 """Separates the name of the source image from anything that tells its pseudo images apart."""
@@ -77,16 +76,11 @@ def made_images(domains: dict[str, PseudoDomain], targets: Iterable[Path]) -> di
     Raises:
         DataError: see ``FolderGenerator``.
     """
-    forbidden, found = [folder.resolve() for folder in targets], {}
+    targets, found = list(targets), {}
     for name, domain in domains.items():
-        folder, where = _folder(domain), f"synthesis.domains.{name}.images: the folder '{domain.images}'"
-        if not folder.is_dir():
-            raise DataError(f"{where} does not exist: put the images of this domain there, named as their source "
-                            "images")
-        images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-        check_no_target(where, folder, images, forbidden)
-        if not images:
-            raise DataError(f"{where} has no image ({', '.join(IMAGE_SUFFIXES)})")
+        folder = _folder(domain)
+        images = given_images(f"synthesis.domains.{name}.images", folder, targets,
+                              "the images of this domain, named as their source images,")
         of_source: dict[str, list[Path]] = defaultdict(list)
         for image in images:
             of_source[image.stem.split(SEPARATOR)[0]].append(image)
@@ -95,10 +89,7 @@ def made_images(domains: dict[str, PseudoDomain], targets: Iterable[Path]) -> di
 
 
 def _fitting(path: Path, source: Image.Image) -> Image.Image:
-    try:
-        image = open_rgb(path)
-    except BROKEN as error:
-        raise broken(path, error) from error
+    image = open_given(path)
     ratio = (image.width / image.height) / (source.width / source.height)
     if abs(ratio - 1) > SAME_SHAPE:
         raise DataError(f"'{path}' is {image.width} x {image.height}, its source image {source.width} x "

@@ -16,12 +16,11 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
 from dg_project.config import PseudoDomain
-from dg_project.core.errors import DataError
 from dg_project.core.files import file_hash
-from dg_project.data.images import BROKEN, IMAGE_SUFFIXES, broken, open_rgb, to_float, to_uint8
+from dg_project.data.images import to_float, to_uint8
 from dg_project.ops import fourier
 from dg_project.pseudo.generators.base import NOT_DIFFUSED, ImageGenerator, Job, Look
-from dg_project.pseudo.generators.forbidden import check_no_target
+from dg_project.pseudo.generators.given_images import given_images, open_given
 
 
 class FourierGenerator(ImageGenerator):
@@ -56,10 +55,7 @@ class FourierGenerator(ImageGenerator):
 
     def _paint(self, job: Job, source: Image.Image) -> Image.Image:
         path = _folder(job.domain) / job.card["prompt"]
-        try:
-            style = open_rgb(path).resize(source.size, Image.Resampling.BILINEAR)
-        except BROKEN as error:
-            raise broken(path, error) from error
+        style = open_given(path).resize(source.size, Image.Resampling.BILINEAR)
         content, look = (to_float(F.pil_to_tensor(image)) for image in (source, style))
         return F.to_pil_image(to_uint8(fourier.restyle(content, look, job.card["strength"], job.card["band"])))
 
@@ -74,19 +70,10 @@ def style_images(domains: dict[str, PseudoDomain], targets: Iterable[Path]) -> d
     Raises:
         DataError: a style folder is missing, has no image, or would bring images of a target into the training.
     """
-    forbidden = [folder.resolve() for folder in targets]
-    found: dict[Path, list[Path]] = {}
-    for name, domain in domains.items():
-        folder, where = _folder(domain), f"synthesis.domains.{name}.style: the folder '{domain.style}'"
-        if not folder.is_dir():
-            raise DataError(f"{where} does not exist: create it with some unlabelled images of the wanted style")
-        images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-        check_no_target(where, folder, images, forbidden)
-        if not images:
-            raise DataError(f"{where} has no image ({', '.join(IMAGE_SUFFIXES)}): put some images of the wanted style "
-                            "into it")
-        found[folder] = images
-    return found
+    targets = list(targets)
+    return {_folder(domain): given_images(f"synthesis.domains.{name}.style", _folder(domain), targets,
+                                          "some unlabelled images of the wanted style", deep=True)
+            for name, domain in domains.items()}
 
 
 def _folder(domain: PseudoDomain) -> Path:
