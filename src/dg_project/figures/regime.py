@@ -43,6 +43,7 @@ def regime_chart(table: pd.DataFrame) -> Figure:
                           label=method_label(method))
         first = rows.drop_duplicates("quality").set_index("quality").loc[qualities]
         axes.set_xticks(range(len(qualities)), [_tick(name, row) for name, row in first.iterrows()])
+        axes.set_xlim(-0.5, len(qualities) - 0.5)
         axes.set_ylabel(f"{rows['metric'].iloc[0]} above ERM (points)")
         axes.grid(axis="y")
         headline(figure, "What mixing and its rivals gain with pseudo images of several qualities",
