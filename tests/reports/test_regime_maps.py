@@ -63,3 +63,11 @@ def test_map_of_a_run_that_did_not_end_is_refused(project: Path, caplog: Any) ->
 def test_page_without_maps(project: Path) -> None:
     assert main([], project) == 0
     assert "No map is recorded yet" in (project / REGIMES).read_text()
+
+
+def test_map_of_another_task_is_not_replaced(project: Path, caplog: Any) -> None:
+    assert main(["--record", "streets", "--of", "regime"], project) == 0
+    made = project / "data/08_reporting/regime_table.csv/v1/regime_table.csv"
+    pd.read_csv(made).assign(metric="accuracy").to_csv(made, index=False)
+    assert main(["--record", "streets", "--of", "regime"], project) == 1
+    assert "has the metric 'mAP@50', run v1 has 'accuracy'" in caplog.text

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input, conv2d_weight
 
+from dg_project.backbones.depthwise import in_full_on_cpu
+
 LARGE = 200_000
 """Numbers in the map of one image from which on this is faster (measured)."""
 
@@ -36,9 +38,8 @@ def _fits(module: nn.Conv2d) -> bool:
 
 
 def _forward(module: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    full = x.dtype == weight.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
     learns = torch.is_grad_enabled() and weight.requires_grad
-    if learns and full and x.device.type == "cpu" and x.shape[1:].numel() >= LARGE:
+    if learns and x.shape[1:].numel() >= LARGE and in_full_on_cpu(x, weight):
         return dense_conv2d(x, weight, bias, module.padding)
     return nn.Conv2d._conv_forward(module, x, weight, bias)
 

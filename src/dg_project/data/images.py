@@ -93,6 +93,18 @@ def open_rgb(file: Path | BinaryIO, rotate: bool = False) -> Image.Image:
         return as_rgb(upright(image) if rotate else image)
 
 
+def open_image(path: Path) -> Image.Image:
+    """Return the RGB image at ``path``, as stored.
+
+    Raises:
+        DataError: the file is missing, truncated or not an image.
+    """
+    try:
+        return open_rgb(path)
+    except BROKEN as error:
+        raise broken(path, error) from error
+
+
 def as_rgb(image: Image.Image) -> Image.Image:
     """Convert an image to 8-bit RGB: 16 bits per pixel are scaled by their high byte, transparency is laid over white.
 

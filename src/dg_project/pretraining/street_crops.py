@@ -20,7 +20,7 @@ import pandas as pd
 from dg_project.config import ClassificationParams
 from dg_project.core.errors import DataError, exit_status
 from dg_project.core.files import atomic_folder, inside
-from dg_project.data.images import BROKEN, broken, open_rgb
+from dg_project.data.images import open_image
 from dg_project.data.objects import objects
 from dg_project.data.readers import read_domain
 from dg_project.data.readers.folders import folders_in
@@ -81,10 +81,7 @@ def assign_layouts(images: pd.DataFrame) -> pd.DataFrame:
 
 def _write(image: Path, crop: list[int], folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        open_rgb(image).crop((crop[0], crop[1], crop[2], crop[3])).save(folder / f"{name}.png")
-    except BROKEN as error:
-        raise broken(image, error) from error
+    open_image(image).crop((crop[0], crop[1], crop[2], crop[3])).save(folder / f"{name}.png")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -173,26 +174,14 @@ def add_record_file(root: Path, name: str, pipeline: str, title: str | None = No
         Path of the CSV file.
 
     Raises:
-        DataError: see ``made_by``; or the file to be replaced is of another task or source.
+        DataError: see ``made_by`` and ``write_record``.
     """
     prefix = ARTIFACTS[pipeline]
     made, facts = made_by(root, pipeline, OUTPUTS / f"{prefix}_records.csv", OUTPUTS / f"{prefix}_facts.json", run)
     new = RecordFile(name, check_records(pd.read_csv(made), str(made)), facts)
-    path = root / RECORDS / f"{name}.csv"
-    if path.is_file():
-        _refuse_another(path, pd.read_csv(path), new)
-    logger.info("run %s: %s, source %s, %d rows, %d seeds", facts["run"], new.task, new.source, len(new.table),
-                new.table["n_seeds"].max())
-    return write_record(path, new.records, facts, title)
-
-
-def _refuse_another(path: Path, old: pd.DataFrame, new: RecordFile) -> None:
-    """Stop if the new records, which are to replace the old ones, are of another task or source."""
-    for column in ("task", "source"):
-        was, now = (", ".join(sorted(set(table[column]))) for table in (old, new.records))
-        if was != now:
-            raise DataError(f"'{path}' has the {column} '{was}', run {new.facts['run']} has '{now}': name the run with "
-                            "`--run`, or choose another name")
+    logger.info("run %s: %s, source %s, %d rows, %d seeds", facts["run"], new.task, new.source,
+                new.records["method"].nunique(), new.records["seed"].nunique())
+    return write_record(root / RECORDS / f"{name}.csv", new.records, facts, title, kept=("task", "source"))
 
 
 def made_by(root: Path, pipeline: str, table: Path, facts: Path, run: str | None) -> tuple[Path, dict[str, Any]]:
@@ -222,13 +211,25 @@ def made_by(root: Path, pipeline: str, table: Path, facts: Path, run: str | None
     return last[0], json.loads(last[1].read_text())
 
 
-def write_record(path: Path, table: pd.DataFrame, facts: dict[str, Any], title: str | None) -> Path:
-    """Write a table as CSV and the facts of its run as JSON; without a title, that of the file it replaces is kept."""
-    kept = path.with_suffix(".json")
-    if title is None and kept.is_file():
-        title = json.loads(kept.read_text()).get("title")
+def write_record(path: Path, table: pd.DataFrame, facts: dict[str, Any], title: str | None,
+                 kept: Sequence[str]) -> Path:
+    """Write a table as CSV and the facts of its run as JSON; without a title, that of the file it replaces is kept.
+
+    Raises:
+        DataError: the file to be replaced has other values in the columns ``kept``.
+    """
+    facts_path = path.with_suffix(".json")
+    if path.is_file():
+        old = pd.read_csv(path)
+        for column in kept:
+            was, now = (", ".join(sorted(set(one[column]))) for one in (old, table))
+            if was != now:
+                raise DataError(f"'{path}' has the {column} '{was}', run {facts['run']} has '{now}': name the run with "
+                                "`--run`, or choose another name")
+    if title is None and facts_path.is_file():
+        title = json.loads(facts_path.read_text()).get("title")
     with atomic_file(path) as aside:
         table.to_csv(aside, index=False, float_format="%.6g")
-    with atomic_file(kept) as aside:
+    with atomic_file(facts_path) as aside:
         aside.write_text(json.dumps({"title": title, **facts} if title else facts, indent=2) + "\n")
     return path

@@ -43,10 +43,10 @@ def add_map(root: Path, name: str, title: str | None = None, run: str | None = N
     """Copy a map and the facts of its run to ``benchmarks/results/regime``; without ``run``, the newest.
 
     Raises:
-        DataError: see ``record_files.made_by``.
+        DataError: see ``record_files.made_by`` and ``write_record``.
     """
     table, facts = made_by(root, PIPELINE, REPORTING / "regime_table.csv", OUTPUTS / "regime_facts.json", run)
-    return write_record(root / MAPS / f"{name}.csv", pd.read_csv(table), facts, title)
+    return write_record(root / MAPS / f"{name}.csv", pd.read_csv(table), facts, title, kept=("metric",))
 
 
 def maps_block(maps: list[RegimeMap]) -> str:

@@ -14,8 +14,9 @@ from PIL import Image
 from dg_project.config import PseudoDomain
 from dg_project.core.errors import DataError
 from dg_project.core.files import file_hash
+from dg_project.data.images import open_image
 from dg_project.pseudo.generators.base import NOT_DIFFUSED, ImageGenerator, Job, Look
-from dg_project.pseudo.generators.given_images import given_images, open_given
+from dg_project.pseudo.generators.given_images import given_images
 
 SEPARATOR = "--"
 """Separates the name of the source image from anything that tells its pseudo images apart."""
@@ -89,7 +90,7 @@ def made_images(domains: dict[str, PseudoDomain], targets: Iterable[Path]) -> di
 
 
 def _fitting(path: Path, source: Image.Image) -> Image.Image:
-    image = open_given(path)
+    image = open_image(path)
     ratio = (image.width / image.height) / (source.width / source.height)
     if abs(ratio - 1) > SAME_SHAPE:
         raise DataError(f"'{path}' is {image.width} x {image.height}, its source image {source.width} x "

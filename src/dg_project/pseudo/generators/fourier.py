@@ -17,10 +17,10 @@ from torchvision.transforms.v2 import functional as F
 
 from dg_project.config import PseudoDomain
 from dg_project.core.files import file_hash
-from dg_project.data.images import to_float, to_uint8
+from dg_project.data.images import open_image, to_float, to_uint8
 from dg_project.ops import fourier
 from dg_project.pseudo.generators.base import NOT_DIFFUSED, ImageGenerator, Job, Look
-from dg_project.pseudo.generators.given_images import given_images, open_given
+from dg_project.pseudo.generators.given_images import given_images
 
 
 class FourierGenerator(ImageGenerator):
@@ -55,7 +55,7 @@ class FourierGenerator(ImageGenerator):
 
     def _paint(self, job: Job, source: Image.Image) -> Image.Image:
         path = _folder(job.domain) / job.card["prompt"]
-        style = open_given(path).resize(source.size, Image.Resampling.BILINEAR)
+        style = open_image(path).resize(source.size, Image.Resampling.BILINEAR)
         content, look = (to_float(F.pil_to_tensor(image)) for image in (source, style))
         return F.to_pil_image(to_uint8(fourier.restyle(content, look, job.card["strength"], job.card["band"])))
 

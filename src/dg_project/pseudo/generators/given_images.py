@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from dg_project.core.errors import DataError
-from dg_project.data.images import BROKEN, IMAGE_SUFFIXES, broken, open_rgb
+from dg_project.data.images import IMAGE_SUFFIXES
 
 
 def given_images(where: str, folder: Path, targets: Iterable[Path], wanted: str, *, deep: bool = False) -> list[Path]:
@@ -33,18 +31,6 @@ def given_images(where: str, folder: Path, targets: Iterable[Path], wanted: str,
     if not images:
         raise DataError(f"{named} has no image ({', '.join(IMAGE_SUFFIXES)}): put {wanted} into it")
     return images
-
-
-def open_given(path: Path) -> Image.Image:
-    """Return the RGB image at ``path``.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        return open_rgb(path)
-    except BROKEN as error:
-        raise broken(path, error) from error
 
 
 def _check_no_target(named: str, folder: Path, images: Sequence[Path], targets: Iterable[Path]) -> None:
