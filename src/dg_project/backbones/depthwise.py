@@ -20,12 +20,6 @@ Padding = tuple[int, int, int, int]
 """Left, right, top, bottom; before and after differ by at most 1, as in TensorFlow's ``same``."""
 
 
-def in_full_on_cpu(x: Tensor, weight: Tensor) -> bool:
-    """Return whether a convolution runs on a CPU in float32 or float64."""
-    full = x.dtype == weight.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
-    return full and x.device.type == "cpu"
-
-
 def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: Padding) -> Tensor:
     """Return the convolution of each channel with its own kernel, ``(N, C, h, w)``.
 

@@ -19,7 +19,7 @@ from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.padding import get_same_padding
 from torch import Tensor, nn
 
-from dg_project.backbones.depthwise import FAST, Padding, depthwise_conv2d, in_full_on_cpu
+from dg_project.backbones.depthwise import FAST, Padding, depthwise_conv2d
 
 CONVOLUTIONS = (nn.Conv2d, Conv2dSame)
 NORMS = (nn.BatchNorm2d, BatchNormAct2d)
@@ -74,7 +74,8 @@ def normalised_convolution(convolution: Any, norm: Any, x: Tensor) -> Tensor:
     shift = -norm.running_mean if convolution.bias is None else convolution.bias - norm.running_mean
     bias = shift * scale + norm.bias
     padding = _padding(convolution, x)
-    if in_full_on_cpu(x, weight) and _slow(convolution, padding):
+    full = x.dtype == weight.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
+    if full and x.device.type == "cpu" and _slow(convolution, padding):
         return depthwise_conv2d(x, weight, bias, convolution.stride[0], padding)
     if isinstance(convolution, Conv2dSame):
         x = F.pad(x, padding)

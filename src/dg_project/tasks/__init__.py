@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dg_project.backbones import build_backbone, dense
+from dg_project.backbones import build_backbone
 from dg_project.config import BackboneParams, Task, TaskParams
 from dg_project.core.errors import ParameterError, nearest
 from dg_project.tasks.base import AuxHead, Features, Inputs, Instances, TaskModel, take
@@ -29,6 +29,4 @@ def build_task(task: Task, backbone: BackboneParams, params: TaskParams, classes
     """
     if task not in TASK_MODELS:
         raise ParameterError(f"task: there is no task '{task}'.{nearest(task, TASK_MODELS)}")
-    model = TASK_MODELS[task](build_backbone(backbone), params, classes)
-    dense.by_image(model)
-    return model
+    return TASK_MODELS[task](build_backbone(backbone), params, classes)
